@@ -1,0 +1,1 @@
+"""Stanch: the first responder for PostgreSQL."""
