@@ -1,0 +1,89 @@
+"""What was read, what it speaks for, and what is concluded from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from stanch.model.ids import CauseId
+
+Scalar = str | int | float | bool | None
+
+
+class Verdict(StrEnum):
+    """What a diagnosis concludes; all four are answers."""
+
+    CAUSE = "cause"
+    HEALTHY = "healthy"
+    RECOVERED = "recovered"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One piece of evidence as it bears on one cause.
+
+    `weight` is in log-odds (natural logarithm): positive speaks for, negative against. A missing
+    reading has weight 0 and counts as neither.
+    """
+
+    evidence: str
+    text: str
+    weight: float = 0.0
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseFinding:
+    """One cause with everything that speaks for it, against it, or could not be read."""
+
+    id: CauseId
+    summary: str
+    probability: float
+    evidence_for: tuple[Finding, ...] = ()
+    evidence_against: tuple[Finding, ...] = ()
+    missing: tuple[Finding, ...] = ()
+    safe_first: str = ""
+    never: tuple[str, ...] = ()
+    """Sentences for people."""
+    forbids: tuple[str, ...] = ()
+    """Names of actions the responder refuses while this cause stands."""
+    subject: str = ""
+    """What it is about where a target has several, such as a session or a volume."""
+    facts: tuple[tuple[str, Scalar], ...] = ()
+    """Readings a runbook needs (such as the blocker's pid), by name."""
+
+    def fact(self, name: str) -> Scalar:
+        """A reading by name, or None where there is none."""
+        return dict(self.facts).get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Ranked causes of what is wrong with one target at one moment."""
+
+    verdict: Verdict
+    causes: tuple[CauseFinding, ...]
+    at: datetime
+    elapsed_ms: float
+    separator: str = ""
+    """The one question that would tell the first cause from the second."""
+    absent: tuple[Finding, ...] = ()
+    """Evidence that could not be gathered, with the reason."""
+
+    @property
+    def first(self) -> CauseFinding | None:
+        return self.causes[0] if self.causes else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A reading that could not be had, and why. An answer, not an error."""
+
+    what: str
+    reason: str
+
+
+DataAtRisk = Literal["none seen", "possible", "yes"]

@@ -1,0 +1,468 @@
+"""Everything that can happen to an incident, and to the responder itself.
+
+An event is a *decision* (refused when its writer had not read the newest events) or a *fact*
+(sent, acted, observed: never refused, at worst marked late). Kinds end in a version; a change of
+shape is a new version, and old ones stay readable for ever (tests/fixtures/timelines/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from stanch.model.codec import CodecError, decode, encode
+from stanch.model.diagnosis import DataAtRisk, Diagnosis
+from stanch.model.ids import (
+    BlobKey,
+    DeliveryId,
+    IncidentId,
+    MessageId,
+    ObligationId,
+    PersonId,
+    PlanId,
+    StepId,
+    TargetName,
+)
+from stanch.model.messages import Delivery, Handover, MessageKind
+from stanch.model.plans import Plan, Refusal, StepOutcome
+from stanch.model.symptoms import Symptom
+
+Nature = Literal["decision", "fact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events; `kind` is what is stored beside the body."""
+
+    kind: ClassVar[str] = ""
+    nature: ClassVar[Nature] = "fact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownEvent(Event):
+    """An event of a release this one does not know: page and show, do not decide or act."""
+
+    kind: ClassVar[str] = "unknown"
+    stored_kind: str
+    body: str
+
+
+# --- the incident's life ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened(Event):
+    """Something is wrong with a target."""
+
+    kind: ClassVar[str] = "incident.opened.v1"
+    nature: ClassVar[Nature] = "decision"
+    target: TargetName
+    title: str
+    symptom: Symptom
+    severity_rank: int
+    severity_label: str
+    severity_reason: str
+    data_at_risk: DataAtRisk
+    policy_hash: str
+    """The policy in force; what is due is computed from this one."""
+    page_after_s: float
+    """How long nobody is paged, because a restart may heal it by itself."""
+    declared_by: PersonId | None = None
+    drill: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymptomObserved(Event):
+    """A symptom joined the incident, or came back."""
+
+    kind: ClassVar[str] = "symptom.observed.v1"
+    symptom: Symptom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymptomCleared(Event):
+    """A symptom is no longer observed."""
+
+    kind: ClassVar[str] = "symptom.cleared.v1"
+    key: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeveritySet(Event):
+    """The severity changed; timers follow."""
+
+    kind: ClassVar[str] = "severity.set.v1"
+    nature: ClassVar[Nature] = "decision"
+    rank: int
+    label: str
+    reason: str
+    by: PersonId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentAcknowledged(Event):
+    """A person has taken the incident: nobody else is paged for it."""
+
+    kind: ClassVar[str] = "incident.acknowledged.v1"
+    nature: ClassVar[Nature] = "decision"
+    by: PersonId
+    via: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteAdded(Event):
+    """A person wrote something down."""
+
+    kind: ClassVar[str] = "note.added.v1"
+    by: PersonId
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRescued(Event):
+    """Checked on the database for the whole stated window: it serves again."""
+
+    kind: ClassVar[str] = "incident.rescued.v1"
+    nature: ClassVar[Nature] = "decision"
+    window_s: float
+    checks: int
+    detail: str
+    obligation: ObligationId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentResolved(Event):
+    """The incident is over. `verified` is False only where a person said so without proof."""
+
+    kind: ClassVar[str] = "incident.resolved.v1"
+    nature: ClassVar[Nature] = "decision"
+    verified: bool
+    reason: str
+    by: PersonId | None = None
+    self_healed: bool = False
+    """It was over before anybody was due to be paged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentReopened(Event):
+    """It is not over after all."""
+
+    kind: ClassVar[str] = "incident.reopened.v1"
+    nature: ClassVar[Nature] = "decision"
+    reason: str
+    by: PersonId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentMerged(Event):
+    """The same failure is told by another timeline; this one ends here."""
+
+    kind: ClassVar[str] = "incident.merged.v1"
+    nature: ClassVar[Nature] = "decision"
+    into: IncidentId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyApplied(Event):
+    """From here on another policy is in force."""
+
+    kind: ClassVar[str] = "policy.applied.v1"
+    policy_hash: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponderResumed(Event):
+    """The responder came back after being away; whatever was in flight is in doubt."""
+
+    kind: ClassVar[str] = "responder.resumed.v1"
+    away_since: datetime | None
+    """The last moment it is known to have been watching."""
+
+
+# --- diagnosis ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisRecorded(Event):
+    """What was found, ranked, with evidence for, against and missing."""
+
+    kind: ClassVar[str] = "diagnosis.recorded.v1"
+    diagnosis: Diagnosis
+    evidence: BlobKey | None = None
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRaised(Event):
+    """Somebody is to be told. The deliveries say over which channels, to which addresses."""
+
+    kind: ClassVar[str] = "message.raised.v1"
+    nature: ClassVar[Nature] = "decision"
+    id: MessageId
+    message_kind: MessageKind
+    level: int
+    """Place in the escalation, from 1; 0 for updates."""
+    persons: tuple[PersonId, ...]
+    deliveries: tuple[Delivery, ...]
+    reason: str
+    subject: str
+    short: str
+    body: str
+    obligation: ObligationId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryAttempted(Event):
+    """About to hand one message over; without an outcome after it, the hand-over is in doubt."""
+
+    kind: ClassVar[str] = "delivery.attempted.v1"
+    id: DeliveryId
+    message_id: MessageId
+    attempt: int
+    possible_repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryEnded(Event):
+    """What came of an attempt to hand a message over."""
+
+    kind: ClassVar[str] = "delivery.outcome.v1"
+    id: DeliveryId
+    message_id: MessageId
+    attempt: int
+    outcome: Handover
+    detail: str = ""
+    retryable: bool = True
+
+
+# --- acting -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanProposed(Event):
+    """A runbook became a plan bound to facts. `act` plans need no approval."""
+
+    kind: ClassVar[str] = "plan.proposed.v1"
+    nature: ClassVar[Nature] = "decision"
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanWithheld(Event):
+    """There is something to do, but not by Stanch: no runbook, a guard, or policy; with options."""
+
+    kind: ClassVar[str] = "plan.withheld.v1"
+    nature: ClassVar[Nature] = "decision"
+    cause: str
+    refusal: Refusal
+    options: tuple[str, ...] = ()
+    """What a person could do, safest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanApproved(Event):
+    """A person approved exactly this plan."""
+
+    kind: ClassVar[str] = "plan.approved.v1"
+    nature: ClassVar[Nature] = "decision"
+    plan_id: PlanId
+    digest: str
+    by: PersonId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanEnded(Event):
+    """No further step of this plan will run."""
+
+    kind: ClassVar[str] = "plan.ended.v1"
+    nature: ClassVar[Nature] = "decision"
+    plan_id: PlanId
+    completed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepIntended(Event):
+    """About to act. Nothing may be touched before this is durable, nor after `act_before`."""
+
+    kind: ClassVar[str] = "step.intended.v1"
+    nature: ClassVar[Nature] = "decision"
+    plan_id: PlanId
+    step_id: StepId
+    action: str
+    attempt: int
+    epoch: int
+    """The lease epoch under which it is intended."""
+    act_before: datetime
+    """For people and for other machines: after this moment the step cannot have begun."""
+    act_before_boot_ns: int
+    """CLOCK_BOOTTIME, what the acting process compares: a wall clock may jump."""
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnded(Event):
+    """What came of an attempted step."""
+
+    kind: ClassVar[str] = "step.outcome.v1"
+    plan_id: PlanId
+    step_id: StepId
+    attempt: int
+    outcome: StepOutcome
+    detail: str
+    refusal: Refusal | None = None
+    before: str = ""
+    """Evidence kept from right before acting, shortened."""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepVerified(Event):
+    """Looked on the target whether the step had its effect."""
+
+    kind: ClassVar[str] = "step.verified.v1"
+    plan_id: PlanId
+    step_id: StepId
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueChecked(Event):
+    """One look at whether the target really serves: logins, writes, headroom, retainer."""
+
+    kind: ClassVar[str] = "rescue.checked.v1"
+    ok: bool
+    detail: str
+    login_ok: bool | None = None
+    write_ok: bool | None = None
+    headroom_ok: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceKept(Event):
+    """Something was set aside so that it survives what comes next."""
+
+    kind: ClassVar[str] = "evidence.kept.v1"
+    name: str
+    blob: BlobKey
+    size_bytes: int
+
+
+# --- the responder itself (stream RESPONDER) ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltSet(Event):
+    """Stanch does not act on any target until it is lifted."""
+
+    kind: ClassVar[str] = "halt.set.v1"
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltLifted(Event):
+    """Stanch may act again where policy says so."""
+
+    kind: ClassVar[str] = "halt.lifted.v1"
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSet(Event):
+    """Expected trouble on a target until a moment: nobody is paged for it, everything is kept."""
+
+    kind: ClassVar[str] = "maintenance.set.v1"
+    target: TargetName
+    until: datetime
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceEnded(Event):
+    """Trouble on the target is unexpected again."""
+
+    kind: ClassVar[str] = "maintenance.ended.v1"
+    target: TargetName
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindnessEntered(Event):
+    """The responder cannot tell the state of its targets apart from its own trouble."""
+
+    kind: ClassVar[str] = "blindness.entered.v1"
+    reason: str
+    targets: tuple[TargetName, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlindnessLeft(Event):
+    """The responder sees again."""
+
+    kind: ClassVar[str] = "blindness.left.v1"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponderStarted(Event):
+    """`stanch run` began watching."""
+
+    kind: ClassVar[str] = "responder.started.v1"
+    version: str
+    host: str
+    pid: int
+    policy_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponderStopped(Event):
+    """`stanch run` ended on purpose."""
+
+    kind: ClassVar[str] = "responder.stopped.v1"
+    reason: str
+
+
+def _kinds() -> dict[str, type[Event]]:
+    return {cls.kind: cls for cls in Event.__subclasses__() if cls is not UnknownEvent}
+
+
+KINDS: dict[str, type[Event]] = _kinds()
+
+
+def to_body(event: Event) -> bytes:
+    """The exact bytes that are hashed and stored."""
+    if isinstance(event, UnknownEvent):
+        return event.body.encode()
+    return encode(event)
+
+
+def from_body(kind: str, body: bytes) -> Event:
+    """The event behind stored bytes; an `UnknownEvent` where this release cannot read it."""
+    cls = KINDS.get(kind)
+    if cls is None:
+        return UnknownEvent(stored_kind=kind, body=body.decode("utf-8", "replace"))
+    try:
+        return decode(cls, body)
+    except CodecError:
+        return UnknownEvent(stored_kind=kind, body=body.decode("utf-8", "replace"))
+
+
+def stored_kind(event: Event) -> str:
+    """The kind to store beside the body."""
+    return event.stored_kind if isinstance(event, UnknownEvent) else event.kind
+
+
+def obligation_of(event: Event) -> ObligationId | None:
+    """The obligation this event fulfils; a store lets each be fulfilled once per incident."""
+    return getattr(event, "obligation", None)

@@ -1,0 +1,99 @@
+"""Plans of action: what is proposed, bound to which facts, and what came of each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from stanch.model.diagnosis import Scalar
+from stanch.model.ids import CauseId, PlanId, StepId
+
+
+class Mode(StrEnum):
+    """What policy lets Stanch do by itself with one action on one target."""
+
+    OBSERVE = "observe"
+    """Not even proposed: the runbook is named for people."""
+    ADVISE = "advise"
+    """Proposed; runs after `stanch approve`."""
+    ACT = "act"
+    """Runs by itself when every guard says yes."""
+
+
+class StepOutcome(StrEnum):
+    """What became of one step."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    EXPIRED = "expired"
+    """`act_before` had passed when the acting process looked: nothing was touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingFact:
+    """One fact a plan depends on; approval is void once it no longer holds.
+
+    Identities (pid and start, inode, system identifier) are exact: `low == high == None`.
+    Quantities carry the range in which the plan stays valid.
+    """
+
+    name: str
+    value: Scalar
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, now: Scalar) -> bool:
+        if self.low is None and self.high is None:
+            return now == self.value
+        if isinstance(now, bool) or not isinstance(now, int | float):
+            return False
+        return (self.low is None or now >= self.low) and (self.high is None or now <= self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One typed action with everything needed to judge, run, verify and undo it."""
+
+    id: StepId
+    action: str
+    params: tuple[tuple[str, Scalar], ...] = ()
+    binding: tuple[BindingFact, ...] = ()
+    preview: str = ""
+    """What it will touch, in one sentence, with numbers."""
+    verify: str = ""
+    deadline_s: float = 10.0
+    undo: str = ""
+    no_undo: str = ""
+    """Why it cannot be undone; exactly one of `undo` and `no_undo` is set."""
+    on_failure: str = "stop"
+    """`stop` ends the plan; `continue` goes on with the next step."""
+
+    def param(self, name: str) -> Scalar:
+        return dict(self.params).get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Steps that answer one cause, from one runbook, bound to the facts they were made from."""
+
+    id: PlanId
+    runbook: str
+    cause: CauseId
+    steps: tuple[PlannedStep, ...]
+    mode: Mode
+    made_at: datetime
+    expires_at: datetime
+    digest: str
+    """SHA-256 over runbook, cause, steps and binding facts: what an approval approves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A guard said no. An answer, with what would lift it."""
+
+    guard: str
+    reason: str
+    lifts: str = ""

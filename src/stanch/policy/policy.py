@@ -1,0 +1,217 @@
+"""The policy as values. `parse.py` makes them from YAML; every default is stated here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stanch.model.ids import ChannelName, PersonId, TargetName
+from stanch.model.plans import Mode
+
+ACTIONS = (
+    "start_server",
+    "set_aside_lock_file",
+    "end_idle_sessions",
+    "end_blocking_session",
+    "free_space",
+)
+"""Every action of this release; modes are given per action."""
+
+ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Severity:
+    """One rank of the severity scale, in the words of the team."""
+
+    rank: int
+    """1 is worst."""
+    label: str
+    name: str
+    ack_within_s: float
+    """After this long without an acknowledgement the next person is paged."""
+    pages: bool = True
+    """False: people get an update instead of a page."""
+
+
+DEFAULT_SEVERITIES = (
+    Severity(rank=1, label="P0", name="critical", ack_within_s=300),
+    Severity(rank=2, label="P1", name="high", ack_within_s=900),
+    Severity(rank=3, label="P2", name="medium", ack_within_s=3600, pages=False),
+    Severity(rank=4, label="P3", name="low", ack_within_s=86400, pages=False),
+)
+
+DEFAULT_SEVERITY_OF: Mapping[str, int] = {
+    "server_down": 1,
+    "connections_exhausted": 1,
+    "disk_full": 1,
+    "connections_high": 2,
+    "sessions_blocked": 2,
+    "disk_low": 2,
+    "reported": 2,
+}
+"""Symptom kind to severity rank. Unsure means the higher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """One way to reach a person."""
+
+    channel: ChannelName
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    id: PersonId
+    name: str
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpChannel:
+    """Mail over SMTP; one thread per incident."""
+
+    name: ChannelName
+    host: str
+    port: int = 25
+    sender: str = "stanch@localhost"
+    tls: Literal["none", "starttls", "tls"] = "none"
+    username: str = ""
+    password_file: str = ""
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChannel:
+    """One signed HTTP POST a message; receives every page and update."""
+
+    name: ChannelName
+    url: str
+    secret_file: str = ""
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalChannel:
+    """Lines on the standard error of `stanch run`; receives every page and update."""
+
+    name: ChannelName
+
+
+Channel = SmtpChannel | WebhookChannel | TerminalChannel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a reading becomes a symptom, and when it stops being one."""
+
+    connections_high_pct: float = 80.0
+    connections_critical_pct: float = 90.0
+    connections_hold_s: float = 3.0
+    blocked_sessions_min: int = 3
+    blocked_wait_s_min: float = 10.0
+    """The oldest waiter's wait; both limits must be passed."""
+    disk_low_free_pct: float = 10.0
+    disk_full_free_bytes: int = 32 * 1024 * 1024
+    """At or below this a volume counts as full."""
+    clear_hold_s: float = 3.0
+    """A symptom clears only after readings stayed good this long."""
+    flap_window_s: float = 600.0
+    """A symptom that returns within this long after its incident ended reopens that incident."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeSpace:
+    """What may be deleted on a full volume, safest first. Nothing else ever is."""
+
+    ballast: tuple[str, ...] = ()
+    """Files kept for this day; deleted one at a time."""
+    old_logs_days: int | None = None
+    """Server logs in the log directory older than this; None: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescue:
+    """What must hold, and for how long, before "rescued" and "resolved" may be said."""
+
+    window_s: float = 60.0
+    """Application logins and writes must work for this long without a gap."""
+    check_every_s: float = 5.0
+    resolve_after_s: float = 600.0
+    """After rescue, stable this long: resolved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPolicy:
+    """One watched server."""
+
+    name: TargetName
+    dsn: str
+    """How to watch it; the role needs pg_monitor."""
+    acting_dsn: str = ""
+    """How to end sessions; the role needs pg_signal_backend. Empty: those actions are not had."""
+    app_dsn: str = ""
+    """How the application logs in; rescue is proven with it. Empty: proven with `dsn`, reads only."""
+    host: Literal["auto", "local", "none"] = "auto"
+    """Whether this machine is the server's: then Stanch may look at its files and processes."""
+    data_directory: str = ""
+    log: str = ""
+    """Server log file or directory. Empty: found from the server's own settings."""
+    bin_directory: str = ""
+    manager: ManagerKind = "auto"
+    """Who starts and stops the server."""
+    desired: Literal["running", "unmanaged"] = "unmanaged"
+    """`running`: a clean stop nobody ordered is undone. `unmanaged`: a person is asked."""
+    page_after_s: float = 0.0
+    sample_every_s: float = 1.0
+    severity_of: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_SEVERITY_OF))
+    actions: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
+    """Mode per action; what is not listed is `observe`."""
+    limits: Limits = field(default_factory=Limits)
+    free_space: FreeSpace = field(default_factory=FreeSpace)
+    rescue: Rescue = field(default_factory=Rescue)
+    protected_applications: tuple[str, ...] = ()
+    """application_name values whose sessions are never ended."""
+    idle_session_age_s_min: float = 300.0
+    """Only sessions idle at least this long may be ended."""
+    approve_within_s: float = 1800.0
+
+    def mode(self, action: str) -> Mode:
+        return self.actions.get(action, Mode.OBSERVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A URL that hears from a healthy core; when it stops hearing, somebody outside notices."""
+
+    url: str
+    every_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything stanch.yaml says."""
+
+    state_directory: str
+    people: tuple[Person, ...]
+    ladder: tuple[PersonId, ...]
+    """Who is paged, in this order, round and round until somebody acknowledges."""
+    channels: tuple[Channel, ...]
+    targets: tuple[TargetPolicy, ...]
+    severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
+    heartbeat: Heartbeat | None = None
+    listen: str = "127.0.0.1:8432"
+    """Health and metrics; loopback unless said otherwise. Commands use the local socket only."""
+    runbook_directory: str = ""
+    """The user's own runbooks; they override shipped ones by id."""
+
+    def target(self, name: str) -> TargetPolicy | None:
+        return next((t for t in self.targets if t.name == name), None)
+
+    def person(self, person_id: str) -> Person | None:
+        return next((p for p in self.people if p.id == person_id), None)
+
+    def severity(self, rank: int) -> Severity:
+        return next(s for s in self.severities if s.rank == rank)
