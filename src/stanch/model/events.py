@@ -166,6 +166,16 @@ class IncidentMerged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageHeld(Event):
+    """Nobody is paged before a moment, because the trouble is expected; a past moment lifts it."""
+
+    kind: ClassVar[str] = "page.held.v1"
+    nature: ClassVar[Nature] = "decision"
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyApplied(Event):
     """From here on another policy is in force."""
 

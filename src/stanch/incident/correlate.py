@@ -1,0 +1,70 @@
+"""Where a symptom belongs: a new incident, one that is open, or one that ended too soon."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from stanch.incident.state import Incident, Status
+from stanch.model.ids import CauseId, IncidentId
+from stanch.model.symptoms import Symptom, SymptomKind
+
+Explains = Mapping[CauseId, Collection[SymptomKind]]
+"""Per cause, the symptoms it brings about downstream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongs:
+    """The answer, with its reason for the timeline."""
+
+    to: Literal["new", "open", "ended"]
+    incident_id: IncidentId | None = None
+    reason: str = ""
+
+
+def belongs(
+    symptom: Symptom,
+    incidents: Sequence[Incident],
+    *,
+    explains: Explains,
+    at: datetime,
+    flap_window_s: float,
+) -> Belongs:
+    """One incident per cause and target; later symptoms join; flapping does not open ten.
+
+    `incidents` are those of the symptom's target, newest first, ended ones included.
+    """
+    mine = [i for i in incidents if i.target == symptom.target]
+    still_open = [i for i in mine if not i.status.ended]
+    for incident in still_open:
+        if symptom.key in incident.seen:
+            return Belongs(to="open", incident_id=incident.id, reason="seen before in it")
+    for incident in still_open:
+        first = incident.diagnosis.first if incident.diagnosis else None
+        if first is None:
+            return Belongs(to="open", incident_id=incident.id, reason="its cause is not known yet")
+        if symptom.kind in explains.get(first.id, ()):
+            return Belongs(to="open", incident_id=incident.id, reason=f"explained by {first.id}")
+    for incident in mine:
+        if _flaps(symptom, incident, at, flap_window_s):
+            return Belongs(to="ended", incident_id=incident.id, reason="it came back")
+    return Belongs(to="new")
+
+
+def _flaps(symptom: Symptom, incident: Incident, at: datetime, window_s: float) -> bool:
+    if incident.status is not Status.RESOLVED or incident.ended_at is None:
+        return False
+    return symptom.key in incident.seen and at - incident.ended_at <= timedelta(seconds=window_s)
+
+
+def same_story(newer: Incident, older: Incident) -> bool:
+    """Two open incidents that a diagnosis has since traced to one cause on one target."""
+    if newer.target != older.target or newer.status.ended or older.status.ended:
+        return False
+    ours = newer.diagnosis.first if newer.diagnosis else None
+    theirs = older.diagnosis.first if older.diagnosis else None
+    if ours is None or theirs is None:
+        return False
+    return (ours.id, ours.subject) == (theirs.id, theirs.subject)

@@ -1,0 +1,344 @@
+"""What is due for one incident, and when. Pure: the timeline decides, not a timer.
+
+`due` names each piece of work with the earliest moment it may be done. A moment in the past means
+now: after downtime overdue pages collapse into one that names every skipped level's person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from stanch.incident.fold import obligation
+from stanch.incident.state import DeliveryState, Incident, PlanState, Status
+from stanch.model.diagnosis import Verdict
+from stanch.model.ids import DeliveryId, MessageId, ObligationId, PersonId, StepId
+from stanch.model.plans import StepOutcome
+from stanch.model.timeline import Lane
+from stanch.policy.policy import Policy, Severity, TargetPolicy
+
+PAGE_GRACE_S = 0.25
+"""A page waits this long for the first diagnosis, so that it can name the cause."""
+
+PLANS_MAX = 4
+"""Circuit breaker: after this many plans without rescue only people go on."""
+
+RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
+"""Waits between attempts to hand a message over; the last one repeats."""
+
+REDIAGNOSE_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Waits before looking again while no cause is found, or the found one could not be cured."""
+
+STABLE_CHECK_EVERY_S_MAX = 60.0
+
+
+class Job(StrEnum):
+    """Kinds of due work; which room does each is said in `service/pipeline.py`."""
+
+    PAGE = "page"
+    UPDATE = "update"
+    EXPIRE_PLAN = "expire_plan"
+    END_PLAN = "end_plan"
+    RESCUED = "rescued"
+    RESOLVE = "resolve"
+    DELIVER = "deliver"
+    DIAGNOSE = "diagnose"
+    PROPOSE = "propose"
+    STEP = "step"
+    SETTLE = "settle"
+    CHECK_RESCUE = "check_rescue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One piece of work and the earliest moment for it."""
+
+    lane: Lane
+    job: Job
+    at: datetime
+    obligation: ObligationId = ObligationId("")
+    reason: str = ""
+    level: int = 0
+    persons: tuple[PersonId, ...] = ()
+    message_id: MessageId = MessageId("")
+    delivery_id: DeliveryId = DeliveryId("")
+    step_id: StepId = StepId("")
+    completed: bool = False
+    self_healed: bool = False
+
+
+def due(policy: Policy, incident: Incident, now: datetime) -> tuple[Due, ...]:
+    """Everything this incident still asks for, soonest first.
+
+    `now` only counts how many escalation levels were skipped while nobody looked.
+    """
+    return tuple(sorted(_due(policy, incident, now), key=lambda d: (d.at, d.lane, d.job)))
+
+
+def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
+    if incident.opened_at is None or incident.status is Status.MERGED:
+        return
+    target = policy.target(incident.target)
+    yield from _deliveries(incident)
+    yield from _updates(incident)
+    if incident.status is Status.RESOLVED:
+        return
+    yield from _pages(policy, incident, now)
+    if target is None or incident.unknown_kinds:
+        # Taken out of the policy, or written by a newer release: page and show, never act.
+        return
+    yield from _endings(target, incident)
+    yield from _plan(incident)
+    yield from _looks(target, incident)
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+def _pages(policy: Policy, i: Incident, now: datetime) -> Iterator[Due]:
+    failing = i.rescue.last_at is not None and not i.rescue.last_ok
+    if i.acknowledged_by is not None or not (i.standing or failing) or i.paging_from is None:
+        return
+    severity = policy.severity(i.severity_rank)
+    if i.page_level == 0:
+        yield _first_page(policy, i, severity)
+    elif severity.pages and i.paged_at is not None:
+        yield _next_page(policy, i, severity, now)
+
+
+def _first_page(policy: Policy, i: Incident, severity: Severity) -> Due:
+    assert i.paging_from is not None
+    named = i.diagnosed_at or i.paging_from + timedelta(seconds=PAGE_GRACE_S)
+    at = max(
+        i.paging_from + timedelta(seconds=i.page_after_s),
+        min(named, i.paging_from + timedelta(seconds=PAGE_GRACE_S)),
+        i.page_held_until or i.paging_from,
+    )
+    return Due(
+        lane=Lane.CLOCK,
+        job=Job.PAGE,
+        at=at,
+        level=1,
+        persons=_on_ladder(policy, 1, 1),
+        obligation=ObligationId(obligation("page", 1, i.paging_seq)),
+        reason=f"{severity.label}, first on the ladder",
+    )
+
+
+def _next_page(policy: Policy, i: Incident, severity: Severity, now: datetime) -> Due:
+    assert i.paged_at is not None
+    overdue = (now - i.paged_at).total_seconds() / severity.ack_within_s
+    skipped = max(1, int(overdue))
+    level = i.page_level + skipped
+    return Due(
+        lane=Lane.CLOCK,
+        job=Job.PAGE,
+        at=i.paged_at + timedelta(seconds=severity.ack_within_s),
+        level=level,
+        persons=_on_ladder(policy, i.page_level + 1, level),
+        obligation=ObligationId(obligation("page", level, i.paging_seq)),
+        reason=f"no acknowledgement within {severity.ack_within_s:g} s",
+    )
+
+
+def _on_ladder(policy: Policy, first: int, last: int) -> tuple[PersonId, ...]:
+    """Persons of levels `first` to `last`; the ladder goes round and round, nobody twice."""
+    rungs = len(policy.ladder)
+    levels = range(first, min(last, first + rungs - 1) + 1)
+    return tuple(dict.fromkeys(policy.ladder[(level - 1) % rungs] for level in levels))
+
+
+def _updates(i: Incident) -> Iterator[Due]:
+    for owed in i.updates_owed:
+        yield Due(
+            lane=Lane.CLOCK,
+            job=Job.UPDATE,
+            at=owed.at,
+            reason=owed.rule,
+            obligation=ObligationId(obligation(owed.rule, 1, owed.seq)),
+        )
+
+
+def _deliveries(i: Incident) -> Iterator[Due]:
+    for message in i.messages.values():
+        for delivery_id, delivery in message.deliveries.items():
+            if delivery.accepted or delivery.given_up:
+                continue
+            yield Due(
+                lane=Lane.DELIVER,
+                job=Job.DELIVER,
+                at=_next_attempt(delivery, message.raised_at),
+                message_id=message.raised.id,
+                delivery_id=delivery_id,
+            )
+
+
+def _next_attempt(delivery: DeliveryState, raised_at: datetime) -> datetime:
+    if delivery.last_at is None or delivery.in_flight:
+        # In flight here means: whoever attempted it is gone. A page in doubt is sent again.
+        return delivery.last_at or raised_at
+    wait = RETRY_S[min(delivery.attempts, len(RETRY_S)) - 1]
+    return delivery.last_at + timedelta(seconds=wait)
+
+
+# --- the target ---------------------------------------------------------------------------------
+
+
+def _plan(i: Incident) -> Iterator[Due]:
+    state = i.plan
+    if state is None or state.ended:
+        if _proposal_wanted(i) and i.diagnosed_at is not None:
+            yield Due(lane=Lane.ACT, job=Job.PROPOSE, at=i.diagnosed_at)
+        return
+    in_doubt = next((s for s in state.plan.steps if state.steps[s.id].in_doubt), None)
+    if in_doubt is not None:
+        intended = state.steps[in_doubt.id].intended
+        at = intended.act_before if intended else state.plan.made_at
+        yield Due(lane=Lane.ACT, job=Job.SETTLE, at=at, step_id=in_doubt.id)
+        return
+    ending = _plan_ending(i, state)
+    if ending is not None:
+        yield ending
+        return
+    if not state.runnable:
+        yield Due(
+            lane=Lane.CLOCK,
+            job=Job.EXPIRE_PLAN,
+            at=state.plan.expires_at,
+            obligation=ObligationId(obligation("expire", 1, state.proposed_seq)),
+            reason="nobody approved it in time",
+        )
+        return
+    step = next(s for s in state.plan.steps if not _finished(state, s.id))
+    yield Due(lane=Lane.ACT, job=Job.STEP, at=state.plan.made_at, step_id=step.id)
+
+
+def _proposal_wanted(i: Incident) -> bool:
+    if i.diagnosis is None or i.diagnosis.verdict is not Verdict.CAUSE or not i.standing:
+        return False
+    if i.diagnosis_seq < i.symptoms_seq or i.plans_tried >= PLANS_MAX:
+        return False
+    planned = i.plan is not None and i.plan.proposed_seq > i.diagnosis_seq
+    return not planned and i.withheld_seq < i.diagnosis_seq
+
+
+def _finished(state: PlanState, step_id: StepId) -> bool:
+    step = state.steps[step_id]
+    return step.outcome is not None or step.verified is True
+
+
+def _succeeded(state: PlanState, step_id: StepId) -> bool:
+    step = state.steps[step_id]
+    return step.verified is True
+
+
+def _plan_ending(i: Incident, state: PlanState) -> Due | None:
+    """Why no further step should run, if so: done, failed, or overtaken by events."""
+    steps = state.plan.steps
+    failed = next(
+        (
+            s
+            for s in steps
+            if _finished(state, s.id) and not _succeeded(state, s.id) and s.on_failure == "stop"
+        ),
+        None,
+    )
+    if failed is not None:
+        outcome = state.steps[failed.id].outcome or StepOutcome.FAILED
+        return _end(i, state, f"{failed.action}: {outcome.value}", completed=False)
+    if all(_finished(state, s.id) for s in steps):
+        return _end(i, state, "every step was verified on the target", completed=True)
+    if any(s.attempts for s in state.steps.values()):
+        return None
+    if not i.standing:
+        return _end(i, state, "no longer needed: nothing is observed to be wrong", completed=False)
+    first = i.diagnosis.first if i.diagnosis else None
+    if i.diagnosis_seq > state.proposed_seq and (first is None or first.id != state.plan.cause):
+        return _end(i, state, "a newer diagnosis names another cause", completed=False)
+    return None
+
+
+def _end(i: Incident, state: PlanState, reason: str, *, completed: bool) -> Due:
+    return Due(
+        lane=Lane.CLOCK,
+        job=Job.END_PLAN,
+        at=i.opened_at or state.plan.made_at,
+        obligation=ObligationId(obligation("end_plan", 1, state.proposed_seq)),
+        reason=reason,
+        completed=completed,
+    )
+
+
+def _looks(target: TargetPolicy, i: Incident) -> Iterator[Due]:
+    """Diagnoses while something is wrong, rescue checks once nothing is observed any more."""
+    diagnose_at = _diagnose_at(i)
+    if diagnose_at is not None:
+        yield Due(lane=Lane.ACT, job=Job.DIAGNOSE, at=diagnose_at)
+    check_at = _check_at(target, i)
+    if check_at is not None:
+        yield Due(lane=Lane.ACT, job=Job.CHECK_RESCUE, at=check_at)
+
+
+def _diagnose_at(i: Incident) -> datetime | None:
+    if not i.standing or (i.plan is not None and i.plan.runnable):
+        return None
+    if i.diagnosed_at is None or i.diagnosis_seq < i.symptoms_seq:
+        return i.symptoms_at
+    wait = timedelta(seconds=REDIAGNOSE_S[min(i.diagnoses, len(REDIAGNOSE_S)) - 1])
+    plan_ended_at = i.plan.ended_at if i.plan is not None else None
+    return max(i.diagnosed_at, plan_ended_at or i.diagnosed_at) + wait
+
+
+def _check_at(target: TargetPolicy, i: Incident) -> datetime | None:
+    plan = i.plan
+    if plan is not None and plan.runnable:
+        return None
+    acted = plan.ended_at if plan is not None and plan.completed else None
+    start = i.cleared_at if not i.standing else acted
+    if start is None:
+        return None
+    if i.rescue.last_at is None:
+        return start
+    every_s = target.rescue.check_every_s
+    if i.status is Status.RESCUED:
+        every_s = max(every_s, min(STABLE_CHECK_EVERY_S_MAX, target.rescue.resolve_after_s / 3))
+    return max(start, i.rescue.last_at + timedelta(seconds=every_s))
+
+
+def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
+    """Rescued and resolved, each only on proof from the target itself."""
+    rescue = i.rescue
+    if i.standing or not rescue.last_ok or rescue.last_at is None or rescue.ok_since is None:
+        return
+    if i.plan is not None and i.plan.runnable:
+        return
+    stable_s = (rescue.last_at - rescue.ok_since).total_seconds()
+    if i.status is Status.OPEN and i.page_level == 0:
+        yield Due(
+            lane=Lane.CLOCK,
+            job=Job.RESOLVE,
+            at=rescue.last_at,
+            obligation=ObligationId(obligation("resolve", 1, rescue.ok_seq)),
+            reason="it was over before anybody was due to be paged",
+            self_healed=True,
+        )
+    elif i.status is Status.OPEN and stable_s >= target.rescue.window_s:
+        yield Due(
+            lane=Lane.CLOCK,
+            job=Job.RESCUED,
+            at=rescue.last_at,
+            obligation=ObligationId(obligation("rescued", 1, rescue.ok_seq)),
+            reason=rescue.last_detail,
+        )
+    elif i.status is Status.RESCUED and i.rescued_at is not None:
+        stable_since = (rescue.last_at - i.rescued_at).total_seconds()
+        if stable_since >= target.rescue.resolve_after_s:
+            yield Due(
+                lane=Lane.CLOCK,
+                job=Job.RESOLVE,
+                at=rescue.last_at,
+                obligation=ObligationId(obligation("resolve", 1, rescue.ok_seq)),
+                reason=f"stable for {stable_since:.0f} s after the rescue",
+            )

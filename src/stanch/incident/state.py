@@ -1,0 +1,197 @@
+"""What a timeline adds up to at its head. Bounded: the history itself is never kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeVar
+
+from stanch.model.diagnosis import DataAtRisk, Diagnosis
+from stanch.model.events import MessageRaised, PlanWithheld, StepIntended
+from stanch.model.ids import DeliveryId, IncidentId, MessageId, PersonId, StepId, TargetName
+from stanch.model.plans import Mode, Plan, StepOutcome
+from stanch.model.symptoms import Symptom
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def frozen(items: Mapping[K, V]) -> Mapping[K, V]:
+    """A read-only copy."""
+    return MappingProxyType(dict(items))
+
+
+UPDATE_ATTEMPTS_MAX = 10
+"""Updates give up, visibly; pages never do while nobody has acknowledged."""
+
+
+class Status(StrEnum):
+    OPEN = "open"
+    RESCUED = "rescued"
+    """Serves again for a whole window; watched for stability before it may be called resolved."""
+    RESOLVED = "resolved"
+    MERGED = "merged"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Status.RESOLVED, Status.MERGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryState:
+    """How far one delivery has come."""
+
+    attempts: int = 0
+    in_flight: bool = False
+    """Attempted without an outcome: in doubt if the process that attempted it is gone."""
+    possible_repeat: bool = False
+    """An earlier attempt may have gone through."""
+    last_at: datetime | None = None
+    accepted: bool = False
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageState:
+    """One message and its deliveries; dropped from the state once nothing is left to deliver."""
+
+    raised: MessageRaised
+    raised_at: datetime
+    deliveries: Mapping[DeliveryId, DeliveryState]
+
+    @property
+    def settled(self) -> bool:
+        return all(d.accepted or d.given_up for d in self.deliveries.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """How far one step of the current plan has come."""
+
+    intended: StepIntended | None = None
+    """The newest intent without outcome: the step may be under way, or in doubt."""
+    intended_by: str = ""
+    attempts: int = 0
+    outcome: StepOutcome | None = None
+    verified: bool | None = None
+    detail: str = ""
+
+    @property
+    def in_doubt(self) -> bool:
+        started = self.intended is not None and self.outcome is None
+        return started or (self.outcome is StepOutcome.IN_DOUBT and self.verified is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanState:
+    plan: Plan
+    proposed_seq: int
+    approved_by: PersonId | None = None
+    steps: Mapping[StepId, StepState] = field(default_factory=lambda: frozen({}))
+    ended: bool = False
+    completed: bool = False
+    ended_reason: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def runnable(self) -> bool:
+        return not self.ended and (self.plan.mode is Mode.ACT or self.approved_by is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueState:
+    """The unbroken run of good looks at the target, if there is one."""
+
+    ok_since: datetime | None = None
+    ok_seq: int = 0
+    """The event of the first good look of this run."""
+    ok_checks: int = 0
+    last_at: datetime | None = None
+    last_ok: bool = False
+    last_detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateOwed:
+    """Something people who know of the incident have to be told."""
+
+    rule: str
+    seq: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One incident at `seq`."""
+
+    id: IncidentId
+    seq: int = 0
+    status: Status = Status.OPEN
+    target: TargetName = TargetName("")
+    title: str = ""
+    opened_at: datetime | None = None
+    since: datetime | None = None
+    """Onset, as far as the samples tell."""
+    page_after_s: float = 0.0
+    policy_hash: str = ""
+    severity_rank: int = 4
+    severity_label: str = ""
+    data_at_risk: DataAtRisk = "possible"
+    declared_by: PersonId | None = None
+    drill: bool = False
+
+    symptoms: Mapping[str, Symptom] = field(default_factory=lambda: frozen({}))
+    """Standing ones, by key."""
+    seen: frozenset[str] = frozenset()
+    """Keys of all symptoms there ever were."""
+    symptoms_seq: int = 0
+    """When the newest symptom joined: a diagnosis older than this is stale."""
+    symptoms_at: datetime | None = None
+    cleared_at: datetime | None = None
+    """Since when no symptom stands; None while one does."""
+
+    acknowledged_by: PersonId | None = None
+    acknowledged_at: datetime | None = None
+
+    diagnosis: Diagnosis | None = None
+    diagnosis_seq: int = 0
+    diagnoses: int = 0
+    diagnosed_at: datetime | None = None
+
+    paging_seq: int = 0
+    """The event that started the present paging: opening or reopening."""
+    paging_from: datetime | None = None
+    page_held_until: datetime | None = None
+    page_level: int = 0
+    """Escalation level of the newest page; 0: nobody was paged yet."""
+    paged_at: datetime | None = None
+    paged: frozenset[PersonId] = frozenset()
+    messages: Mapping[MessageId, MessageState] = field(default_factory=lambda: frozen({}))
+    messages_raised: int = 0
+    updates_owed: tuple[UpdateOwed, ...] = ()
+
+    plan: PlanState | None = None
+    plans_tried: int = 0
+    withheld: PlanWithheld | None = None
+    withheld_seq: int = 0
+
+    rescue: RescueState = field(default_factory=RescueState)
+    rescued_at: datetime | None = None
+    ended_at: datetime | None = None
+    merged_into: IncidentId | None = None
+
+    unknown_kinds: frozenset[str] = frozenset()
+    """Events of a newer release: page and show, do not decide or act."""
+
+    @property
+    def standing(self) -> bool:
+        """Is anything observed to be wrong right now?"""
+        return bool(self.symptoms)
+
+    @property
+    def short_id(self) -> str:
+        """What people type: the counter without the day."""
+        return self.id.rsplit("-", 1)[-1]
