@@ -1,0 +1,103 @@
+"""Incidents as the service works with them: folded at their head, changed only through events."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from stanch.incident.fold import apply
+from stanch.incident.state import Incident
+from stanch.model.errors import StaleDecision
+from stanch.model.events import Event
+from stanch.model.ids import IncidentId
+from stanch.model.plans import Refusal
+from stanch.model.ports.timelines import Timelines
+from stanch.model.timeline import Append, Claim, Recorded
+from stanch.service.clock import Clock
+
+CACHED_MAX = 512
+DECIDE_TRIES = 8
+
+Decider = Callable[[Incident, datetime], Sequence[Event] | Refusal]
+
+
+class Book:
+    """Reads, decides and records; every change pokes whoever waits for due work."""
+
+    def __init__(self, timelines: Timelines, clock: Clock, poke: Callable[[], None]) -> None:
+        self._timelines = timelines
+        self._clock = clock
+        self._poke = poke
+        self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
+
+    async def get(self, incident_id: IncidentId) -> Incident:
+        """The incident at its head. One without events where there is no such incident."""
+        known = self._folded.get(incident_id) or Incident(id=incident_id)
+        return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
+
+    async def open(self, events: Sequence[Event]) -> Incident:
+        """A new incident that begins with these events. Raises StoreUnavailable."""
+        at = self._clock.now()
+        first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
+        recorded = await self._timelines.open_incident(at, first)
+        self._poke()
+        return self._keep(Incident(id=recorded[0].incident_id), recorded)
+
+    async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
+        """Facts are never refused, at worst marked late. Raises StoreUnavailable."""
+        assert all(fact.nature == "fact" for fact in facts)
+        basis = self._folded.get(incident_id)
+        return await self._append(incident_id, basis.seq if basis else 0, facts, None)
+
+    async def decide(
+        self, incident_id: IncidentId, decider: Decider, *, lease: Claim | None = None
+    ) -> Incident | Refusal:
+        """Decide on the newest state; on a conflict read again and decide again.
+
+        Raises StaleDecision when the lease was lost, or the same conflict comes back each time:
+        then the decision has been made by somebody else. Raises StoreUnavailable.
+        """
+        for tries_left in reversed(range(DECIDE_TRIES)):
+            incident = await self.get(incident_id)
+            decided = decider(incident, self._clock.now())
+            if isinstance(decided, Refusal):
+                return decided
+            if not decided:
+                return incident
+            try:
+                return await self._append(incident_id, incident.seq, decided, lease)
+            except StaleDecision:
+                if tries_left == 0:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _append(
+        self, incident_id: IncidentId, basis_seq: int, events: Sequence[Event], lease: Claim | None
+    ) -> Incident:
+        entry = Append(
+            incident_id=incident_id,
+            basis_seq=basis_seq,
+            at=self._clock.now(),
+            events=tuple(events),
+            lease=lease,
+        )
+        recorded = await self._timelines.append(entry)
+        self._poke()
+        known = self._folded.get(incident_id) or Incident(id=incident_id)
+        if known.seq + 1 != recorded[0].seq:
+            return await self.get(incident_id)
+        return self._keep(known, recorded)
+
+    def _keep(self, known: Incident, recorded: Sequence[Recorded]) -> Incident:
+        for entry in recorded:
+            if entry.seq > known.seq:
+                known = apply(known, entry)
+        newer = self._folded.get(known.id)
+        if newer is not None and newer.seq > known.seq:
+            return newer
+        self._folded[known.id] = known
+        self._folded.move_to_end(known.id)
+        while len(self._folded) > CACHED_MAX:
+            self._folded.popitem(last=False)
+        return known

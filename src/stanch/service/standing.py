@@ -1,0 +1,52 @@
+"""What stands for the responder as a whole: the halt, maintenance windows, blindness.
+
+Folded from the responder's own stream, so it survives restarts like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from stanch.model import events as e
+from stanch.model.ids import TargetName
+from stanch.model.timeline import Recorded
+
+
+class Standing:
+    """Applied event by event; asked right before anything is touched."""
+
+    def __init__(self) -> None:
+        self.halted_by: e.HaltSet | None = None
+        self.blind_because: str = ""
+        self._maintenance: dict[TargetName, e.MaintenanceSet] = {}
+
+    def apply_all(self, timeline: Iterable[Recorded]) -> None:
+        for recorded in timeline:
+            self.apply(recorded.event)
+
+    def apply(self, event: e.Event) -> None:
+        match event:
+            case e.HaltSet():
+                self.halted_by = event
+            case e.HaltLifted():
+                self.halted_by = None
+            case e.MaintenanceSet(target=target):
+                self._maintenance[target] = event
+            case e.MaintenanceEnded(target=target):
+                self._maintenance.pop(target, None)
+            case e.BlindnessEntered(reason=reason):
+                self.blind_because = reason
+            case e.BlindnessLeft():
+                self.blind_because = ""
+            case _:
+                pass
+
+    @property
+    def halted(self) -> bool:
+        return self.halted_by is not None
+
+    def maintenance(self, target: TargetName, at: datetime) -> e.MaintenanceSet | None:
+        """The window the target is in at this moment; windows end by themselves."""
+        window = self._maintenance.get(target)
+        return window if window is not None and at < window.until else None
