@@ -18,6 +18,8 @@ class SymptomKind(StrEnum):
     SESSIONS_BLOCKED = "sessions_blocked"
     DISK_LOW = "disk_low"
     DISK_FULL = "disk_full"
+    UNWATCHED = "unwatched"
+    """The server answers, but does not let the watch in: nobody knows how it is."""
     REPORTED = "reported"
     """A person declared it."""
 

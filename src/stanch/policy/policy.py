@@ -49,6 +49,7 @@ DEFAULT_SEVERITY_OF: Mapping[str, int] = {
     "connections_high": 2,
     "sessions_blocked": 2,
     "disk_low": 2,
+    "unwatched": 2,
     "reported": 2,
 }
 """Symptom kind to severity rank. Unsure means the higher."""
@@ -66,7 +67,8 @@ class Contact:
 class Person:
     id: PersonId
     name: str
-    contacts: tuple[Contact, ...]
+    contacts: tuple[Contact, ...] = ()
+    """Empty: this person reads a channel that receives every page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class TargetPolicy:
     acting_dsn: str = ""
     """How to end sessions; the role needs pg_signal_backend. Empty: those actions are not had."""
     app_dsn: str = ""
-    """How the application logs in; rescue is proven with it. Empty: proven with `dsn`, reads only."""
+    """How the application logs in; rescue is proven with it. Empty: with `dsn`, reads only."""
     host: Literal["auto", "local", "none"] = "auto"
     """Whether this machine is the server's: then Stanch may look at its files and processes."""
     data_directory: str = ""
@@ -204,6 +206,9 @@ class Policy:
     heartbeat: Heartbeat | None = None
     listen: str = "127.0.0.1:8432"
     """Health and metrics; loopback unless said otherwise. Commands use the local socket only."""
+    control_endpoint: str = ""
+    """`host:port` of something that is up whenever this machine's network is, such as the gateway's
+    DNS port: while it does not answer either, silence is our own blindness. Empty: not asked."""
     runbook_directory: str = ""
     """The user's own runbooks; they override shipped ones by id."""
 

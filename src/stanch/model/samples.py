@@ -1,0 +1,28 @@
+"""What one look at one target yields. What could not be read is None, never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from stanch.model.host import Volume
+from stanch.model.ids import TargetName
+from stanch.model.reach import Reach
+from stanch.model.vitals import Vitals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One look. `reach` is set only when a probe was made: an open session needs none."""
+
+    target: TargetName
+    at: datetime
+    vitals: Vitals | None = None
+    reach: Reach | None = None
+    confirmed: bool = False
+    """More than one witness agrees with `reach`, and none of the doubts below stands."""
+    doubts: tuple[str, ...] = ()
+    """Why a silence may be our own fault: a late loop, a silent control endpoint."""
+    lost_at: datetime | None = None
+    """When the watching session was lost or last answered, if that is why we probe."""
+    volumes: tuple[Volume, ...] | None = None
