@@ -42,7 +42,7 @@ def conditions(sample: Sample, limits: Limits) -> Iterator[Condition]:
         )
         yield Condition(kind=SymptomKind.UNWATCHED, bad=False, detail="lets the watch in")
         yield from _connections(sample.vitals, limits)
-        yield _blocked(sample.vitals, limits)
+        yield _blocked(sample, sample.vitals, limits)
     for volume in sample.volumes or ():
         yield from _disk(volume, limits)
 
@@ -100,7 +100,7 @@ def _connections(vitals: Vitals, limits: Limits) -> Iterator[Condition]:
     )
 
 
-def _blocked(vitals: Vitals, limits: Limits) -> Condition:
+def _blocked(sample: Sample, vitals: Vitals, limits: Limits) -> Condition:
     sessions = vitals.sessions
     if sessions is None:
         return Condition(kind=SymptomKind.SESSIONS_BLOCKED, bad=None)
@@ -112,7 +112,7 @@ def _blocked(vitals: Vitals, limits: Limits) -> Condition:
         limit=float(limits.blocked_sessions_min),
         unit="sessions",
         detail=f"{waiting} sessions wait for locks, the oldest for {oldest_s:.0f} s",
-        since=vitals.at - timedelta(seconds=oldest_s) if waiting else None,
+        since=sample.at - timedelta(seconds=oldest_s) if waiting else None,
     )
 
 

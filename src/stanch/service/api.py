@@ -1,0 +1,107 @@
+"""The local interface of a running responder.
+
+Commands only over a Unix socket that the same OS user alone can open; health and metrics over
+loopback TCP, read-only. Responses never hold secrets: the policy itself is not served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from stanch.model.errors import StanchError, StoreError
+from stanch.service.operations import BadRequest, Operations
+from stanch.service.views import full, headline, journal_report
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+def commands_app(operations: Operations, verify: Callable[[dict[str, str]], Any]) -> Starlette:
+    """What people's commands talk to."""
+
+    async def execute(request: Request) -> Response:
+        body = await _body(request)
+        answer = await operations.execute(body)
+        return JSONResponse(answer.plain(), status_code=200 if answer.ok else 409)
+
+    async def incidents(request: Request) -> Response:
+        open_only = request.query_params.get("all") != "1"
+        found = await operations.incidents(open_only=open_only, limit=200)
+        return JSONResponse([headline(i) for i in found])
+
+    async def incident(request: Request) -> Response:
+        found, timeline = await operations.timeline(request.path_params["wanted"])
+        return JSONResponse(full(found, timeline))
+
+    async def verified(request: Request) -> Response:
+        anchors = {k: v for k, v in request.query_params.items()}
+        return JSONResponse(journal_report(await verify(anchors)))
+
+    routes = [
+        Route("/commands", execute, methods=["POST"]),
+        Route("/incidents", incidents),
+        Route("/incidents/{wanted}", incident),
+        Route("/verify", verified),
+    ]
+    handlers: dict[Any, Any] = {
+        BadRequest: _answer_error(400),
+        StoreError: _answer_error(503),
+    }
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def health_app(
+    healthy: Callable[[], dict[str, Any]],
+    ready: Callable[[], dict[str, Any]],
+    metrics: Callable[[], bytes],
+) -> Starlette:
+    """`/healthz`: the process does its work. `/readyz`: every target is being watched."""
+
+    async def healthz(request: Request) -> Response:
+        return _verdict(healthy())
+
+    async def readyz(request: Request) -> Response:
+        return _verdict(ready())
+
+    async def exposition(request: Request) -> Response:
+        return PlainTextResponse(metrics(), media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", exposition),
+        ]
+    )
+
+
+def _verdict(found: dict[str, Any]) -> Response:
+    return JSONResponse(found, status_code=200 if found["ok"] else 503)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    declared = int(request.headers.get("content-length") or 0)
+    if declared > BODY_BYTES_MAX:
+        raise BadRequest(f"a request of more than {BODY_BYTES_MAX} bytes is not a command")
+    try:
+        body = json.loads(await request.body())
+    except ValueError as error:
+        raise BadRequest("the request is not JSON") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the request is not a JSON object")
+    return body
+
+
+def _answer_error(status: int) -> Callable[[Request, StanchError], Response]:
+    def answer(request: Request, error: StanchError) -> Response:
+        return JSONResponse(
+            {"ok": False, "text": str(error), "hint": error.hint}, status_code=status
+        )
+
+    return answer

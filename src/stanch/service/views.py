@@ -1,0 +1,106 @@
+"""Incidents and journals as plain values, for JSON and for the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from stanch.incident.state import Incident
+from stanch.model.codec import to_iso
+from stanch.model.events import stored_kind, to_body
+from stanch.model.timeline import ChainReport, Recorded
+from stanch.review.sentences import sentence
+
+
+def headline(incident: Incident) -> dict[str, Any]:
+    """One line's worth of an incident."""
+    first = incident.diagnosis.first if incident.diagnosis else None
+    return {
+        "id": incident.id,
+        "target": incident.target,
+        "title": incident.title,
+        "status": incident.status.value,
+        "severity": incident.severity_label,
+        "opened_at": to_iso(incident.opened_at) if incident.opened_at else None,
+        "cause": first.id if first else None,
+        "acknowledged_by": incident.acknowledged_by,
+        "waiting_for_approval": _waiting(incident),
+        "drill": incident.drill,
+    }
+
+
+def _waiting(incident: Incident) -> str | None:
+    plan = incident.plan
+    if plan is None or plan.ended or plan.runnable:
+        return None
+    return plan.plan.id
+
+
+def full(incident: Incident, timeline: Sequence[Recorded]) -> dict[str, Any]:
+    """Everything `stanch show` tells, the events included."""
+    plan = incident.plan
+    return {
+        **headline(incident),
+        "since": to_iso(incident.since) if incident.since else None,
+        "data_at_risk": incident.data_at_risk,
+        "symptoms": sorted(incident.symptoms),
+        "diagnosis": _diagnosis(incident),
+        "plan": None
+        if plan is None
+        else {
+            "id": plan.plan.id,
+            "runbook": plan.plan.runbook,
+            "digest": plan.plan.digest,
+            "mode": plan.plan.mode.value,
+            "ended": plan.ended,
+            "steps": [
+                {"action": s.action, "preview": s.preview, "undo": s.undo or s.no_undo}
+                for s in plan.plan.steps
+            ],
+        },
+        "options": list(incident.withheld.options) if incident.withheld else [],
+        "timeline": [_entry(recorded) for recorded in timeline],
+        "head": timeline[-1].hash.hex() if timeline else None,
+    }
+
+
+def _diagnosis(incident: Incident) -> dict[str, Any] | None:
+    if incident.diagnosis is None:
+        return None
+    first = incident.diagnosis.first
+    return {
+        "verdict": incident.diagnosis.verdict.value,
+        "cause": first.id if first else None,
+        "summary": first.summary if first else None,
+        "probability": first.probability if first else None,
+        "for": [f.text for f in first.evidence_for] if first else [],
+        "against": [f.text for f in first.evidence_against] if first else [],
+        "missing": [f.text for f in first.missing] if first else [],
+        "safe_first": first.safe_first if first else None,
+        "never": list(first.never) if first else [],
+    }
+
+
+def _entry(recorded: Recorded) -> dict[str, Any]:
+    return {
+        "seq": recorded.seq,
+        "at": to_iso(recorded.at),
+        "kind": stored_kind(recorded.event),
+        "late": recorded.late,
+        "sentence": sentence(recorded),
+        "body": json.loads(to_body(recorded.event)),
+        "writer": recorded.writer_id,
+        "n": recorded.n,
+        "basis_seq": recorded.basis_seq,
+        "hash": recorded.hash.hex(),
+    }
+
+
+def journal_report(report: ChainReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "entries": report.entries,
+        "heads": dict(report.heads),
+        "problems": list(report.problems),
+    }

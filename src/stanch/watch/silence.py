@@ -1,0 +1,76 @@
+"""When silence means that a server is gone: several witnesses, and none of them may be ourselves.
+
+One lost packet, one slow query or one busy second of our own process all look like a dead server
+from a single place. A refusal is an answer and needs no patience; silence needs all witnesses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stanch.model.reach import Reach, ReachState
+
+SILENT_STATES = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE, ReachState.DNS_FAILURE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long each kind of silence is borne, in seconds since the question was asked."""
+
+    slow_after_s: float
+    """From here on other witnesses are asked."""
+    silent_after_s: float
+    """From here on silence of all of them is a verdict."""
+    hung_after_s: float
+    """From here on a server that accepts but never answers is hung."""
+    knock_every_s: float = 0.15
+    knocks_min: int = 8
+    """With three packets in ten lost, eight unanswered knocks happen once in 200; together with
+    the retransmissions of the open session and of the probe, less than once in 10,000."""
+
+
+def patience(round_trip_s: float) -> Patience:
+    """Deadlines grow with the learned round trip, so that a far server is not a dead one."""
+    return Patience(
+        slow_after_s=max(0.6, 12 * round_trip_s),
+        silent_after_s=max(2.2, 40 * round_trip_s),
+        hung_after_s=max(4.2, 60 * round_trip_s),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnesses:
+    """What has been heard since the question was asked."""
+
+    waited_s: float
+    knocks: int = 0
+    """Bare connection attempts that have had time to be answered and were not."""
+    knock_answered: bool = False
+    reach: Reach | None = None
+    """The full probe, once it ended."""
+
+
+class Hearing(StrEnum):
+    """What the witnesses amount to so far."""
+
+    WAIT = "wait"
+    ALIVE = "alive"
+    DOWN = "down"
+
+
+def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
+    """Pure verdict over the witnesses heard so far."""
+    reach = witnesses.reach
+    if reach is not None and reach.state not in SILENT_STATES | {ReachState.HUNG}:
+        # Somebody spoke: the server, or the machine that refuses in its stead.
+        return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
+    if witnesses.knock_answered:
+        hung = witnesses.waited_s >= limits.hung_after_s
+        return Hearing.DOWN if hung and reach is not None else Hearing.WAIT
+    silent = (
+        witnesses.waited_s >= limits.silent_after_s
+        and witnesses.knocks >= limits.knocks_min
+        and reach is not None
+    )
+    return Hearing.DOWN if silent else Hearing.WAIT
