@@ -19,6 +19,10 @@ Expected answers are values (`Refusal`, `Missing`), never exceptions; broken inv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stanch.model.findings import Finding
+
 
 class StanchError(Exception):
     """What went wrong, on what, and what to do about it.
@@ -41,6 +45,12 @@ class StanchError(Exception):
 
 class PolicyInvalid(StanchError):
     """The policy file cannot be used; `what` lists every finding, one a line."""
+
+    def __init__(
+        self, what: str, *, on: str = "", hint: str = "", findings: Sequence[Finding] = ()
+    ) -> None:
+        super().__init__(what, on=on, hint=hint)
+        self.findings = tuple(findings)
 
 
 class StoreError(StanchError):

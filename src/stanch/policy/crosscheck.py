@@ -1,0 +1,209 @@
+"""What one key of stanch.yaml says about another: names must exist, acts must be possible.
+
+Every check looks at a draft in which wrong values were replaced by defaults, and stays
+quiet about places that already have an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stanch.model.findings import Level
+from stanch.model.plans import Mode
+from stanch.policy.dsn import read_conninfo
+from stanch.policy.places import PathTo, Places
+from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
+from stanch.policy.quoting import quoted
+from stanch.policy.reading import nearest
+
+NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
+NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """One contradiction between two places of the file."""
+
+    path: PathTo
+    what: str
+    hint: str
+    level: Level = "error"
+
+
+def crosscheck(draft: Policy, places: Places) -> None:
+    """Add what contradicts itself to the findings."""
+    doubts = [
+        *_people(draft, places),
+        *_ladder(draft, places),
+        *_channels(draft),
+        *_targets(draft, places),
+        *_listen(draft),
+    ]
+    for doubt in doubts:
+        if doubt.level == "warning" or not places.failed(doubt.path):
+            places.find(doubt.path, doubt.what, doubt.hint, level=doubt.level)
+
+
+def _people(draft: Policy, places: Places) -> Iterator[Doubt]:
+    channels = {channel.name: channel for channel in draft.channels}
+    broadcast = [c.name for c in draft.channels if not isinstance(c, SmtpChannel)]
+    for person in draft.people:
+        path = ("people", person.id)
+        for index, contact in enumerate(person.contacts, 1):
+            at = (*path, "contacts", str(index), "channel")
+            channel = channels.get(contact.channel)
+            if channel is None and not places.given(("channels", contact.channel)):
+                hint = nearest(contact.channel, tuple(channels)) or "Define it under `channels`."
+                yield Doubt(path=at, what=f"unknown channel {quoted(contact.channel)}", hint=hint)
+            elif channel is not None and not isinstance(channel, SmtpChannel):
+                yield Doubt(
+                    path=at,
+                    what=f"{quoted(contact.channel)} is no mail channel",
+                    hint="It receives every page anyway; remove this contact.",
+                )
+        if not person.contacts and not broadcast and not places.failed(("channels",)):
+            yield Doubt(
+                path=path,
+                what="cannot be reached: no contact, and no channel that receives every page",
+                hint="Add a contact, or a webhook or terminal channel.",
+            )
+
+
+def _ladder(draft: Policy, places: Places) -> Iterator[Doubt]:
+    ids = tuple(person.id for person in draft.people)
+    if not draft.ladder:
+        yield Doubt(path=("ladder",), what="is empty", hint="Somebody must be paged: name them.")
+    for index, person_id in enumerate(draft.ladder, 1):
+        if person_id not in ids and not places.given(("people", person_id)):
+            yield Doubt(
+                path=("ladder", str(index)),
+                what=f"unknown person {quoted(person_id)}",
+                hint=nearest(person_id, ids) or "Define them under `people`.",
+            )
+
+
+def _channels(draft: Policy) -> Iterator[Doubt]:
+    if not draft.channels:
+        yield Doubt(path=("channels",), what="is empty", hint="Define how messages leave.")
+    for channel in draft.channels:
+        if not isinstance(channel, SmtpChannel):
+            continue
+        path = ("channels", channel.name)
+        if channel.username and not channel.password_file:
+            yield Doubt(
+                path=(*path, "username"),
+                what="a login without a password",
+                hint="Put the password into a file and name it in `password_file`.",
+            )
+        if channel.password_file and not channel.username:
+            yield Doubt(
+                path=(*path, "password_file"),
+                what="a password without a login",
+                hint="Add `username`, or remove this line.",
+            )
+        if channel.username and channel.tls == "none":
+            yield Doubt(
+                path=(*path, "username"),
+                what="the login and its password travel in the clear",
+                hint="Set `tls: starttls` or `tls: tls`.",
+                level="warning",
+            )
+
+
+def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
+    if not draft.targets:
+        yield Doubt(path=("targets",), what="is empty", hint="Name at least one server to watch.")
+    seen: dict[str, str] = {}
+    for target in draft.targets:
+        path = ("targets", target.name)
+        yield from _secrets(target, path)
+        yield from _actions(target, path)
+        yield from _limits(target, path)
+        known = seen.setdefault(target.dsn, target.name)
+        if known != target.name and not places.failed((*path, "dsn")):
+            yield Doubt(
+                path=(*path, "dsn"),
+                what=f"is the connection string of {quoted(known)}, too",
+                hint="Two targets on one server open two incidents for every fault.",
+                level="warning",
+            )
+
+
+def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    for name, dsn in (
+        ("dsn", target.dsn),
+        ("acting_dsn", target.acting_dsn),
+        ("app_dsn", target.app_dsn),
+    ):
+        known = read_conninfo(dsn) if dsn else None
+        if known is not None and known.has_secret:
+            yield Doubt(
+                path=(*path, name),
+                what="has a password in it",
+                hint="Keep it in a passfile (~/.pgpass) or a connection service (`service=…`).",
+                level="warning",
+            )
+
+
+def _actions(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    for action, mode in target.actions.items():
+        if mode is Mode.OBSERVE:
+            continue
+        lack = _lack(target, action)
+        if lack is not None:
+            what, hint = lack
+            yield Doubt(path=(*path, "actions", action), what=f"{mode.value}: {what}", hint=hint)
+    if target.desired == "running" and target.mode("start_server") is Mode.OBSERVE:
+        yield Doubt(
+            path=(*path, "desired"),
+            what="running is only noted: start_server is observe",
+            hint="Set `actions: {start_server: advise}` or `act`.",
+            level="warning",
+        )
+
+
+def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
+    """What the file itself says makes an action impossible."""
+    if action in NEEDS_ACTING_DSN and not target.acting_dsn:
+        return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
+    if action in NEEDS_HOST and target.host == "none":
+        return "needs the server's machine, and host is none", "Set `host: auto` or `host: local`."
+    if action == "start_server" and target.manager == "none":
+        return "manager none means nobody starts the server", "Set `manager: auto`."
+    if action == "free_space" and not _freeable(target):
+        return "free_space names nothing to free", "Add `ballast` or `old_logs_days`."
+    return None
+
+
+def _freeable(target: TargetPolicy) -> bool:
+    return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
+
+
+def _limits(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    limits, rescue = target.limits, target.rescue
+    if limits.connections_high_pct >= limits.connections_critical_pct:
+        yield Doubt(
+            path=(*path, "limits", "connections_high"),
+            what="is not below connections_critical",
+            hint="High comes first: 80% and 90%, say.",
+        )
+    if rescue.check_every_s > rescue.window_s:
+        yield Doubt(
+            path=(*path, "rescue", "check_every"),
+            what="is longer than the window it should fill",
+            hint="Check several times within `window`.",
+        )
+
+
+def _listen(draft: Policy) -> Iterator[Doubt]:
+    host, _, port = draft.listen.rpartition(":")
+    if port and int(port) > 65535:
+        yield Doubt(path=("listen",), what=f"port {port} is out of range", hint="At most 65535.")
+    elif host not in {"127.0.0.1", "localhost", "[::1]", ""}:
+        yield Doubt(
+            path=("listen",),
+            what="health and metrics can be read from the network",
+            hint="Use 127.0.0.1 unless something else guards this port.",
+            level="warning",
+        )

@@ -1,0 +1,534 @@
+"""Every key of stanch.yaml, once: the parser, the JSON schema, the template and the manual use it.
+
+Defaults are not repeated here: they are those of the dataclasses in `policy.py`.
+"""
+
+from __future__ import annotations
+
+from stanch.model.symptoms import SymptomKind
+from stanch.policy.kinds import (
+    HOST,
+    HOST_PORT,
+    HTTP_URL,
+    LABEL,
+    MAIL_ADDRESS,
+    MODE,
+    NAME,
+    WORDS,
+    Boolean,
+    Choice,
+    Dsn,
+    Duration,
+    Integer,
+    Path,
+    Percent,
+    Size,
+    Text,
+)
+from stanch.policy.policy import (
+    ACTIONS,
+    Contact,
+    FreeSpace,
+    Heartbeat,
+    Limits,
+    Person,
+    Policy,
+    Rescue,
+    Severity,
+    SmtpChannel,
+    TargetPolicy,
+    TerminalChannel,
+    WebhookChannel,
+)
+from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
+
+RANKS = ("1", "2", "3", "4")
+CONNECT_TIMEOUT = Duration(min_s=0.1, max_s=300)
+
+CONTACT = Section(
+    title="contact",
+    make=Contact,
+    keys=(
+        Key(
+            name="channel",
+            field="channel",
+            holds=NAME,
+            doc="Name of a mail channel from `channels`.",
+            example="mail",
+        ),
+        Key(
+            name="address",
+            field="address",
+            holds=MAIL_ADDRESS,
+            doc="Where on that channel this person is reached.",
+            example="oncall@example.com",
+        ),
+    ),
+)
+
+PERSON = Section(
+    title="person",
+    make=Person,
+    keys=(
+        Key(
+            name="name",
+            field="name",
+            holds=WORDS,
+            doc="The name that appears in pages and post-mortems.",
+            example="Asha Example",
+        ),
+        Key(
+            name="contacts",
+            field="contacts",
+            holds=ListOf(item=CONTACT, noun="contact"),
+            doc="Every way to reach this person; a page goes to all of them at once.",
+        ),
+    ),
+)
+
+SMTP = Section(
+    title="smtp channel",
+    make=SmtpChannel,
+    keys=(
+        Key(
+            name="host",
+            field="host",
+            holds=HOST,
+            doc="The mail server that takes the messages.",
+            example="localhost",
+        ),
+        Key(name="port", field="port", holds=Integer(low=1, high=65535), doc="Its port."),
+        Key(
+            name="sender",
+            field="sender",
+            holds=MAIL_ADDRESS,
+            doc="The address the mails come from.",
+        ),
+        Key(
+            name="tls",
+            field="tls",
+            holds=Choice(values=("none", "starttls", "tls")),
+            doc="How the connection is encrypted: not, upgraded by STARTTLS, or from the start.",
+        ),
+        Key(
+            name="username",
+            field="username",
+            holds=Text(may_be_empty=True),
+            doc="For mail servers that want a login. Empty: no login.",
+        ),
+        Key(
+            name="password_file",
+            field="password_file",
+            holds=Path(),
+            doc="A file with the password on its first line, readable by Stanch only.",
+            example="/etc/stanch/smtp-password",
+        ),
+        Key(
+            name="timeout",
+            field="timeout_s",
+            holds=CONNECT_TIMEOUT,
+            doc="How long one attempt may take before it counts as failed.",
+        ),
+    ),
+)
+
+WEBHOOK = Section(
+    title="webhook channel",
+    make=WebhookChannel,
+    keys=(
+        Key(
+            name="url",
+            field="url",
+            holds=HTTP_URL,
+            doc="Where every page and update is posted as JSON.",
+            example="https://hooks.example.com/stanch",
+        ),
+        Key(
+            name="secret_file",
+            field="secret_file",
+            holds=Path(),
+            doc="A file with the secret the posts are signed with. Empty: not signed.",
+            example="/etc/stanch/webhook-secret",
+        ),
+        Key(
+            name="timeout",
+            field="timeout_s",
+            holds=CONNECT_TIMEOUT,
+            doc="How long one attempt may take before it counts as failed.",
+        ),
+    ),
+)
+
+TERMINAL = Section(title="terminal channel", make=TerminalChannel, keys=())
+
+CHANNEL = Variants(
+    title="channel", by_type={"smtp": SMTP, "webhook": WEBHOOK, "terminal": TERMINAL}
+)
+
+SEVERITY = Section(
+    title="severity",
+    make=Severity,
+    keys=(
+        Key(
+            name="label",
+            field="label",
+            holds=LABEL,
+            doc="What your team calls this rank: P1, SEV-1, Critical.",
+            example="P0",
+        ),
+        Key(
+            name="name",
+            field="name",
+            holds=WORDS,
+            doc="The rank in a word.",
+            example="critical",
+        ),
+        Key(
+            name="ack_within",
+            field="ack_within_s",
+            holds=Duration(min_s=1),
+            doc="Without an acknowledgement after this long, the next person is paged.",
+            example="5m",
+        ),
+        Key(
+            name="pages",
+            field="pages",
+            holds=Boolean(),
+            doc="Whether people are paged; with false they get an update instead.",
+        ),
+    ),
+)
+
+LIMITS = Section(
+    title="limits",
+    make=Limits,
+    keys=(
+        Key(
+            name="connections_high",
+            field="connections_high_pct",
+            holds=Percent(min_pct=1),
+            doc="Share of usable connections in use that counts as high.",
+        ),
+        Key(
+            name="connections_critical",
+            field="connections_critical_pct",
+            holds=Percent(min_pct=1),
+            doc="Share of usable connections in use that counts as exhausted.",
+        ),
+        Key(
+            name="connections_hold",
+            field="connections_hold_s",
+            holds=Duration(max_s=3600),
+            doc="The share must stay above its limit this long.",
+        ),
+        Key(
+            name="blocked_sessions_min",
+            field="blocked_sessions_min",
+            holds=Integer(low=1, high=100_000),
+            doc="So many sessions must wait for locks, and one of them for `blocked_wait_min`.",
+        ),
+        Key(
+            name="blocked_wait_min",
+            field="blocked_wait_s_min",
+            holds=Duration(max_s=86_400),
+            doc="The oldest wait for a lock must have lasted this long.",
+        ),
+        Key(
+            name="disk_low_free",
+            field="disk_low_free_pct",
+            holds=Percent(max_pct=99),
+            doc="Free share of a volume at or below which its space is low.",
+        ),
+        Key(
+            name="disk_full_free",
+            field="disk_full_free_bytes",
+            holds=Size(),
+            doc="Free space at or below which a volume counts as full.",
+        ),
+        Key(
+            name="clear_hold",
+            field="clear_hold_s",
+            holds=Duration(max_s=3600),
+            doc="Readings must stay good this long before a symptom clears.",
+        ),
+        Key(
+            name="flap_window",
+            field="flap_window_s",
+            holds=Duration(max_s=86_400),
+            doc="A symptom that returns within this time reopens its incident.",
+        ),
+    ),
+)
+
+FREE_SPACE = Section(
+    title="free_space",
+    make=FreeSpace,
+    keys=(
+        Key(
+            name="ballast",
+            field="ballast",
+            holds=ListOf(item=Path(), noun="file"),
+            doc="Files kept only to be deleted, one at a time, when their volume is full.",
+            example="[/var/lib/postgresql/ballast-1]",
+        ),
+        Key(
+            name="old_logs_days",
+            field="old_logs_days",
+            holds=Integer(low=1, high=3650),
+            doc="Server logs older than so many days may be deleted. Left out: never.",
+            example="14",
+        ),
+    ),
+)
+
+RESCUE = Section(
+    title="rescue",
+    make=Rescue,
+    keys=(
+        Key(
+            name="window",
+            field="window_s",
+            holds=Duration(min_s=1, max_s=86_400),
+            doc="Application logins and writes must work this long before `rescued` is said.",
+        ),
+        Key(
+            name="check_every",
+            field="check_every_s",
+            holds=Duration(min_s=0.1, max_s=3600),
+            doc="How often that is tried.",
+        ),
+        Key(
+            name="resolve_after",
+            field="resolve_after_s",
+            holds=Duration(max_s=604_800),
+            doc="After a rescue, so long without a symptom means resolved.",
+        ),
+    ),
+)
+
+TARGET = Section(
+    title="target",
+    make=TargetPolicy,
+    keys=(
+        Key(
+            name="dsn",
+            field="dsn",
+            holds=Dsn(),
+            doc="How Stanch watches the server; the role needs pg_monitor (`stanch grants`).",
+            example="service=orders",
+        ),
+        Key(
+            name="acting_dsn",
+            field="acting_dsn",
+            holds=Dsn(),
+            doc="How Stanch ends sessions; the role needs pg_signal_backend. Left out: it cannot.",
+            example="service=orders_act",
+        ),
+        Key(
+            name="app_dsn",
+            field="app_dsn",
+            holds=Dsn(),
+            doc="How the application logs in; a rescue is proven with it. "
+            "Left out: proven by reading with `dsn` only.",
+            example="service=orders_app",
+        ),
+        Key(
+            name="host",
+            field="host",
+            holds=Choice(values=("auto", "local", "none")),
+            doc="Whether the server runs on this machine, so that files and processes can be read.",
+        ),
+        Key(
+            name="data_directory",
+            field="data_directory",
+            holds=Path(),
+            doc="The server's data directory. Left out: found by Stanch.",
+            example="/var/lib/postgresql/16/main",
+        ),
+        Key(
+            name="log",
+            field="log",
+            holds=Path(),
+            doc="The server's log file or log directory. Left out: found from its settings.",
+            example="/var/log/postgresql/postgresql-16-main.log",
+        ),
+        Key(
+            name="bin_directory",
+            field="bin_directory",
+            holds=Path(),
+            doc="Where pg_ctl and pg_controldata of this server are. Left out: found by Stanch.",
+            example="/usr/lib/postgresql/16/bin",
+        ),
+        Key(
+            name="manager",
+            field="manager",
+            holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "none")),
+            doc="Who starts the server; with none, Stanch never starts it.",
+        ),
+        Key(
+            name="desired",
+            field="desired",
+            holds=Choice(values=("running", "unmanaged")),
+            doc="running: a clean stop nobody ordered is undone. unmanaged: a person is asked.",
+        ),
+        Key(
+            name="page_after",
+            field="page_after_s",
+            holds=Duration(max_s=86_400),
+            doc="Nobody is paged earlier, because a restart by the manager may heal it.",
+        ),
+        Key(
+            name="sample_every",
+            field="sample_every_s",
+            holds=Duration(min_s=0.2, max_s=3600),
+            doc="How often the server's vitals are read.",
+        ),
+        Key(
+            name="severity_of",
+            field="severity_of",
+            holds=MapOf(
+                names=tuple(kind.value for kind in SymptomKind),
+                value=Integer(low=1, high=4),
+                noun="symptom",
+            ),
+            doc="Rank of each symptom, 1 is worst.",
+        ),
+        Key(
+            name="actions",
+            field="actions",
+            holds=MapOf(names=ACTIONS, value=MODE, noun="action"),
+            doc="What Stanch may do: observe (name the runbook), advise (after `stanch approve`), "
+            "act (by itself, when every guard says yes). What is not listed is observe.",
+            example="{start_server: advise}",
+        ),
+        Key(
+            name="limits",
+            field="limits",
+            holds=LIMITS,
+            doc="When a reading becomes a symptom, and when it stops being one.",
+        ),
+        Key(
+            name="free_space",
+            field="free_space",
+            holds=FREE_SPACE,
+            doc="What may be deleted on a full volume. Nothing else ever is.",
+        ),
+        Key(
+            name="rescue",
+            field="rescue",
+            holds=RESCUE,
+            doc="What must hold before anybody is told that the server is back.",
+        ),
+        Key(
+            name="protected_applications",
+            field="protected_applications",
+            holds=ListOf(item=Text(), noun="application_name"),
+            doc="application_name values whose sessions are never ended.",
+            example="[payroll]",
+        ),
+        Key(
+            name="idle_session_age_min",
+            field="idle_session_age_s_min",
+            holds=Duration(min_s=1, max_s=604_800),
+            doc="Only sessions idle at least this long may be ended.",
+        ),
+        Key(
+            name="approve_within",
+            field="approve_within_s",
+            holds=Duration(min_s=10, max_s=86_400),
+            doc="A plan that nobody approved after this long is void.",
+        ),
+    ),
+)
+
+HEARTBEAT = Section(
+    title="heartbeat",
+    make=Heartbeat,
+    keys=(
+        Key(
+            name="url",
+            field="url",
+            holds=HTTP_URL,
+            doc="A watcher outside this machine that raises the alarm when it stops hearing.",
+            example="https://heartbeat.example.com/stanch",
+        ),
+        Key(
+            name="every",
+            field="every_s",
+            holds=Duration(min_s=1, max_s=86_400),
+            doc="How often it hears from a healthy Stanch.",
+        ),
+    ),
+)
+
+POLICY = Section(
+    title="stanch.yaml",
+    make=Policy,
+    keys=(
+        Key(
+            name="state_directory",
+            field="state_directory",
+            holds=Path(),
+            doc="Where timelines are kept: a local file system, on no volume that is watched.",
+            example="/var/lib/stanch",
+        ),
+        Key(
+            name="people",
+            field="people",
+            holds=Named(entry=PERSON, name=NAME, field="id", noun="person"),
+            doc="Everybody who can be paged, by a short id.",
+        ),
+        Key(
+            name="ladder",
+            field="ladder",
+            holds=ListOf(item=NAME, noun="person"),
+            doc="Who is paged, in this order, round and round until somebody acknowledges.",
+            example="[asha]",
+        ),
+        Key(
+            name="channels",
+            field="channels",
+            holds=Named(entry=CHANNEL, name=NAME, field="name", noun="channel"),
+            doc="How messages leave. Webhook and terminal channels receive every page and update; "
+            "mail goes to the contacts of people.",
+        ),
+        Key(
+            name="targets",
+            field="targets",
+            holds=Named(entry=TARGET, name=NAME, field="name", noun="target"),
+            doc="The watched servers, by name.",
+        ),
+        Key(
+            name="severities",
+            field="severities",
+            holds=Named(
+                entry=SEVERITY,
+                name=Integer(low=1, high=4),
+                field="rank",
+                noun="severity",
+                complete=RANKS,
+            ),
+            doc="The severity scale in your team's words; rank 1 is worst.",
+        ),
+        Key(
+            name="heartbeat",
+            field="heartbeat",
+            holds=HEARTBEAT,
+            doc="Who notices when Stanch itself falls silent. "
+            "Needed where Stanch shares a machine with a target.",
+        ),
+        Key(
+            name="listen",
+            field="listen",
+            holds=HOST_PORT,
+            doc="Address of /healthz, /readyz and /metrics. Commands use the local socket only.",
+        ),
+        Key(
+            name="runbook_directory",
+            field="runbook_directory",
+            holds=Path(),
+            doc="Your own runbooks; they replace shipped ones with the same id.",
+            example="/etc/stanch/runbooks",
+        ),
+    ),
+)

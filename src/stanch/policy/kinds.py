@@ -1,0 +1,404 @@
+"""Kinds of values in stanch.yaml: each knows how it is written, read, shown and described."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from stanch.model.plans import Mode
+from stanch.policy.dsn import read_conninfo
+from stanch.policy.quoting import quoted
+
+JsonSchema = dict[str, object]
+
+TEXT_CHARS_MAX = 2_000
+DURATION_S_MAX = 366 * 86_400.0
+_NUMBER_CHARS_MAX = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """This text is no such value: an answer of a parser, with how it is written right."""
+
+    what: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One scalar as it stands in the file."""
+
+    text: str
+    is_text: bool
+    """YAML takes it for text; otherwise for a number, a truth value or a date."""
+
+
+class Kind(Protocol):
+    """How one sort of value is read from a file and written into one."""
+
+    @property
+    def word(self) -> str:
+        """The sort of value in one or two words, as documentation names it."""
+        ...
+
+    def read(self, written: Written) -> object: ...
+
+    def show(self, value: object) -> str:
+        """The value as YAML."""
+        ...
+
+    def schema(self) -> JsonSchema: ...
+
+
+def yaml_text(text: str) -> str:
+    """Text as YAML that reads back as the same text, in quotes only where they are needed."""
+    plain = re.fullmatch(r"[A-Za-z_/~][A-Za-z0-9_./@=~ +-]*", text)
+    ambiguous = text.lower() in {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "~"}
+    if plain and not ambiguous and text == text.strip():
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else _yaml_escape(c) for c in escaped) + '"'
+
+
+def _yaml_escape(char: str) -> str:
+    return f"\\U{ord(char):08x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Any text; `pattern` and `like` where only some texts will do."""
+
+    word: str = "text"
+    pattern: str = ""
+    like: str = ""
+    """An example, shown when the pattern does not match."""
+    may_be_empty: bool = False
+
+    def read(self, written: Written) -> str | Wrong:
+        if not written.is_text:
+            return Wrong(
+                what=f"{quoted(written.text)} is not text", hint="Write it in double quotes."
+            )
+        if len(written.text) > TEXT_CHARS_MAX:
+            return Wrong(what=f"longer than {TEXT_CHARS_MAX} characters", hint="Shorten it.")
+        if not written.text.strip() and not self.may_be_empty:
+            return Wrong(what="is empty", hint="Give a value, or leave the key out.")
+        if self.pattern and not re.fullmatch(self.pattern, written.text):
+            return Wrong(
+                what=f"{quoted(written.text)} is not {with_article(self.word)}",
+                hint=f"Write it like {self.like}.",
+            )
+        return written.text
+
+    def show(self, value: object) -> str:
+        return yaml_text(str(value))
+
+    def schema(self) -> JsonSchema:
+        schema: JsonSchema = {"type": "string", "maxLength": TEXT_CHARS_MAX}
+        return schema | ({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of a closed set of words."""
+
+    values: tuple[str, ...]
+    word: str = "choice"
+    make: Callable[[str], str] = str
+
+    def read(self, written: Written) -> str | Wrong:
+        if written.text in self.values:
+            return self.make(written.text)
+        return Wrong(
+            what=f"{quoted(written.text)} is not a known value",
+            hint=f"Use one of: {', '.join(self.values)}.",
+        )
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+    def schema(self) -> JsonSchema:
+        return {"enum": list(self.values)}
+
+
+DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|s|m|h|d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """A length of time with its unit: 500ms, 30s, 5m, 2h, 1d. The value is in seconds."""
+
+    min_s: float = 0.0
+    max_s: float = DURATION_S_MAX
+    word: str = "duration"
+
+    def read(self, written: Written) -> float | Wrong:
+        text = written.text.strip()
+        if text == "0":
+            return self._in_range(0.0)
+        found = _DURATION.fullmatch(text) if len(text) <= _NUMBER_CHARS_MAX else None
+        if found is None:
+            return _without_unit(text, self.word, "30s (units: ms, s, m, h, d)")
+        milliseconds = Decimal(found[1]) * DURATION_UNITS_MS[found[2]]
+        if milliseconds != int(milliseconds):
+            return Wrong(
+                what=f"{quoted(text)} is finer than a millisecond", hint="Round it to 1ms."
+            )
+        return self._in_range(int(milliseconds) / 1000)
+
+    def _in_range(self, seconds: float) -> float | Wrong:
+        if self.min_s <= seconds <= self.max_s:
+            return seconds
+        return Wrong(
+            what=f"{duration_text(seconds)} is out of range",
+            hint=f"Between {duration_text(self.min_s)} and {duration_text(self.max_s)}.",
+        )
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, int | float)
+        return duration_text(value)
+
+    def schema(self) -> JsonSchema:
+        return {"type": ["string", "integer"], "pattern": r"^(?:0|\d+(\.\d+)?\s?(ms|s|m|h|d))$"}
+
+
+def duration_text(seconds: float) -> str:
+    """A length of time as a person writes it, in the largest unit that keeps it whole."""
+    milliseconds = round(seconds * 1000)
+    for unit in ("d", "h", "m", "s"):
+        if milliseconds and milliseconds % DURATION_UNITS_MS[unit] == 0:
+            return f"{milliseconds // DURATION_UNITS_MS[unit]}{unit}"
+    return f"{milliseconds}ms" if milliseconds else "0s"
+
+
+SIZE_UNITS = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s?([A-Za-z]+)", re.ASCII)
+_SIZE_UNIT_OF = {unit.lower(): factor for unit, factor in SIZE_UNITS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A number of bytes with its unit: 32MiB, 1GB."""
+
+    min_bytes: int = 0
+    max_bytes: int = 2**50
+    word: str = "size"
+
+    def read(self, written: Written) -> int | Wrong:
+        text = written.text.strip()
+        if text == "0":
+            return self._in_range(0)
+        found = _SIZE.fullmatch(text) if len(text) <= _NUMBER_CHARS_MAX else None
+        factor = _SIZE_UNIT_OF.get(found[2].lower()) if found else None
+        if found is None or factor is None:
+            return _without_unit(text, self.word, "32MiB (units: B, kB, MB, GB, KiB, MiB, GiB)")
+        number = Decimal(found[1]) * factor
+        if number != int(number):
+            return Wrong(what=f"{quoted(text)} is not a whole number of bytes", hint="Round it.")
+        return self._in_range(int(number))
+
+    def _in_range(self, size_bytes: int) -> int | Wrong:
+        if self.min_bytes <= size_bytes <= self.max_bytes:
+            return size_bytes
+        return Wrong(
+            what=f"{size_text(size_bytes)} is out of range",
+            hint=f"Between {size_text(self.min_bytes)} and {size_text(self.max_bytes)}.",
+        )
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, int)
+        return size_text(value)
+
+    def schema(self) -> JsonSchema:
+        return {
+            "type": ["string", "integer"],
+            "pattern": r"^(?:0|\d+(\.\d+)?\s?[kKmMgGtT]?i?[bB])$",
+        }
+
+
+def size_text(size_bytes: int) -> str:
+    """A number of bytes in the largest binary unit that keeps it whole."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % SIZE_UNITS[unit] == 0:
+            return f"{size_bytes // SIZE_UNITS[unit]}{unit}"
+    return f"{size_bytes}B"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percent:
+    """A share with its sign: 80%."""
+
+    min_pct: float = 0.0
+    max_pct: float = 100.0
+    word: str = "percentage"
+
+    def read(self, written: Written) -> float | Wrong:
+        text = written.text.strip()
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s?%", text, re.ASCII)
+        if found is None:
+            return _without_unit(text, self.word, "80%")
+        value = float(found[1])
+        if self.min_pct <= value <= self.max_pct:
+            return value
+        return Wrong(
+            what=f"{quoted(text)} is out of range",
+            hint=f"Between {self.show(self.min_pct)} and {self.show(self.max_pct)}.",
+        )
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, int | float)
+        return f"{value:.6f}".rstrip("0").rstrip(".") + "%"
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "pattern": r"^\d+(\.\d+)?\s?%$"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integer:
+    """A whole number."""
+
+    low: int
+    high: int
+    word: str = "whole number"
+
+    def read(self, written: Written) -> int | Wrong:
+        if not re.fullmatch(r"\d{1,15}", written.text, re.ASCII):
+            return Wrong(
+                what=f"{quoted(written.text)} is not a whole number",
+                hint=f"Write a number from {self.low} to {self.high}.",
+            )
+        value = int(written.text)
+        if self.low <= value <= self.high:
+            return value
+        return Wrong(what=f"{value} is out of range", hint=f"Between {self.low} and {self.high}.")
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+    def schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boolean:
+    """true or false."""
+
+    word: str = "true or false"
+
+    def read(self, written: Written) -> bool | Wrong:
+        known = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        value = known.get(written.text.lower())
+        if value is None:
+            return Wrong(
+                what=f"{quoted(written.text)} is neither true nor false",
+                hint="Write true or false.",
+            )
+        return value
+
+    def show(self, value: object) -> str:
+        return "true" if value else "false"
+
+    def schema(self) -> JsonSchema:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """An absolute path on this machine; `~` is the home of the user who runs Stanch."""
+
+    word: str = "path"
+
+    def read(self, written: Written) -> str | Wrong:
+        text = Text(word=self.word).read(written)
+        if isinstance(text, Wrong):
+            return text
+        if any(not char.isprintable() for char in text):
+            return Wrong(what="has control characters", hint="Write a plain path.")
+        expanded = os.path.expanduser(text)
+        if not expanded.startswith("/"):
+            return Wrong(
+                what=f"{quoted(text)} is not an absolute path",
+                hint="Start it with / or ~/: a service has no stable working directory.",
+            )
+        return os.path.normpath(expanded)
+
+    def show(self, value: object) -> str:
+        return yaml_text(str(value))
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "pattern": "^[/~]"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dsn:
+    """A libpq connection string to one server."""
+
+    word: str = "connection string"
+
+    def read(self, written: Written) -> str | Wrong:
+        text = Text(word=self.word).read(written)
+        if isinstance(text, Wrong):
+            return text
+        example = 'Write it like "service=orders" or "host=db.example.com dbname=postgres".'
+        known = read_conninfo(text)
+        if known is None:
+            # The text itself is not repeated: it may hold a password.
+            return Wrong(what="is not a connection string", hint=example)
+        if len(known.hosts) > 1:
+            return Wrong(
+                what=f"names {len(known.hosts)} hosts, and a target is one server",
+                hint="Write one target for each host.",
+            )
+        return text
+
+    def show(self, value: object) -> str:
+        return yaml_text(str(value))
+
+    def schema(self) -> JsonSchema:
+        return {"type": "string", "minLength": 1}
+
+
+def _without_unit(text: str, word: str, like: str) -> Wrong:
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        return Wrong(what=f"{quoted(text)} has no unit", hint=f"Write it like {like}.")
+    return Wrong(what=f"{quoted(text)} is not {with_article(word)}", hint=f"Write it like {like}.")
+
+
+def with_article(noun: str) -> str:
+    """The noun with a or an."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+NAME = Text(word="name", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", like="orders-db")
+LABEL = Text(word="label", pattern=r"[^\s\x00-\x1f\x7f]{1,16}", like="P1")
+WORDS = Text(word="text", pattern=r"[^\x00-\x1f\x7f]{1,200}", like="Asha Example")
+MAIL_ADDRESS = Text(
+    word="mail address",
+    pattern=r"[^\s@<>\"\\(),:;\[\]\x00-\x1f\x7f]{1,64}@[A-Za-z0-9._:\[\]-]{1,255}",
+    like="oncall@example.com",
+)
+HOST = Text(word="host name", pattern=r"[A-Za-z0-9._:-]{1,255}", like="mail.example.com")
+HTTP_URL = Text(
+    word="web address", pattern=r"https?://[^\s/@\x00-\x1f]+[^\s@]*", like="https://example.com/x"
+)
+HOST_PORT = Text(
+    word="address with port",
+    pattern=r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}",
+    like="127.0.0.1:8432",
+)
+MODE = Choice(values=tuple(mode.value for mode in Mode), make=Mode, word="mode")
