@@ -1,0 +1,175 @@
+"""One reading of a server's vital signs, as PostgreSQL itself reports them.
+
+None always means "not to be had" (a missing right, a version without it), never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The settings that say how many sessions fit, and where the data is."""
+
+    max_connections: int
+    superuser_reserved_connections: int
+    reserved_connections: int | None = None
+    """From version 16 on; slots for members of pg_use_reserved_connections."""
+    data_directory: str | None = None
+
+    @property
+    def usable_connections(self) -> int:
+        """Slots that a role without any privilege can have."""
+        kept = self.superuser_reserved_connections + (self.reserved_connections or 0)
+        return max(0, self.max_connections - kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionGroup:
+    """Client sessions that look alike from outside; all names are the clients' own words."""
+
+    application_name: str
+    usename: str
+    datname: str
+    state: str
+    sessions: int
+    oldest_state_age_s: float | None = None
+    """How long the longest of them has been in this state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimit:
+    """A role or database that has used at least four fifths of its own connection limit."""
+
+    scope: str
+    """`role` or `database`."""
+    name: str
+    used: int
+    allowed: int
+
+    @property
+    def hit(self) -> bool:
+        return self.used >= self.allowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionVitals:
+    """The client sessions of a server, counted in one reading.
+
+    `active`, `active_without_wait` and `oldest_xact_age_s` leave out the session that asks;
+    `client_backends`, `by_state` and `groups` count it, because it holds a slot too. A session
+    still proving who it is holds a slot and is in none of these.
+    """
+
+    client_backends: int
+    active: int
+    active_without_wait: int
+    """Running on a processor, or waiting for one: no wait event."""
+    waiting_on_lock: int
+    oldest_lock_wait_s: float | None = None
+    """Version 14 on: since the wait began. Version 13: since the statement began."""
+    oldest_xact_age_s: float | None = None
+    oldest_idle_in_transaction_s: float | None = None
+    by_state: tuple[tuple[str, int], ...] = ()
+    groups: tuple[SessionGroup, ...] = ()
+    """The twenty largest."""
+    limits: tuple[ConnectionLimit, ...] = ()
+
+    def in_state(self, state: str) -> int:
+        """How many sessions are in a state, by pg_stat_activity's name for it."""
+        return dict(self.by_state).get(state, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkCounters:
+    """Sums over all databases since the statistics were last reset."""
+
+    commits: int
+    rollbacks: int
+    deadlocks: int
+    temp_files: int
+    temp_bytes: int
+    checksum_failures: int | None = None
+    """None: data checksums are off, so nobody counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiverVitals:
+    """What became of the WAL files handed to the archive."""
+
+    archived_count: int
+    failed_count: int
+    last_archived_at: datetime | None = None
+    last_failed_at: datetime | None = None
+    last_failed_wal: str | None = None
+
+    @property
+    def failing(self) -> bool:
+        """The last attempt failed and nothing was archived since."""
+        if self.last_failed_at is None:
+            return False
+        return self.last_archived_at is None or self.last_archived_at < self.last_failed_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotVitals:
+    """One replication slot and the WAL it keeps from being recycled."""
+
+    name: str
+    slot_type: str
+    active: bool
+    wal_status: str | None = None
+    retained_bytes: int | None = None
+    """None: the slot reserves nothing yet, or has lost what it needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderVitals:
+    """One receiver of this server's WAL and how far it is behind, in bytes.
+
+    Without pg_monitor only the pid is known.
+    """
+
+    pid: int
+    application_name: str | None = None
+    client_addr: str | None = None
+    state: str | None = None
+    sync_state: str | None = None
+    sent_lag_bytes: int | None = None
+    write_lag_bytes: int | None = None
+    flush_lag_bytes: int | None = None
+    replay_lag_bytes: int | None = None
+    """None also for receivers that do not replay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """Everything one sample says about one server."""
+
+    at: datetime
+    """The server's clock, not ours."""
+    postmaster_start: datetime
+    version_num: int
+    in_recovery: bool
+    transaction_read_only: bool
+    """Of the asking session: true on a standby, and wherever the session asks to be read-only."""
+    sees_sessions: bool
+    """False: the role lacks pg_read_all_stats (part of pg_monitor), so `sessions` is None."""
+    settings: ServerSettings
+    backends: int
+    """All sessions that are in a database, known without any privilege."""
+    sessions: SessionVitals | None
+    work: WorkCounters
+    archiver: ArchiverVitals | None = None
+    slots: tuple[SlotVitals, ...] = ()
+    senders: tuple[SenderVitals, ...] = ()
+    xid_age_max: int | None = None
+    mxid_age_max: int | None = None
+    prepared_xacts: int = 0
+    oldest_prepared_xact_age_s: float | None = None
+    wal_lsn: str | None = None
+    """Insert position on a primary, replayed position on a standby."""
+    wal_position_bytes: int | None = None
+    """The same as a number, for rates."""
