@@ -230,7 +230,9 @@ class TargetWatch:
         return await self._eyes.volumes()
 
 
-def _reach_so_far(probe: asyncio.Future[Reach], waited_s: float, limits: Patience) -> Reach | None:
+def _reach_so_far(
+    probe: asyncio.Future[Reach], waited_s: float, limits: Patience, *, answered: bool
+) -> Reach | None:
     """The probe's finding; once silence has lasted, what it amounts to without waiting longer."""
     if probe.done():
         return probe.result()

@@ -1,0 +1,263 @@
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from stanch.incident.due import PLANS_MAX, Due, Job, due
+from stanch.model import events as e
+from stanch.model.ids import PlanId, StepId
+from stanch.model.messages import Handover
+from stanch.model.plans import Mode, StepOutcome
+from stanch.model.symptoms import SymptomKind
+from timelines import (
+    ANN,
+    BO,
+    POLICY,
+    Story,
+    at,
+    diagnosed,
+    intended,
+    opened,
+    page,
+    plan,
+    symptom,
+    unknown_verdict,
+)
+
+DONE = e.StepEnded(
+    plan_id=PlanId("plan-1"),
+    step_id=StepId("s1"),
+    attempt=1,
+    outcome=StepOutcome.DONE,
+    detail="",
+)
+VERIFIED = e.StepVerified(plan_id=PlanId("plan-1"), step_id=StepId("s1"), ok=True, detail="")
+CLEARED = e.SymptomCleared(key="server_down")
+GOOD = e.RescueChecked(ok=True, detail="logins and writes work")
+BAD = e.RescueChecked(ok=False, detail="no login")
+
+
+def jobs(story: Story, now: float = 0.0) -> dict[Job, Due]:
+    return {item.job: item for item in due(POLICY, story.incident, at(now))}
+
+
+def test_a_new_incident_asks_for_a_diagnosis_at_once_and_a_page_right_after_it() -> None:
+    asked = jobs(Story(opened()))
+    assert asked[Job.DIAGNOSE].at == at(0)
+    assert asked[Job.PAGE].at == at(0.25)
+    assert asked[Job.PAGE].persons == (ANN,)
+
+
+def test_a_page_leaves_as_soon_as_the_diagnosis_is_there() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1)
+    assert jobs(story)[Job.PAGE].at == at(0.1)
+
+
+def test_nobody_is_paged_before_page_after_has_passed() -> None:
+    assert jobs(Story(opened(page_after_s=30.0)))[Job.PAGE].at == at(30)
+
+
+def test_a_target_in_maintenance_pages_nobody_before_the_window_ends() -> None:
+    story = Story(opened()).then(e.PageHeld(until=at(600), reason="upgrade"), 0)
+    assert jobs(story)[Job.PAGE].at == at(600)
+
+
+def test_the_next_person_is_paged_when_nobody_acknowledges() -> None:
+    asked = jobs(Story(opened()).then(page(), 1), now=301)[Job.PAGE]
+    assert (asked.at, asked.level, asked.persons) == (at(301), 2, (BO,))
+
+
+def test_the_ladder_goes_round_until_somebody_acknowledges() -> None:
+    story = Story(opened()).then(page(1), 0).then(page(2, (BO,)), 300)
+    assert jobs(story, now=600)[Job.PAGE].persons == (ANN,)
+
+
+def test_levels_skipped_during_downtime_are_paged_together_once() -> None:
+    asked = jobs(Story(opened()).then(page(), 0), now=300 * 7 + 1)[Job.PAGE]
+    assert (asked.level, asked.persons) == (8, (BO, ANN))
+
+
+def test_after_an_acknowledgement_nobody_is_paged() -> None:
+    story = Story(opened()).then(page(), 1).then(e.IncidentAcknowledged(by=ANN, via="cli"), 2)
+    assert Job.PAGE not in jobs(story, now=9999)
+    assert Job.DELIVER not in jobs(story, now=9999)
+
+
+def test_a_worse_severity_shortens_the_wait_for_the_next_page() -> None:
+    story = Story(opened(severity_rank=2)).then(page(), 0)
+    assert jobs(story)[Job.PAGE].at == at(900)
+    story.then(e.SeveritySet(rank=1, label="P0", reason="worse"), 10)
+    assert jobs(story)[Job.PAGE].at == at(300)
+
+
+def test_a_failed_hand_over_is_tried_again_later_and_a_page_never_gives_up() -> None:
+    story = Story(opened()).then(page(), 0)
+    [delivery] = page().deliveries
+    for attempt in range(1, 40):
+        story.then(
+            e.DeliveryAttempted(id=delivery.id, message_id=delivery.message_id, attempt=attempt),
+            attempt,
+        ).then(
+            e.DeliveryEnded(
+                id=delivery.id,
+                message_id=delivery.message_id,
+                attempt=attempt,
+                outcome=Handover.FAILED,
+            ),
+            attempt,
+        )
+    assert jobs(story)[Job.DELIVER].at == at(39 + 60)
+
+
+def test_an_accepted_page_is_not_sent_again() -> None:
+    [delivery] = page().deliveries
+    accepted = e.DeliveryEnded(
+        id=delivery.id,
+        message_id=delivery.message_id,
+        attempt=1,
+        outcome=Handover.ACCEPTED,
+    )
+    assert Job.DELIVER not in jobs(Story(opened()).then(page(), 0).then(accepted, 1))
+
+
+def test_an_attempt_without_outcome_is_due_at_once() -> None:
+    [delivery] = page().deliveries
+    attempted = e.DeliveryAttempted(id=delivery.id, message_id=delivery.message_id, attempt=1)
+    asked = jobs(Story(opened()).then(page(), 0).then(attempted, 1))
+    assert asked[Job.DELIVER].at == at(1)
+
+
+def test_a_found_cause_asks_for_a_plan_and_an_unknown_one_for_another_look() -> None:
+    assert Job.PROPOSE in jobs(Story(opened()).then(diagnosed(), 0.1))
+    asked = jobs(Story(opened()).then(unknown_verdict(), 0.1))
+    assert Job.PROPOSE not in asked
+    assert asked[Job.DIAGNOSE].at == at(1.1)
+
+
+def test_a_new_symptom_makes_the_diagnosis_stale() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1)
+    story.then(e.SymptomObserved(symptom=symptom(SymptomKind.DISK_FULL, "/data")), 5)
+    asked = jobs(story)
+    assert asked[Job.DIAGNOSE].at == at(5)
+    assert Job.PROPOSE not in asked
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_plan_runs_by_itself_only_in_act_mode(mode: Mode) -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(mode)), 1)
+    assert (Job.STEP in jobs(story)) == (mode is Mode.ACT)
+
+
+def test_an_approved_plan_runs() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    story.then(e.PlanApproved(plan_id=PlanId("plan-1"), digest="d" * 64, by=ANN), 9)
+    assert jobs(story)[Job.STEP].step_id == "s1"
+
+
+def test_a_plan_nobody_approves_expires() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    assert jobs(story)[Job.EXPIRE_PLAN].at == at(1801)
+
+
+def test_a_step_without_outcome_is_settled_before_anything_else_is_tried() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
+    asked = jobs(story.then(intended(), 2))
+    assert asked[Job.SETTLE].at == at(5)
+    assert Job.STEP not in asked
+
+
+def test_a_step_that_failed_ends_its_plan_and_the_next_step_does_not_run() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
+    story.then(intended(), 2).then(replace(DONE, outcome=StepOutcome.FAILED), 3)
+    asked = jobs(story)
+    assert Job.STEP not in asked
+    assert not asked[Job.END_PLAN].completed
+
+
+def test_a_verified_step_is_followed_by_the_next_and_the_last_one_completes_the_plan() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
+    story.then(intended(), 2).then(DONE, 3).then(VERIFIED, 3)
+    assert jobs(story)[Job.STEP].step_id == "s2"
+    story.then(intended("s2"), 4).then(replace(DONE, step_id=StepId("s2")), 5)
+    story.then(replace(VERIFIED, step_id=StepId("s2")), 5)
+    assert jobs(story)[Job.END_PLAN].completed
+
+
+def test_a_waiting_plan_ends_when_a_newer_diagnosis_names_another_cause() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    assert Job.END_PLAN not in jobs(story)
+    assert "another cause" in jobs(story.then(diagnosed("disk_full_wal"), 9))[Job.END_PLAN].reason
+
+
+def test_after_too_many_plans_only_people_go_on() -> None:
+    story = Story(opened())
+    for n in range(PLANS_MAX):
+        story.then(diagnosed(), n * 10 + 1).then(e.PlanProposed(plan=plan()), n * 10 + 2)
+        ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=False, reason="failed")
+        story.then(ended, n * 10 + 3)
+    assert Job.PROPOSE not in jobs(story.then(diagnosed(), 99))
+
+
+def rescued_after(*checks: tuple[float, e.Event]) -> dict[Job, Due]:
+    story = Story(opened()).then(diagnosed(), 0.1).then(page(), 1).then(CLEARED, 5)
+    for seconds, event in checks:
+        story.then(event, seconds)
+    return jobs(story, now=100)
+
+
+def test_rescued_may_be_said_only_after_the_whole_window_was_good() -> None:
+    assert Job.RESCUED not in rescued_after((5, GOOD), (10, GOOD))
+    assert rescued_after((5, GOOD), (10, GOOD), (15, GOOD))[Job.RESCUED].at == at(15)
+
+
+def test_one_bad_look_starts_the_window_again() -> None:
+    assert Job.RESCUED not in rescued_after((5, GOOD), (10, BAD), (15, GOOD), (16, GOOD))
+
+
+def test_a_gap_in_watching_starts_the_window_again() -> None:
+    gap = e.ResponderResumed(away_since=at(6))
+    assert Job.RESCUED not in rescued_after((5, GOOD), (12, gap), (15, GOOD))
+
+
+def test_a_standing_symptom_forbids_rescued_whatever_the_checks_say() -> None:
+    story = Story(opened()).then(page(), 1).then(GOOD, 5).then(GOOD, 50)
+    assert Job.RESCUED not in jobs(story)
+
+
+def test_what_healed_before_anybody_was_paged_is_resolved_after_one_good_look() -> None:
+    story = Story(opened(page_after_s=60.0)).then(CLEARED, 5)
+    assert jobs(story)[Job.CHECK_RESCUE].at == at(5)
+    asked = jobs(story.then(GOOD, 6))
+    assert asked[Job.RESOLVE].self_healed
+    assert Job.PAGE not in asked
+
+
+def test_what_only_seems_healed_is_paged_for_all_the_same() -> None:
+    story = Story(opened(page_after_s=60.0)).then(CLEARED, 5).then(BAD, 6)
+    assert Job.PAGE in jobs(story)
+
+
+def resolve_due(*, rescued: float, checked: float) -> datetime | None:
+    story = Story(opened()).then(page(), 1).then(CLEARED, 5).then(GOOD, 5).then(GOOD, 15)
+    done = e.IncidentRescued(window_s=10, checks=2, detail="", obligation="rescued/1@4")  # type: ignore[arg-type]
+    story.then(done, rescued).then(GOOD, checked)
+    found = jobs(story, now=checked).get(Job.RESOLVE)
+    return found.at if found else None
+
+
+def test_resolved_may_be_said_only_after_the_stability_time() -> None:
+    assert resolve_due(rescued=15, checked=70) is None
+    assert resolve_due(rescued=15, checked=75) == at(75)
+
+
+def test_an_event_of_a_newer_release_leaves_paging_on_and_acting_off() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1)
+    story.then(e.UnknownEvent(stored_kind="incident.split.v7", body="{}"), 1)
+    asked = jobs(story)
+    assert Job.PAGE in asked
+    assert asked.keys().isdisjoint({Job.PROPOSE, Job.DIAGNOSE, Job.STEP, Job.RESOLVE})
+
+
+def test_people_who_were_paged_are_told_the_cause_when_it_is_found_later() -> None:
+    assert Job.UPDATE not in jobs(Story(opened()).then(diagnosed(), 0.1).then(page(), 0.2))
+    assert jobs(Story(opened()).then(page(), 0.2).then(diagnosed(), 3))[Job.UPDATE].at == at(3)
