@@ -174,6 +174,13 @@ def test_a_step_that_failed_ends_its_plan_and_the_next_step_does_not_run() -> No
     assert not asked[Job.END_PLAN].completed
 
 
+def test_a_step_that_was_done_but_not_looked_at_yet_is_looked_at_before_anything_else() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
+    asked = jobs(story.then(intended(), 2).then(DONE, 3))
+    assert Job.SETTLE in asked
+    assert asked.keys().isdisjoint({Job.STEP, Job.END_PLAN})
+
+
 def test_a_verified_step_is_followed_by_the_next_and_the_last_one_completes_the_plan() -> None:
     story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
     story.then(intended(), 2).then(DONE, 3).then(VERIFIED, 3)

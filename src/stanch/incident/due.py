@@ -192,11 +192,11 @@ def _plan(i: Incident) -> Iterator[Due]:
         if _proposal_wanted(i) and i.diagnosed_at is not None:
             yield Due(lane=Lane.ACT, job=Job.PROPOSE, at=i.diagnosed_at)
         return
-    in_doubt = next((s for s in state.plan.steps if state.steps[s.id].in_doubt), None)
-    if in_doubt is not None:
-        intended = state.steps[in_doubt.id].intended
+    unsettled = next((s for s in state.plan.steps if state.steps[s.id].unsettled), None)
+    if unsettled is not None:
+        intended = state.steps[unsettled.id].intended
         at = intended.act_before if intended else state.plan.made_at
-        yield Due(lane=Lane.ACT, job=Job.SETTLE, at=at, step_id=in_doubt.id)
+        yield Due(lane=Lane.ACT, job=Job.SETTLE, at=at, step_id=unsettled.id)
         return
     ending = _plan_ending(i, state)
     if ending is not None:

@@ -80,9 +80,12 @@ class StepState:
     detail: str = ""
 
     @property
-    def in_doubt(self) -> bool:
-        started = self.intended is not None and self.outcome is None
-        return started or (self.outcome is StepOutcome.IN_DOUBT and self.verified is None)
+    def unsettled(self) -> bool:
+        """Begun, and nobody has yet looked on the target what became of it."""
+        if self.outcome is None:
+            return self.intended is not None
+        looked_for = (StepOutcome.DONE, StepOutcome.IN_DOUBT)
+        return self.outcome in looked_for and self.verified is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,7 @@ class MachineBootClock:
         # macOS has no boot id; the boot moment names the boot as well as anything.
         self._boot_id = path.read_text().strip() if path.exists() else _boot_moment()
 
+    @property
     def boot_id(self) -> str:
         return self._boot_id
 
