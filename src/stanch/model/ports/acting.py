@@ -1,0 +1,194 @@
+"""What the acting rooms need of the world: managers, files, application logins, the boot clock.
+
+Each Protocol is as narrow as the acts that exist. There is no call here to delete a lock file, to
+stop a server, to touch WAL, or to run a command of somebody's choosing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from stanch.model.diagnosis import Missing
+from stanch.model.reach import Reach
+
+
+class BootClock(Protocol):
+    """CLOCK_BOOTTIME: goes on while a machine or a process sleeps, and never jumps."""
+
+    def now_ns(self) -> int: ...
+
+    @property
+    def boot_id(self) -> str:
+        """Changes with every boot; readings of different boots cannot be compared."""
+        ...
+
+
+# --- the server's manager -----------------------------------------------------------------------
+
+RunState = Literal["running", "stopped", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A running command that is stopping, upgrading, restoring or copying the server."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerStatus:
+    """What the manager says and what lies around that forbids a start."""
+
+    state: RunState
+    restarts_by_itself: bool | None
+    """Does something start the server without being asked? None: not known."""
+    other_manager: str
+    """Who else owns this server (`patroni`, `systemd unit x`, `container`); empty: nobody seen."""
+    jobs: tuple[Job, ...]
+    markers: tuple[str, ...]
+    """Names of upgrade, restore and copy markers found in the data directory."""
+    may_act: bool
+    """Whether this process has the rights to start the server."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerAnswer:
+    """What the manager answered to being asked to start the server."""
+
+    ok: bool
+    detail: str
+    """The manager's own words and the end of the server's log, shortened."""
+    lock_held: bool = False
+    """The server refused because of a lock file or shared memory still in use: worth a retry."""
+
+
+class ServerManager(Protocol):
+    """Who starts and stops the server. Stanch asks; it never starts a server past its manager."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def describe(self) -> str:
+        """In one sentence: who it is and the command a person would type."""
+        ...
+
+    async def status(self) -> ManagerStatus | Missing: ...
+
+    async def start(self, *, deadline_s: float) -> ManagerAnswer:
+        """Ask for a start and wait for the answer.
+
+        Raises: ProbeFailed when no answer came in time; the server may be starting all the same.
+        """
+        ...
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """One file as it was seen; everything that must still be so when it is removed."""
+
+    path: str
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    allocated_bytes: int
+    """Blocks really taken: what deleting it gives back. A sparse file gives back little."""
+    device: int
+    links: int = 1
+
+
+class FileAnswer(StrEnum):
+    """What came of touching one file."""
+
+    DONE = "done"
+    ABSENT = "absent"
+    """It is not there (any more)."""
+    CHANGED = "changed"
+    """It is not the file that was proven; nothing was left changed."""
+    PUT_BACK = "put_back"
+    """After the rename it proved to be another file and was put back at once."""
+    NOT_PUT_BACK = "not_put_back"
+    """As PUT_BACK, but a newer lock file already stood in its place: that one was left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    answer: FileAnswer
+    detail: str
+    new_path: str = ""
+    freed_bytes: int = 0
+
+
+class FileKeeper(Protocol):
+    """The only three things Stanch does to files of a server. Every one is conditional.
+
+    Raises: ActionFailed when the file system refuses.
+    """
+
+    async def set_aside_lock_file(
+        self, data_directory: str, *, inode: int, sha256: str, new_name: str
+    ) -> FileReport:
+        """Rename `postmaster.pid` to `new_name`, read it again, put it back if not the proven one.
+
+        Never: deletes the file, overwrites another one, or touches a file whose inode or content
+        differs before the rename.
+        """
+        ...
+
+    async def kept_file(self, path: str) -> KeptFile | Missing:
+        """One ordinary file, links not followed."""
+        ...
+
+    async def old_logs(
+        self, directory: str, *, modified_before: datetime
+    ) -> Sequence[KeptFile] | Missing:
+        """Server logs last written before a moment, oldest first, without any file held open."""
+        ...
+
+    async def remove(self, file: KeptFile) -> FileReport:
+        """Delete one file if path, inode, size and modification time are still the same.
+
+        Never: a file inside the parts of a data directory that PostgreSQL owns, a symbolic link,
+        a file some process holds open, a directory.
+        """
+        ...
+
+    async def free_bytes(self, path: str) -> int | Missing:
+        """Free space for an ordinary user on the volume that holds `path`."""
+        ...
+
+
+# --- logging in as the application ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginReading:
+    """One fresh login of a role, and whether a write by it is made durable."""
+
+    role: str
+    login_ok: bool
+    write_ok: bool | None
+    """None: not tried, because there was no login or the role is one that only watches."""
+    detail: str
+    took_ms: float
+    sqlstate: str = ""
+
+
+class AppLogin(Protocol):
+    """Logs in the way the application does. Leaves nothing behind in any database."""
+
+    async def login_and_write(self, *, deadline_s: float) -> LoginReading: ...
+
+
+class Prober(Protocol):
+    """Asks from outside whether the server takes connections."""
+
+    async def probe(self, *, deadline_s: float) -> Reach: ...
