@@ -80,6 +80,9 @@ def _build(kind: Any, plain: Any, where: str) -> Any:
     if origin is tuple:
         _require(isinstance(plain, list), plain, where)
         return tuple(_build(get_args(kind)[0], item, f"{where}[]") for item in plain)
+    if origin is not None and is_dataclass(origin):
+        bound = dict(zip(cast("Any", origin).__parameters__, get_args(kind), strict=True))
+        return _build_dataclass(cast("type", origin), plain, where, bound)
     if origin is not None and issubclass(origin, Mapping):
         _require(isinstance(plain, dict), plain, where)
         return {k: _build(get_args(kind)[1], v, f"{where}.{k}") for k, v in plain.items()}
@@ -120,9 +123,14 @@ def _build_plain(kind: Any, plain: Any, where: str) -> Any:
     raise CodecError(f"{where}: no rule for {kind!r}")
 
 
-def _build_dataclass(cls: type, plain: Any, where: str) -> Any:
+def _build_dataclass(
+    cls: type, plain: Any, where: str, bound: Mapping[Any, Any] | None = None
+) -> Any:
+    """`bound` says what a generic dataclass's type variables stand for."""
     _require(isinstance(plain, dict), plain, where)
     hints, given = _hints(cls), cast("dict[str, Any]", plain)
+    if bound:
+        hints = {name: bound.get(kind, kind) for name, kind in hints.items()}
     known = {f.name: f for f in fields(cls)}
     if surplus := given.keys() - known.keys():
         raise CodecError(f"{where}: unknown field {sorted(surplus)[0]!r}")

@@ -54,6 +54,9 @@ class CauseFinding:
     """What it is about where a target has several, such as a session or a volume."""
     facts: tuple[tuple[str, Scalar], ...] = ()
     """Readings a runbook needs (such as the blocker's pid), by name."""
+    follows: CauseId | None = None
+    """The cause further up the same story that brings this one about."""
+    runbook: str = ""
 
     def fact(self, name: str) -> Scalar:
         """A reading by name, or None where there is none."""
@@ -68,6 +71,8 @@ class Diagnosis:
     causes: tuple[CauseFinding, ...]
     at: datetime
     elapsed_ms: float
+    summary: str = ""
+    """The whole answer in one sentence."""
     separator: str = ""
     """The one question that would tell the first cause from the second."""
     absent: tuple[Finding, ...] = ()

@@ -1,0 +1,87 @@
+"""What a cause is made of: questions to the evidence, their weights, and what follows from it.
+
+Weights are log-odds (natural logarithm): +3 makes a cause about twenty times likelier, -3 twenty
+times less likely. A question that cannot be answered weighs nothing. As a scale for all causes:
+
+==========  ==============================================================================
+ 5 and up   the reading is the cause itself ("the volume has 0 bytes free")
+ 3 to 4     seldom seen with any other cause
+ 1 to 2     fits this cause better than its look-alikes
+ -1 to -2   would usually look different
+ -4 down    rules it out unless everything else speaks for it
+==========  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from stanch.diagnose.evidence import Evidence
+from stanch.model.diagnosis import Scalar
+from stanch.model.ids import CauseId
+from stanch.model.symptoms import SymptomKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the evidence says to one question; `yes` is None where it cannot say."""
+
+    yes: bool | None
+    text: str
+    """One sentence with the numbers; for None the reason."""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clue:
+    """One question that evidence answers with yes, no, or not at all."""
+
+    id: str
+    question: str
+    ask: Callable[[Evidence], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weigh:
+    """How the answer to one question moves one cause."""
+
+    clue: Clue
+    yes: float
+    no: float
+    now: bool = False
+    """It speaks of this moment, not of what happened: left out when judging a past failure."""
+
+
+Family = Literal["down", "data_disk", "wal_disk", "connections", "chain", "idle"]
+"""Causes of one family exclude each other and share one probability; families are independent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One root cause: how it is recognised, what it brings about, what to do and never to do."""
+
+    id: CauseId
+    sentence: str
+    """What it is, for somebody who has never met it."""
+    family: Family
+    prior: float
+    """Log-odds before any evidence, against "something else"."""
+    weighs: tuple[Weigh, ...]
+    tell: Callable[[Evidence], str]
+    """The sentence for this very case, with names and numbers."""
+    facts: Callable[[Evidence], tuple[tuple[str, Scalar], ...]]
+    look_alikes: tuple[CauseId, ...]
+    symptoms: tuple[SymptomKind, ...]
+    """What the watch sees because of it."""
+    brings_about: tuple[CauseId, ...] = ()
+    """Causes that are only the next link of the same story."""
+    safe_first: str
+    never: tuple[str, ...]
+    forbids: tuple[str, ...] = ()
+    runbook: str
+    source: str
+    """Where PostgreSQL or the kernel documents it."""
+    subject: Callable[[Evidence], str] = lambda _evidence: ""

@@ -1,0 +1,1 @@
+"""The causes themselves, one module per kind of story."""

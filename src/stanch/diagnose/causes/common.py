@@ -1,0 +1,66 @@
+"""Facts and small tellings that several causes share."""
+
+from __future__ import annotations
+
+from stanch.diagnose.evidence import RUNNING, Chain, Evidence, value_of
+from stanch.model.diagnosis import Scalar
+
+Facts = tuple[tuple[str, Scalar], ...]
+
+DOC = "https://www.postgresql.org/docs/current/"
+
+
+def is_running(evidence: Evidence) -> bool | None:
+    """A postmaster lives, or a server answers; None where neither could be looked at."""
+    processes, reach = value_of(evidence.processes), value_of(evidence.reach)
+    if processes is not None and processes.postmaster_pid is not None:
+        return True
+    if reach is not None and reach.state in RUNNING:
+        return True
+    return None if processes is None else False
+
+
+def server_facts(evidence: Evidence) -> Facts:
+    """What every action on a stopped server is bound to."""
+    place, control = value_of(evidence.place), value_of(evidence.control)
+    lock = value_of(evidence.lock_file)
+    return (
+        ("data_directory", place.data_directory if place else None),
+        ("manager", place.manager if place else None),
+        ("system_identifier", control.system_identifier if control else None),
+        ("control_state", control.state if control else None),
+        ("checkpoint_lsn", control.checkpoint_lsn if control else None),
+        ("server_running", is_running(evidence)),
+        ("lock_file_present", lock.present if lock else None),
+        ("lock_pid", lock.pid if lock else None),
+        ("lock_inode", lock.inode if lock else None),
+    )
+
+
+def chain_facts(chain: Chain | None) -> Facts:
+    """The root of a chain, exactly enough to end it and nobody else."""
+    if chain is None:
+        return ()
+    start, xact, change = chain.root_backend_start, chain.root_xact_start, chain.root_state_change
+    return (
+        ("root_pid", chain.root_pid),
+        ("root_backend_start", start.isoformat() if start else None),
+        ("root_xact_start", xact.isoformat() if xact else None),
+        ("root_state_change", change.isoformat() if change else None),
+        ("root_application", chain.root_application),
+        ("root_usename", chain.root_usename),
+        ("root_datname", chain.root_datname),
+        ("root_backend_type", chain.root_backend_type),
+        ("prepared_gid", chain.prepared_gid or None),
+        ("waiters", chain.waiters),
+        ("oldest_wait_s", round(chain.oldest_wait_s, 1)),
+        ("state", chain.root_state),
+    )
+
+
+def root_name(chain: Chain) -> str:
+    """The root as a person would point at it."""
+    if not chain.root_pid:
+        return f'the prepared transaction "{chain.prepared_gid}"'
+    who = f'application "{chain.root_application}", ' if chain.root_application else ""
+    return f'session {chain.root_pid} ({who}role "{chain.root_usename}")'

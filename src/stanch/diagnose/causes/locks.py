@@ -1,0 +1,96 @@
+"""Sessions that wait for another session, told from the one at the root."""
+
+from __future__ import annotations
+
+from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.causes.common import DOC, chain_facts, root_name
+from stanch.diagnose.causes.connections import CONNECTIONS_BEHIND_LOCK, NEVER_RESTART
+from stanch.diagnose.clues import sessions
+from stanch.diagnose.clues.sessions import chain_of, idle_root
+from stanch.diagnose.evidence import Chain, Evidence
+from stanch.model.ids import CauseId
+from stanch.model.shown import span
+from stanch.model.symptoms import SymptomKind
+
+BLOCKING_CHAIN = CauseId("blocking_chain")
+IDLE_IN_TRANSACTION = CauseId("idle_in_transaction")
+
+
+def _tell_chain(evidence: Evidence) -> str:
+    chain = chain_of(evidence)
+    if chain is None:
+        return "Sessions wait behind another session."
+    waited = span(chain.oldest_wait_s)
+    state = f" ({chain.root_state})" if chain.root_state else ""
+    return (
+        f"{chain.waiters} sessions wait behind {root_name(chain)}{state}, the longest for {waited}."
+    )
+
+
+def _tell_idle(evidence: Evidence) -> str:
+    root = idle_root(evidence)
+    if root is None:
+        return "A session sits idle in an open transaction."
+    since = span(root.root_in_state_s)
+    blocks = f" and blocks {root.waiters} others" if root.waiters else ", holding vacuum back"
+    name = root_name(root)
+    return f"{name[0].upper()}{name[1:]} has been {root.root_state} for {since}{blocks}."
+
+
+def _pid(chain: Chain | None) -> str:
+    return "" if chain is None else f"pid {chain.root_pid}"
+
+
+blocking_chain = Cause(
+    id=BLOCKING_CHAIN,
+    sentence="One session holds a lock that others wait for, directly or one behind the other.",
+    family="chain",
+    prior=-3.0,
+    weighs=(
+        Weigh(clue=sessions.chain, yes=6.0, no=-6.0, now=True),
+        Weigh(clue=sessions.waiting, yes=1.0, no=0.0, now=True),
+    ),
+    tell=_tell_chain,
+    facts=lambda e: (("server_running", True), *chain_facts(chain_of(e))),
+    subject=lambda e: _pid(chain_of(e)),
+    look_alikes=(IDLE_IN_TRANSACTION,),
+    symptoms=(SymptomKind.SESSIONS_BLOCKED,),
+    brings_about=(CONNECTIONS_BEHIND_LOCK,),
+    safe_first="Look at what the root session does; cancel a waiting schema change first, end the "
+    "root only when its work may be lost.",
+    never=(
+        "Do not end the waiting sessions: they are victims and come back.",
+        "Do not end a backup or a dump at the root: cancel the schema change that waits for it.",
+        NEVER_RESTART,
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="blocking-chain",
+    source=f"{DOC}functions-info.html#FUNCTIONS-INFO-SESSION",
+)
+
+idle_in_transaction = Cause(
+    id=IDLE_IN_TRANSACTION,
+    sentence="A session opened a transaction and went silent; its locks and its snapshot stay.",
+    family="idle",
+    prior=-3.0,
+    weighs=(
+        Weigh(clue=sessions.root_is_idle, yes=6.5, no=-2.0, now=True),
+        Weigh(clue=sessions.old_idle, yes=5.5, no=-1.0, now=True),
+    ),
+    tell=_tell_idle,
+    facts=lambda e: (("server_running", True), *chain_facts(idle_root(e))),
+    subject=lambda e: _pid(idle_root(e)),
+    look_alikes=(BLOCKING_CHAIN,),
+    symptoms=(SymptomKind.SESSIONS_BLOCKED,),
+    brings_about=(BLOCKING_CHAIN,),
+    safe_first="End that one session (its uncommitted work is rolled back) after looking at who "
+    "it belongs to.",
+    never=(
+        "Do not use pg_cancel_backend: it answers true and frees nothing in an idle session.",
+        "Do not end the sessions that wait for it.",
+        NEVER_RESTART,
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="blocking-chain",
+    source=f"{DOC}runtime-config-client.html#GUC-IDLE-IN-TRANSACTION-SESSION-TIMEOUT",
+)

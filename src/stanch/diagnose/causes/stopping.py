@@ -1,0 +1,192 @@
+"""Why the server does not run: stopped, crashed, killed, killed for memory."""
+
+from __future__ import annotations
+
+from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.causes.common import DOC, server_facts
+from stanch.diagnose.clues import ending, lock, wire
+from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.ids import CauseId
+from stanch.model.symptoms import SymptomKind
+
+STOPPED_CLEANLY = CauseId("stopped_cleanly")
+CRASHED = CauseId("crashed")
+KILLED = CauseId("killed")
+OOM_KILLED = CauseId("oom_killed")
+STALE_LOCK_FILE = CauseId("stale_lock_file")
+LIVE_LOCK_FILE = CauseId("live_lock_file")
+
+NEVER_TOUCH_LOCK = "Do not delete postmaster.pid: a server that starts beside the children of an \
+old one destroys the data."
+NEVER_RESETWAL = "Do not run pg_resetwal: crash recovery repairs this by itself, pg_resetwal loses \
+committed rows."
+
+
+def _down() -> tuple[Weigh, ...]:
+    """What speaks of any server that is down, or against it."""
+    return (
+        Weigh(clue=wire.refused, yes=2.0, no=-1.5, now=True),
+        Weigh(clue=wire.answers, yes=-9.0, no=0.0, now=True),
+        Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
+    )
+
+
+def _stop_mode(evidence: Evidence) -> str | None:
+    event = ending.request(evidence)
+    return SHUTDOWN_REQUESTS[event.kind] if event else None
+
+
+def _tell_stopped(evidence: Evidence) -> str:
+    mode = _stop_mode(evidence)
+    if mode == "immediate":
+        return "Somebody stopped the server at once (immediate shutdown); it will recover on start."
+    how = f" ({mode} shutdown)" if mode else ""
+    return f"Somebody stopped the server in order{how}; it did not fail."
+
+
+def _tell_crashed(evidence: Evidence) -> str:
+    event = ending.crash(evidence)
+    return f"The server crashed: {event.text}" if event else "The server crashed."
+
+
+def _tell_killed(evidence: Evidence) -> str:
+    child = ending.killed_child(evidence)
+    control = value_of(evidence.control)
+    processes = value_of(evidence.processes)
+    if child is not None and not (processes and processes.postmaster_pid is None):
+        return f"Somebody killed a server process with SIGKILL: {child.text}"
+    state = f' (control file still "{control.state}")' if control else ""
+    return f"The server was killed without a chance to shut down{state}."
+
+
+def _tell_oom(evidence: Evidence) -> str:
+    kernel = value_of(evidence.kernel)
+    victim = f" ({kernel.last_victim})" if kernel and kernel.last_victim else ""
+    return f"The kernel killed the server for want of memory{victim}."
+
+
+stopped_cleanly = Cause(
+    id=STOPPED_CLEANLY,
+    sentence="A person, a script or a service manager asked the server to stop, and it did.",
+    family="down",
+    prior=-1.5,
+    weighs=(
+        *_down(),
+        Weigh(clue=ending.shutdown_requested, yes=4.0, no=-1.5),
+        Weigh(clue=ending.control_clean, yes=3.5, no=-3.0, now=True),
+        Weigh(clue=lock.lock_left, yes=-2.0, no=1.0, now=True),
+        Weigh(clue=lock.postmaster_alive, yes=-6.0, no=1.0, now=True),
+        Weigh(clue=lock.start_refused, yes=-3.0, no=0.0),
+        Weigh(clue=ending.crash_logged, yes=-2.5, no=0.0),
+        Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
+    ),
+    tell=_tell_stopped,
+    facts=lambda e: (*server_facts(e), ("stop_mode", _stop_mode(e))),
+    look_alikes=(KILLED, CRASHED),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Find out who stopped it and why; then start it through whoever manages it.",
+    never=(
+        "Do not start it past its manager (Patroni, systemd, a container engine).",
+        "Do not start it while an upgrade, a restore or a copy of its files is under way.",
+    ),
+    forbids=("set_aside_lock_file",),
+    runbook="start-server",
+    source=f"{DOC}server-shutdown.html",
+)
+
+crashed = Cause(
+    id=CRASHED,
+    sentence="A server process crashed (a bug, an extension, broken hardware) or gave up (PANIC).",
+    family="down",
+    prior=-1.5,
+    weighs=(
+        *_down(),
+        Weigh(clue=ending.crash_logged, yes=5.0, no=-3.0),
+        Weigh(clue=ending.had_to_recover, yes=0.5, no=-2.0),
+        Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
+        Weigh(clue=ending.shutdown_requested, yes=-2.0, no=0.5),
+        Weigh(clue=ending.child_killed, yes=-3.0, no=0.0),
+        Weigh(clue=ending.control_clean, yes=-3.0, no=1.0, now=True),
+        Weigh(clue=lock.foreign_holder, yes=-3.0, no=0.0, now=True),
+        Weigh(clue=ending.kernel_oom, yes=-2.0, no=0.0),
+    ),
+    tell=_tell_crashed,
+    facts=server_facts,
+    look_alikes=(KILLED, OOM_KILLED, STOPPED_CLEANLY),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Keep the log and the core file, let crash recovery finish, "
+    "and keep the statement that crashed from running again.",
+    never=(
+        "Do not run the failed statement again to see whether it still crashes.",
+        NEVER_RESETWAL,
+        NEVER_TOUCH_LOCK,
+    ),
+    forbids=("set_aside_lock_file",),
+    runbook="start-server",
+    source=f"{DOC}runtime-config-error-handling.html",
+)
+
+killed = Cause(
+    id=KILLED,
+    sentence="Somebody ended the server, or one of its processes, with SIGKILL.",
+    family="down",
+    prior=-1.5,
+    weighs=(
+        *_down(),
+        Weigh(clue=lock.postmaster_alive, yes=-4.0, no=2.0, now=True),
+        Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
+        Weigh(clue=lock.lock_left, yes=1.0, no=-1.5, now=True),
+        Weigh(clue=ending.child_killed, yes=4.5, no=0.0),
+        Weigh(clue=ending.had_to_recover, yes=1.5, no=-3.0),
+        Weigh(clue=ending.shutdown_requested, yes=-4.0, no=0.5),
+        Weigh(clue=ending.crash_logged, yes=-5.0, no=0.5),
+        Weigh(clue=ending.panic_for_space, yes=-5.0, no=0.0),
+        Weigh(clue=ending.kernel_oom, yes=-5.0, no=0.5),
+        Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
+        Weigh(clue=lock.start_refused, yes=-2.0, no=0.0),
+        Weigh(clue=lock.memory_in_use, yes=-1.0, no=0.0),
+    ),
+    tell=_tell_killed,
+    facts=server_facts,
+    look_alikes=(OOM_KILLED, CRASHED, STALE_LOCK_FILE),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Start it through its manager; PostgreSQL replaces the lock file and recovers by "
+    "itself. Wait for the old children to exit first.",
+    never=(NEVER_TOUCH_LOCK, NEVER_RESETWAL),
+    forbids=("set_aside_lock_file",),
+    runbook="start-server",
+    source=f"{DOC}server-shutdown.html",
+)
+
+oom_killed = Cause(
+    id=OOM_KILLED,
+    sentence="The kernel ran out of memory and killed a server process.",
+    family="down",
+    prior=-2.0,
+    weighs=(
+        *_down(),
+        Weigh(clue=ending.kernel_oom, yes=5.0, no=-5.0),
+        Weigh(clue=ending.child_killed, yes=2.5, no=-0.5),
+        Weigh(clue=ending.had_to_recover, yes=0.5, no=-2.0),
+        Weigh(clue=ending.shutdown_requested, yes=-3.0, no=0.5),
+        Weigh(clue=ending.crash_logged, yes=-2.0, no=0.0),
+        Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
+        Weigh(clue=ending.control_clean, yes=-4.0, no=1.0, now=True),
+        Weigh(clue=lock.foreign_holder, yes=-2.0, no=0.0, now=True),
+        Weigh(clue=lock.start_refused, yes=-1.0, no=0.0),
+    ),
+    tell=_tell_oom,
+    facts=server_facts,
+    look_alikes=(KILLED, CRASHED),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Let it recover, then cut concurrency or the work_mem of the role that grew.",
+    never=(
+        "Do not raise work_mem or max_connections.",
+        NEVER_RESETWAL,
+        NEVER_TOUCH_LOCK,
+    ),
+    forbids=("set_aside_lock_file",),
+    runbook="start-server",
+    source=f"{DOC}kernel-resources.html#LINUX-MEMORY-OVERCOMMIT",
+)

@@ -1,0 +1,192 @@
+"""How the server's last run ended: its log, its control file, the kernel's account.
+
+The stretch of the log that matters is the one after the newest "ready to accept connections";
+while the server answers it is the one before that line, so that a past failure can be told too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.evidence import RUNNING, Control, Evidence, Kernel, Log, LogEvent, value_of
+
+SHUTDOWN_REQUESTS = {
+    "shutdown_request_smart": "smart",
+    "shutdown_request_fast": "fast",
+    "shutdown_request_immediate": "immediate",
+}
+CLEAN = frozenset({"shut down", "shut down in recovery"})
+UNCLEAN = frozenset({"in production", "in crash recovery", "in archive recovery", "shutting down"})
+SIGKILL = 9
+FULL_VOLUME = frozenset({"no_space_wal", "no_space_data"})
+
+
+def ending(evidence: Evidence) -> tuple[LogEvent, ...]:
+    """The log events in which the run that concerns us came to its end."""
+    log = value_of(evidence.log)
+    if log is None:
+        return ()
+    ready = [n for n, event in enumerate(log.events) if event.kind == "ready"]
+    reach = value_of(evidence.reach)
+    if not ready:
+        return log.events
+    if reach is None or reach.state not in RUNNING:
+        return log.events[ready[-1] + 1 :]
+    start = ready[-2] + 1 if len(ready) > 1 else 0
+    return log.events[start : ready[-1]]
+
+
+def request(evidence: Evidence) -> LogEvent | None:
+    """The newest request to shut down in that stretch."""
+    return _last(e for e in ending(evidence) if e.kind in SHUTDOWN_REQUESTS)
+
+
+def crash(evidence: Evidence) -> LogEvent | None:
+    """The first sign of a crash by the server's own fault: signal other than 9, or PANIC.
+
+    A PANIC for want of space, and the abort that follows it, are the volume's fault.
+    """
+    events = ending(evidence)
+    if any(e.kind in FULL_VOLUME and e.severity == "PANIC" for e in events):
+        return None
+    return _first(
+        event
+        for event in events
+        if (event.kind == "crash_child_signal" and event.signal not in (None, SIGKILL))
+        or event.severity == "PANIC"
+    )
+
+
+def killed_child(evidence: Evidence) -> LogEvent | None:
+    """A server process that somebody ended with signal 9."""
+    return _first(
+        e for e in ending(evidence) if e.kind == "crash_child_signal" and e.signal == SIGKILL
+    )
+
+
+def _first(events: Iterable[LogEvent]) -> LogEvent | None:
+    return next(iter(events), None)
+
+
+def _last(events: Iterable[LogEvent]) -> LogEvent | None:
+    found = None
+    for event in events:
+        found = event
+    return found
+
+
+def _logged(event: LogEvent | None, absent: str) -> YES_NO:
+    if event is None:
+        return False, absent
+    return True, f"the log says: {event.text}", event.at
+
+
+def _requested(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    return _logged(request(evidence), "no shutdown request in the log")
+
+
+def _crashed(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    return _logged(crash(evidence), "no crash of a server process in the log")
+
+
+def _child_killed(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    return _logged(killed_child(evidence), "no server process ended by signal 9 in the log")
+
+
+def _panic_for_space(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    event = _last(
+        e for e in ending(evidence) if e.kind in FULL_VOLUME and e.severity in {"PANIC", "FATAL"}
+    )
+    return _logged(event, "the server did not go down for want of space")
+
+
+def _recovered(log: Log, evidence: Evidence) -> YES_NO:
+    reach = value_of(evidence.reach)
+    if reach is None or reach.state not in RUNNING:
+        return "the server has not come back yet"
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    event = _last(e for e in ending(evidence) if e.kind == "interrupted_recovery")
+    return _logged(event, "the server did not have to recover at its last start")
+
+
+def _clean(control: Control, _evidence: Evidence) -> YES_NO:
+    said = f'pg_controldata says "{control.state}"'
+    if control.state in CLEAN:
+        return True, said
+    return (False, said) if control.state in UNCLEAN else f"{said}, which decides nothing"
+
+
+def _oom(kernel: Kernel, evidence: Evidence) -> YES_NO:
+    if kernel.new_oom_kills:
+        return True, f"the kernel killed {kernel.new_oom_kills} more for memory since the last look"
+    if kernel.last_at is not None:
+        age_s = (evidence.at - kernel.last_at).total_seconds()
+        died = killed_child(evidence)
+        near = died is not None and died.at is not None
+        gap_s = abs((died.at - kernel.last_at).total_seconds()) if near and died and died.at else 0
+        if (near and gap_s <= OOM_NEAR_S) or (not near and age_s <= OOM_RECENT_S):
+            return True, f"the kernel killed {kernel.last_victim} for memory", kernel.last_at
+        return False, f"the kernel's newest kill for memory was {age_s:.0f} s ago"
+    if kernel.oom_kills is None:
+        return "this system does not count kills for memory"
+    if kernel.oom_kills == 0 or kernel.new_oom_kills == 0:
+        return False, "the kernel killed nothing for memory"
+    return f"the kernel has killed {kernel.oom_kills} for memory since it started, times unknown"
+
+
+OOM_NEAR_S = 10.0
+"""Kernel log and server log tell of the same death within this; both clocks are this host's."""
+OOM_RECENT_S = 900.0
+
+shutdown_requested = clue_on(
+    "shutdown_requested",
+    "Does the log show a request to shut down?",
+    lambda e: e.log,
+    _requested,
+)
+crash_logged = clue_on(
+    "crash_logged",
+    "Does the log show a server process crashing (signal other than 9, PANIC)?",
+    lambda e: e.log,
+    _crashed,
+)
+child_killed = clue_on(
+    "child_killed",
+    "Does the log show a server process ended by signal 9?",
+    lambda e: e.log,
+    _child_killed,
+)
+panic_for_space = clue_on(
+    "panic_for_space",
+    "Did the server go down because it could not write?",
+    lambda e: e.log,
+    _panic_for_space,
+)
+had_to_recover = clue_on(
+    "had_to_recover",
+    "Did the server have to recover when it came back?",
+    lambda e: e.log,
+    _recovered,
+)
+control_clean = clue_on(
+    "control_clean",
+    "Does the control file say that the server was shut down in order?",
+    lambda e: e.control,
+    _clean,
+)
+kernel_oom = clue_on(
+    "kernel_oom",
+    "Did the kernel kill for memory at that time?",
+    lambda e: e.kernel,
+    _oom,
+)

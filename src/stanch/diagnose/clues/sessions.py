@@ -1,0 +1,224 @@
+"""Who holds the connections, who waits for whom."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.evidence import Chain, Chains, Evidence, Log, Sessions, value_of
+from stanch.model.shown import span
+
+NEAR_LIMIT_SHARE = 0.9
+"""From this share of the usable slots on, connections are the story."""
+LEAK_SHARE = 0.5
+"""One application's idle sessions from this share of all client sessions on."""
+LEAK_SESSIONS_MIN = 5
+WAITING_SHARE = 0.3
+WAITING_MIN = 3
+BUSY_SHARE = 0.5
+WAIT_S_MIN = 2.0
+"""Shorter waits happen on every healthy server."""
+WAITERS_MANY = 3
+WAIT_MANY_S_MIN = 0.5
+OLD_IDLE_S = 300.0
+"""A transaction idle this long holds vacuum back even where it blocks nobody."""
+RECENT_S = 60.0
+
+IDLE = "idle"
+IDLE_IN_TRANSACTION = ("idle in transaction", "idle in transaction (aborted)")
+ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idlers:
+    """One application's idle sessions."""
+
+    application_name: str
+    usename: str
+    sessions: int
+    oldest_idle_s: float
+
+
+def largest_idlers(sessions: Sessions) -> Idlers | None:
+    """The application (and role) with the most idle sessions."""
+    found: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for group in sessions.groups:
+        if group.state == IDLE:
+            key = (group.application_name, group.usename)
+            found[key].append((group.sessions, group.oldest_state_s))
+    if not found:
+        return None
+    (application, usename), rows = min(
+        found.items(), key=lambda item: (-sum(n for n, _ in item[1]), item[0])
+    )
+    return Idlers(
+        application_name=application,
+        usename=usename,
+        sessions=sum(n for n, _ in rows),
+        oldest_idle_s=max(s for _, s in rows),
+    )
+
+
+def whose(idlers: Idlers) -> str:
+    """How an application is called in a sentence."""
+    if idlers.application_name:
+        return f'application "{idlers.application_name}" (role {idlers.usename})'
+    return f'role "{idlers.usename}" (no application name)'
+
+
+def chain_of(evidence: Evidence) -> Chain | None:
+    """The chain with the most waiters that is long enough to matter."""
+    chains = value_of(evidence.chains)
+    return next((c for c in chains.chains if matters(c)), None) if chains else None
+
+
+def matters(chain: Chain) -> bool:
+    return chain.oldest_wait_s >= WAIT_S_MIN or (
+        chain.waiters >= WAITERS_MANY and chain.oldest_wait_s >= WAIT_MANY_S_MIN
+    )
+
+
+def idle_root(evidence: Evidence) -> Chain | None:
+    """The root that is idle in a transaction: of the chain, else the oldest that blocks nobody."""
+    chain = chain_of(evidence)
+    if chain is not None and chain.root_state in IDLE_IN_TRANSACTION:
+        return chain
+    chains = value_of(evidence.chains)
+    if chains is None:
+        return None
+    for other in chains.chains:
+        if matters(other) and other.root_state in IDLE_IN_TRANSACTION:
+            return other
+    return next((c for c in chains.old_idle if c.root_in_state_s >= OLD_IDLE_S), None)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} client sessions"
+
+
+def _near_limit(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    usable = sessions.usable
+    if not usable:
+        return "the limit of connections was not read"
+    said = f"{sessions.client_backends} of {usable} usable connections are taken"
+    return sessions.client_backends >= NEAR_LIMIT_SHARE * usable, said
+
+
+def _leaking(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    idlers, total = largest_idlers(sessions), sessions.client_backends
+    if idlers is None:
+        return False, "no client session is idle"
+    said = f"{_share(idlers.sessions, total)} are idle ones of {whose(idlers)}"
+    enough = idlers.sessions >= LEAK_SESSIONS_MIN and idlers.sessions >= LEAK_SHARE * total
+    return enough, said
+
+
+def _idle_long(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    idlers = largest_idlers(sessions)
+    if idlers is None:
+        return False, "no client session is idle"
+    if idlers.oldest_idle_s <= 0:
+        return "how long they have been idle was not read"
+    return idlers.oldest_idle_s >= RECENT_S, f"idle for up to {span(idlers.oldest_idle_s)}"
+
+
+def _waiting(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    total = sessions.client_backends
+    said = f"{_share(sessions.waiting, total)} wait for a lock"
+    return sessions.waiting >= WAITING_MIN and sessions.waiting >= WAITING_SHARE * total, said
+
+
+def _busy(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    total = sessions.client_backends
+    active = sum(g.sessions for g in sessions.groups if g.state == ACTIVE)
+    busy = max(0, active - sessions.waiting)
+    said = f"{_share(busy, total)} work and wait for no lock"
+    return busy > 0 and busy >= BUSY_SHARE * total, said
+
+
+def _refused_logged(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    recent = [
+        event
+        for event in log.events
+        if event.kind == "too_many_clients"
+        and event.at is not None
+        and (evidence.at - event.at).total_seconds() <= RECENT_S
+    ]
+    if not recent:
+        return False, "no login refused for want of connections in the log of the last minute"
+    return True, f"{len(recent)} logins refused in the last minute", recent[-1].at
+
+
+def _chain(_chains: Chains, evidence: Evidence) -> YES_NO:
+    chain = chain_of(evidence)
+    if chain is None:
+        return False, "nobody waits for another session long enough to matter"
+    who = f"session {chain.root_pid}" if chain.root_pid else "a prepared transaction"
+    waited = f"the longest for {span(chain.oldest_wait_s)}"
+    return True, f"{chain.waiters} sessions wait behind {who}, {waited}"
+
+
+def _idle_root(_chains: Chains, evidence: Evidence) -> YES_NO:
+    chain = chain_of(evidence)
+    root = idle_root(evidence)
+    if root is None or not root.waiters:
+        if chain is None:
+            return False, "no session that is idle in a transaction blocks others"
+        return False, f"the root of the chain is {chain.root_state or 'of unknown state'}"
+    since = span(root.root_in_state_s)
+    return True, f"session {root.root_pid} blocks {root.waiters}, {root.root_state} for {since}"
+
+
+def _old_idle(_chains: Chains, evidence: Evidence) -> YES_NO:
+    root = idle_root(evidence)
+    if root is None or root.root_in_state_s < OLD_IDLE_S:
+        return False, f"no transaction has been idle for {span(OLD_IDLE_S)}"
+    return True, f"session {root.root_pid} has been idle in a transaction for " + span(
+        root.root_in_state_s
+    )
+
+
+near_limit = clue_on(
+    "near_limit", "Are nearly all usable connections taken?", lambda e: e.sessions, _near_limit
+)
+leaking = clue_on(
+    "leaking",
+    "Do idle sessions of one application hold most connections?",
+    lambda e: e.sessions,
+    _leaking,
+)
+idle_long = clue_on(
+    "idle_long",
+    "Have they been idle longer than a pool would leave them?",
+    lambda e: e.sessions,
+    _idle_long,
+)
+waiting = clue_on(
+    "waiting",
+    "Does a large part of the sessions wait for a lock?",
+    lambda e: e.sessions,
+    _waiting,
+)
+busy = clue_on("busy", "Is most of the sessions really at work?", lambda e: e.sessions, _busy)
+refused_logged = clue_on(
+    "refused_logged",
+    "Does the log show logins refused for want of connections (53300)?",
+    lambda e: e.log,
+    _refused_logged,
+)
+chain = clue_on("chain", "Do sessions wait behind another one?", lambda e: e.chains, _chain)
+root_is_idle = clue_on(
+    "root_is_idle",
+    "Is the root of the chain idle in a transaction?",
+    lambda e: e.chains,
+    _idle_root,
+)
+old_idle = clue_on(
+    "old_idle",
+    "Has a transaction been idle for minutes?",
+    lambda e: e.chains,
+    _old_idle,
+)

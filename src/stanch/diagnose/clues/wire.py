@@ -1,0 +1,62 @@
+"""What a fresh connection met."""
+
+from __future__ import annotations
+
+from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.evidence import RUNNING, Evidence
+from stanch.model.reach import Reach, ReachState
+
+SILENT = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE})
+BETWEEN = frozenset({ReachState.STARTING_UP, ReachState.SHUTTING_DOWN})
+
+
+def _says(seen: Reach) -> str:
+    layer = seen.failed_layer
+    detail = f": {layer.detail}" if layer and layer.detail else ""
+    return f"a fresh connection ends as {seen.state}{detail}"
+
+
+def _refused(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state is ReachState.REFUSED, _says(seen)
+
+
+def _answers(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state in RUNNING, _says(seen)
+
+
+def _silent(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state in SILENT, _says(seen)
+
+
+def _not_serving_yet(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state in BETWEEN, _says(seen)
+
+
+def _full(seen: Reach, _evidence: Evidence) -> YES_NO:
+    if seen.state is ReachState.TOO_MANY_CLIENTS:
+        return True, _says(seen)
+    return (False, _says(seen)) if seen.answers else f"a fresh connection ends as {seen.state}"
+
+
+refused = clue_on("refused", "Is a fresh connection refused at once?", lambda e: e.reach, _refused)
+answers = clue_on(
+    "answers", "Does a running server answer a fresh connection?", lambda e: e.reach, _answers
+)
+silent = clue_on(
+    "silent",
+    "Is there no way to the server at all, or no answer to it?",
+    lambda e: e.reach,
+    _silent,
+)
+between = clue_on(
+    "between",
+    "Does the server say that it is starting up or shutting down?",
+    lambda e: e.reach,
+    _not_serving_yet,
+)
+turned_away = clue_on(
+    "turned_away",
+    "Is a fresh login turned away because all connections are taken (53300)?",
+    lambda e: e.reach,
+    _full,
+)

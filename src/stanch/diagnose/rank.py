@@ -1,0 +1,231 @@
+"""From evidence to an answer: the same evidence gives the same answer, byte for byte.
+
+Each cause starts with its prior and gains or loses the weight of every question that evidence
+answers. Within a family of causes that exclude each other the sums become probabilities together
+with "something else" (sum 0); families are judged apart, so two independent causes can both be
+likely. A cause that only follows from a likelier one stays in the list, below its root.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from stanch.diagnose.catalogue import CAUSES, PAST, separator
+from stanch.diagnose.cause import Cause, Family
+from stanch.diagnose.clues import ending
+from stanch.diagnose.clues.lock import recovering
+from stanch.diagnose.clues.wire import between
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
+from stanch.model.ids import CauseId
+from stanch.model.reach import STATE_MEANINGS
+
+STANDS_FROM = 0.5
+"""From this probability on a cause is named; below it is only a candidate."""
+SHOWN_FROM = 0.05
+"""Candidates below this are left out."""
+RECOVERED_WITHIN = timedelta(minutes=15)
+"""A failure that ended longer ago than this is history, not a finding."""
+STOP_RECOVERED_WITHIN = timedelta(minutes=5)
+"""The same for a stop in order, which most often was a planned restart."""
+PROBABILITY_MAX = 0.99
+"""Nothing is certain that was inferred."""
+
+WAIT = "Wait: the server is recovering by itself and will be back when its WAL is replayed."
+NEVER_RESTART_RECOVERY = "Do not restart it: recovery would begin from the start again."
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Ranked causes, or the reason why there are none."""
+    found = _ranked(evidence, CAUSES, past=False)
+    if _is_between(evidence):
+        return _while_recovering(evidence, found)
+    if any(f.probability >= STANDS_FROM for f in found):
+        return _answer(evidence, Verdict.CAUSE, found, _story(found))
+    reach = value_of(evidence.reach)
+    if reach is None or not reach.answers:
+        return _answer(evidence, Verdict.UNKNOWN, found, _why_unknown(evidence))
+    past = _over(evidence)
+    if past:
+        return _answer(evidence, Verdict.RECOVERED, past, f"Over: {past[0].summary}")
+    if value_of(evidence.sessions) is None:
+        return _answer(
+            evidence,
+            Verdict.UNKNOWN,
+            found,
+            "The server answers, but what goes on inside could not be read.",
+        )
+    return _answer(
+        evidence, Verdict.HEALTHY, (), "The server answers and nothing looked at is wrong."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    cause: Cause
+    sum: float
+    evidence_for: tuple[Finding, ...]
+    evidence_against: tuple[Finding, ...]
+    missing: tuple[Finding, ...]
+
+
+def _score(cause: Cause, evidence: Evidence, *, past: bool) -> _Scored:
+    total, pro, con, missing = cause.prior, list[Finding](), list[Finding](), list[Finding]()
+    for weigh in cause.weighs:
+        if past and weigh.now:
+            continue
+        answer = weigh.clue.ask(evidence)
+        if answer.yes is None:
+            text = f"{weigh.clue.question} Not known: {answer.text}"
+            missing.append(Finding(evidence=weigh.clue.id, text=text))
+            continue
+        weight = weigh.yes if answer.yes else weigh.no
+        total += weight
+        if weight:
+            finding = Finding(evidence=weigh.clue.id, text=answer.text, weight=weight, at=answer.at)
+            (pro if weight > 0 else con).append(finding)
+    return _Scored(
+        cause=cause,
+        sum=total,
+        evidence_for=tuple(sorted(pro, key=lambda f: (-f.weight, f.evidence))),
+        evidence_against=tuple(sorted(con, key=lambda f: (f.weight, f.evidence))),
+        missing=tuple(missing),
+    )
+
+
+def _probabilities(scored: Sequence[_Scored]) -> dict[CauseId, float]:
+    """Softmax within each family, with "something else" at sum 0 as one more member."""
+    families: dict[Family, float] = {}
+    for one in scored:
+        family = one.cause.family
+        families[family] = families.get(family, 1.0) + math.exp(one.sum)
+    return {
+        one.cause.id: min(PROBABILITY_MAX, math.exp(one.sum) / families[one.cause.family])
+        for one in scored
+    }
+
+
+def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple[CauseFinding, ...]:
+    scored = [_score(cause, evidence, past=past) for cause in causes]
+    probable = _probabilities(scored)
+    found = [
+        _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
+    ]
+    return tuple(sorted(found, key=_order))
+
+
+def _order(finding: CauseFinding) -> tuple[bool, float, str]:
+    """Roots before what only follows from them, then the likelier, then by name."""
+    return finding.follows is not None, -finding.probability, finding.id
+
+
+def _finding(one: _Scored, probable: dict[CauseId, float], evidence: Evidence) -> CauseFinding:
+    cause = one.cause
+    return CauseFinding(
+        id=cause.id,
+        summary=cause.tell(evidence),
+        # Three digits are more than the weights are worth, and keep the bytes the same everywhere.
+        probability=round(probable[cause.id], 3),
+        evidence_for=one.evidence_for,
+        evidence_against=one.evidence_against,
+        missing=one.missing,
+        safe_first=cause.safe_first,
+        never=cause.never,
+        forbids=cause.forbids,
+        subject=cause.subject(evidence),
+        facts=cause.facts(evidence),
+        follows=_root_of(cause, probable),
+        runbook=cause.runbook,
+    )
+
+
+def _root_of(cause: Cause, probable: dict[CauseId, float]) -> CauseId | None:
+    """The standing cause that brings this one about; a cause that does not stand follows none."""
+    if probable[cause.id] < STANDS_FROM:
+        return None
+    above = [
+        other.id
+        for other in CAUSES
+        if cause.id in other.brings_about and probable.get(other.id, 0.0) >= STANDS_FROM
+    ]
+    return max(above, key=lambda i: (probable[i], i), default=None)
+
+
+def _is_between(evidence: Evidence) -> bool:
+    """The server itself says that it starts up, or its startup process replays WAL."""
+    asked = between.ask(evidence).yes
+    if asked is None:
+        return bool(recovering.ask(evidence).yes)
+    return asked
+
+
+def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Diagnosis:
+    """A full volume keeps it from coming back and is the cause; anything else needs only time."""
+    if any(f.probability >= STANDS_FROM and f.id in _KEEPS_DOWN for f in found):
+        return _answer(evidence, Verdict.CAUSE, found, _story(found))
+    waiting = tuple(
+        replace(
+            finding,
+            safe_first=WAIT,
+            never=(NEVER_RESTART_RECOVERY, *finding.never),
+            forbids=tuple(dict.fromkeys((*finding.forbids, "start_server", "set_aside_lock_file"))),
+        )
+        for finding in found
+    )
+    because = f" Before that: {found[0].summary}" if found and found[0].probability >= 0.5 else ""
+    return _answer(evidence, Verdict.UNKNOWN, waiting, f"{_between_text(evidence)}{because}")
+
+
+_KEEPS_DOWN = frozenset({"disk_full_data", "disk_full_wal"})
+
+
+def _between_text(evidence: Evidence) -> str:
+    reach = value_of(evidence.reach)
+    if reach is not None and reach.state.value == "shutting_down":
+        return "The server is shutting down: wait until it has ended."
+    replaying = recovering.ask(evidence)
+    detail = f" ({replaying.text})" if replaying.yes else ""
+    return f"The server is recovering, wait{detail}."
+
+
+def _over(evidence: Evidence) -> tuple[CauseFinding, ...]:
+    """Failures that the log or the kernel still tells of, while the server answers again."""
+    found = _ranked(evidence, PAST, past=True)
+    if not found or found[0].probability < STANDS_FROM or not found[0].evidence_for:
+        return ()
+    ends = [event.at for event in ending.ending(evidence) if event.at is not None]
+    if not ends:
+        return ()
+    within = STOP_RECOVERED_WITHIN if found[0].id == "stopped_cleanly" else RECOVERED_WITHIN
+    return found if evidence.at - max(ends) <= within else ()
+
+
+def _story(found: tuple[CauseFinding, ...]) -> str:
+    standing = [f for f in found if f.probability >= STANDS_FROM and f.follows is None]
+    return " And, apart from that: ".join(f.summary for f in standing)
+
+
+def _why_unknown(evidence: Evidence) -> str:
+    reach = value_of(evidence.reach)
+    if reach is None:
+        return "Whether the server answers could not be found out."
+    meaning = STATE_MEANINGS[reach.state]
+    return f"{meaning.sentence} Why is not known. {meaning.check_next}".strip()
+
+
+def _answer(
+    evidence: Evidence, verdict: Verdict, found: tuple[CauseFinding, ...], summary: str
+) -> Diagnosis:
+    rivals = [f for f in found if f.follows is None][:2]
+    return Diagnosis(
+        verdict=verdict,
+        causes=found,
+        at=evidence.at,
+        elapsed_ms=round(evidence.elapsed_ms, 1),
+        summary=summary,
+        separator=separator(rivals[0].id, rivals[1].id) if len(rivals) == 2 else "",
+        absent=tuple(Finding(evidence=m.what, text=m.reason) for m in evidence.missing()),
+    )
