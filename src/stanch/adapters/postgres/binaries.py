@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from stanch.adapters.postgres.os_user import OsUser
+from stanch.adapters.postgres.os_user import OsUser, as_user
 from stanch.model.errors import SetupError
 
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_controldata")
@@ -217,7 +217,7 @@ def _can_run(binaries: Binaries, user: OsUser) -> bool:
         check=False,
         cwd="/",
         stdin=subprocess.DEVNULL,
-        **user.as_subprocess_user(),
+        **as_user(user),
     )
     return answer.returncode == 0
 

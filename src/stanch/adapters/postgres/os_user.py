@@ -16,7 +16,7 @@ from stanch.model.errors import SetupError
 PREFERRED_USERS = ("postgres", "nobody")
 
 
-class SubprocessUser(TypedDict):
+class SubprocessUser(TypedDict, total=False):
     """The arguments of `subprocess` that drop privileges completely."""
 
     user: int
@@ -32,13 +32,16 @@ class OsUser:
     uid: int
     gid: int
 
-    def as_subprocess_user(self) -> SubprocessUser:
-        """How `subprocess` is told to become this user, without the caller's other groups."""
-        return SubprocessUser(user=self.uid, group=self.gid, extra_groups=[])
-
     def own(self, path: Path) -> None:
         """Give one path, never what a link points to, to this user."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def as_user(user: OsUser | None) -> SubprocessUser:
+    """How `subprocess` is told to become that user, without the caller's other groups."""
+    if user is None:
+        return SubprocessUser()
+    return SubprocessUser(user=user.uid, group=user.gid, extra_groups=[])
 
 
 def server_user() -> OsUser | None:

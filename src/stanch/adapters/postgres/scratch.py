@@ -21,6 +21,7 @@ import psutil
 
 from stanch.adapters.postgres import scratch_folder, scratch_processes
 from stanch.adapters.postgres.binaries import Binaries, find_binaries, reachable_binaries
+from stanch.adapters.postgres.orphans import adopt_orphans
 from stanch.adapters.postgres.os_user import server_user
 from stanch.adapters.postgres.scratch_access import ROLES, ScratchAccess
 from stanch.adapters.postgres.scratch_folder import (
@@ -34,7 +35,7 @@ from stanch.model.errors import SetupError
 StopMode = Literal["smart", "fast", "immediate"]
 
 START_TIMEOUT_S = 60
-STILL_LEAVING_S_MAX = 15.0
+LEAVING_S_MAX = 15.0
 STILL_LEAVING = ('lock file "postmaster.pid" already exists', "pre-existing shared memory block")
 """What a server says that is started while a killed one's processes are still leaving."""
 
@@ -100,15 +101,17 @@ class ScratchServer(ScratchAccess):
             raise
         return server
 
-    def start(self, *, timeout_s: int = START_TIMEOUT_S) -> None:
+    def start(
+        self, *, timeout_s: int = START_TIMEOUT_S, leaving_s_max: float = LEAVING_S_MAX
+    ) -> None:
         """Start the server and wait until it takes connections; nothing happens when it runs.
 
         Right after a kill the old children still hold the lock file and shared memory: retried
-        until they are gone, within bounds.
+        for `leaving_s_max`.
         Raises: SetupError with the end of the server log.
         """
         ports_left = 0 if self._has_run else PORT_TRIES
-        end = time.monotonic() + STILL_LEAVING_S_MAX
+        end = time.monotonic() + leaving_s_max
         while self.postmaster_pid() is None:
             said = self._launch(timeout_s)
             if said is None:
@@ -239,6 +242,7 @@ class ScratchServer(ScratchAccess):
 
     def _launch(self, timeout_s: int) -> str | None:
         """One attempt to start; None when it worked, else what the server and pg_ctl said."""
+        adopt_orphans()
         seen = len(self.log_text())
         command: list[str | Path] = [self.binaries.program("pg_ctl"), "-D", self.folder.data]
         command += ["-l", self.log_path, "-w", "-t", str(timeout_s), "start"]

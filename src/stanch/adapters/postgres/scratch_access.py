@@ -66,14 +66,15 @@ class ScratchAccess:
             "dbname": dbname or (APP_ROLE if user == APP_ROLE else "postgres"),
             "password": self.passwords.get(user),
         }
-        return make_conninfo(**(named | parameters))
+        return make_conninfo("", **(named | parameters))
 
     def connect(
         self, user: str = SUPERUSER, dbname: str | None = None, **parameters: str | int
     ) -> psycopg.Connection[tuple[Any, ...]]:
         """An open session in autocommit mode."""
         bounded: dict[str, str | int] = {"connect_timeout": CONNECT_TIMEOUT_S}
-        return psycopg.connect(self.dsn(user, dbname, **(bounded | parameters)), autocommit=True)
+        dsn = make_conninfo(self.dsn(user, dbname), **(bounded | parameters))
+        return psycopg.connect(dsn, autocommit=True)
 
     def query(
         self,

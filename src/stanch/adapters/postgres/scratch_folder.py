@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from stanch.adapters.postgres.binaries import Binaries
-from stanch.adapters.postgres.os_user import OsUser
+from stanch.adapters.postgres.os_user import OsUser, as_user
 from stanch.adapters.postgres.volumes import SizedVolume, mount_sized_volume
 from stanch.model.errors import SetupError
 
@@ -97,7 +97,7 @@ class ScratchFolder:
             check=False,
             cwd=self.path,
             env=server_environment(),
-            **({} if self.user is None else self.user.as_subprocess_user()),
+            **as_user(self.user),
         )
 
     def run_inside(

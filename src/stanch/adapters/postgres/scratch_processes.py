@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from stanch.adapters.postgres.os_user import OsUser
+from stanch.adapters.postgres.os_user import OsUser, as_user
 
 LOCK_FILE = "postmaster.pid"
 POLL_S = 0.02
@@ -92,7 +92,7 @@ def shared_memory_files(pids: Iterable[int], user: OsUser | None) -> set[Path]:
     maps = [f"/proc/{pid}/maps" for pid in pids]
     if not maps:
         return set()
-    answer = _as_user(["grep", "-ho", r"/dev/shm/PostgreSQL\.[0-9]*", *maps], user)  # noqa: S108
+    answer = _said_as_user(["grep", "-ho", r"/dev/shm/PostgreSQL\.[0-9]*", *maps], user)  # noqa: S108
     return {Path(line) for line in answer.splitlines()}
 
 
@@ -107,7 +107,7 @@ def remove_shared_memory(data_directory: Path, files: Iterable[Path], user: OsUs
     lines = _lock_lines(data_directory)
     key_and_id = lines[6].split() if len(lines) > 6 else []
     if len(key_and_id) == 2 and _segment_unattached(*key_and_id):
-        _as_user(["ipcrm", "-m", key_and_id[1]], user)
+        _said_as_user(["ipcrm", "-m", key_and_id[1]], user)
 
 
 def _segment_unattached(key: str, segment_id: str) -> bool:
@@ -147,13 +147,13 @@ def _working_in(data_directory: Path, pids: Iterable[int], user: OsUser | None) 
     # Root without CAP_SYS_PTRACE (an ordinary container) may not look; the owner always may.
     if hidden and user is not None:
         script = 'for p; do echo "$p $(readlink /proc/$p/cwd)"; done'
-        answer = _as_user(["/bin/sh", "-c", script, "sh", *hidden], user)
+        answer = _said_as_user(["/bin/sh", "-c", script, "sh", *hidden], user)
         rows = (line.partition(" ") for line in answer.splitlines())
         found |= {int(pid) for pid, _, cwd in rows if cwd == wanted}
     return found
 
 
-def _as_user(command: list[str], user: OsUser | None) -> str:
+def _said_as_user(command: list[str], user: OsUser | None) -> str:
     try:
         return subprocess.run(
             command,
@@ -163,7 +163,7 @@ def _as_user(command: list[str], user: OsUser | None) -> str:
             text=True,
             check=False,
             cwd="/",
-            **({} if user is None else user.as_subprocess_user()),
+            **as_user(user),
         ).stdout
     except FileNotFoundError:
         return ""

@@ -1,0 +1,116 @@
+"""Real PostgreSQL servers for tests, of every major version found here.
+
+`server`         a started throw-away server, one a test
+`make_server`    makes further ones, or ones with options; removed after the test
+`shared_server`  one started server a version and test process: for tests that only read
+`pg_major`       the version the others have; a test that needs just one of them says
+                 `@pytest.mark.parametrize("pg_major", [18], indirect=True)`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from stanch.adapters.postgres.binaries import Binaries, all_binaries
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.scratch_folder import Auth, ScratchOptions, Setting
+
+OLDEST_MAJOR = 15
+NEWEST_MAJOR = 18
+WAL_SEGSIZE_MB = 1
+
+BINARIES: dict[int, Binaries] = {}
+for _found in all_binaries():
+    BINARIES.setdefault(_found.major, _found)
+
+DEBIAN_AS_ROOT = os.geteuid() == 0 and Path("/etc/debian_version").exists()
+
+
+class MakeServer(Protocol):
+    """Makes a started server; keyword arguments are those of `ScratchOptions`."""
+
+    def __call__(
+        self,
+        *,
+        auth: Auth = "trust",
+        conf: Mapping[str, Setting] | None = None,
+        data_volume_mb: int | None = None,
+        wal_volume_mb: int | None = None,
+        enter: tuple[str, ...] = (),
+    ) -> ScratchServer: ...
+
+
+class Templates:
+    """One stopped server a version and way to log in, made when first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._made: dict[tuple[int, Auth], ScratchServer] = {}
+
+    def of(self, major: int, auth: Auth) -> ScratchServer:
+        if (major, auth) not in self._made:
+            options = ScratchOptions(auth=auth, wal_segsize_mb=WAL_SEGSIZE_MB)
+            template = ScratchServer.create(BINARIES[major], options=options)
+            self._stack.callback(template.destroy)
+            self._made[major, auth] = template
+        return self._made[major, auth]
+
+
+@pytest.fixture(scope="session")
+def server_templates() -> Iterator[Templates]:
+    with ExitStack() as stack:
+        yield Templates(stack)
+
+
+@pytest.fixture(scope="session", params=sorted({OLDEST_MAJOR, NEWEST_MAJOR}), ids="pg{}".format)
+def pg_major(request: pytest.FixtureRequest) -> int:
+    major: int = request.param
+    if major not in BINARIES:
+        found = ", ".join(map(str, BINARIES)) or "none"
+        reason = f"no PostgreSQL {major} server here (found: {found}); run scripts/setup-test"
+        if DEBIAN_AS_ROOT:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return major
+
+
+@pytest.fixture(scope="session")
+def shared_server(pg_major: int, server_templates: Templates) -> Iterator[ScratchServer]:
+    with ScratchServer.create(template=server_templates.of(pg_major, "trust")) as server:
+        yield server
+
+
+@pytest.fixture
+def make_server(pg_major: int, server_templates: Templates) -> Iterator[MakeServer]:
+    with ExitStack() as stack:
+
+        def make(
+            *,
+            auth: Auth = "trust",
+            conf: Mapping[str, Setting] | None = None,
+            data_volume_mb: int | None = None,
+            wal_volume_mb: int | None = None,
+            enter: tuple[str, ...] = (),
+        ) -> ScratchServer:
+            options = ScratchOptions(
+                auth=auth,
+                conf=conf or {},
+                data_volume_mb=data_volume_mb,
+                wal_volume_mb=wal_volume_mb,
+                enter=enter,
+            )
+            template = server_templates.of(pg_major, auth)
+            return stack.enter_context(ScratchServer.create(options=options, template=template))
+
+        yield make
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> ScratchServer:
+    return make_server()
