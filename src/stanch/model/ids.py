@@ -22,5 +22,8 @@ BlobKey = NewType("BlobKey", str)
 ObligationId = NewType("ObligationId", str)
 """`rule/ordinal@seq`: the rule, how often it fired, and the event that caused it."""
 
+ITSELF = TargetName("stanch")
+"""What an incident about the responder's own sight is about; no target may have this name."""
+
 RESPONDER = IncidentId("responder")
 """The stream of what concerns the responder itself: halt, maintenance, policy, blindness."""

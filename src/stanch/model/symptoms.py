@@ -20,6 +20,8 @@ class SymptomKind(StrEnum):
     DISK_FULL = "disk_full"
     UNWATCHED = "unwatched"
     """The server answers, but does not let the watch in: nobody knows how it is."""
+    BLIND = "blind"
+    """Many unrelated targets fell silent at once: more likely it is the watch that cannot see."""
     REPORTED = "reported"
     """A person declared it."""
 

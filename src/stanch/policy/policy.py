@@ -50,6 +50,7 @@ DEFAULT_SEVERITY_OF: Mapping[str, int] = {
     "sessions_blocked": 2,
     "disk_low": 2,
     "unwatched": 2,
+    "blind": 1,
     "reported": 2,
 }
 """Symptom kind to severity rank. Unsure means the higher."""

@@ -30,6 +30,8 @@ class Book:
         self._clock = clock
         self._poke = poke
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
+        self.on_open: Callable[[Incident], None] = lambda incident: None
+        """Told of every incident this process opens, whoever asked for it."""
 
     async def get(self, incident_id: IncidentId) -> Incident:
         """The incident at its head. One without events where there is no such incident."""
@@ -42,7 +44,9 @@ class Book:
         first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
         recorded = await self._timelines.open_incident(at, first)
         self._poke()
-        return self._keep(Incident(id=recorded[0].incident_id), recorded)
+        incident = self._keep(Incident(id=recorded[0].incident_id), recorded)
+        self.on_open(incident)
+        return incident
 
     async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
         """Facts are never refused, at worst marked late. Raises StoreUnavailable."""

@@ -1,0 +1,275 @@
+"""Samples to incidents: detect, correlate, open or join, clear; and one page when we are blind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import structlog
+
+from stanch.detect.rules import conditions
+from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
+from stanch.incident.correlate import Belongs, Explains, belongs
+from stanch.incident.state import Incident
+from stanch.model import events as e
+from stanch.model.errors import StoreUnavailable
+from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
+from stanch.model.samples import Sample
+from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.policy import DEFAULT_SEVERITY_OF, Policy, TargetPolicy
+from stanch.service.book import Book
+from stanch.service.clock import Clock
+from stanch.service.policies import Policies
+from stanch.service.standing import Standing
+from stanch.watch.blindness import blinded
+from stanch.watch.silence import SILENT_STATES
+
+SILENCE_HOLD_S = 0.4
+"""A silence waits this long for others, because many at once mean something else."""
+
+RECENT_MAX = 64
+"""Incidents per target that a new symptom may belong to."""
+
+TITLES = {
+    SymptomKind.SERVER_DOWN: "server down",
+    SymptomKind.CONNECTIONS_HIGH: "connections near the limit",
+    SymptomKind.CONNECTIONS_EXHAUSTED: "connections at the limit",
+    SymptomKind.SESSIONS_BLOCKED: "sessions blocked",
+    SymptomKind.DISK_LOW: "disk low",
+    SymptomKind.DISK_FULL: "disk full",
+    SymptomKind.UNWATCHED: "watch not let in",
+    SymptomKind.BLIND: "Stanch is blind",
+}
+
+AT_RISK = frozenset({SymptomKind.SERVER_DOWN, SymptomKind.DISK_FULL, SymptomKind.BLIND})
+"""Until a diagnosis says otherwise, data may be at risk with these."""
+
+log = structlog.get_logger("watching")
+
+Emergency = Callable[[Symptom], Awaitable[None]]
+"""Pages without a timeline, because none can be written."""
+
+
+class Watching:
+    """Turns what every target's watch emits into events. One call per target at a time."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        policies: Policies,
+        standing: Standing,
+        clock: Clock,
+        explains: Explains,
+        emergency: Emergency,
+    ) -> None:
+        self._book = book
+        self._policies = policies
+        self._standing = standing
+        self._clock = clock
+        self._explains = explains
+        self._emergency = emergency
+        self._tracks: dict[TargetName, Tracks] = {}
+        self._recent: dict[TargetName, list[IncidentId]] = {}
+        self._silent: dict[TargetName, datetime] = {}
+        self._blind_incident: IncidentId | None = None
+        book.on_open = self.remember
+
+    async def resume(self, incidents: Sequence[Incident]) -> None:
+        """Take up what an earlier process left open; its symptoms still have to clear."""
+        for incident in sorted(incidents, key=lambda i: i.id):
+            self.remember(incident)
+            if incident.status.ended:
+                continue
+            if incident.target == ITSELF:
+                self._blind_incident = incident.id
+            standing = {key: Track(standing=True) for key in incident.symptoms}
+            self._tracks[incident.target] = {**self._tracks.get(incident.target, {}), **standing}
+
+    async def take(self, sample: Sample) -> None:
+        """One sample. Never raises for a store that cannot be written: then people are paged."""
+        target = self._policies.current.target(sample.target)
+        if target is None:
+            return
+        sample = await self._doubt(sample)
+        tracks = self._tracks.get(sample.target, {})
+        after, changes = step(
+            tracks,
+            conditions(sample, target.limits),
+            target=sample.target,
+            at=sample.at,
+            clear_hold_s=target.limits.clear_hold_s,
+        )
+        for change in changes:
+            try:
+                await self._take_change(target, change)
+            except StoreUnavailable as error:
+                log.error("store unavailable", target=sample.target, error=str(error))
+                if isinstance(change, Raised):
+                    await self._emergency(change.symptom)
+                # The tracks stay as they were, so that the change is told again once it can be.
+                return
+        self._tracks[sample.target] = after
+
+    # --- blindness ---
+
+    async def _doubt(self, sample: Sample) -> Sample:
+        """Withhold a silence that is one of many; keep the account of who is silent."""
+        silent = sample.reach is not None and sample.reach.state in SILENT_STATES
+        if not silent:
+            self._silent.pop(sample.target, None)
+            await self._see_again()
+            return sample
+        if not sample.confirmed:
+            return sample
+        if sample.target not in self._silent:
+            self._silent[sample.target] = sample.at
+            await asyncio.sleep(SILENCE_HOLD_S)
+        together = blinded(
+            self._silent, watched=len(self._policies.current.targets), at=self._clock.now()
+        )
+        if together and self._blind_incident is None:
+            await self._go_blind(together)
+        if self._blind_incident is None:
+            return sample
+        return Sample(
+            target=sample.target,
+            at=sample.at,
+            reach=sample.reach,
+            confirmed=False,
+            doubts=(*sample.doubts, "many targets fell silent at once"),
+            lost_at=sample.lost_at,
+            volumes=sample.volumes,
+        )
+
+    async def _go_blind(self, together: tuple[TargetName, ...]) -> None:
+        reason = f"{len(together)} targets fell silent within seconds: {', '.join(together)}"
+        at = self._clock.now()
+        symptom = Symptom(kind=SymptomKind.BLIND, target=ITSELF, since=at, detail=reason)
+        incident = await self._open(None, symptom)
+        self._blind_incident = incident.id
+        entered = e.BlindnessEntered(reason=reason, targets=together)
+        await self._book.record(RESPONDER, entered)
+        self._standing.apply(entered)
+
+    async def _see_again(self) -> None:
+        """One silent target may be down after all; blindness ends when no crowd is silent."""
+        crowd = len(self._silent) >= max(2, len(self._policies.current.targets) // 4)
+        if self._blind_incident is None or crowd:
+            return
+        incident_id, self._blind_incident = self._blind_incident, None
+        reason = "targets answer again"
+        await self._book.record(incident_id, e.SymptomCleared(key=SymptomKind.BLIND.value))
+        await self._book.decide(incident_id, lambda i, at: _resolve_blindness(i, reason))
+        left = e.BlindnessLeft(reason=reason)
+        await self._book.record(RESPONDER, left)
+        self._standing.apply(left)
+
+    # --- changes ---
+
+    async def _take_change(self, target: TargetPolicy, change: Change) -> None:
+        match change:
+            case Raised(symptom=symptom):
+                await self._raised(target, symptom)
+            case Cleared(key=key, detail=detail):
+                await self._cleared(TargetName(target.name), key, detail)
+
+    async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
+        incidents = await self._incidents(symptom.target)
+        where = belongs(
+            symptom,
+            incidents,
+            explains=self._explains,
+            at=self._clock.now(),
+            flap_window_s=target.limits.flap_window_s,
+        )
+        if where.to == "new" or where.incident_id is None:
+            await self._open(target, symptom)
+            return
+        if where.to == "ended":
+            await self._book.decide(
+                where.incident_id,
+                lambda i, at: (
+                    (e.IncidentReopened(reason=f"{symptom.key} came back"),)
+                    if i.status.ended
+                    else ()
+                ),
+            )
+        await self._book.record(where.incident_id, e.SymptomObserved(symptom=symptom))
+        await self._raise_severity(target, where, symptom)
+
+    async def _raise_severity(self, target: TargetPolicy, where: Belongs, symptom: Symptom) -> None:
+        assert where.incident_id is not None
+        severity = self._policies.current.severity(_rank(target, symptom))
+
+        def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+            if severity.rank >= incident.severity_rank or incident.status.ended:
+                return ()
+            reason = f"{symptom.key} is {severity.label}"
+            return (e.SeveritySet(rank=severity.rank, label=severity.label, reason=reason),)
+
+        await self._book.decide(where.incident_id, decider)
+
+    async def _cleared(self, target: TargetName, key: str, detail: str) -> None:
+        for incident in await self._incidents(target):
+            if key in incident.symptoms:
+                await self._book.record(incident.id, e.SymptomCleared(key=key, detail=detail))
+
+    async def _open(self, target: TargetPolicy | None, symptom: Symptom) -> Incident:
+        policy = self._policies.current
+        rank = _rank(target, symptom)
+        at = self._clock.now()
+        events: list[e.Event] = [
+            _opened(policy, self._policies.current_hash, rank, target, symptom)
+        ]
+        window = self._standing.maintenance(symptom.target, at)
+        if window is not None:
+            reason = f"maintenance by {window.by}: {window.reason}"
+            events.append(e.PageHeld(until=window.until, reason=reason))
+        incident = await self._book.open(events)
+        log.warning(
+            "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
+        )
+        return incident
+
+    def remember(self, incident: Incident) -> None:
+        """A later symptom of its target may belong to this incident."""
+        recent = self._recent.setdefault(incident.target, [])
+        recent.insert(0, incident.id)
+        del recent[RECENT_MAX:]
+
+    async def _incidents(self, target: TargetName) -> list[Incident]:
+        return [await self._book.get(i) for i in self._recent.get(target, [])]
+
+
+def _rank(target: TargetPolicy | None, symptom: Symptom) -> int:
+    ranks = target.severity_of if target is not None else DEFAULT_SEVERITY_OF
+    # Unsure means the higher.
+    return ranks.get(symptom.kind.value, DEFAULT_SEVERITY_OF.get(symptom.kind.value, 1))
+
+
+def _opened(
+    policy: Policy, policy_hash: str, rank: int, target: TargetPolicy | None, symptom: Symptom
+) -> e.IncidentOpened:
+    severity = policy.severity(rank)
+    return e.IncidentOpened(
+        target=symptom.target,
+        title=TITLES.get(symptom.kind, symptom.kind.value),
+        symptom=symptom,
+        severity_rank=severity.rank,
+        severity_label=severity.label,
+        severity_reason=f"{symptom.kind.value} is {severity.label} by policy",
+        data_at_risk="possible" if symptom.kind in AT_RISK else "none seen",
+        policy_hash=policy_hash,
+        # Only a restart heals by itself; a full disk or a blocking chain does not wait.
+        page_after_s=target.page_after_s
+        if target is not None and symptom.kind is SymptomKind.SERVER_DOWN
+        else 0.0,
+    )
+
+
+def _resolve_blindness(incident: Incident, reason: str) -> Sequence[e.Event]:
+    if incident.status.ended:
+        return ()
+    return (e.IncidentResolved(verified=True, reason=reason),)
