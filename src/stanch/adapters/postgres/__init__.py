@@ -1,0 +1,1 @@
+"""PostgreSQL itself: probing the wire, keeping sessions, launching scratch servers."""

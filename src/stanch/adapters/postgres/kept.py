@@ -1,0 +1,184 @@
+"""What sentinel and acting session share: kept open, lost loudly, reopened with restraint."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from stanch.adapters.postgres.conninfo import given_parameters, resolve
+from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.session import Loss, PgSession, SessionFailed
+from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
+
+MAINTENANCE_DATABASE = "postgres"
+RETRY_S_FIRST = 0.2
+RETRY_S_MAX = 5.0
+RETRY_S_AFTER_WRONG_CREDENTIALS = 60.0
+
+# Silent death is found by the kernel within about four seconds even where nothing is asked.
+_KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "3000",
+}
+
+# In these states another database of the same server may still let this role in.
+_PERHAPS_ANOTHER_DATABASE = frozenset({"3D000", "55000", "42501", "28000"})
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KeptSession:
+    """One session of Stanch's on one server, opened when told to and watched while it lasts."""
+
+    application_name = "stanch"
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        on_lost: Callable[[SentinelLost], None] | None = None,
+        now: Callable[[], datetime] = _utc_now,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._dsn = dsn
+        self._on_lost = on_lost
+        self._now = now
+        self._jitter = jitter
+        self._session: PgSession | None = None
+        self._connecting = asyncio.Lock()
+        self._failures = 0
+        self._locked_out_until = 0.0
+        self._last_reach: Reach | None = None
+        self.dbname = ""
+        """The database of the open session."""
+        self.fell_back_because = ""
+        """Why the session is not in database `postgres`; empty where it is."""
+        self.last_loss: SentinelLost | None = None
+
+    @property
+    def connected(self) -> bool:
+        """The session is open as far as anybody can know without asking."""
+        return self._session is not None and self._session.is_open
+
+    @property
+    def backend_pid(self) -> int | None:
+        """The server process of the open session; what not to end by mistake."""
+        return self._session.backend_pid if self._session and self._session.is_open else None
+
+    async def connect(self, *, deadline_s: float = 5.0) -> Reach:
+        """One try to open the session; how far it got.
+
+        A probe goes first: it knows the server's code for a refusal, and a wrong password is sent
+        once and not twice. Within a minute of wrong credentials the last answer is given again,
+        with its old `at`, and the server is left alone.
+        """
+        async with self._connecting:
+            if self.connected and self._last_reach is not None:
+                return self._last_reach
+            if self._last_reach is not None and self._time() < self._locked_out_until:
+                return self._last_reach
+            reach = await self._connect_once(deadline_s)
+            self._last_reach = reach
+            self._failures = 0 if reach.answers else self._failures + 1
+            if reach.state is ReachState.AUTH_FAILED:
+                self._locked_out_until = self._time() + RETRY_S_AFTER_WRONG_CREDENTIALS
+            return reach
+
+    @property
+    def retry_delay_s(self) -> float:
+        """How long to wait before the next `connect`: doubling, jittered, a minute after 28xxx."""
+        if not self._failures:
+            return 0.0
+        ceiling = min(RETRY_S_MAX, RETRY_S_FIRST * 2 ** min(self._failures - 1, 10))
+        delay = ceiling * (0.5 + self._jitter() / 2)
+        return max(delay, self._locked_out_until - self._time())
+
+    def close(self) -> None:
+        """End the session; nobody is told of a loss."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    async def _connect_once(self, deadline_s: float) -> Reach:
+        until = self._time() + deadline_s
+        wanted, why = MAINTENANCE_DATABASE, ""
+        reach = await self._probe(wanted, deadline_s)
+        own = resolve(self._dsn).dbname
+        if not reach.answers and reach.sqlstate in _PERHAPS_ANOTHER_DATABASE and own != wanted:
+            why = reach.failed_layer.detail if reach.failed_layer else ""
+            wanted = own
+            reach = await self._probe(wanted, until - self._time())
+        if not reach.answers:
+            return reach
+        try:
+            async with asyncio.timeout_at(until):
+                self._session = await PgSession.open(
+                    self._dsn, self._parameters(wanted, reach), on_lost=self._lost
+                )
+        except SessionFailed as failed:
+            return _not_after_all(reach, ReachState.REFUSED, str(failed))
+        except TimeoutError:
+            return _not_after_all(reach, ReachState.HUNG, "no answer to libpq in time")
+        self.dbname, self.fell_back_because = wanted, why
+        return reach
+
+    async def _probe(self, dbname: str, deadline_s: float) -> Reach:
+        return await probe(
+            self._dsn,
+            deadline_s=max(deadline_s, 0.0),
+            dbname=dbname,
+            application_name=self.application_name,
+        )
+
+    def _parameters(self, dbname: str, reach: Reach) -> Mapping[str, str]:
+        given = given_parameters(self._dsn)
+        kept = {key: value for key, value in _KEEPALIVE.items() if key not in given}
+        address = {"hostaddr": reach.address} if reach.address else {}
+        settings = self._server_settings(_major(reach))
+        ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = f"{resolve(self._dsn).options} {ours}".strip()
+        return (
+            kept
+            | address
+            | {"dbname": dbname, "options": options, "application_name": self.application_name}
+        )
+
+    def _server_settings(self, major: int) -> Mapping[str, str]:
+        """Settings of the session; the server refuses a login that names one it does not know."""
+        idle = {"idle_session_timeout": "0"} if major >= 14 else {}
+        return {
+            "lock_timeout": "100ms",
+            "idle_in_transaction_session_timeout": "10s",
+        } | idle
+
+    def _lost(self, loss: Loss) -> None:
+        self._session = None
+        lost = SentinelLost(
+            reason=loss.reason, at=self._now(), sqlstate=loss.sqlstate, detail=loss.detail
+        )
+        self.last_loss = lost
+        if self._on_lost is not None:
+            self._on_lost(lost)
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _not_after_all(reach: Reach, state: ReachState, detail: str) -> Reach:
+    """The probe got in and libpq did not: the answer is libpq's."""
+    failed = Layer(name="startup", ok=False, ms=0.0, detail=detail)
+    return Reach(
+        state=state, layers=(*reach.layers, failed), elapsed_ms=reach.elapsed_ms, at=reach.at
+    )
+
+
+def _major(reach: Reach) -> int:
+    digits = (reach.server_version or "").partition(".")[0].partition(" ")[0]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0

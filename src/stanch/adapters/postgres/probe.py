@@ -1,0 +1,371 @@
+"""The layered probe: how far a fresh client gets at one server, and what stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stanch.adapters.postgres import addresses, refusals, tls
+from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.protocol import NotPostgres
+from stanch.adapters.postgres.session import PgSession, SessionFailed, SessionLost, StatementFailed
+from stanch.adapters.postgres.startup import (
+    AuthNotPossible,
+    AuthNotSpoken,
+    ClosedEarly,
+    SessionRefused,
+    Wire,
+)
+from stanch.model.reach import Layer, LayerName, LossReason, Reach, ReachState
+
+DEADLINE_S_DEFAULT = 5.0
+_ADDRESS_S = 1.0
+_LIBPQ_QUESTION_S = 2.0
+APPLICATION_NAME = "stanch probe"
+
+SELECT_SQL = "SET LOCAL statement_timeout = 2000; SELECT 1"
+READ_ONLY_SQL = (
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
+)
+
+_LOGIN_STATES: dict[ReachState, LayerName] = {
+    ReachState.AUTH_FAILED: "auth",
+    ReachState.NO_SUCH_DATABASE: "database",
+}
+
+
+class _Ended(Exception):
+    """The probe knows which it is."""
+
+    def __init__(self, state: ReachState, detail: str, sqlstate: str | None = None) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.detail = detail
+        self.sqlstate = sqlstate
+
+
+class _Trace:
+    """The layers so far; the one under way when the deadline strikes is the one that failed."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._layer_began = self._began
+        self.layers: list[Layer] = []
+        self.current: LayerName | None = None
+        self.server_version: str | None = None
+        self.address = ""
+        self.encrypted = False
+
+    @contextmanager
+    def layer(self, name: LayerName) -> Generator[list[str]]:
+        """Times one layer; what is appended to the list becomes its detail."""
+        self.current = name
+        self._layer_began = time.monotonic()
+        detail: list[str] = []
+        yield detail
+        self._close(name, ok=True, detail="; ".join(detail))
+        self.current = None
+
+    def fail(self, name: LayerName, detail: str) -> None:
+        done = [one.name for one in self.layers]
+        if name in done:
+            # The role is checked once more after authentication: that layer failed after all.
+            del self.layers[done.index(name) :]
+        elif self.current not in (None, name):
+            self._close(self.current, ok=True, detail="")
+        self._close(name, ok=False, detail=detail)
+        self.current = None
+
+    def restart_after_lookup(self) -> None:
+        """Forget what came after the name was looked up: it is tried again in another way."""
+        self.layers = [one for one in self.layers if one.name == "dns"]
+        self.current = None
+
+    def _close(self, name: LayerName, *, ok: bool, detail: str) -> None:
+        ms = (time.monotonic() - self._layer_began) * 1000
+        self.layers.append(Layer(name=name, ok=ok, ms=round(ms, 3), detail=detail))
+        self._layer_began = time.monotonic()
+
+    def reach(self, state: ReachState, sqlstate: str | None = None) -> Reach:
+        return Reach(
+            state=state,
+            layers=tuple(self.layers),
+            elapsed_ms=round((time.monotonic() - self._began) * 1000, 3),
+            sqlstate=sqlstate,
+            server_version=self.server_version,
+            address=self.address,
+            at=datetime.now(UTC),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    dsn: str
+    conninfo: Conninfo
+    application_name: str
+
+
+async def probe(
+    dsn: str,
+    *,
+    deadline_s: float | None = None,
+    dbname: str | None = None,
+    application_name: str = APPLICATION_NAME,
+) -> Reach:
+    """How far a fresh session gets at one server.
+
+    Unit: `deadline_s` bounds the whole probe; by default connect_timeout of the string, or 5 s.
+    Source: the wire protocol; `pg_is_in_recovery()` and `transaction_read_only`, no privilege.
+    Cost: one session for a few round trips; a second one, after the first has ended, only where
+    libpq has to confirm or sslmode allows another way in.
+    Raises: SetupError for a string that libpq cannot use, ProbeFailed when this machine is out of
+    files or memory and can say nothing about the server.
+    Never: two connections at a time, or the same password twice. Where libpq must log in itself
+    (GSSAPI, OAuth, channel binding), the probe has not sent one.
+    """
+    conninfo = resolve(dsn, dbname=dbname)
+    limit_s = deadline_s if deadline_s is not None else _connect_timeout_s(conninfo)
+    asked = _Asked(dsn=dsn, conninfo=conninfo, application_name=application_name)
+    trace = _Trace()
+    try:
+        async with asyncio.timeout(limit_s):
+            return trace.reach(await _walk(asked, trace))
+    except TimeoutError:
+        silent = trace.current or "select"
+        trace.fail(silent, f"no answer within {limit_s:g} s")
+        return trace.reach(_silence_at(silent))
+    except _Ended as ended:
+        trace.fail(
+            _LOGIN_STATES.get(ended.state, trace.current or "startup")
+            if ended.sqlstate
+            else trace.current or "startup",
+            ended.detail,
+        )
+        return trace.reach(ended.state, ended.sqlstate)
+
+
+def _connect_timeout_s(conninfo: Conninfo) -> float:
+    """libpq's rules for connect_timeout: whole seconds, at least two, zero is none given."""
+    text = conninfo.settings.get("connect_timeout", "")
+    seconds = int(text) if text.isascii() and text.isdigit() else 0
+    return float(max(seconds, 2)) if seconds else DEADLINE_S_DEFAULT
+
+
+def _silence_at(layer: LayerName) -> ReachState:
+    if layer == "dns":
+        return ReachState.DNS_FAILURE
+    return ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG
+
+
+async def _walk(asked: _Asked, trace: _Trace) -> ReachState:
+    """Try each way in that sslmode allows; only a refusal by pg_hba.conf leads to the next."""
+    found = await _find(asked.conninfo, trace)
+    ways = _ways(asked.conninfo)
+    for n, encrypted in enumerate(ways):
+        last = n == len(ways) - 1
+        try:
+            return await _try_way(asked, trace, found=found, encrypted=encrypted)
+        except _Ended as ended:
+            if last or ended.sqlstate != "28000" or (encrypted and not trace.encrypted):
+                raise
+            trace.restart_after_lookup()
+    raise AssertionError("there is always a way to try")
+
+
+def _ways(conninfo: Conninfo) -> tuple[bool, ...]:
+    """In libpq's order: with TLS or without."""
+    mode = tls.effective_sslmode(conninfo)
+    if conninfo.is_socket or mode == "disable":
+        return (False,)
+    return {"allow": (False, True), "prefer": (True, False)}.get(mode, (True,))
+
+
+async def _find(conninfo: Conninfo, trace: _Trace) -> tuple[addresses.Address, ...]:
+    if conninfo.is_socket:
+        return (addresses.socket_address(conninfo),)
+    with trace.layer("dns") as detail:
+        host = conninfo.hostaddr or conninfo.host
+        try:
+            found = await addresses.look_up(host, conninfo.port)
+        except addresses.LookupFailed as failed:
+            raise _Ended(ReachState.DNS_FAILURE, refusals.shown(str(failed))) from failed
+        detail.append(", ".join(str(address) for address in found))
+    return found
+
+
+async def _try_way(
+    asked: _Asked, trace: _Trace, *, found: tuple[addresses.Address, ...], encrypted: bool
+) -> ReachState:
+    try:
+        async with await _transport(found, trace) as wire:
+            if encrypted:
+                await _encrypt(asked.conninfo, wire, trace)
+            return await _session(asked, wire, trace)
+    except SessionRefused as refused:
+        state = refusals.state_of_refusal(refused.error)
+        raise _Ended(
+            state, refusals.in_words(refused.error), refused.error.sqlstate or None
+        ) from refused
+    except ClosedEarly as closed:
+        raise _Ended(
+            ReachState.REFUSED, "the connection was closed before PostgreSQL answered"
+        ) from closed
+    except NotPostgres as strange:
+        raise _Ended(
+            ReachState.REFUSED, refusals.shown(f"this is not PostgreSQL: {strange}")
+        ) from strange
+    except AuthNotPossible as impossible:
+        raise _Ended(ReachState.AUTH_FAILED, str(impossible)) from impossible
+    except AuthNotSpoken as unspoken:
+        trace.current = None
+        return await _let_libpq(asked, trace, because=f"libpq logs in: {unspoken}")
+    except (ssl.SSLError, tls.TlsSetupFailed) as error:
+        detail = await _tls_detail(asked.conninfo, found, error)
+        return await _let_libpq(asked, trace, because=detail)
+
+
+async def _transport(found: tuple[addresses.Address, ...], trace: _Trace) -> Wire:
+    """The first address that accepts; all but the last are given a second each."""
+    failures: list[tuple[ReachState, str]] = []
+    last = len(found) - 1
+    with trace.layer("socket" if found[0].path else "tcp") as detail:
+        for n, address in enumerate(found):
+            try:
+                async with asyncio.timeout(None if n == last else _ADDRESS_S):
+                    sock = await addresses.connect(address)
+            except TimeoutError:
+                failures.append((ReachState.TIMEOUT, f"{address}: no answer"))
+            except OSError as error:
+                failures.append((addresses.state_of(error), addresses.describe(error, address)))
+            else:
+                detail.append(refusals.shown(str(address)))
+                trace.address = address.ip
+                return Wire(sock)
+        raise _Ended(_weightiest(failures), refusals.shown("; ".join(text for _, text in failures)))
+    raise AssertionError("a layer never swallows its end")
+
+
+def _weightiest(failures: list[tuple[ReachState, str]]) -> ReachState:
+    """With several addresses: a refusal proves that a machine is there, silence proves nothing."""
+    states = [state for state, _ in failures]
+    order = (ReachState.REFUSED, ReachState.TIMEOUT, ReachState.UNREACHABLE)
+    return next(state for state in order if state in states)
+
+
+async def _encrypt(conninfo: Conninfo, wire: Wire, trace: _Trace) -> None:
+    mode = tls.effective_sslmode(conninfo)
+    with trace.layer("tls") as detail:
+        direct = conninfo.settings.get("sslnegotiation") == "direct"
+        if not direct and not await wire.offers_tls():
+            if mode != "prefer":
+                raise _Ended(
+                    ReachState.TLS_FAILURE,
+                    f"the server offers no TLS, and sslmode={mode} demands it",
+                )
+            detail.append("not encrypted: the server offers no TLS")
+            return
+        context = tls.client_context(conninfo)
+        certificate = await wire.start_tls(context, conninfo.host or conninfo.hostaddr)
+        trace.encrypted = True
+        validity = tls.certificate_validity(certificate)
+        if validity is not None:
+            detail.append(f"certificate {validity.in_words(datetime.now(UTC))}")
+
+
+async def _session(asked: _Asked, wire: Wire, trace: _Trace) -> ReachState:
+    with trace.layer("startup"):
+        first = await wire.start_session(asked.conninfo, asked.application_name)
+    with trace.layer("auth"):
+        await wire.log_in(asked.conninfo, first)
+    with trace.layer("database"):
+        await wire.until_ready()
+    trace.server_version = refusals.shown(wire.parameters.get("server_version", "")) or None
+    with trace.layer("select"):
+        await wire.ask(SELECT_SQL)
+    with trace.layer("read_only"):
+        return _judge_writes(await wire.ask(READ_ONLY_SQL))
+    raise AssertionError("a layer never swallows its end")
+
+
+def _judge_writes(row: tuple[str | None, ...]) -> ReachState:
+    in_recovery, read_only = (*row, None, None)[:2]
+    if in_recovery == "t":
+        raise _Ended(ReachState.READ_ONLY, "the server is in recovery: a standby")
+    if read_only == "on":
+        raise _Ended(
+            ReachState.READ_ONLY, "default_transaction_read_only is on for this role's sessions"
+        )
+    return ReachState.UP
+
+
+async def _tls_detail(
+    conninfo: Conninfo, found: tuple[addresses.Address, ...], error: Exception
+) -> str:
+    """The library's complaint; with the days where the certificate's dates are the trouble."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return refusals.shown(f"TLS failed: {getattr(error, 'reason', None) or error}")
+    words = f"certificate verify failed: {error.verify_message}"
+    if "expired" not in error.verify_message and "not yet valid" not in error.verify_message:
+        return refusals.shown(words)
+    validity = await _look_at_certificate(conninfo, found)
+    dated = f"{words}; the certificate {validity.in_words(datetime.now(UTC))}" if validity else ""
+    return refusals.shown(dated or words)
+
+
+async def _look_at_certificate(
+    conninfo: Conninfo, found: tuple[addresses.Address, ...]
+) -> tls.Validity | None:
+    """Fetch the certificate once more without trusting it; nothing is sent over that connection."""
+    try:
+        async with await _transport(found, _Trace()) as wire:
+            if conninfo.settings.get("sslnegotiation") != "direct" and not await wire.offers_tls():
+                return None
+            context = tls.client_context(conninfo, verify=False)
+            return tls.certificate_validity(
+                await wire.start_tls(context, conninfo.host or conninfo.hostaddr)
+            )
+    except (_Ended, ClosedEarly, NotPostgres, SessionRefused, OSError, tls.TlsSetupFailed):
+        return None
+
+
+async def _let_libpq(asked: _Asked, trace: _Trace, *, because: str) -> ReachState:
+    """libpq has the last word where our own reading of TLS or authentication ends.
+
+    A session that libpq opens is one that the application can open too, whatever we made of the
+    certificate. The password goes out once: we have not come to authentication, or cannot speak it.
+    """
+    over_tls = trace.current == "tls"
+    name: LayerName = "tls" if over_tls else "auth"
+    trace.current = name
+    try:
+        session = await PgSession.open(
+            asked.dsn,
+            {
+                "dbname": asked.conninfo.dbname,
+                "application_name": asked.application_name,
+                "hostaddr": trace.address,
+            },
+        )
+    except SessionFailed as failed:
+        state = ReachState.TLS_FAILURE if over_tls else ReachState.AUTH_FAILED
+        raise _Ended(state, because if over_tls else refusals.shown(str(failed))) from failed
+    with trace.layer(name) as detail:
+        detail.append(because)
+    trace.current = "read_only"
+    try:
+        rows = await session.query(READ_ONLY_SQL, timeout_s=_LIBPQ_QUESTION_S)
+    except StatementFailed as failed:
+        raise _Ended(refusals.state_of_refusal(failed.error), str(failed)) from failed
+    except SessionLost as lost:
+        silent = lost.loss.reason is LossReason.SILENT
+        raise _Ended(ReachState.HUNG if silent else ReachState.REFUSED, str(lost)) from lost
+    finally:
+        session.close()
+    with trace.layer("read_only"):
+        return _judge_writes(tuple(rows[0].values()))
+    raise AssertionError("a layer never swallows its end")

@@ -1,0 +1,326 @@
+"""One open session on libpq, watched between questions as well as during them.
+
+The file descriptor has one reader from login to loss, ours: libpq is never asked to wait, so
+nothing else can claim the descriptor. What arrives unasked (a notice, a changed setting, the
+FATAL of a shutdown, the end of the connection) is taken in at once and told apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
+
+from stanch.adapters.postgres import addresses, refusals
+from stanch.adapters.postgres.conninfo import for_session, resolve
+from stanch.adapters.postgres.libpq import PGconn, PGresult, start_connecting
+from stanch.adapters.postgres.protocol import ServerError
+from stanch.model.ports.server import Row, SqlValue
+from stanch.model.reach import LossReason
+
+_PREPARED_MAX = 32
+
+
+class SessionFailed(Exception):
+    """libpq could not open a session; the text is its own."""
+
+
+class SessionBusy(Exception):
+    """An earlier question is still in flight; this one was not sent."""
+
+
+class StatementFailed(Exception):
+    """The server answered a statement with an error; the session goes on unless it is lost too."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(refusals.in_words(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """How the session ended."""
+
+    reason: LossReason
+    sqlstate: str | None
+    detail: str
+
+
+class SessionLost(Exception):
+    """The session ended; `sent` says whether the statement may have reached the server."""
+
+    def __init__(self, loss: Loss, *, sent: bool) -> None:
+        super().__init__(loss.detail)
+        self.loss = loss
+        self.sent = sent
+
+
+class PgSession:
+    """An open session: one question at a time, each under a deadline. Made by `open`."""
+
+    def __init__(self, conn: PGconn, on_lost: Callable[[Loss], None] | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._conn = conn
+        self._socket = conn.socket
+        self._on_lost = on_lost
+        self._loss: Loss | None = None
+        self._last_words: ServerError | None = None
+        self._flight: asyncio.Future[list[PGresult]] | None = None
+        self._results: list[PGresult] = []
+        self._deadline: asyncio.TimerHandle | None = None
+        self._prepared: dict[str, bytes] = {}
+        self.backend_pid = conn.backend_pid
+        conn.nonblocking = 1
+        conn.notice_handler = self._on_notice
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    @classmethod
+    async def open(
+        cls,
+        dsn: str,
+        overrides: Mapping[str, str],
+        *,
+        on_lost: Callable[[Loss], None] | None = None,
+    ) -> PgSession:
+        """Log in through libpq; the caller bounds the time. Raises: SessionFailed.
+
+        `on_lost` is called on the loop, once, and not when `close` ended the session.
+        """
+        conn = start_connecting(for_session(dsn, await _with_address(dsn, overrides)))
+        try:
+            await _finish_connecting(conn)
+            return cls(conn, on_lost)
+        except BaseException:
+            conn.finish()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """No loss has been seen."""
+        return self._loss is None
+
+    async def query(
+        self,
+        sql: str,
+        params: Sequence[SqlValue] = (),
+        *,
+        timeout_s: float = 5.0,
+        prepare: bool = False,
+    ) -> tuple[Row, ...]:
+        """The rows of one statement; `prepare` keeps its plan on the server for the next time.
+
+        Raises: StatementFailed, SessionLost, SessionBusy. A deadline that passes while the
+        statement is in flight ends the session: its answer could otherwise pass for the next one's.
+        """
+        values = [_as_text(value) for value in params]
+        until = self._loop.time() + timeout_s
+        if prepare and len(self._prepared) < _PREPARED_MAX and sql not in self._prepared:
+            name = f"stanch_{len(self._prepared) + 1}".encode()
+            await self._round_trip(lambda: self._conn.send_prepare(name, sql.encode()), until)
+            self._prepared[sql] = name
+        kept = self._prepared.get(sql)
+
+        def send() -> None:
+            if kept is not None:
+                self._conn.send_query_prepared(kept, values)
+            else:
+                self._conn.send_query_params(sql.encode(), values)
+
+        return _rows(await self._round_trip(send, until))
+
+    def close(self) -> None:
+        """End the session; nobody is told of a loss."""
+        self._on_lost = None
+        self._lose(Loss(reason=LossReason.CLOSED, sqlstate=None, detail="closed by ourselves"))
+
+    async def _round_trip(self, send: Callable[[], None], until: float) -> PGresult:
+        await self._wait_for_turn(until)
+        if self._loss is not None:
+            raise SessionLost(self._loss, sent=False)
+        flight: asyncio.Future[list[PGresult]] = self._loop.create_future()
+        self._flight = flight
+        # A timer and not a wait: on a loop that lags, the selector's events run before its timers,
+        # so an answer that has already arrived is never taken for silence.
+        self._deadline = self._loop.call_at(until, self._give_up)
+        try:
+            send()
+            self._flush()
+        except psycopg.OperationalError as error:
+            self._lose(self._loss_from(str(error)))
+        results = await asyncio.shield(flight)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise StatementFailed(_error_of(result))
+        assert results, "libpq ends every statement with a result"
+        return results[-1]
+
+    async def _wait_for_turn(self, until: float) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                while self._flight is not None:
+                    await asyncio.wait({self._flight})
+        except TimeoutError as error:
+            raise SessionBusy("an earlier question is still in flight") from error
+
+    def _flush(self) -> None:
+        if self._conn.flush() == 1:
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        try:
+            self._flush()
+        except psycopg.OperationalError as error:
+            self._lose(self._loss_from(str(error)))
+
+    def _on_readable(self) -> None:
+        ended: str | None = None
+        try:
+            self._conn.consume_input()
+        except psycopg.OperationalError as error:
+            ended = str(error)
+        if self._flight is not None:
+            self._collect()
+        else:
+            self._conn.is_busy()  # takes in what came unasked; a FATAL reaches the notice handler
+        if ended is not None or self._conn.status == ConnStatus.BAD:
+            self._lose(self._loss_from(ended or "the connection is broken"))
+
+    def _collect(self) -> None:
+        while not self._conn.is_busy():
+            result = self._conn.get_result()
+            if result is None:
+                self._land()
+                return
+            if result.status == ExecStatus.FATAL_ERROR:
+                error = _error_of(result)
+                if error.severity in ("FATAL", "PANIC"):
+                    self._last_words = error
+            self._results.append(result)
+
+    def _land(self) -> None:
+        flight, self._flight = self._flight, None
+        results, self._results = self._results, []
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if flight is not None and not flight.done():
+            flight.set_result(results)
+
+    def _on_notice(self, notice: PGresult) -> None:
+        error = _error_of(notice)
+        if error.severity in ("FATAL", "PANIC"):
+            self._last_words = error
+
+    def _give_up(self) -> None:
+        self._lose(
+            Loss(
+                reason=LossReason.SILENT,
+                sqlstate=None,
+                detail="no answer to a question within its deadline",
+            )
+        )
+
+    def _loss_from(self, libpq_words: str) -> Loss:
+        last = self._last_words
+        return Loss(
+            reason=refusals.loss_of(last.sqlstate if last else None),
+            sqlstate=last.sqlstate if last else None,
+            detail=refusals.in_words(last) if last else refusals.shown(libpq_words.strip()),
+        )
+
+    def _lose(self, loss: Loss) -> None:
+        if self._loss is not None:
+            return
+        self._loss = loss
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._conn.notice_handler = None
+        self._conn.finish()
+        flight, self._flight = self._flight, None
+        if flight is not None and not flight.done():
+            flight.set_exception(SessionLost(loss, sent=True))
+            flight.exception()  # marks it as seen: whoever asked may have been cancelled
+        if self._on_lost is not None:
+            self._on_lost(loss)
+
+
+async def _with_address(dsn: str, overrides: Mapping[str, str]) -> Mapping[str, str]:
+    """libpq looks names up by blocking; so it is handed an address. Raises: SessionFailed."""
+    conninfo = resolve(dsn)
+    if conninfo.is_socket or conninfo.hostaddr or "hostaddr" in overrides:
+        return overrides
+    try:
+        found = await addresses.look_up(conninfo.host, conninfo.port)
+    except addresses.LookupFailed as failed:
+        raise SessionFailed(str(failed)) from failed
+    return {**overrides, "hostaddr": found[0].ip}
+
+
+async def _finish_connecting(conn: PGconn) -> None:
+    step: int = PollingStatus.WRITING
+    while step != PollingStatus.OK:
+        if step == PollingStatus.FAILED or conn.status == ConnStatus.BAD:
+            words = conn.error_message.decode("utf-8", "replace").strip()
+            raise SessionFailed(refusals.shown(words))
+        await _ready(conn.socket, writing=step == PollingStatus.WRITING)
+        step = conn.connect_poll()
+
+
+async def _ready(fd: int, *, writing: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        with suppress(asyncio.InvalidStateError):
+            ready.set_result(None)
+
+    if writing:
+        loop.add_writer(fd, settle)
+    else:
+        loop.add_reader(fd, settle)
+    try:
+        await ready
+    finally:
+        if writing:
+            loop.remove_writer(fd)
+        else:
+            loop.remove_reader(fd)
+
+
+def _as_text(value: SqlValue) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    return str(value).encode()
+
+
+def _rows(result: PGresult) -> tuple[Row, ...]:
+    names = [(result.fname(n) or b"").decode("utf-8", "replace") for n in range(result.nfields)]
+    return tuple(
+        {name: _value(result, row, column) for column, name in enumerate(names)}
+        for row in range(result.ntuples)
+    )
+
+
+def _value(result: PGresult, row: int, column: int) -> str | None:
+    value = result.get_value(row, column)
+    return None if value is None else bytes(value).decode("utf-8", "replace")
+
+
+def _error_of(result: PGresult) -> ServerError:
+    def text(field: DiagnosticField) -> str:
+        return (result.error_field(field) or b"").decode("utf-8", "replace")
+
+    return ServerError(
+        severity=text(DiagnosticField.SEVERITY_NONLOCALIZED) or text(DiagnosticField.SEVERITY),
+        sqlstate=text(DiagnosticField.SQLSTATE),
+        message=text(DiagnosticField.MESSAGE_PRIMARY),
+        detail=text(DiagnosticField.MESSAGE_DETAIL),
+    )

@@ -1,0 +1,59 @@
+"""What stages ask of a watched server, without naming a driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+SqlValue = str | int | float | bool | None
+"""A parameter; the statement casts it (`$1::int`) where its place does not say the type."""
+
+Row = Mapping[str, str | None]
+"""One row as PostgreSQL's own text for each value, by column name; None is NULL."""
+
+
+class ServerReader(Protocol):
+    """Read-only questions to one server; statements use `$1`, `$2`, … for their parameters."""
+
+    async def fetch_json(
+        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+    ) -> str:
+        """The text of the one JSON value that the statement returns.
+
+        Raises: ProbeFailed when there is no answer in time, no session, or an error instead.
+        """
+        ...
+
+    async def fetch_rows(
+        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+    ) -> tuple[Row, ...]:
+        """All rows of the statement, in the server's order.
+
+        Raises: ProbeFailed when there is no answer in time, no session, or an error instead.
+        """
+        ...
+
+
+ActOutcome = Literal["done", "failed", "not_sent", "in_doubt"]
+"""`failed`: the server said no. `not_sent`: it never left us. `in_doubt`: sent, no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """How one statement of the acting session went."""
+
+    outcome: ActOutcome
+    rows: tuple[Row, ...] = ()
+    sqlstate: str | None = None
+    detail: str = ""
+
+
+class ServerActor(Protocol):
+    """Changing questions to one server, each sent at most once."""
+
+    async def execute(
+        self, sql: str, params: Sequence[SqlValue] = (), *, deadline_s: float
+    ) -> Acted:
+        """Run one statement. Never repeats it: an unknown outcome is `in_doubt`, not an error."""
+        ...
