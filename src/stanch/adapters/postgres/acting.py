@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from stanch.adapters.postgres.kept import KeptSession
 from stanch.adapters.postgres.session import SessionBusy, SessionLost, StatementFailed
-from stanch.model.ports.server import Acted, SqlValue
+from stanch.model.ports.server import Acted, SqlParams
 
 STATEMENT_TIMEOUT_MS = 10_000
 
@@ -24,7 +24,7 @@ class ActingSession(KeptSession):
         }
 
     async def execute(
-        self, sql: str, params: Sequence[SqlValue] = (), *, deadline_s: float
+        self, sql: str, params: SqlParams | None = None, *, deadline_s: float
     ) -> Acted:
         """Send one statement once; a lost session is reopened before sending, never after.
 

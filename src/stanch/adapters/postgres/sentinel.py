@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from stanch.adapters.postgres.kept import KeptSession
@@ -14,7 +14,7 @@ from stanch.adapters.postgres.session import (
     StatementFailed,
 )
 from stanch.model.errors import ProbeFailed
-from stanch.model.ports.server import Row, SqlValue
+from stanch.model.ports.server import Row, SqlParams
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Sentinel(KeptSession):
         }
 
     async def fetch_json(
-        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> str:
         """The text of the one JSON value that the statement returns.
 
@@ -51,7 +51,7 @@ class Sentinel(KeptSession):
         return values[0]
 
     async def fetch_rows(
-        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> tuple[Row, ...]:
         """All rows of the statement, values as PostgreSQL's text. Raises: ProbeFailed."""
         return await self._ask(sql, params, timeout_s=timeout_s, prepare=False)
@@ -68,7 +68,7 @@ class Sentinel(KeptSession):
             raise ProbeFailed(f"the reading makes no sense: {error}", on=self.dbname) from error
 
     async def _ask(
-        self, sql: str, params: Sequence[SqlValue], *, timeout_s: float, prepare: bool
+        self, sql: str, params: SqlParams | None, *, timeout_s: float, prepare: bool
     ) -> tuple[Row, ...]:
         session: PgSession | None = self._session
         if session is None:

@@ -8,7 +8,8 @@ FATAL of a shutdown, the end of the connection) is taken in at once and told apa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from stanch.adapters.postgres import addresses, refusals
 from stanch.adapters.postgres.conninfo import for_session, resolve
 from stanch.adapters.postgres.libpq import PGconn, PGresult, start_connecting
 from stanch.adapters.postgres.protocol import ServerError
-from stanch.model.ports.server import Row, SqlValue
+from stanch.model.ports.server import Row, SqlParams, SqlValue
 from stanch.model.reach import LossReason
 
 _PREPARED_MAX = 32
@@ -106,7 +107,7 @@ class PgSession:
     async def query(
         self,
         sql: str,
-        params: Sequence[SqlValue] = (),
+        params: SqlParams | None = None,
         *,
         timeout_s: float = 5.0,
         prepare: bool = False,
@@ -116,11 +117,11 @@ class PgSession:
         Raises: StatementFailed, SessionLost, SessionBusy. A deadline that passes while the
         statement is in flight ends the session: its answer could otherwise pass for the next one's.
         """
-        values = [_as_text(value) for value in params]
+        command, values = _numbered(sql, params or {})
         until = self._loop.time() + timeout_s
         if prepare and len(self._prepared) < _PREPARED_MAX and sql not in self._prepared:
             name = f"stanch_{len(self._prepared) + 1}".encode()
-            await self._round_trip(lambda: self._conn.send_prepare(name, sql.encode()), until)
+            await self._round_trip(lambda: self._conn.send_prepare(name, command), until)
             self._prepared[sql] = name
         kept = self._prepared.get(sql)
 
@@ -128,7 +129,7 @@ class PgSession:
             if kept is not None:
                 self._conn.send_query_prepared(kept, values)
             else:
-                self._conn.send_query_params(sql.encode(), values)
+                self._conn.send_query_params(command, values)
 
         return _rows(await self._round_trip(send, until))
 
@@ -291,6 +292,22 @@ async def _ready(fd: int, *, writing: bool) -> None:
             loop.remove_writer(fd)
         else:
             loop.remove_reader(fd)
+
+
+def _numbered(sql: str, params: SqlParams) -> tuple[bytes, list[bytes | None]]:
+    """The statement as the server takes it, `$1` for the first name, and the values in order.
+
+    Without parameters the text is sent as it is, percent signs included.
+    """
+    if not params:
+        return sql.encode(), []
+    order: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${order.setdefault(found[1], len(order) + 1)}"
+
+    text = re.sub(r"%\((\w+)\)s", number, sql)
+    return text.encode(), [_as_text(params[name]) for name in order]
 
 
 def _as_text(value: SqlValue) -> bytes | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 SqlValue = str | int | float | bool | None
-"""A parameter; the statement casts it (`$1::int`) where its place does not say the type."""
+"""A parameter; the statement casts it (`%(pid)s::int`) where its place does not say the type."""
+
+SqlParams = Mapping[str, SqlValue]
+"""Values by the names that the statement uses, as `%(name)s`."""
 
 Row = Mapping[str, str | None]
 """One row as PostgreSQL's own text for each value, by column name; None is NULL."""
 
 
 class ServerReader(Protocol):
-    """Read-only questions to one server; statements use `$1`, `$2`, … for their parameters."""
+    """Read-only questions to one server; parameters go by name."""
 
     async def fetch_json(
-        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> str:
         """The text of the one JSON value that the statement returns.
 
@@ -26,7 +29,7 @@ class ServerReader(Protocol):
         ...
 
     async def fetch_rows(
-        self, sql: str, params: Sequence[SqlValue] = (), *, timeout_s: float
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> tuple[Row, ...]:
         """All rows of the statement, in the server's order.
 
@@ -53,7 +56,7 @@ class ServerActor(Protocol):
     """Changing questions to one server, each sent at most once."""
 
     async def execute(
-        self, sql: str, params: Sequence[SqlValue] = (), *, deadline_s: float
+        self, sql: str, params: SqlParams | None = None, *, deadline_s: float
     ) -> Acted:
         """Run one statement. Never repeats it: an unknown outcome is `in_doubt`, not an error."""
         ...
