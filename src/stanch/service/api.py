@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,37 +16,46 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from stanch.model.errors import StanchError, StoreError
-from stanch.service.operations import BadRequest, Operations
+from stanch.model.ids import WriterId
+from stanch.review.postmortem import postmortem
+from stanch.service.house import House
+from stanch.service.operations import BadRequest
 from stanch.service.views import full, headline, journal_report
 
 BODY_BYTES_MAX = 64 * 1024
 
 
-def commands_app(operations: Operations, verify: Callable[[dict[str, str]], Any]) -> Starlette:
+def commands_app(house: House) -> Starlette:
     """What people's commands talk to."""
+    operations = house.operations
 
     async def execute(request: Request) -> Response:
-        body = await _body(request)
-        answer = await operations.execute(body)
+        answer = await operations.execute(await _body(request))
         return JSONResponse(answer.plain(), status_code=200 if answer.ok else 409)
 
     async def incidents(request: Request) -> Response:
         open_only = request.query_params.get("all") != "1"
         found = await operations.incidents(open_only=open_only, limit=200)
-        return JSONResponse([headline(i) for i in found])
+        return JSONResponse({"incidents": [headline(i) for i in found]})
 
     async def incident(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
         return JSONResponse(full(found, timeline))
 
+    async def written_up(request: Request) -> Response:
+        _, timeline = await operations.timeline(request.path_params["wanted"])
+        people = {p.id: p.name for p in house.policy.people}
+        return JSONResponse({"markdown": postmortem(timeline, people=people)})
+
     async def verified(request: Request) -> Response:
-        anchors = {k: v for k, v in request.query_params.items()}
-        return JSONResponse(journal_report(await verify(anchors)))
+        anchors = _anchors(request.query_params.get("anchor", ""))
+        return JSONResponse(journal_report(await house.store.verify(anchors)))
 
     routes = [
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),
+        Route("/incidents/{wanted}/postmortem", written_up),
         Route("/verify", verified),
     ]
     handlers: dict[Any, Any] = {
@@ -81,6 +90,18 @@ def health_app(
     )
 
 
+def _anchors(text: str) -> dict[WriterId, tuple[int, str]]:
+    """`writer:n:hash`, several separated by commas."""
+    anchors: dict[WriterId, tuple[int, str]] = {}
+    for item in filter(None, text.split(",")):
+        writer, _, rest = item.partition(":")
+        n, _, digest = rest.partition(":")
+        if not (writer and n.isdigit() and digest):
+            raise BadRequest(f"{item!r} is not an anchor", hint="Write WRITER:N:HASH.")
+        anchors[WriterId(writer)] = (int(n), digest)
+    return anchors
+
+
 def _verdict(found: dict[str, Any]) -> Response:
     return JSONResponse(found, status_code=200 if found["ok"] else 503)
 
@@ -95,7 +116,7 @@ async def _body(request: Request) -> dict[str, Any]:
         raise BadRequest("the request is not JSON") from error
     if not isinstance(body, dict):
         raise BadRequest("the request is not a JSON object")
-    return body
+    return cast("dict[str, Any]", body)
 
 
 def _answer_error(status: int) -> Callable[[Request, StanchError], Response]:

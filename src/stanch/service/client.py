@@ -28,7 +28,7 @@ class Reply:
 
     via: Via
     ok: bool
-    body: Any
+    body: dict[str, Any]
 
 
 class NotAnswering(StanchError):
@@ -59,9 +59,7 @@ class Socket:
                 transport=transport, base_url="http://stanch", timeout=timeout
             ) as client:
                 response = await client.request(method, path, **more)
-                body = cast("Any", response.json())
+                body = cast("dict[str, Any]", response.json())
         except (httpx.HTTPError, ValueError) as error:
-            raise NotAnswering(
-                f"no answer ({type(error).__name__})", on=str(self._path)
-            ) from error
+            raise NotAnswering(f"no answer ({type(error).__name__})", on=str(self._path)) from error
         return Reply(via="running", ok=response.is_success, body=body)

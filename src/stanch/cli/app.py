@@ -1,0 +1,40 @@
+"""The command `stanch`: every subcommand in one place, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from stanch.model.errors import StanchError
+
+app = typer.Typer(
+    name="stanch",
+    help="The first responder for PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _register() -> None:
+    from stanch.cli import check, diagnose, grants, incidents, init, ping, running, timeline
+
+    for module in (init, check, grants, ping, diagnose, running, incidents, timeline):
+        module.register(app)
+
+
+def main() -> None:
+    """Entry point. Operational failures end in one clear line with a hint, not in a traceback."""
+    _register()
+    try:
+        app()
+    except StanchError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        print(f"stanch: {error}{hint}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

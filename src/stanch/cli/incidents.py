@@ -1,0 +1,235 @@
+"""Commands about incidents; they work while `stanch run` is up, down, or hung."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from stanch.cli.reaching import (
+    DEFAULT_CONFIG,
+    AsOption,
+    ConfigOption,
+    IncidentArgument,
+    JsonOption,
+    command,
+    fetched,
+    me,
+)
+from stanch.policy.quoting import printable
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the timeline.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command of this module."""
+    for function in (
+        declare,
+        incidents,
+        show,
+        ack,
+        note,
+        severity,
+        resolve,
+        reopen,
+        approve,
+        halt,
+        maintenance,
+        postmortem,
+    ):
+        app.command()(function)
+
+
+def declare(
+    title: Annotated[str, typer.Argument(help="What is wrong, in a few words.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="The target it is about.")],
+    severity: Annotated[
+        str, typer.Option("--severity", "-s", help="Label or rank of the policy, such as P0 or 1.")
+    ] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open an incident: a person saw it first."""
+    request = {"command": "declare", "title": title, "target": target, "severity": severity}
+    command(config, {**request, "by": me(by)}, as_json=as_json)
+
+
+def incidents(
+    config: ConfigOption = DEFAULT_CONFIG,
+    every: Annotated[bool, typer.Option("--all", help="Ended ones, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List incidents, newest first."""
+    found = fetched(config, "/incidents", all="1" if every else "0")["incidents"]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    if not found:
+        print("no incidents" if every else "no open incidents")
+    for one in found:
+        taken = f"  taken by {one['acknowledged_by']}" if one["acknowledged_by"] else ""
+        waits = "  waits for approval" if one["waiting_for_approval"] else ""
+        line = (
+            f"{one['id']}  {one['severity']:<4} {one['status']:<9} {one['target']}: {one['title']}"
+            f"  {one['cause'] or 'cause unknown'}{taken}{waits}"
+        )
+        print(printable(line))
+
+
+def show(
+    incident: IncidentArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one incident: what is known, what waits for you, and its timeline."""
+    from stanch.cli.rendering import incident_lines
+
+    found = fetched(config, f"/incidents/{incident}")
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    for line in incident_lines(found):
+        print(printable(line))
+
+
+def ack(
+    incident: IncidentArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take an incident: nobody else is paged for it."""
+    command(config, {"command": "ack", "incident": incident, "by": me(by)}, as_json=as_json)
+
+
+def note(
+    incident: IncidentArgument,
+    text: Annotated[str, typer.Argument(help="What you saw or did.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write something down in the timeline."""
+    request = {"command": "note", "incident": incident, "text": text, "by": me(by)}
+    command(config, request, as_json=as_json)
+
+
+def severity(
+    incident: IncidentArgument,
+    to: Annotated[str, typer.Argument(help="Label or rank of the policy, such as P0 or 1.")],
+    reason: Reason = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Change the severity; people and timers follow."""
+    request = {"command": "severity", "incident": incident, "severity": to, "reason": reason}
+    command(config, {**request, "by": me(by)}, as_json=as_json)
+
+
+def resolve(
+    incident: IncidentArgument,
+    reason: Reason = "",
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified",
+            help="Close it although nothing proves that the target serves again; needs --reason,"
+            " and every text will say so.",
+        ),
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Close an incident. Refused while something is still observed to be wrong."""
+    request = {
+        "command": "resolve",
+        "incident": incident,
+        "reason": reason,
+        "unverified": unverified,
+    }
+    command(config, {**request, "by": me(by)}, as_json=as_json)
+
+
+def reopen(
+    incident: IncidentArgument,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="What came back.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open a closed incident again; paging starts anew."""
+    request = {"command": "reopen", "incident": incident, "reason": reason, "by": me(by)}
+    command(config, request, as_json=as_json)
+
+
+def approve(
+    incident: IncidentArgument,
+    digest: Annotated[
+        str, typer.Argument(help="The start of the plan's digest, as the page shows it.")
+    ] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the plan that waits: exactly the one you were shown, nothing else."""
+    request = {"command": "approve", "incident": incident, "digest": digest, "by": me(by)}
+    command(config, request, as_json=as_json)
+
+
+def halt(
+    lift: Annotated[bool, typer.Option("--lift", help="Let Stanch act again.")] = False,
+    reason: Reason = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Stop all acting, at once and across restarts. Watching and paging go on."""
+    request = {"command": "halt", "lift": lift, "reason": reason, "by": me(by)}
+    command(config, request, as_json=as_json)
+
+
+def maintenance(
+    target: Annotated[str, typer.Argument(help="The target that is worked on.")],
+    length: Annotated[
+        str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")
+    ] = "1h",
+    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    reason: Reason = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Expect trouble on a target for a while: all is recorded, nobody is paged."""
+    from stanch.cli.reaching import seconds_of
+
+    request = {
+        "command": "maintenance",
+        "target": target,
+        "seconds": seconds_of(length),
+        "end": end,
+        "reason": reason,
+        "by": me(by),
+    }
+    command(config, request, as_json=as_json)
+
+
+def postmortem(
+    incident: IncidentArgument,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Write to this file instead of printing.")
+    ] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write the post-mortem, as Markdown, from the timeline alone."""
+    from pathlib import Path
+
+    text = fetched(config, f"/incidents/{incident}/postmortem")["markdown"]
+    if not output:
+        print(text)
+        return
+    Path(output).write_text(text, encoding="utf-8")
+    print(output)

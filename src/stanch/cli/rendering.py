@@ -1,0 +1,62 @@
+"""One incident as lines for a terminal; everything is escaped by the caller, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Found = Mapping[str, Any]
+
+
+def incident_lines(found: Found) -> Iterator[str]:
+    """What a person needs first comes first; the timeline comes last."""
+    yield f"{found['id']}  {found['severity']}  {found['status']}  {found['target']}"
+    yield f"  {found['title']}, since {clock(found['since'])}"
+    yield f"  data at risk: {found['data_at_risk']}"
+    if found["symptoms"]:
+        yield f"  observed now: {', '.join(found['symptoms'])}"
+    yield from _cause(found["diagnosis"])
+    yield from _plan(found)
+    if found["acknowledged_by"]:
+        yield f"  taken by {found['acknowledged_by']}"
+    elif found["status"] == "open":
+        yield f"  nobody has taken it: stanch ack {found['id'].rsplit('-', 1)[-1]}"
+    yield ""
+    for entry in found["timeline"]:
+        late = "  (late)" if entry["late"] else ""
+        yield f"{clock(entry['at'])}  {entry['sentence']}{late}"
+
+
+def _cause(diagnosis: Found | None) -> Iterator[str]:
+    if diagnosis is None:
+        yield "  cause: nobody has looked yet"
+        return
+    if diagnosis["cause"] is None:
+        yield f"  cause: {diagnosis['verdict']}"
+        return
+    yield f"  cause: {diagnosis['summary']} ({diagnosis['probability']:.0%}, {diagnosis['cause']})"
+    for sign, key in (("+", "for"), ("-", "against"), ("?", "missing")):
+        for text in diagnosis[key]:
+            yield f"    {sign} {text}"
+    yield f"  first: {diagnosis['safe_first']}"
+    for never in diagnosis["never"]:
+        yield f"  never: {never}"
+
+
+def _plan(found: Found) -> Iterator[str]:
+    plan = found["plan"]
+    if plan is not None and not plan["ended"]:
+        yield f"  plan {plan['id']} from runbook {plan['runbook']}:"
+        for step in plan["steps"]:
+            yield f"    {step['action']}: {step['preview']}"
+            yield f"      undo: {step['undo']}"
+        if found["waiting_for_approval"]:
+            short = found["id"].rsplit("-", 1)[-1]
+            yield f"  waits for: stanch approve {short} {plan['digest'][:12]}"
+    for option in found["options"]:
+        yield f"  option: {option}"
+
+
+def clock(at: str | None) -> str:
+    """`2026-03-01 03:00:00.123 UTC` from ISO 8601."""
+    return f"{at[:10]} {at[11:23]} UTC" if at else "unknown"
