@@ -20,7 +20,7 @@ from stanch.policy.shapes import ListOf, MapOf, Named, Section, Shape, Variants
 def canonical_text(policy: Policy) -> str:
     """The same text for equal policies; `parse_policy` makes an equal policy of it."""
     plain = _section(POLICY, policy)
-    return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+    return json.dumps(plain, indent=1, ensure_ascii=True) + "\n"
 
 
 def _section(section: Section, value: object) -> dict[str, Any]:

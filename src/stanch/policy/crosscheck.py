@@ -38,7 +38,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_ladder(draft, places),
         *_channels(draft),
         *_targets(draft, places),
-        *_listen(draft),
+        *_addresses(draft),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -196,11 +196,12 @@ def _limits(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
         )
 
 
-def _listen(draft: Policy) -> Iterator[Doubt]:
-    host, _, port = draft.listen.rpartition(":")
-    if port and int(port) > 65535:
-        yield Doubt(path=("listen",), what=f"port {port} is out of range", hint="At most 65535.")
-    elif host not in {"127.0.0.1", "localhost", "[::1]", ""}:
+def _addresses(draft: Policy) -> Iterator[Doubt]:
+    for name, address in (("listen", draft.listen), ("control_endpoint", draft.control_endpoint)):
+        port = address.rpartition(":")[2]
+        if port and int(port) > 65535:
+            yield Doubt(path=(name,), what=f"port {port} is out of range", hint="At most 65535.")
+    if draft.listen.rpartition(":")[0] not in {"127.0.0.1", "localhost", "[::1]", ""}:
         yield Doubt(
             path=("listen",),
             what="health and metrics can be read from the network",

@@ -481,7 +481,7 @@ POLICY = Section(
         Key(
             name="ladder",
             field="ladder",
-            holds=ListOf(item=NAME, noun="person"),
+            holds=ListOf(item=NAME, noun="person id"),
             doc="Who is paged, in this order, round and round until somebody acknowledges.",
             example="[asha]",
         ),
@@ -522,6 +522,14 @@ POLICY = Section(
             field="listen",
             holds=HOST_PORT,
             doc="Address of /healthz, /readyz and /metrics. Commands use the local socket only.",
+        ),
+        Key(
+            name="control_endpoint",
+            field="control_endpoint",
+            holds=HOST_PORT,
+            doc="Something that answers whenever this machine's network works, such as the "
+            "gateway's DNS port. While it is silent too, Stanch calls itself blind.",
+            example='"192.0.2.1:53"',
         ),
         Key(
             name="runbook_directory",

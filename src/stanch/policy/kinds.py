@@ -77,6 +77,8 @@ class Text:
     like: str = ""
     """An example, shown when the pattern does not match."""
     may_be_empty: bool = False
+    may_be_repeated: bool = True
+    """False: a finding does not quote the value, because a secret may be in it."""
 
     def read(self, written: Written) -> str | Wrong:
         if not written.is_text:
@@ -88,9 +90,9 @@ class Text:
         if not written.text.strip() and not self.may_be_empty:
             return Wrong(what="is empty", hint="Give a value, or leave the key out.")
         if self.pattern and not re.fullmatch(self.pattern, written.text):
+            subject = f"{quoted(written.text)} is" if self.may_be_repeated else "is"
             return Wrong(
-                what=f"{quoted(written.text)} is not {with_article(self.word)}",
-                hint=f"Write it like {self.like}.",
+                what=f"{subject} not {with_article(self.word)}", hint=f"Write it like {self.like}."
             )
         return written.text
 
@@ -394,7 +396,10 @@ MAIL_ADDRESS = Text(
 )
 HOST = Text(word="host name", pattern=r"[A-Za-z0-9._:-]{1,255}", like="mail.example.com")
 HTTP_URL = Text(
-    word="web address", pattern=r"https?://[^\s/@\x00-\x1f]+[^\s@]*", like="https://example.com/x"
+    word="web address without a login",
+    pattern=r"https?://[^\s/@?#\x00-\x1f]+(?:[/?][^\s\x00-\x1f]*)?",
+    like="https://hooks.example.com/stanch",
+    may_be_repeated=False,
 )
 HOST_PORT = Text(
     word="address with port",

@@ -10,7 +10,7 @@ from stanch.model.findings import Finding, Level
 from stanch.policy.quoting import printable
 
 FINDINGS_MAX = 500
-STEPS_MAX = 200_000
+STEPS_MAX = 100_000
 
 PathTo = tuple[str, ...]
 
@@ -23,6 +23,7 @@ class Places:
         self.findings: list[Finding] = []
         self._marks: dict[PathTo, yaml.Mark] = {}
         self._failed: set[PathTo] = set()
+        self._above_failed: set[PathTo] = set()
         self._steps = 0
 
     def mark(self, path: PathTo, node: yaml.Node) -> None:
@@ -45,9 +46,14 @@ class Places:
     ) -> None:
         """Note a finding; `concerns` where it stands at one place but spoils another."""
         if level == "error":
-            self._failed.add(path if concerns is None else concerns)
-        if len(self.findings) >= FINDINGS_MAX:
+            spoilt = path if concerns is None else concerns
+            self._failed.add(spoilt)
+            self._above_failed.update(spoilt[:n] for n in range(len(spoilt) + 1))
+        if len(self.findings) > FINDINGS_MAX:
             return
+        if len(self.findings) == FINDINGS_MAX:
+            path, what, level = (), f"more than {FINDINGS_MAX} findings", "error"
+            hint = "Correct these first; the rest was not read."
         known = (path[:n] for n in range(len(path), -1, -1))
         mark = next((self._marks[place] for place in known if place in self._marks), None)
         self.findings.append(
@@ -64,11 +70,14 @@ class Places:
 
     def failed(self, path: PathTo) -> bool:
         """Whether this value, or anything in it or around it, already has an error."""
-        return any(path[: len(f)] == f or f[: len(path)] == path for f in self._failed)
+        around = any(path[:n] in self._failed for n in range(len(path) + 1))
+        return around or path in self._above_failed
 
     def step(self, path: PathTo) -> bool:
-        """Count one part of the file; False once aliases have made it grow beyond all use."""
+        """Count one part of the file; False once there is no use in reading on."""
         self._steps += 1
+        if len(self.findings) > FINDINGS_MAX:
+            return False
         if self._steps == STEPS_MAX:
             self.find(
                 path, f"aliases make this file larger than {STEPS_MAX} parts", "Write it plainly."
