@@ -1,0 +1,260 @@
+"""The post-mortem as Markdown, from the timeline alone. Pure: same timeline, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from stanch.model import events as e
+from stanch.model.diagnosis import CauseFinding, Finding
+from stanch.model.ids import PersonId
+from stanch.model.plans import StepOutcome
+from stanch.model.shown import moment, percent, span
+from stanch.model.symptoms import SymptomKind
+from stanch.model.timeline import Recorded
+from stanch.review.lessons import action_items, went_well, went_wrong
+from stanch.review.markdown import bullet, escaped, table
+from stanch.review.names import shown
+from stanch.review.reading import Reading, read
+from stanch.review.sentences import sentence
+
+
+def postmortem(
+    timeline: Sequence[Recorded],
+    *,
+    people: Mapping[PersonId, str],
+    ack_within_s: float | None = None,
+    until: datetime | None = None,
+) -> str:
+    """What happened, why, what was done, and what to change.
+
+    `people` gives names to ids. `ack_within_s` is the limit of the policy that was in force;
+    without it no judgement on acknowledging is made. `until` is the moment of the review, for an
+    incident that is not over. Any prefix of a timeline can be reviewed.
+    """
+    r = read(timeline, people=people, until=until)
+    title = r.opened.title if r.opened else "an incident"
+    lines = [f"# Post-mortem: {escaped(shown(title, 120))}", "", *_header(r)]
+    sections = (
+        ("Summary", _summary(r)),
+        ("Impact", _impact(r)),
+        ("Timeline", _timeline(r)),
+        ("Root cause", _root_cause(r)),
+        ("Resolution", _resolution(r)),
+        ("What went well", _listed(went_well(r, ack_within_s=ack_within_s))),
+        ("What went wrong", _listed(went_wrong(r, ack_within_s=ack_within_s))),
+        ("Action items", _action_items(r, ack_within_s)),
+        ("Durations", _durations(r)),
+    )
+    for heading, section in sections:
+        lines += ["", f"## {heading}", "", *section]
+    return "\n".join(lines) + "\n"
+
+
+# --- header and summary -------------------------------------------------------------------------
+
+
+def _header(r: Reading) -> list[str]:
+    opened = r.opened
+    head = r.timeline[-1] if r.timeline else None
+    rows = [
+        ("Incident", head.incident_id if head else "none"),
+        ("Target", opened.target if opened else "not known"),
+        ("Severity", _severity(r)),
+        ("Status", _status(r)),
+        ("Began", moment(opened.symptom.since) if opened else "not known"),
+    ]
+    if opened is not None and opened.drill:
+        rows.append(("Drill", "yes: this was an exercise"))
+    responders = [event.by for event in r.events(e.IncidentAcknowledged)]
+    if responders:
+        rows.append(("Taken by", r.names.persons(list(dict.fromkeys(responders)))))
+    rows.append(("Record", f"{head.seq} entries, head {head.hash.hex()}" if head else "empty"))
+    return table(("What", "Value"), rows)
+
+
+def _severity(r: Reading) -> str:
+    labels = [event.label for event in r.events(e.SeveritySet)]
+    if r.opened is not None:
+        labels.insert(0, r.opened.severity_label)
+    return ", then ".join(shown(label, 20) for label in dict.fromkeys(labels)) or "not known"
+
+
+def _status(r: Reading) -> str:
+    match r.ending:
+        case e.IncidentResolved(verified=False):
+            return "closed by a person, without proof on the database"
+        case e.IncidentResolved(self_healed=True):
+            return "resolved by itself, checked on the database"
+        case e.IncidentResolved():
+            return "resolved, checked on the database"
+        case e.IncidentRescued():
+            return "serves again, not yet resolved"
+        case e.IncidentMerged(into=into):
+            return f"continued in incident {into}"
+        case _:
+            return "open"
+
+
+def _summary(r: Reading) -> Iterator[str]:
+    opened = r.opened
+    if opened is None:
+        yield "The timeline does not say how the incident began."
+        return
+    yield escaped(
+        f"{shown(opened.target, 80)}, {moment(opened.symptom.since)}: "
+        f"{shown(opened.title).rstrip('.')}."
+    )
+    if r.cause is not None:
+        yield escaped(f"Most likely cause: {_named(r.cause)}.")
+    else:
+        yield "No cause was named."
+    yield escaped(f"{_ended_sentence(r)} Status: {_status(r)}.")
+
+
+def _named(cause: CauseFinding) -> str:
+    return f"{shown(cause.summary).rstrip('.')} ({percent(cause.probability)})"
+
+
+def _ended_sentence(r: Reading) -> str:
+    mitigated = r.durations.mitigate
+    if mitigated.seconds is not None:
+        return f"It served again {span(mitigated.seconds)} after it began."
+    return "When it served again is not known."
+
+
+# --- impact -------------------------------------------------------------------------------------
+
+_IMPACT = {
+    SymptomKind.SERVER_DOWN: "The server took no connections.",
+    SymptomKind.CONNECTIONS_EXHAUSTED: "New logins were refused: every connection was in use.",
+    SymptomKind.CONNECTIONS_HIGH: "Connections were near the limit.",
+    SymptomKind.SESSIONS_BLOCKED: "Sessions waited behind locks.",
+    SymptomKind.DISK_FULL: "A volume was full: writes failed or were about to.",
+    SymptomKind.DISK_LOW: "A volume was nearly full.",
+    SymptomKind.REPORTED: "A person reported it; what did not work is in their words above.",
+}
+
+
+def _impact(r: Reading) -> Iterator[str]:
+    kinds = [event.symptom.kind for event in r.events(e.IncidentOpened)]
+    kinds += [event.symptom.kind for event in r.events(e.SymptomObserved)]
+    yield from (bullet(_IMPACT[kind]) for kind in dict.fromkeys(kinds))
+    for outage in r.durations.outages:
+        begun = moment(outage.start)
+        if outage.end is not None:
+            lasted = span(max(0.0, (outage.end - outage.start).total_seconds()))
+            yield bullet(f"From {begun} to {moment(outage.end)} ({lasted}).")
+        elif r.until is not None and isinstance(r.ending, e.IncidentOpened | e.IncidentReopened):
+            so_far = span(max(0.0, (r.until - outage.start).total_seconds()))
+            yield bullet(f"From {begun}, not over at {moment(r.until)} ({so_far} so far).")
+        else:
+            yield bullet(f"From {begun}; no end is known.")
+    yield from map(bullet, _data(r))
+
+
+def _data(r: Reading) -> Iterator[str]:
+    """What is known about data loss, and what is not: no more than that."""
+    if r.opened is not None:
+        yield f"Data at risk when it was opened: {r.opened.data_at_risk}."
+    writes = [check.write_ok for check in r.events(e.RescueChecked)]
+    if True in writes:
+        yield f"Known: test writes worked in {writes.count(True)} of {len(writes)} checks."
+    elif writes:
+        yield "Known: no test write has worked, or none was tried."
+    kept = r.events(e.EvidenceKept)
+    if kept:
+        yield f"Known: {len(kept)} pieces of evidence were set aside before anything was changed."
+    yield (
+        "Not known: whether any row was lost. This record holds no comparison of the data "
+        "before and after."
+    )
+
+
+# --- timeline -----------------------------------------------------------------------------------
+
+
+def _timeline(r: Reading) -> Iterator[str]:
+    days = {recorded.at.date() for recorded in r.timeline}
+    form = "%Y-%m-%d %H:%M:%S" if len(days) > 1 else "%H:%M:%S"
+    on = f" on {min(days):%Y-%m-%d}" if len(days) == 1 else ""
+    yield f"All times are UTC{on}."
+    yield ""
+    for recorded in r.timeline:
+        late = " (written down late)" if recorded.late else ""
+        said = escaped(sentence(recorded.event, r.names))
+        yield f"- {recorded.at:{form}} {said}{late}"
+
+
+# --- cause and resolution -----------------------------------------------------------------------
+
+
+def _root_cause(r: Reading) -> Iterator[str]:
+    diagnosis = r.diagnosis
+    if diagnosis is None:
+        yield "Not known: no diagnosis was recorded."
+        return
+    cause = r.cause
+    if cause is None:
+        yield f"Not known: the diagnosis says {diagnosis.verdict.value}."
+        yield from _evidence("Could not be read", diagnosis.absent)
+        return
+    yield escaped(f"{_named(cause)}.")
+    yield from _evidence("Evidence for it", cause.evidence_for)
+    yield from _evidence("Evidence against it", cause.evidence_against)
+    yield from _evidence("Missing", cause.missing + diagnosis.absent)
+    others = [c for c in diagnosis.causes if c.id != cause.id]
+    if others:
+        yield from ("", "Also considered:", "")
+        yield from (bullet(_named(other)) for other in others)
+
+
+def _evidence(label: str, findings: Sequence[Finding]) -> Iterator[str]:
+    if findings:
+        yield from ("", f"{label}:", "")
+        yield from (bullet(f"{shown(f.text)} ({shown(f.evidence, 80)})") for f in findings)
+
+
+def _resolution(r: Reading) -> Iterator[str]:
+    kinds = (
+        e.PlanProposed,
+        e.PlanApproved,
+        e.PlanWithheld,
+        e.StepEnded,
+        e.StepVerified,
+        e.PlanEnded,
+        e.IncidentRescued,
+        e.IncidentResolved,
+        e.IncidentReopened,
+        e.IncidentMerged,
+    )
+    told = [recorded for recorded in r.timeline if isinstance(recorded.event, kinds)]
+    steps = r.events(e.StepEnded)
+    touched = [s for s in steps if s.outcome not in (StepOutcome.REFUSED, StepOutcome.EXPIRED)]
+    if not touched and not r.unsettled_steps:
+        yield bullet("Stanch changed nothing on the target.")
+    yield from (bullet(sentence(recorded.event, r.names)) for recorded in told)
+    for plan, step in r.unsettled_steps:
+        yield bullet(f"What came of step {r.names.step(plan, step)} was not recorded.")
+    if r.durations.resolve.end is None:
+        yield bullet("Not resolved, as far as this record goes.")
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+def _listed(sentences: Sequence[str]) -> list[str]:
+    return [bullet(text) for text in sentences] or ["Nothing the record shows."]
+
+
+def _action_items(r: Reading, ack_within_s: float | None) -> list[str]:
+    items = action_items(r, ack_within_s=ack_within_s)
+    if not items:
+        return ["Nothing the record shows."]
+    listed = [f"- [ ] {escaped(item)} Owner: ?, due: ?" for item in items]
+    return ["Owners and dates are for the review to fill in.", "", *listed]
+
+
+def _durations(r: Reading) -> list[str]:
+    rows = [(d.name, d.counted, d.shown) for d in r.durations.all]
+    return table(("What", "From, to", "Took"), rows)
