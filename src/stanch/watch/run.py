@@ -45,8 +45,8 @@ class WatchSession(Protocol):
     @property
     def round_trip_s(self) -> float: ...
 
-    async def open(self) -> None:
-        """Raises ProbeFailed where no session can be had."""
+    async def open(self, deadline_s: float) -> Reach:
+        """One try; how far it got. `is_open` says whether there is a session now."""
         ...
 
     async def vitals(self, *, timeout_s: float) -> Vitals:
@@ -176,24 +176,16 @@ class TargetWatch:
         agreeing, tries = 0, 0
         before: ReachState | None = None
         while not self._eyes.session.is_open:
-            reach = await self._eyes.probe(PROBE_DEADLINE_S)
+            reach = await self._eyes.session.open(PROBE_DEADLINE_S)
             agreeing = agreeing + 1 if reach.state is before else 1
             before = reach.state
             # A lost session and a probe are two witnesses; without one, two probes must agree.
             # Silence is never confirmed by a single probe: its packets may just be lost.
             needed = 1 if lost_at is not None and reach.state not in SILENT_STATES else 2
             await self._tell(reach=reach, several_witnesses=agreeing >= needed, lost_at=lost_at)
-            if reach.answers and await self._opened():
-                return
-            await asyncio.sleep(_reprobe_s(reach.state, tries))
+            if not self._eyes.session.is_open:
+                await asyncio.sleep(_reprobe_s(reach.state, tries))
             tries += 1
-
-    async def _opened(self) -> bool:
-        try:
-            await self._eyes.session.open()
-        except ProbeFailed:
-            return False
-        return True
 
     # --- telling ---
 

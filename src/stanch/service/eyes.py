@@ -1,0 +1,97 @@
+"""The sentinel as the watch and the diagnosis share it: one session, one question at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+from stanch.adapters.postgres.sentinel import Sentinel
+from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.model.errors import ProbeFailed
+from stanch.model.ports.server import Row, SqlParams
+from stanch.model.reach import Reach, SentinelLost
+from stanch.model.vitals import Vitals
+
+ROUND_TRIPS_KEPT = 20
+
+
+class SharedSentinel:
+    """A `WatchSession` for the watch and a `ServerReader` for diagnoses and actions.
+
+    Questions queue: none is asked while another is open, and none is asked twice.
+    """
+
+    def __init__(self, dsn: str, *, now: Callable[[], datetime]) -> None:
+        self._sentinel = Sentinel(dsn, on_lost=self._note_loss, now=now)
+        self._turn = asyncio.Lock()
+        self._lost = asyncio.Event()
+        self._lost.set()
+        self._lost_at = now()
+        self._now = now
+        self._took_s: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
+
+    @property
+    def is_open(self) -> bool:
+        return self._sentinel.connected
+
+    @property
+    def backend_pid(self) -> int | None:
+        return self._sentinel.backend_pid
+
+    @property
+    def round_trip_s(self) -> float:
+        """The fastest of the last answers: what the way there costs, without the server's load."""
+        return min(self._took_s, default=0.0)
+
+    async def open(self, deadline_s: float) -> Reach:
+        async with self._turn:
+            reach = await self._sentinel.connect(deadline_s=deadline_s)
+            if self._sentinel.connected:
+                self._lost.clear()
+            return reach
+
+    async def vitals(self, *, timeout_s: float) -> Vitals:
+        """One reading. Raises ProbeFailed."""
+        async with self._turn:
+            began = asyncio.get_running_loop().time()
+            vitals = await self._sentinel.sample(VITALS_SQL, parse_vitals, timeout_s=timeout_s)
+            self._took_s.append(asyncio.get_running_loop().time() - began)
+            return vitals
+
+    async def lost(self) -> datetime:
+        await self._lost.wait()
+        return self._lost_at
+
+    async def close(self) -> None:
+        self._sentinel.close()
+
+    async def fetch_json(
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
+    ) -> str:
+        async with self._in_turn(timeout_s):
+            return await self._sentinel.fetch_json(sql, params, timeout_s=timeout_s)
+
+    async def fetch_rows(
+        self, sql: str, params: SqlParams | None = None, *, timeout_s: float
+    ) -> tuple[Row, ...]:
+        async with self._in_turn(timeout_s):
+            return await self._sentinel.fetch_rows(sql, params, timeout_s=timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, timeout_s: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise ProbeFailed("the session is busy with another question") from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _note_loss(self, lost: SentinelLost) -> None:
+        self._lost_at = lost.at
+        self._lost.set()
