@@ -19,7 +19,7 @@ import psutil
 
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
-from stanch.model.ports.acting import FileAnswer, FileReport, KeptFile
+from stanch.model.ports.acting import FileAnswer, FileReport, KeptFile, Space
 
 LOCK_FILE = "postmaster.pid"
 LOCK_FILE_BYTES_MAX = 64 * 1024
@@ -69,8 +69,8 @@ class LocalFiles:
     async def remove(self, file: KeptFile) -> FileReport:
         return await asyncio.to_thread(_remove, file)
 
-    async def free_bytes(self, path: str) -> int | Missing:
-        return await asyncio.to_thread(_free_bytes, path)
+    async def space(self, path: str) -> Space | Missing:
+        return await asyncio.to_thread(_space, path)
 
 
 # --- the lock file ------------------------------------------------------------------------------
@@ -294,9 +294,13 @@ def _folder(path: str) -> Generator[int]:
         os.close(fd)
 
 
-def _free_bytes(path: str) -> int | Missing:
+def _space(path: str) -> Space | Missing:
     try:
-        volume = os.statvfs(path)
+        volume, seen = os.statvfs(path), os.stat(path)
     except OSError as error:
         return Missing(what=path, reason=error.strerror or str(error))
-    return volume.f_bavail * volume.f_frsize
+    return Space(
+        device=seen.st_dev,
+        total_bytes=volume.f_blocks * volume.f_frsize,
+        free_bytes=volume.f_bavail * volume.f_frsize,
+    )

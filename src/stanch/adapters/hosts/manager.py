@@ -83,7 +83,11 @@ class PgCtl:
         states: Mapping[int, RunState] = {0: "running", 3: "stopped"}
         refusal = _may_not(account) or await self._log_refusal(account)
         return await asyncio.to_thread(
-            _status, self._data, states.get(answer.code, "unknown"), refusal, ""
+            _status,
+            self._data,
+            state=states.get(answer.code, "unknown"),
+            refusal=refusal,
+            own_unit="",
         )
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
@@ -156,9 +160,9 @@ class PgCtlCluster:
         return await asyncio.to_thread(
             _status,
             self._data,
-            states.get(answer.code, "unknown"),
-            refusal,
-            f"postgresql@{self._version}-{self._cluster}.service",
+            state=states.get(answer.code, "unknown"),
+            refusal=refusal,
+            own_unit=f"postgresql@{self._version}-{self._cluster}.service",
         )
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
@@ -212,7 +216,7 @@ def last_options(opts_file: Path) -> str:
     return shlex.join(rest)
 
 
-def _status(data: str, state: RunState, refusal: str, own_unit: str) -> ManagerStatus:
+def _status(data: str, *, state: RunState, refusal: str, own_unit: str) -> ManagerStatus:
     processes = list(_processes())
     rival = rival_manager(data, processes, own_unit=own_unit)
     restarts = None if rival else unit_restarts(own_unit)
@@ -223,6 +227,7 @@ def _status(data: str, state: RunState, refusal: str, own_unit: str) -> ManagerS
         jobs=jobs_among(processes, data_directory=data, own_pid=os.getpid()),
         markers=markers_in(data),
         may_act=not refusal,
+        owner_uid=os.stat(data).st_uid,
         detail=refusal,
     )
 

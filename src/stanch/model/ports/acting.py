@@ -54,6 +54,8 @@ class ManagerStatus:
     """Names of upgrade, restore and copy markers found in the data directory."""
     may_act: bool
     """Whether this process has the rights to start the server."""
+    owner_uid: int | None = None
+    """Whose server it is: PostgreSQL heeds a lock file's PID only within one user."""
     detail: str = ""
 
 
@@ -88,6 +90,15 @@ class ServerManager(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockNote:
+    """What the watch noted down while the server was known to live."""
+
+    boot_id: str
+    pid: int
+    started_at_epoch_s: int
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -103,6 +114,20 @@ class KeptFile:
     """Blocks really taken: what deleting it gives back. A sparse file gives back little."""
     device: int
     links: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """How much room one volume has."""
+
+    device: int
+    total_bytes: int
+    free_bytes: int
+    """For an ordinary user; blocks kept for root do not count."""
+
+    @property
+    def free_pct(self) -> float:
+        return 100.0 * self.free_bytes / self.total_bytes if self.total_bytes else 0.0
 
 
 class FileAnswer(StrEnum):
@@ -161,8 +186,8 @@ class FileKeeper(Protocol):
         """
         ...
 
-    async def free_bytes(self, path: str) -> int | Missing:
-        """Free space for an ordinary user on the volume that holds `path`."""
+    async def space(self, path: str) -> Space | Missing:
+        """The volume that holds `path`."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""One folder an action: `guards.py` decides from readings, `run.py` reads and acts."""

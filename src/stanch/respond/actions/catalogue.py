@@ -1,0 +1,26 @@
+"""Every action of this release, by name. `policy.ACTIONS` lists the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
+from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
+from stanch.respond.actions.free_space.run import FREE_SPACE
+from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
+from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.steps.action import Action
+
+CATALOGUE: Mapping[str, Action] = MappingProxyType(
+    {
+        action.name: action
+        for action in (
+            START_SERVER,
+            SET_ASIDE_LOCK_FILE,
+            END_IDLE_SESSIONS,
+            END_BLOCKING_SESSION,
+            FREE_SPACE,
+        )
+    }
+)

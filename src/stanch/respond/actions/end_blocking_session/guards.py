@@ -1,0 +1,93 @@
+"""When the head of a blocking chain may be ended. Pure: from readings taken right before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from stanch.facts.blocking import BlockingChain, blocking_roots
+from stanch.facts.sessions import WaitingSession
+from stanch.model.diagnosis import Missing, Scalar
+from stanch.model.plans import PlannedStep, Refusal
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.guarding import no, unknown
+from stanch.steps.action import Guard
+
+KEPT_APPLICATIONS = (
+    "pg_dump",
+    "pg_dumpall",
+    "pg_restore",
+    "pg_basebackup",
+    "pg_receivewal",
+    "pg_recvlogical",
+    "pg_rewind",
+    "pgbackrest",
+    "barman",
+    "wal-g",
+    "pg_repack",
+    "pg_squeeze",
+    "pg_upgrade",
+)
+"""Backups, restores and rewrites: their end costs more than the wait; a person decides."""
+
+GUARDS = (
+    Guard(name="acting_session", asks="Is there a session to look with and one to act with?"),
+    Guard(name="same_session", asks="Is it the very session and transaction that was diagnosed?"),
+    Guard(name="still_root", asks="Do others still wait for it, and does it wait for nobody?"),
+    Guard(name="ordinary_client", asks="Is it an ordinary client, no worker, no replication?"),
+    Guard(name="not_protected", asks="Is it no backup, nothing policy protects, not Stanch?"),
+)
+
+
+def may_end(
+    step: PlannedStep, rows: Sequence[WaitingSession] | Missing, *, target: TargetPolicy
+) -> Refusal | BlockingChain:
+    """The chain whose root may be ended, or the first reason not to end it."""
+    pid = step.param("root_pid")
+    if pid == 0:
+        return no(
+            "ordinary_client",
+            "a prepared transaction holds the locks; no session can be ended for it",
+            lifts="A person who commits or rolls back the prepared transaction.",
+        )
+    if isinstance(rows, Missing):
+        return unknown("still_root", rows)
+    chain = next((c for c in blocking_roots(rows) if pid == c.root_pid or pid in c.cycle), None)
+    if chain is None:
+        return no("still_root", f"nobody waits for pid {pid} any more, or it waits itself")
+    if chain.cycle:
+        lifts = "The server's own deadlock check, within deadlock_timeout."
+        return no("still_root", "the sessions wait for each other", lifts=lifts)
+    if chain.root is None:
+        return no("same_session", f"pid {pid} was gone when its session was read")
+    return _root(step, chain.root, target) or chain
+
+
+def _root(step: PlannedStep, root: WaitingSession, target: TargetPolicy) -> Refusal | None:
+    if not same_moment(step.param("root_backend_start"), root.backend_start):
+        return no("same_session", f"pid {root.pid} is another session now")
+    if not same_moment(step.param("root_xact_start"), root.xact_start):
+        return no("same_session", f"pid {root.pid} is in another transaction now")
+    if root.backend_type != "client backend":
+        return no("ordinary_client", f"pid {root.pid} is a {root.backend_type or 'hidden process'}")
+    name = root.application_name.casefold()
+    protected = {application.casefold() for application in target.protected_applications}
+    if name in protected or name.startswith("stanch"):
+        return no("not_protected", f"{root.application_name!r} is protected by policy or is Stanch")
+    if name.startswith(KEPT_APPLICATIONS):
+        lifts = "A person who decides that the backup may be lost."
+        return no(
+            "not_protected", f"{root.application_name!r} is a backup or a rewrite", lifts=lifts
+        )
+    return None
+
+
+def same_moment(told: Scalar, seen: datetime | None) -> bool:
+    """Whether a moment of a fact is exactly the one read now; None is no moment."""
+    if not isinstance(told, str) or seen is None:
+        return False
+    try:
+        then = datetime.fromisoformat(told)
+    except ValueError:
+        return False
+    return then.tzinfo is not None and then == seen

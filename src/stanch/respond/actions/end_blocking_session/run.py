@@ -1,0 +1,118 @@
+"""End the one session at the head of a chain that everybody else waits for."""
+
+from __future__ import annotations
+
+from stanch.facts.blocking import BlockingChain, blocking_roots
+from stanch.facts.sessions import (
+    END_SESSION_SQL,
+    WaitingSession,
+    end_session_parameters,
+    parse_end,
+)
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import ActionFailed
+from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.policy.quoting import printable
+from stanch.respond.actions.end_blocking_session.guards import GUARDS, may_end, same_moment
+from stanch.respond.guarding import no
+from stanch.respond.reading.run import read_waiting
+from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.world import World
+
+END_DEADLINE_S = 2.0
+
+
+async def check(step: PlannedStep, world: World) -> Refusal | None:
+    """Look again who waits for whom."""
+    chain = await _chain(step, world)
+    return chain if isinstance(chain, Refusal) else None
+
+
+async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Refusal:
+    """End it, on condition that it is still the same session in the same transaction."""
+    assert world.actor is not None
+    chain = await _chain(step, world)
+    if isinstance(chain, Refusal):
+        return chain
+    root = chain.root
+    assert root is not None
+    assert root.backend_start is not None
+    parameters = end_session_parameters(root.pid, root.backend_start, xact_start=root.xact_start)
+    refusal = permit()
+    if refusal is not None:
+        return refusal
+    acted = await world.actor.execute(END_SESSION_SQL, parameters, deadline_s=END_DEADLINE_S)
+    if acted.outcome == "in_doubt":
+        return ActReport(outcome=StepOutcome.IN_DOUBT, detail=acted.detail, before=_told(root))
+    if acted.outcome != "done" or not acted.rows:
+        raise ActionFailed(
+            f"the server did not end it: {acted.detail or acted.outcome}",
+            on=f"pid {root.pid}",
+            hint="Ending a superuser's session takes a superuser; others take pg_signal_backend.",
+        )
+    outcome = parse_end(acted.rows[0].get("outcome"))
+    if not outcome.matched:
+        return no("same_session", f"pid {root.pid} had just ended or moved on; nothing was touched")
+    if not outcome.signalled:
+        raise ActionFailed("the signal could not be sent", on=f"pid {root.pid}")
+    detail = f"ended pid {root.pid}, for which {len(chain.waiters)} sessions waited"
+    return ActReport(detail=detail, before=_told(root))
+
+
+async def verify(step: PlannedStep, world: World) -> Verification:
+    """Do the others move? Nobody may wait for that session any more."""
+    rows = await read_waiting(world)
+    if isinstance(rows, Missing):
+        return Verification(ok=False, pending=True, detail=f"cannot be read: {rows.reason}")
+    behind = [chain for chain in blocking_roots(rows) if _is_it(step, chain)]
+    if behind:
+        waiters = len(behind[0].waiters)
+        return Verification(ok=False, detail=f"{waiters} sessions still wait for it")
+    still = sum(1 for row in rows if row.waits)
+    also = f"; {still} wait for others" if still else ""
+    return Verification(ok=True, detail=f"nobody waits for it any more{also}")
+
+
+def _is_it(step: PlannedStep, chain: BlockingChain) -> bool:
+    if chain.root_pid != step.param("root_pid") or chain.root is None:
+        return False
+    return same_moment(step.param("root_backend_start"), chain.root.backend_start)
+
+
+async def _chain(step: PlannedStep, world: World) -> BlockingChain | Refusal:
+    if world.reader is None or world.actor is None:
+        lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
+        return no("acting_session", "there is no session that may end others", lifts=lifts)
+    return may_end(step, await read_waiting(world), target=world.target)
+
+
+def _told(root: WaitingSession) -> str:
+    return printable(
+        f"pid {root.pid}, {root.usename}@{root.datname}, {root.application_name!r}, "
+        f"{root.state} in a transaction of {root.xact_age_s or 0:.0f} s, last: {root.query}"
+    )
+
+
+END_BLOCKING_SESSION = Action(
+    name="end_blocking_session",
+    sentence="End the session at the head of the chain; its transaction is rolled back.",
+    params=(
+        Param(name="root_pid", kind="count", doc="Its process id.", identity=True),
+        Param(
+            name="root_backend_start",
+            kind="moment",
+            doc="When the session began.",
+            identity=True,
+        ),
+        Param(
+            name="root_xact_start",
+            kind="moment",
+            doc="When its transaction began.",
+            identity=True,
+        ),
+    ),
+    guards=GUARDS,
+    check=check,
+    act=act,
+    verify=verify,
+)

@@ -1,0 +1,1 @@
+"""Delete files that were kept or have aged for this day, one at a time, until there is room."""

@@ -1,0 +1,1 @@
+"""Rename a lock file that is proven stale, so that the server can start again."""

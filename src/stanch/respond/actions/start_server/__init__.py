@@ -1,0 +1,1 @@
+"""Start a server that is down, through whoever manages it."""

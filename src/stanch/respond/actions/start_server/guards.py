@@ -1,0 +1,211 @@
+"""When a server may be started. Pure: decides from readings taken right before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stanch.facts.controldata import ControlData
+from stanch.model.diagnosis import Missing
+from stanch.model.host import DataDirectoryProcesses, ProcessInfo, Volume, VolumeUse
+from stanch.model.plans import PlannedStep, Refusal
+from stanch.model.ports.acting import ManagerStatus
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.guarding import first_no, no, unknown
+from stanch.respond.reading.run import LockReading
+from stanch.steps.action import Guard
+
+WAL_ROOM_BYTES_MIN = 32 * 1024 * 1024
+"""Crash recovery and the first checkpoint need at least two WAL segments of room."""
+
+ALWAYS_MARKERS = frozenset({"standby.signal"})
+"""A standby carries these all its life; they forbid a start only after a clean stop."""
+
+GUARDS = (
+    Guard(name="host", asks="Does this machine show the server's files and processes?"),
+    Guard(name="manager_known", asks="Is it known who starts this server, and may Stanch ask?"),
+    Guard(name="no_live_postmaster", asks="Is no server at work in the data directory?"),
+    Guard(name="lock_free", asks="Is the lock file absent, or one PostgreSQL replaces itself?"),
+    Guard(name="same_cluster", asks="Is it still the database cluster that was diagnosed?"),
+    Guard(name="clean_stop_unordered", asks="Did it crash, or is it meant to be running?"),
+    Guard(name="no_other_manager", asks="Does nobody else start and stop this server?"),
+    Guard(name="no_jobs", asks="Is nobody stopping, upgrading, restoring or copying it?"),
+    Guard(name="no_markers", asks="Was no backup, restore or upgrade left unfinished?"),
+    Guard(name="no_corruption_signs", asks="Does the log show no sign of damaged files?"),
+    Guard(name="room_for_wal", asks="Is there room for crash recovery to write WAL?"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReadings:
+    """Everything the guards look at."""
+
+    target: TargetPolicy
+    manager: ManagerStatus | Missing
+    processes: DataDirectoryProcesses | Missing
+    lock: LockReading | Missing | None
+    control: ControlData | Missing
+    volumes: tuple[Volume | Missing, ...]
+    corruption: tuple[str, ...] | Missing
+    """Log lines that speak of damage."""
+
+
+def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
+    """The first reason not to start the server; None when there is none."""
+    return first_no(
+        (
+            _manager_known(seen),
+            _no_live_postmaster(seen.processes),
+            _lock_free(seen),
+            _same_cluster(step, seen.control),
+            _clean_stop(seen),
+            _nobody_else(seen.manager),
+            _no_markers(seen),
+            _no_corruption(seen.corruption, seen.control),
+            _room_for_wal(seen),
+        )
+    )
+
+
+def _manager_known(seen: StartReadings) -> Refusal | None:
+    if isinstance(seen.manager, Missing):
+        return unknown("manager_known", seen.manager)
+    if seen.manager.state == "running":
+        return no("no_live_postmaster", "its manager says that it is running")
+    if not seen.manager.may_act:
+        lifts = "Run Stanch as the server's owner or as root, or let a person start it."
+        return no("manager_known", seen.manager.detail or "Stanch may not ask it", lifts=lifts)
+    return None
+
+
+def _no_live_postmaster(processes: DataDirectoryProcesses | Missing) -> Refusal | None:
+    guard = "no_live_postmaster"
+    if isinstance(processes, Missing):
+        return unknown(guard, processes)
+    if processes.postmaster is not None:
+        return no(guard, f"process {processes.postmaster.pid} is a server of this data directory")
+    if not processes.complete:
+        reason = f"{processes.unreadable} processes could not be inspected, and unknown means no"
+        return no(guard, reason, lifts="Run Stanch as the server's owner or as root.")
+    own = {process.pid for process in processes.orphans}
+    others = [holder for holder in processes.holders if holder.pid not in own]
+    if others:
+        pids = ", ".join(str(holder.pid) for holder in others[:5])
+        return no(guard, f"process {pids} has files of the data directory open")
+    return None
+
+
+def _lock_free(seen: StartReadings) -> Refusal | None:
+    """PostgreSQL replaces a lock file whose PID is gone or another user's; that is its own rule."""
+    guard, lock = "lock_free", seen.lock
+    if isinstance(lock, Missing):
+        return unknown(guard, lock)
+    if lock is None or lock.process is None:
+        return None
+    if isinstance(lock.process, Missing):
+        return unknown(guard, lock.process)
+    if _other_users(lock.process, seen.manager):
+        return None
+    title = lock.process.title[:80] or "unnamed"
+    return no(
+        guard,
+        f"the lock file names process {lock.process.pid} ({title}), so PostgreSQL will not start",
+        lifts="The lock file proven stale and set aside.",
+    )
+
+
+def _other_users(process: ProcessInfo, manager: ManagerStatus | Missing) -> bool:
+    if isinstance(manager, Missing) or manager.owner_uid is None or process.uid is None:
+        return False
+    return process.uid != manager.owner_uid
+
+
+def _same_cluster(step: PlannedStep, control: ControlData | Missing) -> Refusal | None:
+    if isinstance(control, Missing):
+        return unknown("same_cluster", control)
+    expected = step.param("system_identifier")
+    if expected is not None and control.system_identifier != str(expected):
+        found = control.system_identifier or "none"
+        return no("same_cluster", f"the system identifier is {found}, not {expected}")
+    return None
+
+
+def _clean_stop(seen: StartReadings) -> Refusal | None:
+    guard = "clean_stop_unordered"
+    if isinstance(seen.control, Missing):
+        return unknown(guard, seen.control)
+    clean = seen.control.ended_cleanly
+    if clean is None:
+        return no(guard, "how the last server ended cannot be told, and unknown means no")
+    if clean and seen.target.desired != "running":
+        return no(
+            guard,
+            "it was stopped cleanly, and nothing says that it should be running",
+            lifts="`desired: running` for this target, or a person who starts it.",
+        )
+    return None
+
+
+def _nobody_else(manager: ManagerStatus | Missing) -> Refusal | None:
+    if isinstance(manager, Missing):
+        return unknown("no_other_manager", manager)
+    if manager.other_manager:
+        reason = f"{manager.other_manager} starts and stops this server"
+        return no("no_other_manager", reason, lifts="Ask that manager.")
+    if manager.jobs:
+        job = manager.jobs[0]
+        return no("no_jobs", f"process {job.pid} is at work on it: {job.command}")
+    return None
+
+
+def _no_markers(seen: StartReadings) -> Refusal | None:
+    if isinstance(seen.manager, Missing):
+        return unknown("no_markers", seen.manager)
+    clean = not isinstance(seen.control, Missing) and seen.control.ended_cleanly
+    standing = [m for m in seen.manager.markers if clean or m not in ALWAYS_MARKERS]
+    if not standing:
+        return None
+    return no(
+        "no_markers",
+        f"{', '.join(standing)}: a backup, restore or upgrade may not have ended",
+        lifts="A person who knows how that work ended.",
+    )
+
+
+def _no_corruption(
+    corruption: tuple[str, ...] | Missing, control: ControlData | Missing
+) -> Refusal | None:
+    guard = "no_corruption_signs"
+    if isinstance(corruption, Missing):
+        lifts = "`log` in stanch.yaml where it is not found."
+        return unknown(guard, corruption, lifts=lifts)
+    if isinstance(control, Missing):
+        return unknown(guard, control)
+    if control.crc_wrong:
+        return no(guard, "the control file does not match its checksum")
+    if corruption:
+        return no(
+            guard,
+            f"the log speaks of damage: {corruption[0][:200]}",
+            lifts="A cold copy of the data directory, and a person who decides.",
+        )
+    return None
+
+
+def _room_for_wal(seen: StartReadings) -> Refusal | None:
+    guard = "room_for_wal"
+    needed = max(WAL_ROOM_BYTES_MIN, seen.target.limits.disk_full_free_bytes)
+    looked = 0
+    for volume in seen.volumes:
+        if isinstance(volume, Missing):
+            return unknown(guard, volume)
+        if volume.use not in (VolumeUse.DATA, VolumeUse.WAL):
+            continue
+        looked += 1
+        if volume.read_only:
+            return no(guard, f"{volume.mount_point} is mounted read-only")
+        if volume.free_bytes < needed:
+            reason = f"{volume.free_bytes} bytes are free on {volume.mount_point}, {needed} needed"
+            return no(guard, reason, lifts="Space freed, or a larger volume.")
+    if not looked:
+        return no(guard, "the volume of the data directory was not looked at")
+    return None

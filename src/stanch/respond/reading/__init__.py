@@ -1,0 +1,1 @@
+"""Readings that several actions take again right before they act."""

@@ -1,0 +1,130 @@
+"""Readings that several actions take again right before they act."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from stanch.facts.controldata import ControlData, parse_controldata
+from stanch.facts.lock_file import (
+    LockFile,
+    LockFileFacts,
+    LockFileVerdict,
+    LockFileWitness,
+    judge_lock_file,
+    parse_lock_file,
+)
+from stanch.facts.sessions import SESSIONS_WAITING_SQL, WaitingSession, parse_waiting
+from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import ProbeFailed
+from stanch.model.host import DataDirectoryProcesses, ProcessInfo, SharedMemory
+from stanch.model.ports.acting import LockNote
+from stanch.model.ports.host import HostReader
+from stanch.model.vitals import Vitals
+from stanch.steps.world import World
+
+CONTROL_DEADLINE_S = 2.0
+QUESTION_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockReading:
+    """A lock file, who has its PID now, and the verdict about it."""
+
+    lock: LockFile
+    inode: int
+    sha256: str
+    """Of all bytes of the file."""
+    path: str
+    content: bytes
+    process: ProcessInfo | Missing | None
+    verdict: LockFileVerdict
+
+
+async def read_lock(world: World, host: HostReader) -> LockReading | Missing | None:
+    """The lock file with every proof taken after it was read; None: there is none."""
+    read = await host.lock_file()
+    if read is None or isinstance(read, Missing):
+        return read
+    lock = parse_lock_file(read.content)
+    process = Missing(what="process", reason="the lock file names none")
+    if lock.pid is not None:
+        process = await host.process(lock.pid)
+    facts = LockFileFacts(
+        data_directory=world.data_directory,
+        witness=_witness(world.lock_note),
+        boot_id=await host.boot_id(),
+        process=process,
+        processes=await host.data_directory_processes(),
+        shared_memory=await _shared_memory(host, lock),
+        volumes=await host.volumes(),
+        container=await host.container_signs(),
+    )
+    return LockReading(
+        lock=lock,
+        inode=read.inode,
+        sha256=hashlib.sha256(read.content).hexdigest(),
+        path=read.path,
+        content=read.content,
+        process=process,
+        verdict=judge_lock_file(lock, facts),
+    )
+
+
+def _witness(note: LockNote | Missing) -> LockFileWitness | Missing:
+    if isinstance(note, Missing):
+        return note
+    return LockFileWitness(
+        boot_id=note.boot_id, pid=note.pid, started_at_epoch_s=note.started_at_epoch_s
+    )
+
+
+async def _shared_memory(host: HostReader, lock: LockFile) -> SharedMemory | Missing:
+    if lock.shm_id is None:
+        return Missing(what="shared memory", reason="the lock file names no segment")
+    return await host.shared_memory(lock.shm_id)
+
+
+async def read_control(host: HostReader) -> ControlData | Missing:
+    text = await host.controldata(deadline_s=CONTROL_DEADLINE_S)
+    return text if isinstance(text, Missing) else parse_controldata(text)
+
+
+async def orphans_left(host: HostReader, *, wait_s: float) -> DataDirectoryProcesses | Missing:
+    """Who is at work in the data directory, once a dead postmaster's children have gone.
+
+    They notice within a moment that it died; until then PostgreSQL itself refuses a start.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    while True:
+        seen = await host.data_directory_processes()
+        if isinstance(seen, Missing) or not seen.orphans or loop.time() >= until:
+            return seen
+        await asyncio.sleep(0.1)
+
+
+async def read_vitals(world: World) -> Vitals | Missing:
+    if world.reader is None:
+        return Missing(what="vitals", reason="there is no session to the server")
+    try:
+        answer = await world.reader.fetch_json(VITALS_SQL, timeout_s=QUESTION_TIMEOUT_S)
+        return parse_vitals(answer)
+    except ProbeFailed as error:
+        return Missing(what="vitals", reason=str(error))
+
+
+async def read_waiting(world: World) -> tuple[WaitingSession, ...] | Missing:
+    """Who waits for whom.
+
+    Cost: looks into the lock manager once; never on a timer.
+    """
+    if world.reader is None:
+        return Missing(what="waiting sessions", reason="there is no session to the server")
+    try:
+        answer = await world.reader.fetch_json(SESSIONS_WAITING_SQL, timeout_s=QUESTION_TIMEOUT_S)
+        return parse_waiting(answer)
+    except ProbeFailed as error:
+        return Missing(what="waiting sessions", reason=str(error))

@@ -1,0 +1,159 @@
+"""What is never done, what is done only under guards, and what a standing diagnosis forbids.
+
+The forbidden ones have no code path at all: this table exists so that documents, messages and
+tests name the same list, and so that a runbook which asks for one of them is refused with the
+safe equivalent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from stanch.model.diagnosis import Diagnosis
+from stanch.model.plans import Refusal
+
+STANDING_PROBABILITY_MIN = 0.05
+"""A cause at least this likely still stands, and what it forbids is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbidden:
+    """Nobody can make Stanch do this."""
+
+    id: str
+    what: str
+    why: str
+    instead: str
+    pattern: str
+    """How it looks in a command somebody wrote down; used only to refuse such runbooks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """Refused with a reason unless its guards hold."""
+
+    id: str
+    what: str
+    action: str
+    guards: tuple[str, ...]
+
+
+FORBIDDEN: tuple[Forbidden, ...] = (
+    Forbidden(
+        id="delete_wal",
+        what="deleting files in pg_wal, pg_xact, base or any other part PostgreSQL owns",
+        why="commits are lost and the server may never start again",
+        instead="free known-safe space, then remove what retains the WAL (slot, archiver)",
+        pattern=r"\brm\b[^\n]*\b(pg_wal|pg_xlog|pg_xact|pg_clog|pg_multixact|base)\b"
+        r"|\bpg_archivecleanup\b[^\n]*\b(pg_wal|pg_xlog)\b"
+        r"|\bfind\b[^\n]*\b(pg_wal|pg_xlog|pg_xact)\b[^\n]*-delete\b",
+    ),
+    Forbidden(
+        id="reset_wal",
+        what="pg_resetwal",
+        why="it discards commits and leaves inconsistent tables behind",
+        instead="restore from a backup to the last moment it reaches",
+        pattern=r"\bpg_reset(wal|xlog)\b",
+    ),
+    Forbidden(
+        id="delete_lock_file",
+        what="deleting postmaster.pid",
+        why="a live server shuts down a minute later, or two servers write to the same files",
+        instead="prove that the lock file is stale and rename it",
+        pattern=r"\b(rm|unlink)\b[^\n]*\bpostmaster\.pid\b",
+    ),
+    Forbidden(
+        id="discard_archive",
+        what="an archive_command that succeeds without keeping the WAL",
+        why="point-in-time recovery silently has a hole from there on",
+        instead="repair the archive; free known-safe space in the meantime",
+        pattern=r"archive_command[^\n]*(/bin/true|'true'|\"true\"|exit 0|/dev/null|=\s*':'|cd \.)",
+    ),
+    Forbidden(
+        id="replication_role",
+        what="session_replication_role for repairs",
+        why="foreign keys and triggers are skipped, so the repair breaks what it did not look at",
+        instead="repair in dependency order with the triggers on",
+        pattern=r"\bsession_replication_role\b",
+    ),
+    Forbidden(
+        id="vacuum_full",
+        what="VACUUM FULL to gain space",
+        why="it needs room for a whole copy and locks the table while it fails",
+        instead="free known-safe space or grow the volume; rewrite tables later",
+        pattern=r"\bVACUUM\s*(\(\s*[^)]*\bFULL\b|FULL\b)",
+    ),
+    Forbidden(
+        id="promote",
+        what="promoting a standby without its manager or proof of fencing",
+        why="two primaries take writes and one side's are lost",
+        instead="ask the manager that owns the cluster",
+        pattern=r"\bpg_promote\s*\(|\bpg_ctl(cluster)?\b[^\n]*\bpromote\b",
+    ),
+    Forbidden(
+        id="kill_9",
+        what="SIGKILL to a backend or the postmaster",
+        why="every other session is thrown out and crash recovery follows",
+        instead="end the one session with pg_terminate_backend",
+        pattern=r"\bkill(all)?\s+(-9|-KILL|-s\s*KILL|-SIGKILL)\b",
+    ),
+)
+
+GUARDED: tuple[Guarded, ...] = (
+    Guarded(
+        id="start_after_clean_stop",
+        what="starting a server that was stopped cleanly",
+        action="start_server",
+        guards=("clean_stop_unordered", "no_other_manager", "no_jobs", "no_markers"),
+    ),
+    Guarded(
+        id="start_on_corruption",
+        what="starting a server whose files may be damaged",
+        action="start_server",
+        guards=("no_corruption_signs", "diagnosis"),
+    ),
+    Guarded(
+        id="stale_lock_file",
+        what="setting a lock file aside",
+        action="set_aside_lock_file",
+        guards=("same_file", "proven_stale", "restart_inhibited", "no_container"),
+    ),
+    Guarded(
+        id="end_sessions",
+        what="ending sessions",
+        action="end_idle_sessions",
+        guards=("still_leaking", "acting_session"),
+    ),
+    Guarded(
+        id="end_blocker",
+        what="ending the session others wait for",
+        action="end_blocking_session",
+        guards=("same_session", "still_root", "ordinary_client", "not_protected"),
+    ),
+    Guarded(
+        id="delete_files",
+        what="deleting a file to gain space",
+        action="free_space",
+        guards=("still_full", "known_safe"),
+    ),
+)
+
+
+def forbidden_in(text: str) -> tuple[Forbidden, ...]:
+    """Every forbidden thing a piece of text tells somebody to do, in the order of the table."""
+    return tuple(f for f in FORBIDDEN if re.search(f.pattern, text, re.IGNORECASE))
+
+
+def refuse_by_diagnosis(action: str, diagnosis: Diagnosis | None) -> Refusal | None:
+    """Refuses an action that any cause still standing forbids."""
+    if diagnosis is None:
+        return None
+    for cause in diagnosis.causes:
+        if action in cause.forbids and cause.probability >= STANDING_PROBABILITY_MIN:
+            return Refusal(
+                guard="diagnosis",
+                reason=f"the standing diagnosis forbids it: {cause.summary}",
+                lifts=f"A newer diagnosis in which {cause.id} no longer stands.",
+            )
+    return None

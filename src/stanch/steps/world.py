@@ -1,0 +1,38 @@
+"""Everything an action may read or touch on one target, gathered in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
+from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import ServerActor, ServerReader
+from stanch.policy.policy import TargetPolicy
+
+NO_NOTE = Missing(what="note about the last start", reason="the server was never seen running")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One target with the ports that exist for it. None: this target does not have that one."""
+
+    target: TargetPolicy
+    prober: Prober
+    at: Callable[[], datetime]
+    """The present moment, for what has to be named or compared by it."""
+    diagnosis: Diagnosis | None = None
+    """The standing one: what it forbids is refused."""
+    host: HostReader | None = None
+    data_directory: str = ""
+    """Found on the host or said by policy; empty where there is no host access."""
+    log_directory: str = ""
+    """The folder of the server's log files; empty where it is not known."""
+    lock_note: LockNote | Missing = NO_NOTE
+    reader: ServerReader | None = None
+    actor: ServerActor | None = None
+    manager: ServerManager | None = None
+    files: FileKeeper | None = None
+    app_login: AppLogin | None = None
