@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 
 from stanch.adapters.postgres.sentinel import Sentinel
@@ -81,7 +81,7 @@ class SharedSentinel:
             return await self._sentinel.fetch_rows(sql, params, timeout_s=timeout_s)
 
     @contextlib.asynccontextmanager
-    async def _in_turn(self, timeout_s: float) -> AsyncIterator[None]:
+    async def _in_turn(self, timeout_s: float) -> AsyncGenerator[None]:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._turn.acquire()

@@ -99,7 +99,7 @@ class Paging:
     # --- hand-over ---
 
     async def deliver(
-        self, claim: Claim, incident: Incident, dues: Sequence[Due], policy: Policy
+        self, incident: Incident, dues: Sequence[Due], policy: Policy
     ) -> datetime | None:
         """Hand over everything that is due for one incident, side by side."""
         tries = [self._deliver(incident, due, policy) for due in dues]
