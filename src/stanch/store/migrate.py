@@ -1,0 +1,48 @@
+"""Bringing the tables to this release's shape, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from stanch.model.errors import StoreUnsuitable
+
+REVISION = "0001"
+"""The newest migration of this release."""
+
+_FOLDER = Path(__file__).with_name("migrations")
+
+
+def upgrade(conn: Connection, *, on: str) -> None:
+    """Run the migrations the database lacks; a half-run one leaves nothing behind.
+
+    Raises: StoreUnsuitable for a database that a newer release has written.
+    """
+    present = revision_of(conn)
+    if present == REVISION:
+        return
+    # Imported here: most openings have nothing to migrate, and this import is slow.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if present is not None and present not in known:
+        raise StoreUnsuitable(
+            f"the database has shape {present!r}, which this release does not know",
+            on=on,
+            hint="A newer release of Stanch has written it: install that release, or start with "
+            "an empty state directory and keep this one.",
+        )
+    config.attributes["connection"] = conn
+    command.upgrade(config, REVISION)
+
+
+def revision_of(conn: Connection) -> str | None:
+    """The migration the database is at; None for an empty one."""
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

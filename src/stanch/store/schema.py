@@ -1,0 +1,123 @@
+"""The tables, for queries; `migrations/` makes them, and a test keeps the two alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+
+class StoredBytes(LargeBinary):
+    """Bytes as they are: the usual conversion would turn a damaged number n into n zero bytes."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return None
+
+
+metadata = MetaData()
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("writer_id", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("incident_id", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("basis_seq", Integer, nullable=False),
+    Column("at_us", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("prev_hash", StoredBytes, nullable=False),
+    Column("hash", StoredBytes, nullable=False),
+    Column("body", StoredBytes, nullable=False),
+    PrimaryKeyConstraint("writer_id", "n"),
+    UniqueConstraint("incident_id", "seq"),
+)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("incident_id", Text, primary_key=True),
+    # The writer's n of the first event: ids alone do not sort past 999 a day.
+    Column("opened_n", Integer, nullable=False),
+    Column("opened_us", Integer, nullable=False),
+    Column("is_open", Integer, nullable=False),
+)
+
+wake = Table(
+    "wake",
+    metadata,
+    Column("incident_id", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    # NULL: nothing is due. The row stays, because its epoch must never start again.
+    Column("due_us", Integer),
+    Column("owner", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_until_us", Integer),
+    PrimaryKeyConstraint("incident_id", "lane"),
+    Index("wake_due", "lane", "due_us"),
+)
+
+fired = Table(
+    "fired",
+    metadata,
+    Column("incident_id", Text, nullable=False),
+    Column("obligation", Text, nullable=False),
+    PrimaryKeyConstraint("incident_id", "obligation"),
+)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # Erasing takes the salt as well: with it, short content could be guessed from the key.
+    Column("salt", StoredBytes),
+    Column("content", StoredBytes),
+    Column("erased_us", Integer),
+)
+
+policy = Table(
+    "policy",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    # Over name and text, so that damage shows: `hash` is the policy room's own figure.
+    Column("digest", StoredBytes, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+TRIGGERS = {
+    "journal_no_update": """
+        CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal
+        BEGIN SELECT RAISE(ABORT, 'events are never changed'); END""",
+    "journal_no_delete": """
+        CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal
+        BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END""",
+    # REPLACE deletes without firing delete triggers, so an insert may only ever extend.
+    "journal_only_extended": """
+        CREATE TRIGGER journal_only_extended BEFORE INSERT ON journal
+        WHEN NEW.n <> 1 + (SELECT coalesce(max(n), 0) FROM journal
+                           WHERE writer_id = NEW.writer_id)
+          OR NEW.seq <> 1 + (SELECT coalesce(max(seq), 0) FROM journal
+                             WHERE incident_id = NEW.incident_id)
+        BEGIN SELECT RAISE(ABORT, 'events are only ever appended'); END""",
+}
+"""What keeps the journal append-only against every program that opens the file."""
