@@ -12,4 +12,4 @@ from importlib.resources import files
 
 def load(name: str) -> str:
     """The text of one statement, by file name without `.sql`."""
-    return (files(__package__) / f"{name}.sql").read_text(encoding="utf-8")
+    return (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
