@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from stanch.detect.tracker import Condition
@@ -43,8 +43,11 @@ def conditions(sample: Sample, limits: Limits) -> Iterator[Condition]:
         yield Condition(kind=SymptomKind.UNWATCHED, bad=False, detail="lets the watch in")
         yield from _connections(sample.vitals, limits)
         yield _blocked(sample, sample.vitals, limits)
+    by_mount: dict[str, list[Volume]] = {}
     for volume in sample.volumes or ():
-        yield from _disk(volume, limits)
+        by_mount.setdefault(volume.mount_point, []).append(volume)
+    for same in by_mount.values():
+        yield from _disk(same, limits)
 
 
 def _reachability(sample: Sample, reach: Reach) -> Iterator[Condition]:
@@ -116,11 +119,15 @@ def _blocked(sample: Sample, vitals: Vitals, limits: Limits) -> Condition:
     )
 
 
-def _disk(volume: Volume, limits: Limits) -> Iterator[Condition]:
-    """Free space for an ordinary user, in bytes and inodes: either one running out is enough."""
+def _disk(same: Sequence[Volume], limits: Limits) -> Iterator[Condition]:
+    """Free space for an ordinary user, in bytes and inodes: either one running out is enough.
+
+    `same` are the server's parts on one volume: it is told once, with everything it holds.
+    """
+    volume = same[0]
     free_pct = 100.0 * volume.free_bytes / volume.total_bytes if volume.total_bytes else 0.0
-    no_inodes = volume.free_inodes == 0
-    holds = ", ".join(sorted(volume.holds))
+    no_inodes = volume.inodes_free == 0
+    holds = ", ".join(sorted({v.use.value for v in same}))
     detail = (
         f"{volume.mount_point} ({holds}) has {volume.free_bytes / 2**20:.0f} MiB free"
         f" of {volume.total_bytes / 2**20:.0f} MiB"
