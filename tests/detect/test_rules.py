@@ -1,0 +1,224 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from stanch.detect.rules import conditions
+from stanch.detect.tracker import Cleared, Raised, Tracks, step
+from stanch.model.host import Volume, VolumeUse
+from stanch.model.ids import TargetName
+from stanch.model.reach import Reach, ReachState
+from stanch.model.samples import Sample
+from stanch.model.symptoms import SymptomKind
+from stanch.model.vitals import ServerSettings, SessionVitals, Vitals, WorkCounters
+from stanch.policy.policy import Limits
+
+T0 = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+ORDERS = TargetName("orders")
+LIMITS = Limits()
+
+
+def vitals(*, used: int = 10, waiting: int = 0, oldest_wait_s: float | None = None) -> Vitals:
+    return Vitals(
+        at=T0,
+        postmaster_start=T0 - timedelta(days=1),
+        version_num=150018,
+        in_recovery=False,
+        transaction_read_only=True,
+        sees_sessions=True,
+        settings=ServerSettings(max_connections=103, superuser_reserved_connections=3),
+        backends=used,
+        sessions=SessionVitals(
+            client_backends=used,
+            active=1,
+            active_without_wait=1,
+            waiting_on_lock=waiting,
+            oldest_lock_wait_s=oldest_wait_s,
+        ),
+        work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
+    )
+
+
+def volume(*, free_mib: float, total_mib: float = 1000, inodes_free: int | None = 99) -> Volume:
+    return Volume(
+        use=VolumeUse.DATA,
+        path="/data",
+        mount_point="/data",
+        device="/dev/x",
+        fs_type="ext4",
+        total_bytes=int(total_mib * 2**20),
+        free_bytes=int(free_mib * 2**20),
+        inodes_total=100,
+        inodes_free=inodes_free,
+        network=False,
+        read_only=False,
+    )
+
+
+def reach(state: ReachState) -> Reach:
+    return Reach(state=state, layers=(), elapsed_ms=1.0)
+
+
+class Watched:
+    """Feeds samples through the rules and keeps what they raised and cleared."""
+
+    def __init__(self) -> None:
+        self.tracks: Tracks = {}
+        self.raised: list[str] = []
+        self.cleared: list[str] = []
+
+    def look(self, seconds: float, sample: Sample) -> "Watched":
+        at = T0 + timedelta(seconds=seconds)
+        self.tracks, changes = step(
+            self.tracks,
+            conditions(replace(sample, at=at), LIMITS),
+            target=ORDERS,
+            at=at,
+            clear_hold_s=LIMITS.clear_hold_s,
+        )
+        for change in changes:
+            match change:
+                case Raised(symptom=symptom):
+                    self.raised.append(symptom.key)
+                case Cleared(key=key):
+                    self.cleared.append(key)
+        return self
+
+
+def seen(**parts: object) -> Sample:
+    return Sample(target=ORDERS, at=T0, **parts)  # type: ignore[arg-type]
+
+
+def test_a_confirmed_refusal_is_a_server_down_at_once() -> None:
+    down = seen(reach=reach(ReachState.REFUSED), confirmed=True)
+    assert Watched().look(0, down).raised == ["server_down"]
+
+
+def test_an_unconfirmed_silence_is_no_verdict() -> None:
+    silent = seen(reach=reach(ReachState.TIMEOUT), confirmed=False)
+    watched = Watched()
+    for second in range(60):
+        watched.look(second, silent)
+    assert watched.raised == []
+
+
+def test_an_unconfirmed_silence_does_not_clear_a_server_down_either() -> None:
+    watched = Watched().look(0, seen(reach=reach(ReachState.REFUSED), confirmed=True))
+    for second in range(1, 60):
+        watched.look(second, seen(reach=reach(ReachState.TIMEOUT), confirmed=False))
+    assert watched.cleared == []
+
+
+def test_a_server_down_clears_only_after_it_has_answered_for_a_while() -> None:
+    watched = Watched().look(0, seen(reach=reach(ReachState.REFUSED), confirmed=True))
+    watched.look(1, seen(vitals=vitals())).look(3.9, seen(vitals=vitals()))
+    assert watched.cleared == []
+    assert watched.look(4, seen(vitals=vitals())).cleared == ["server_down"]
+
+
+def test_a_full_server_is_exhausted_and_not_down() -> None:
+    full = seen(reach=reach(ReachState.TOO_MANY_CLIENTS), confirmed=True)
+    assert Watched().look(0, full).raised == ["connections_exhausted"]
+
+
+def test_refused_credentials_are_unwatched_and_not_down() -> None:
+    watched = Watched()
+    for second in range(12):
+        watched.look(second, seen(reach=reach(ReachState.AUTH_FAILED), confirmed=True))
+    assert watched.raised == ["unwatched"]
+
+
+def test_connections_are_high_from_80_percent_of_what_an_ordinary_role_can_have() -> None:
+    watched = Watched()
+    for second in range(5):
+        watched.look(second, seen(vitals=vitals(used=80)))
+    assert watched.raised == ["connections_high"]
+
+
+def test_connections_just_below_80_percent_stay_quiet() -> None:
+    watched = Watched()
+    for second in range(60):
+        watched.look(second, seen(vitals=vitals(used=79)))
+    assert watched.raised == []
+
+
+def test_a_peak_shorter_than_the_hold_time_stays_quiet() -> None:
+    watched = Watched()
+    for second in range(60):
+        watched.look(second, seen(vitals=vitals(used=95 if second % 3 else 10)))
+    assert watched.raised == []
+
+
+def test_connections_are_exhausted_from_90_percent() -> None:
+    watched = Watched()
+    for second in range(5):
+        watched.look(second, seen(vitals=vitals(used=90)))
+    assert watched.raised == ["connections_high", "connections_exhausted"]
+
+
+def test_sessions_are_blocked_when_several_wait_for_long() -> None:
+    blocked = seen(vitals=vitals(waiting=3, oldest_wait_s=10))
+    assert Watched().look(0, blocked).raised == ["sessions_blocked"]
+
+
+def test_one_long_wait_or_many_short_ones_stay_quiet() -> None:
+    watched = Watched().look(0, seen(vitals=vitals(waiting=2, oldest_wait_s=500)))
+    assert watched.look(1, seen(vitals=vitals(waiting=90, oldest_wait_s=9))).raised == []
+
+
+def test_the_onset_of_a_blockade_is_when_the_oldest_waiter_began_to_wait() -> None:
+    _, [change] = step(
+        {},
+        [
+            c
+            for c in conditions(seen(vitals=vitals(waiting=3, oldest_wait_s=25)), LIMITS)
+            if c.kind is SymptomKind.SESSIONS_BLOCKED
+        ],
+        target=ORDERS,
+        at=T0,
+        clear_hold_s=3,
+    )
+    assert isinstance(change, Raised)
+    assert change.symptom.since == T0 - timedelta(seconds=25)
+
+
+def test_without_the_right_to_see_sessions_there_is_no_verdict_on_blocking() -> None:
+    blind = replace(vitals(), sees_sessions=False, sessions=None)
+    [blocked] = [
+        c for c in conditions(seen(vitals=blind), LIMITS) if c.kind is SymptomKind.SESSIONS_BLOCKED
+    ]
+    assert blocked.bad is None
+
+
+def test_a_volume_with_almost_nothing_left_is_full_and_not_also_low() -> None:
+    watched = Watched()
+    for second in range(9):
+        watched.look(second, seen(volumes=(volume(free_mib=16),)))
+    assert watched.raised == ["disk_full:/data"]
+
+
+def test_a_volume_below_ten_percent_is_low() -> None:
+    watched = Watched()
+    for second in range(9):
+        watched.look(second, seen(volumes=(volume(free_mib=99),)))
+    assert watched.raised == ["disk_low:/data"]
+
+
+def test_a_volume_just_above_ten_percent_stays_quiet() -> None:
+    watched = Watched()
+    for second in range(9):
+        watched.look(second, seen(volumes=(volume(free_mib=101),)))
+    assert watched.raised == []
+
+
+def test_a_volume_without_inodes_is_full_whatever_bytes_are_left() -> None:
+    full = seen(volumes=(volume(free_mib=900, inodes_free=0),))
+    assert Watched().look(0, full).raised == ["disk_full:/data"]
+
+
+def test_a_file_system_that_makes_inodes_as_it_needs_them_is_not_out_of_them() -> None:
+    fine = seen(volumes=(volume(free_mib=900, inodes_free=None),))
+    assert Watched().look(0, fine).raised == []
+
+
+def test_data_and_wal_on_one_volume_are_told_once() -> None:
+    both = (volume(free_mib=1), replace(volume(free_mib=1), use=VolumeUse.WAL))
+    assert Watched().look(0, seen(volumes=both)).raised == ["disk_full:/data"]
