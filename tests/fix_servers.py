@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +21,13 @@ import pytest
 from stanch.adapters.postgres.binaries import Binaries, all_binaries
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import Auth, ScratchOptions, Setting
+from stanch.adapters.postgres.volumes import mount_sized_volume
 
 OLDEST_MAJOR = 15
 NEWEST_MAJOR = 18
 WAL_SEGSIZE_MB = 1
+MEMORY_MB = 2048
+"""An upper bound; memory is taken only as servers write."""
 
 BINARIES: dict[int, Binaries] = {}
 for _found in all_binaries():
@@ -49,13 +53,14 @@ class MakeServer(Protocol):
 class Templates:
     """One stopped server a version and way to log in, made when first asked for."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, parent: Path) -> None:
         self._stack = stack
+        self.parent = parent
         self._made: dict[tuple[int, Auth], ScratchServer] = {}
 
     def of(self, major: int, auth: Auth) -> ScratchServer:
         if (major, auth) not in self._made:
-            options = ScratchOptions(auth=auth, wal_segsize_mb=WAL_SEGSIZE_MB)
+            options = ScratchOptions(auth=auth, wal_segsize_mb=WAL_SEGSIZE_MB, parent=self.parent)
             template = ScratchServer.create(BINARIES[major], options=options)
             self._stack.callback(template.destroy)
             self._made[major, auth] = template
@@ -63,9 +68,23 @@ class Templates:
 
 
 @pytest.fixture(scope="session")
-def server_templates() -> Iterator[Templates]:
+def servers_folder() -> Iterator[Path]:
+    """Where scratch servers go: memory where it may be mounted, since each is a thousand files."""
+    with tempfile.TemporaryDirectory(prefix="stanch-tests-", dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        memory = mount_sized_volume(Path(name, "m"), size_mb=MEMORY_MB, owner=None)
+        if memory is None:
+            yield Path(name)
+            return
+        memory.mount_point.chmod(0o711)
+        yield memory.mount_point
+        memory.unmount()
+
+
+@pytest.fixture(scope="session")
+def server_templates(servers_folder: Path) -> Iterator[Templates]:
     with ExitStack() as stack:
-        yield Templates(stack)
+        yield Templates(stack, servers_folder)
 
 
 @pytest.fixture(scope="session", params=sorted({OLDEST_MAJOR, NEWEST_MAJOR}), ids="pg{}".format)
@@ -82,7 +101,9 @@ def pg_major(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def shared_server(pg_major: int, server_templates: Templates) -> Iterator[ScratchServer]:
-    with ScratchServer.create(template=server_templates.of(pg_major, "trust")) as server:
+    template = server_templates.of(pg_major, "trust")
+    options = ScratchOptions(parent=server_templates.parent)
+    with ScratchServer.create(options=options, template=template) as server:
         yield server
 
 
@@ -104,6 +125,7 @@ def make_server(pg_major: int, server_templates: Templates) -> Iterator[MakeServ
                 data_volume_mb=data_volume_mb,
                 wal_volume_mb=wal_volume_mb,
                 enter=enter,
+                parent=server_templates.parent,
             )
             template = server_templates.of(pg_major, auth)
             return stack.enter_context(ScratchServer.create(options=options, template=template))
