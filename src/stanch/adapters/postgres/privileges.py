@@ -1,0 +1,131 @@
+"""What a role may do on one server, and the settings that decide what Stanch can do there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from stanch.adapters.postgres.conninfo import resolve
+from stanch.model.diagnosis import Missing
+from stanch.policy.quoting import printable
+
+STATEMENT_TIMEOUT_MS = 3_000
+
+# pg_settings shows a protected setting to nobody who may not read it, where current_setting fails.
+# to_regrole answers NULL for roles that this version does not have.
+PRIVILEGES_SQL: LiteralString = """
+SELECT pg_catalog.json_build_object(
+  'role', current_user,
+  'version_num', current_setting('server_version_num')::int,
+  'superuser', r.rolsuper,
+  'connection_limit', r.rolconnlimit,
+  'reads_all_stats', pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+  'reads_all_settings', pg_catalog.pg_has_role(current_user, 'pg_read_all_settings', 'USAGE'),
+  'signals_backends', pg_catalog.pg_has_role(current_user, 'pg_signal_backend', 'USAGE'),
+  'uses_reserved', CASE WHEN pg_catalog.to_regrole('pg_use_reserved_connections') IS NOT NULL
+    THEN pg_catalog.pg_has_role(current_user, 'pg_use_reserved_connections', 'USAGE') END,
+  'max_connections', current_setting('max_connections')::int,
+  'superuser_reserved_connections', current_setting('superuser_reserved_connections')::int,
+  'reserved_connections', current_setting('reserved_connections', true)::int,
+  'in_recovery', pg_catalog.pg_is_in_recovery(),
+  'archive_mode', current_setting('archive_mode'),
+  'archives_to', coalesce(nullif(current_setting('archive_command'), '(disabled)'), '') <> ''
+    OR coalesce(current_setting('archive_library', true), '') <> '',
+  'data_directory', (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'),
+  'port', current_setting('port')::int
+)
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privileges:
+    """One role on one server."""
+
+    role: str
+    version_num: int
+    """As `server_version_num`: 150004, say."""
+    superuser: bool
+    connection_limit: int
+    """-1: none."""
+    reads_all_stats: bool
+    reads_all_settings: bool
+    signals_backends: bool
+    uses_reserved: bool | None
+    """Member of pg_use_reserved_connections; None: this version has no such role."""
+    max_connections: int
+    superuser_reserved_connections: int
+    reserved_connections: int | None
+    """None: before version 16."""
+    in_recovery: bool
+    archive_mode: str
+    archives_to: bool
+    """A command or library for archiving is set."""
+    data_directory: str
+    """Empty: the role may not see it."""
+    port: int
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10_000
+
+    @property
+    def reserved_slots(self) -> int:
+        """Connections kept free that this role may take when every other one is taken."""
+        if self.superuser:
+            return self.superuser_reserved_connections + (self.reserved_connections or 0)
+        return (self.reserved_connections or 0) if self.uses_reserved else 0
+
+
+async def read_privileges(dsn: str, *, deadline_s: float) -> Privileges | Missing:
+    """Log in once and ask what this role may do.
+
+    Source: pg_roles, pg_settings, pg_has_role(); PostgreSQL 13 to 18, no privilege needed.
+    Cost: one session and one statement over small catalogues.
+    Never: raises for trouble at the server; that is Missing with the reason. Raises SetupError for
+    a string that is no connection string.
+    """
+    known = resolve(dsn)
+    options = f"{known.options} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
+    conninfo = make_conninfo(
+        dsn,
+        application_name="stanch check",
+        connect_timeout=max(2, int(deadline_s)),
+        options=options,
+    )
+    try:
+        async with asyncio.timeout(deadline_s):
+            session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+            async with session:
+                row = await (await session.execute(PRIVILEGES_SQL)).fetchone()
+    except TimeoutError:
+        return Missing(what="privileges", reason=f"no answer within {deadline_s:g} s")
+    except psycopg.Error as error:
+        return Missing(what="privileges", reason=printable(str(error).strip())[:300])
+    assert row is not None, "a session's own role is in pg_roles"
+    return _privileges(cast("dict[str, Any]", row[0]))
+
+
+def _privileges(plain: dict[str, Any]) -> Privileges:
+    return Privileges(
+        role=plain["role"],
+        version_num=plain["version_num"],
+        superuser=plain["superuser"],
+        connection_limit=plain["connection_limit"],
+        reads_all_stats=plain["reads_all_stats"],
+        reads_all_settings=plain["reads_all_settings"],
+        signals_backends=plain["signals_backends"],
+        uses_reserved=plain["uses_reserved"],
+        max_connections=plain["max_connections"],
+        superuser_reserved_connections=plain["superuser_reserved_connections"],
+        reserved_connections=plain["reserved_connections"],
+        in_recovery=plain["in_recovery"],
+        archive_mode=plain["archive_mode"],
+        archives_to=plain["archives_to"],
+        data_directory=plain["data_directory"] or "",
+        port=plain["port"],
+    )

@@ -1,0 +1,123 @@
+"""The SQL that gives Stanch's roles exactly what they need; Stanch prints it and never runs it.
+
+Watching and acting are separate roles, so that the one whose password lies on more machines can
+end nobody's session. Every statement works on PostgreSQL 13 to 18 and may be run again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WATCH_ROLE = "stanch_watch"
+ACT_ROLE = "stanch_act"
+RESERVED_SINCE = 16
+
+WATCH_CONNECTIONS = 5
+ACT_CONNECTIONS = 3
+
+SESSION_LIMITS: Mapping[str, str] = {
+    "statement_timeout": "10s",
+    "lock_timeout": "100ms",
+    "idle_in_transaction_session_timeout": "30s",
+    "default_transaction_read_only": "on",
+}
+"""Whatever Stanch does wrong, the server ends it soon; each session may set shorter ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """The statements for one server, in two parts that can be run apart."""
+
+    watching: str
+    acting: str
+
+
+def grants(
+    *, watch_role: str = WATCH_ROLE, act_role: str = ACT_ROLE, major: int | None = None
+) -> Grants:
+    """The SQL for both roles. Without `major`, parts that depend on the version ask the server."""
+    return Grants(
+        watching=_role_sql(
+            watch_role,
+            heading="Watching: reads statistics and settings of the whole server, no user table.",
+            granted=("pg_monitor",),
+            connections=WATCH_CONNECTIONS,
+            major=major,
+        ),
+        acting=_role_sql(
+            act_role,
+            heading="Acting: may also end sessions, except those of superusers. Needed only where\n"
+            "-- stanch.yaml has `acting_dsn`.",
+            granted=("pg_monitor", "pg_signal_backend"),
+            connections=ACT_CONNECTIONS,
+            major=major,
+        ),
+    )
+
+
+def grant(role: str, granted: str) -> str:
+    """One GRANT, as it can be pasted."""
+    return f"GRANT {granted} TO {identifier(role)};"
+
+
+def identifier(name: str) -> str:
+    """A role's name as SQL; quoted unless it is plainly lower case."""
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Text as an SQL string, safe whatever standard_conforming_strings says."""
+    quoted = text.replace("'", "''")
+    return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"
+
+
+def _role_sql(
+    role: str, *, heading: str, granted: tuple[str, ...], connections: int, major: int | None
+) -> str:
+    name = identifier(role)
+    create = (
+        f"IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN\n"
+        f"    CREATE ROLE {name};\n"
+        "  END IF;"
+    )
+    lines = [
+        f"-- {heading}",
+        _block(create),
+        f"ALTER ROLE {name} LOGIN INHERIT CONNECTION LIMIT {connections};",
+        f"GRANT {', '.join(granted)} TO {name};",
+        *(
+            f"ALTER ROLE {name} SET {setting} = {literal(value)};"
+            for setting, value in SESSION_LIMITS.items()
+        ),
+        *_reserved(name, major),
+        "-- Then set a password (psql: \\password) and keep it in a passfile of Stanch's OS user.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _reserved(name: str, major: int | None) -> list[str]:
+    """Getting in when every ordinary connection is taken; PostgreSQL 16 and newer."""
+    statement = f"GRANT pg_use_reserved_connections TO {name};"
+    restart = (
+        "-- Lets it in when the server is full, once connections are kept free for that:\n"
+        "--   ALTER SYSTEM SET reserved_connections = 3;   -- takes effect at the next restart"
+    )
+    if major is None:
+        body = (
+            f"IF current_setting('server_version_num')::int >= {RESERVED_SINCE}0000 THEN\n"
+            f"    {statement}\n"
+            "  END IF;"
+        )
+        return [f"-- PostgreSQL {RESERVED_SINCE} and newer:", restart, _block(body)]
+    return [restart, statement] if major >= RESERVED_SINCE else []
+
+
+def _block(body: str) -> str:
+    tag = "$stanch$"
+    while tag in body:
+        tag = f"$s{tag[1:]}"
+    return f"DO {tag}\nBEGIN\n  {body}\nEND\n{tag};"
