@@ -187,9 +187,74 @@ class LogParser:
         with contextlib.suppress(csv.Error, StopIteration):
             row = next(csv.reader([text + closing]))
         if len(row) < _CSV_COLUMNS_MIN:
-            Final = 23
+            self.unreadable_lines += 1
+            return []
+        row += [""] * (len(_CSV_COLUMNS) - len(row))
+        fields: dict[str, str] = dict(zip(_CSV_COLUMNS, row, strict=False))
+        return [classified(from_fields(fields, zone=self._zone))]
+
+    # --- jsonlog --------------------------------------------------------------------------------
+
+    def _json_line(self, line: str) -> list[LogRecord]:
+        try:
+            value = cast("object", json.loads(line))
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            self.unreadable_lines += 1
+            return []
+        given = cast("dict[str, object]", value)
+        fields = {
+            name: str(given[key]).encode("utf-8", "replace").decode("utf-8")
+            for key, name in _JSON_KEYS.items()
+            if key in given
+        }
+        if "severity" not in fields:
+            self.unreadable_lines += 1
+            return []
+        return [classified(from_fields(fields, zone=self._zone))]
 
 
+_PARTS: Final = {
+    "DETAIL": "detail",
+    "HINT": "hint",
+    "STATEMENT": "statement",
+    "QUERY": "",
+    "CONTEXT": "",
+    "LOCATION": "",
+    "BACKTRACE": "",
+}
+"""Where the lines after a record's first belong; empty: not kept."""
+
+_CSV_COLUMNS: Final = (
+    "stamp_ms",
+    "user",
+    "database",
+    "pid",
+    "remote",
+    "session_id",
+    "line",
+    "command_tag",
+    "session_start",
+    "virtual_xid",
+    "xid",
+    "severity",
+    "sqlstate",
+    "message",
+    "detail",
+    "hint",
+    "internal_query",
+    "internal_position",
+    "context",
+    "statement",
+    "position",
+    "location",
+    "application_name",
+    "backend_type",
+    "leader_pid",
+    "query_id",
+)
+_CSV_COLUMNS_MIN: Final = 23
 _CSV_START: Final = re.compile(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,"]{1,40},')
 
 _JSON_KEYS: Final = {
@@ -209,13 +274,14 @@ _JSON_KEYS: Final = {
 
 
 def _matched(line: str, prefix: Prefix | None) -> re.Match[str] | None:
-    # A server that starts writes its first lines before it has read its settings: no prefix.
-    if prefix is not None:
-        return prefix.pattern.match(line) or _BARE.match(line)
-    return AUTO.match(line)
+    if prefix is None:
+        return AUTO.match(line)
+    # A server writes its first lines before it has read its settings: under the default prefix.
+    return prefix.pattern.match(line) or _DEFAULT.match(line) or _BARE.match(line)
 
 
-_BARE: Final = compile_prefix("%m [%p] ").pattern
+_DEFAULT: Final = compile_prefix("%m [%p] ").pattern
+_BARE: Final = compile_prefix("").pattern
 
 
 def _begun(
