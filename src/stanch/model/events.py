@@ -251,6 +251,18 @@ class DeliveryEnded(Event):
     retryable: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagedUnrecorded(Event):
+    """People were paged from memory while the journal could not be written; told afterwards."""
+
+    kind: ClassVar[str] = "page.unrecorded.v1"
+    sent_at: datetime
+    persons: tuple[PersonId, ...]
+    short: str
+    outcomes: tuple[str, ...]
+    """One a delivery: channel, person, what came of it."""
+
+
 # --- acting -------------------------------------------------------------------------------------
 
 

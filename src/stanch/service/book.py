@@ -38,6 +38,10 @@ class Book:
         known = self._folded.get(incident_id) or Incident(id=incident_id)
         return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
 
+    def known(self) -> Sequence[Incident]:
+        """What is in memory, for when the store cannot be asked."""
+        return tuple(self._folded.values())
+
     async def open(self, events: Sequence[Event]) -> Incident:
         """A new incident that begins with these events. Raises StoreUnavailable."""
         at = self._clock.now()

@@ -33,7 +33,16 @@ log = structlog.get_logger("engine")
 class Engine:
     """Runs the lanes until cancelled; work under way is cancelled with it and stays in doubt."""
 
-    def __init__(self, timelines: Timelines, clock: Clock, work: Work) -> None:
+    def __init__(
+        self,
+        timelines: Timelines,
+        clock: Clock,
+        work: Work,
+        *,
+        on_unavailable: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_unavailable` is called about once a second while the store takes no claims."""
+        self._on_unavailable = on_unavailable
         self._timelines = timelines
         self._clock = clock
         self._work = work
@@ -69,6 +78,8 @@ class Engine:
                     wait_s = 0.0 if claims else await self._wait_s(lane)
                 except StoreUnavailable as error:
                     log.error("store unavailable", lane=lane.value, error=str(error))
+                    if lane is Lane.CLOCK:
+                        await self._on_unavailable()
                     wait_s = STORE_RETRY_S
                 await self._wait(lane, wait_s)
 

@@ -1,0 +1,73 @@
+"""Whether a silence may be our own fault: a late event loop, or a network that is ours to lack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+TICK_S = 0.02
+LAG_S_MAX = 0.1
+"""An event loop later than this sees answers late: no silence is believed meanwhile."""
+REMEMBERED_S = 3.0
+CONTROL_DEADLINE_S = 1.0
+
+
+class LoopLag:
+    """Measures how late the event loop is, all the time."""
+
+    def __init__(self, observe: Callable[[float], None] = lambda lag_s: None) -> None:
+        self._observe = observe
+        self._recent: deque[tuple[float, float]] = deque()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(TICK_S)
+            lag_s = max(0.0, loop.time() - before - TICK_S)
+            self._observe(lag_s)
+            self._remember(loop.time(), lag_s)
+
+    def _remember(self, at_s: float, lag_s: float) -> None:
+        while self._recent and self._recent[0][0] < at_s - REMEMBERED_S:
+            self._recent.popleft()
+        if lag_s > TICK_S / 4:
+            self._recent.append((at_s, lag_s))
+
+    def worst_s(self) -> float:
+        """The longest lag of the last seconds."""
+        since = asyncio.get_running_loop().time() - REMEMBERED_S
+        return max((lag for at, lag in self._recent if at >= since), default=0.0)
+
+
+class Doubts:
+    """Asked before a silence is told as a verdict."""
+
+    def __init__(self, lag: LoopLag, control: Callable[[float], Awaitable[bool]] | None) -> None:
+        """`control` knocks at something that is up whenever our own network is."""
+        self._lag = lag
+        self._control = control
+
+    async def standing(self) -> tuple[str, ...]:
+        doubts: list[str] = []
+        worst_s = self._lag.worst_s()
+        if worst_s > LAG_S_MAX:
+            doubts.append(f"our own loop was late by {worst_s * 1000:.0f} ms")
+        if self._control is not None and not await self._control(CONTROL_DEADLINE_S):
+            doubts.append("the control endpoint does not answer either")
+        return tuple(doubts)
+
+
+async def knock_at(endpoint: str, deadline_s: float) -> bool:
+    """True if `host:port` accepts or refuses a connection: either proves our network."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        async with asyncio.timeout(deadline_s):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    writer.close()
+    return True

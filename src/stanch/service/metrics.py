@@ -1,0 +1,66 @@
+"""What the responder says about itself, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from stanch.model.ids import TargetName
+from stanch.model.timeline import Lane
+
+
+class Metrics:
+    """One registry per responder; nothing global."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.loop_lag_seconds = Histogram(
+            "stanch_loop_lag_seconds",
+            "How late the event loop of the core process was.",
+            buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1, 5),
+            registry=self._registry,
+        )
+        self.store_waiting = Gauge(
+            "stanch_store_waiting", "Operations that wait for the journal.", registry=self._registry
+        )
+        self.lane_working = Gauge(
+            "stanch_lane_working", "Claims under way.", ["lane"], registry=self._registry
+        )
+        self.sample_age_seconds = Gauge(
+            "stanch_sample_age_seconds",
+            "Age of the newest sample.",
+            ["target"],
+            registry=self._registry,
+        )
+        self.incidents_open = Gauge(
+            "stanch_incidents_open", "Open incidents.", registry=self._registry
+        )
+        self.halted = Gauge("stanch_halted", "1 while a halt stands.", registry=self._registry)
+        self.clock_jump_seconds = Gauge(
+            "stanch_clock_jump_seconds",
+            "How far the wall clock was set away from the responder's.",
+            registry=self._registry,
+        )
+        self.heartbeats_total = Counter(
+            "stanch_heartbeats_total", "Heartbeats sent.", ["outcome"], registry=self._registry
+        )
+        self.store_failures_total = Counter(
+            "stanch_store_failures_total",
+            "Times an event could not be made durable.",
+            registry=self._registry,
+        )
+        self.task_failures_total = Counter(
+            "stanch_task_failures_total",
+            "Tasks that ended by a bug and were started again.",
+            ["task"],
+            registry=self._registry,
+        )
+
+    def set_lanes(self, working: dict[Lane, int]) -> None:
+        for lane, count in working.items():
+            self.lane_working.labels(lane.value).set(count)
+
+    def forget_target(self, target: TargetName) -> None:
+        self.sample_age_seconds.remove(target)
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)
