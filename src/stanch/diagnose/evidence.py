@@ -150,6 +150,8 @@ class LogEvent:
     sqlstate: str = ""
     severity: str = ""
     signal: int | None = None
+    named_pid: int | None = None
+    """The process that the line tells of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +160,7 @@ class Log:
 
     path: str
     events: tuple[LogEvent, ...]
-    lines_read: int = 0
-    modified_at: datetime | None = None
+    records_read: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +189,8 @@ class LockFileSeen:
     holder_pid: int | None = None
     """A live process that has the PID in the file."""
     holder_command: str = ""
+    holder_unknown: bool = False
+    """Whether such a process lives could not be found out."""
     holder_is_postmaster: bool | None = None
     holder_blocks_start: bool | None = None
     """Same operating-system user as the server: PostgreSQL refuses to start because of it."""
@@ -231,6 +234,15 @@ class Volumes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """One process that the kernel killed for memory."""
+
+    pid: int
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """The kernel's own account of killing for memory."""
 
@@ -238,8 +250,8 @@ class Kernel:
     """Since boot, or of the server's control group. None: not counted on this system."""
     new_oom_kills: int | None = None
     """Since the watch's last look; None without an earlier look."""
-    last_victim: str = ""
-    last_at: datetime | None = None
+    kills: tuple[Kill, ...] = ()
+    """Of server processes, from the kernel's own log, oldest first."""
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
 

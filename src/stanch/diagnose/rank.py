@@ -9,7 +9,7 @@ likely. A cause that only follows from a likelier one stays in the list, below i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -114,12 +114,16 @@ def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple
     found = [
         _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
     ]
-    return tuple(sorted(found, key=_order))
+    follows = {finding.id: finding.follows for finding in found}
+    return tuple(sorted(found, key=lambda f: (_links(f.id, follows), -f.probability, f.id)))
 
 
-def _order(finding: CauseFinding) -> tuple[bool, float, str]:
-    """Roots before what only follows from them, then the likelier, then by name."""
-    return finding.follows is not None, -finding.probability, finding.id
+def _links(cause_id: CauseId, follows: Mapping[CauseId, CauseId | None]) -> int:
+    """How far from the root of its story: roots come before what only follows from them."""
+    above, links = follows.get(cause_id), 0
+    while above is not None:
+        above, links = follows.get(above), links + 1
+    return links
 
 
 def _finding(one: _Scored, probable: dict[CauseId, float], evidence: Evidence) -> CauseFinding:

@@ -61,8 +61,8 @@ def _tell_killed(evidence: Evidence) -> str:
 
 
 def _tell_oom(evidence: Evidence) -> str:
-    kernel = value_of(evidence.kernel)
-    victim = f" ({kernel.last_victim})" if kernel and kernel.last_victim else ""
+    kill = ending.oom_kill(evidence)
+    victim = f" (process {kill.pid}, {kill.name})" if kill else ""
     return f"The kernel killed the server for want of memory{victim}."
 
 
@@ -77,6 +77,7 @@ stopped_cleanly = Cause(
         Weigh(clue=ending.control_clean, yes=3.5, no=-3.0, now=True),
         Weigh(clue=lock.lock_left, yes=-2.0, no=1.0, now=True),
         Weigh(clue=lock.postmaster_alive, yes=-6.0, no=1.0, now=True),
+        Weigh(clue=lock.server_holder, yes=-4.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-3.0, no=0.0),
         Weigh(clue=ending.crash_logged, yes=-2.5, no=0.0),
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
@@ -102,14 +103,18 @@ crashed = Cause(
     prior=-1.5,
     weighs=(
         *_down(),
-        Weigh(clue=ending.crash_logged, yes=5.0, no=-3.0),
+        Weigh(clue=ending.crash_logged, yes=5.0, no=-4.0),
         Weigh(clue=ending.had_to_recover, yes=0.5, no=-2.0),
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
         Weigh(clue=ending.shutdown_requested, yes=-2.0, no=0.5),
         Weigh(clue=ending.child_killed, yes=-3.0, no=0.0),
-        Weigh(clue=ending.control_clean, yes=-3.0, no=1.0, now=True),
-        Weigh(clue=lock.foreign_holder, yes=-3.0, no=0.0, now=True),
-        Weigh(clue=ending.kernel_oom, yes=-2.0, no=0.0),
+        # Without a log a crash looks exactly like a kill, so both weigh the same from outside.
+        Weigh(clue=lock.postmaster_alive, yes=0.0, no=2.0, now=True),
+        Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
+        Weigh(clue=lock.lock_left, yes=1.0, no=-1.0, now=True),
+        Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
+        Weigh(clue=ending.kernel_oom, yes=-2.0, no=0.5),
+        Weigh(clue=lock.memory_in_use, yes=-4.0, no=0.0),
     ),
     tell=_tell_crashed,
     facts=server_facts,
@@ -141,11 +146,12 @@ killed = Cause(
         Weigh(clue=ending.had_to_recover, yes=1.5, no=-3.0),
         Weigh(clue=ending.shutdown_requested, yes=-4.0, no=0.5),
         Weigh(clue=ending.crash_logged, yes=-5.0, no=0.5),
-        Weigh(clue=ending.panic_for_space, yes=-5.0, no=0.0),
+        Weigh(clue=ending.panic_for_space, yes=-9.0, no=0.0),
         Weigh(clue=ending.kernel_oom, yes=-5.0, no=0.5),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
+        Weigh(clue=lock.server_holder, yes=-6.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-2.0, no=0.0),
-        Weigh(clue=lock.memory_in_use, yes=-1.0, no=0.0),
+        Weigh(clue=lock.memory_in_use, yes=-6.0, no=0.0),
     ),
     tell=_tell_killed,
     facts=server_facts,
@@ -172,7 +178,8 @@ oom_killed = Cause(
         Weigh(clue=ending.shutdown_requested, yes=-3.0, no=0.5),
         Weigh(clue=ending.crash_logged, yes=-2.0, no=0.0),
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
-        Weigh(clue=ending.control_clean, yes=-4.0, no=1.0, now=True),
+        Weigh(clue=ending.control_clean, yes=-4.0, no=2.0, now=True),
+        Weigh(clue=lock.postmaster_alive, yes=0.0, no=2.0, now=True),
         Weigh(clue=lock.foreign_holder, yes=-2.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-1.0, no=0.0),
     ),

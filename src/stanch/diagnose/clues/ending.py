@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stanch.diagnose.ask import YES_NO, clue_on
-from stanch.diagnose.evidence import RUNNING, Control, Evidence, Kernel, Log, LogEvent, value_of
+from stanch.diagnose.evidence import (
+    RUNNING,
+    Control,
+    Evidence,
+    Kernel,
+    Kill,
+    Log,
+    LogEvent,
+    value_of,
+)
 
 SHUTDOWN_REQUESTS = {
     "shutdown_request_smart": "smart",
@@ -126,21 +135,37 @@ def _clean(control: Control, _evidence: Evidence) -> YES_NO:
     return (False, said) if control.state in UNCLEAN else f"{said}, which decides nothing"
 
 
+def oom_kill(evidence: Evidence) -> Kill | None:
+    """The kernel's kill that ended this server: the same PID, else the same moment."""
+    kernel, lock = value_of(evidence.kernel), value_of(evidence.lock_file)
+    if kernel is None or not kernel.kills:
+        return None
+    died = killed_child(evidence)
+    pids = {lock.pid if lock else None, died.named_pid if died else None} - {None}
+    for kill in reversed(kernel.kills):
+        if kill.pid in pids:
+            return kill
+    newest = kernel.kills[-1]
+    # PIDs of a container differ from the kernel's, so the moment must do.
+    if died is not None and died.at is not None:
+        gap_s = abs((died.at - newest.at).total_seconds())
+        return newest if gap_s <= OOM_NEAR_S else None
+    age_s = (evidence.at - newest.at).total_seconds()
+    return newest if age_s <= OOM_RECENT_S else None
+
+
 def _oom(kernel: Kernel, evidence: Evidence) -> YES_NO:
+    kill = oom_kill(evidence)
+    if kill is not None:
+        return True, f"the kernel killed process {kill.pid} ({kill.name}) for memory", kill.at
     if kernel.new_oom_kills:
         return True, f"the kernel killed {kernel.new_oom_kills} more for memory since the last look"
-    if kernel.last_at is not None:
-        age_s = (evidence.at - kernel.last_at).total_seconds()
-        died = killed_child(evidence)
-        near = died is not None and died.at is not None
-        gap_s = abs((died.at - kernel.last_at).total_seconds()) if near and died and died.at else 0
-        if (near and gap_s <= OOM_NEAR_S) or (not near and age_s <= OOM_RECENT_S):
-            return True, f"the kernel killed {kernel.last_victim} for memory", kernel.last_at
-        return False, f"the kernel's newest kill for memory was {age_s:.0f} s ago"
+    if kernel.kills:
+        return False, f"the kernel's newest kill for memory, at {kernel.kills[-1].at}, was another"
     if kernel.oom_kills is None:
         return "this system does not count kills for memory"
     if kernel.oom_kills == 0 or kernel.new_oom_kills == 0:
-        return False, "the kernel killed nothing for memory"
+        return False, "the kernel killed no server process for memory"
     return f"the kernel has killed {kernel.oom_kills} for memory since it started, times unknown"
 
 

@@ -14,6 +14,8 @@ def _left(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
 def _foreign_holder(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
     if not lock.present:
         return False, "no lock file is left"
+    if lock.holder_unknown:
+        return f"whether PID {lock.pid} in the lock file is alive could not be found out"
     if lock.holder_pid is None:
         return False, f"nothing runs under the PID in the lock file ({lock.pid})"
     who = f"PID {lock.holder_pid} in the lock file is now {lock.holder_command}"
@@ -24,6 +26,16 @@ def _foreign_holder(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
     if not lock.holder_blocks_start:
         return False, f"{who}, of another user: PostgreSQL ignores it"
     return True, f"{who}, not a server: PostgreSQL refuses to start because of it"
+
+
+def _server_holder(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
+    if not lock.present:
+        return False, "no lock file is left"
+    if lock.holder_is_postmaster or lock.state == "live":
+        return True, f"PID {lock.pid} in the lock file is a living server of this data directory"
+    if lock.holder_unknown or (lock.holder_pid and lock.holder_is_postmaster is None):
+        return f"what runs under PID {lock.pid} in the lock file could not be found out"
+    return False, f"PID {lock.pid} in the lock file is no living server"
 
 
 def _start_refused(log: Log, evidence: Evidence) -> YES_NO:
@@ -69,6 +81,12 @@ foreign_holder = clue_on(
     "Does the PID in the lock file belong to a process that is no server and blocks a start?",
     lambda e: e.lock_file,
     _foreign_holder,
+)
+server_holder = clue_on(
+    "server_holder",
+    "Does the PID in the lock file belong to a living server of this data directory?",
+    lambda e: e.lock_file,
+    _server_holder,
 )
 start_refused = clue_on(
     "start_refused",

@@ -1,0 +1,153 @@
+"""Traces of a dead server on this machine: the kernel's log, slot files, the newest WAL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import struct
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stanch.model.diagnosis import Missing
+from stanch.model.ports.traces import KernelKill, SlotOnDisk, WalOnDisk
+
+KMSG = Path("/dev/kmsg")
+RECORDS_MAX = 20_000
+RECORD_BYTES_MAX = 8192
+SLOTS_MAX = 500
+SEGMENTS_MAX = 100_000
+
+_KILLED = re.compile(r"[Oo]ut of memory: Kill(?:ed)? process (\d+) \(([^)]{1,64})\)")
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
+_SLOT_MAGIC = 0x1051CA1
+_RESTART_LSN_OFFSET = 96
+"""ReplicationSlotOnDisk: 16 bytes of head, the name (64), then database, persistency, xmin and
+catalog_xmin (4 each), restart_lsn (8). The same from version 9.4 to 18."""
+
+
+class LocalTraces:
+    """Reads this machine for one data directory; a wrong path or right is `Missing`."""
+
+    def __init__(self, data_directory: str, *, kernel_log: Path = KMSG) -> None:
+        self._directory = Path(data_directory)
+        self._kernel_log = kernel_log
+
+    async def kernel_kills(self) -> tuple[KernelKill, ...] | Missing:
+        """Source: /dev/kmsg, which needs root or a permissive kernel.dmesg_restrict."""
+        return await asyncio.to_thread(self._kernel_kills)
+
+    async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing:
+        return await asyncio.to_thread(self._wal_on_disk, segment_bytes)
+
+    async def owner_uid(self) -> int | Missing:
+        return await asyncio.to_thread(self._owner_uid)
+
+    def _owner_uid(self) -> int | Missing:
+        try:
+            return self._directory.stat().st_uid
+        except OSError as error:
+            return _unreadable("owner of the data directory", error)
+
+    def _kernel_kills(self) -> tuple[KernelKill, ...] | Missing:
+        try:
+            records = _kernel_records(self._kernel_log)
+        except OSError as error:
+            return _unreadable("kernel log", error)
+        booted = datetime.now(UTC) - timedelta(seconds=time.monotonic())
+        return tuple(kill for kill in (parse_kill(r, booted=booted) for r in records) if kill)
+
+    def _wal_on_disk(self, segment_bytes: int) -> WalOnDisk | Missing:
+        try:
+            newest = _newest_segment(self._directory / "pg_wal")
+            slots = _slots(self._directory / "pg_replslot")
+        except OSError as error:
+            return _unreadable("WAL and slots", error)
+        if newest is None:
+            return Missing(what="WAL and slots", reason="pg_wal holds no segment")
+        end = (segment_number(newest, segment_bytes) + 1) * segment_bytes
+        return WalOnDisk(slots=slots, newest_lsn=end, segment_bytes=segment_bytes)
+
+
+def parse_kill(record: str, *, booted: datetime) -> KernelKill | None:
+    """One line of /dev/kmsg (`6,12,1316514,-;text`); None where it tells of no kill."""
+    head, _, text = record.partition(";")
+    found = _KILLED.search(text)
+    parts = head.split(",")
+    if found is None or len(parts) < 3 or not parts[2].isascii() or not parts[2].isdigit():
+        return None
+    since_boot = timedelta(microseconds=int(parts[2][:18]))
+    return KernelKill(pid=int(found[1][:18]), name=found[2], at=booted + since_boot)
+
+
+def segment_number(name: str, segment_bytes: int) -> int:
+    """Which segment of the whole WAL a file name stands for."""
+    high, low = int(name[8:16], 16), int(name[16:24], 16)
+    return high * (0x1_0000_0000 // segment_bytes) + low
+
+
+def parse_slot_file(name: str, content: bytes) -> SlotOnDisk | None:
+    """The file pg_replslot/<name>/state; None where it is not such a file."""
+    if len(content) < _RESTART_LSN_OFFSET + 8:
+        return None
+    # Both byte orders exist in the world, but a data directory only starts on its own.
+    magic, restart_lsn = (
+        struct.unpack_from("=I", content, 0)[0],
+        struct.unpack_from("=Q", content, _RESTART_LSN_OFFSET)[0],
+    )
+    return SlotOnDisk(name=name, restart_lsn=restart_lsn) if magic == _SLOT_MAGIC else None
+
+
+def _kernel_records(path: Path) -> list[str]:
+    """Each read of the device gives one record; a plain file is read whole."""
+    found: list[str] = []
+    device = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        for _ in range(RECORDS_MAX):
+            try:
+                record = os.read(device, RECORD_BYTES_MAX)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # This record was overwritten while we read; the next one is there.
+            if not record:
+                break
+            found.append(record.decode("utf-8", "replace"))
+    finally:
+        os.close(device)
+    return found
+
+
+def _newest_segment(folder: Path) -> str | None:
+    newest, newest_ns = None, -1
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            if count >= SEGMENTS_MAX:
+                break
+            if _SEGMENT.fullmatch(entry.name) is None:
+                continue
+            # Recycled segments carry names of the future but old times.
+            modified_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+            if (modified_ns, entry.name) > (newest_ns, newest or ""):
+                newest, newest_ns = entry.name, modified_ns
+    return newest
+
+
+def _slots(folder: Path) -> tuple[SlotOnDisk, ...]:
+    found: list[SlotOnDisk] = []
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+    for name in names[:SLOTS_MAX]:
+        try:
+            with open(folder / name / "state", "rb") as file:
+                slot = parse_slot_file(name, file.read(4096))
+        except FileNotFoundError:
+            continue
+        if slot is not None:
+            found.append(slot)
+    return tuple(found)
+
+
+def _unreadable(what: str, error: OSError) -> Missing:
+    return Missing(what=what, reason=(error.strerror or str(error)).lower())

@@ -1,0 +1,134 @@
+"""From the log's bytes and the lock file to the few facts a diagnosis keeps of them."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+
+from stanch.diagnose.evidence import LockFileSeen, LockState, Log, LogEvent
+from stanch.facts.lock_file import LockFile, LockFileState, LockFileVerdict
+from stanch.facts.log_classes import LogClass
+from stanch.facts.log_lines import LogFormat, LogParser, LogRecord
+from stanch.model.diagnosis import Missing
+from stanch.model.host import LockFileRead, LogChunk, ProcessInfo, SharedMemory
+
+EVENTS_MAX = 100
+"""Of each of the two kinds: the server's life, and everything else worth a class."""
+TEXT_CHARS_MAX = 300
+COMMAND_CHARS_MAX = 200
+
+LIFE = frozenset(
+    {
+        LogClass.SHUTDOWN_REQUEST_SMART,
+        LogClass.SHUTDOWN_REQUEST_FAST,
+        LogClass.SHUTDOWN_REQUEST_IMMEDIATE,
+        LogClass.SHUT_DOWN,
+        LogClass.STARTING,
+        LogClass.READY,
+        LogClass.CRASH_CHILD_SIGNAL,
+        LogClass.REINITIALIZING,
+        LogClass.INTERRUPTED_RECOVERY,
+        LogClass.LOCK_FILE_EXISTS,
+        LogClass.SHARED_MEMORY_IN_USE,
+        LogClass.LOCK_FILE_REMOVED,
+        LogClass.PANIC_FSYNC,
+    }
+)
+"""Lines that come seldom and decide much: a flood of refused logins must not push them out."""
+
+
+def log_from(chunk: LogChunk) -> Log:
+    """The classified events at the end of the log, oldest first."""
+    parser = LogParser(LogFormat.of_path(chunk.path))
+    records = [*parser.feed(chunk.content), *parser.flush()]
+    life = [n for n, r in enumerate(records) if _is_life(r)][-EVENTS_MAX:]
+    rest = [n for n, r in enumerate(records) if not _is_life(r) and r.log_class != LogClass.OTHER]
+    kept = sorted([*life, *rest[-EVENTS_MAX:]])
+    return Log(
+        path=chunk.path,
+        events=tuple(_event(records[n]) for n in kept),
+        records_read=len(records),
+    )
+
+
+def _is_life(record: LogRecord) -> bool:
+    return record.log_class in LIFE or record.severity == "PANIC"
+
+
+def _event(record: LogRecord) -> LogEvent:
+    return LogEvent(
+        kind=record.log_class.value,
+        text=record.message[:TEXT_CHARS_MAX],
+        at=record.at,
+        sqlstate=record.sqlstate or "",
+        severity=record.severity,
+        signal=record.signal,
+        named_pid=record.named_pid,
+    )
+
+
+NO_LOCK_FILE = LockFileSeen(present=False)
+
+
+def lock_from(
+    read: LockFileRead,
+    lock: LockFile,
+    verdict: LockFileVerdict,
+    *,
+    holder: ProcessInfo | Missing | None,
+    shared_memory: SharedMemory | Missing,
+    owner_uid: int | Missing,
+    boot_id: str | Missing,
+) -> LockFileSeen:
+    """The lock file with what is known of the process that has its PID now."""
+    states: dict[LockFileState, LockState] = {
+        LockFileState.LIVE: "live",
+        LockFileState.STALE: "stale",
+        LockFileState.UNPROVEN: "unproven",
+    }
+    seen = holder if isinstance(holder, ProcessInfo) else None
+    attached = None if isinstance(shared_memory, Missing) else shared_memory.attached > 0
+    return LockFileSeen(
+        present=True,
+        state=states[verdict.state],
+        pid=lock.pid,
+        inode=read.inode,
+        sha256=hashlib.sha256(read.content).hexdigest(),
+        boot_id="" if isinstance(boot_id, Missing) else boot_id,
+        holder_pid=seen.pid if seen else None,
+        holder_command=_command(seen) if seen else "",
+        holder_is_postmaster=_is_server(seen, lock) if seen else None,
+        holder_blocks_start=_blocks(seen, owner_uid) if seen else None,
+        holder_unknown=isinstance(holder, Missing),
+        shared_memory_attached=attached,
+        unproven=tuple(p.name.value for p in verdict.proofs if p.ok is not True),
+    )
+
+
+def _command(process: ProcessInfo) -> str:
+    return (process.title or process.exe or "unknown")[:COMMAND_CHARS_MAX]
+
+
+def _is_server(process: ProcessInfo, lock: LockFile) -> bool | None:
+    """A postgres started when the file says; None where the executable is not shown."""
+    if process.exe is not None:
+        name = posixpath.basename(process.exe.removesuffix(" (deleted)"))
+    elif process.title:
+        # Other users' executables are hidden, but not their command lines.
+        name = posixpath.basename(process.title.split(" ")[0].rstrip(":"))
+    else:
+        return None
+    if name not in {"postgres", "postmaster"}:
+        return False
+    # A postgres of another data directory has the PID: it is a server, but not this one.
+    if process.cwd is not None and lock.data_directory is not None:
+        here = posixpath.normpath(lock.data_directory)
+        return posixpath.normpath(process.cwd) == here
+    return True
+
+
+def _blocks(process: ProcessInfo, owner_uid: int | Missing) -> bool | None:
+    """PostgreSQL asks whether it may signal the process; only its own user's say yes."""
+    if isinstance(owner_uid, Missing) or process.uid is None:
+        return None
+    return process.uid == owner_uid

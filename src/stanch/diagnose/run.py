@@ -1,0 +1,392 @@
+"""Gather the evidence: everything at once, under one deadline, with at most one extra session.
+
+What is not there in time is missing with its reason, and the other witnesses decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+from stanch.diagnose.condense import (
+    chains_from,
+    control_from,
+    kernel_from,
+    processes_from,
+    retention_before,
+    retention_from,
+    retention_on_disk,
+    sessions_from,
+    sessions_from_titles,
+    volumes_from,
+)
+from stanch.diagnose.condense_files import NO_LOCK_FILE, lock_from, log_from
+from stanch.diagnose.evidence import (
+    Chains,
+    Control,
+    Evidence,
+    Kernel,
+    LockFileSeen,
+    Log,
+    Place,
+    Reading,
+    Retention,
+    ServerProcesses,
+    Sessions,
+    Volumes,
+)
+from stanch.facts.controldata import ControlData, parse_controldata
+from stanch.facts.lock_file import (
+    LockFile,
+    LockFileFacts,
+    LockFileWitness,
+    judge_lock_file,
+    parse_lock_file,
+)
+from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
+from stanch.facts.sql import load
+from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import ProbeFailed
+from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills, ProcessInfo
+from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import ServerReader
+from stanch.model.ports.traces import TraceReader
+from stanch.model.reach import Reach, ReachState
+from stanch.model.vitals import Vitals
+
+T = TypeVar("T")
+
+DEADLINE_S = 2.0
+LOG_BYTES_MAX = 256 * 1024
+RESERVE_S = 0.1
+"""Kept from the deadline, so that a reading that runs late can still be called off."""
+OPEN_TRANSACTIONS_SQL = load("open_transactions")
+
+ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
+
+OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnesses:
+    """Everybody who can be asked about one target; `Missing` says why somebody cannot."""
+
+    probe: Callable[[float], Awaitable[Reach]]
+    """A fresh connection within so many seconds."""
+    held: ServerReader | None = None
+    """A session that is open already; it survives a full server."""
+    open_reader: OpenReader | None = None
+    """Opens the one extra session; asked only where none is held and the server lets us in."""
+    host: HostReader | Missing
+    traces: TraceReader | Missing
+    place: Place | Missing
+    lock_witness: LockFileWitness | Missing
+    """What was noted while the server was known to live."""
+    oom_before: OomKills | None = None
+    vitals_before: Vitals | None = None
+    """The newest reading before things went wrong; tells who retained WAL."""
+
+
+async def gather(
+    target: str,
+    witnesses: Witnesses,
+    *,
+    deadline_s: float = DEADLINE_S,
+    disk_full_free_bytes: int = 32 * 1024 * 1024,
+) -> Evidence:
+    """Ask all witnesses at once and keep what they said within the deadline.
+
+    Cost: one fresh connection, and one session more where none is held. Never raises for what a
+    target or a machine does.
+    """
+    return await _Gathering(witnesses, deadline_s).evidence(target, disk_full_free_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inside:
+    """What one session was told."""
+
+    sessions: Sessions | Missing
+    chains: Chains | Missing
+    retention: Retention
+
+
+class _Gathering:
+    """One gathering: its tasks, its deadline, and where each reading came from."""
+
+    def __init__(self, witnesses: Witnesses, deadline_s: float) -> None:
+        self._w = witnesses
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._until = self._began + deadline_s
+        self._deadline_s = deadline_s
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._ended: dict[str, tuple[datetime, float]] = {}
+        """When each reading was there, and after how many milliseconds."""
+
+    async def evidence(self, target: str, disk_full_free_bytes: int) -> Evidence:
+        self._start_all()
+        await self._wait()
+        inside = self._done("sessions", _Inside)
+        processes = self._done("processes", DataDirectoryProcesses)
+        return Evidence(
+            target=target,
+            at=datetime.now(UTC),
+            elapsed_ms=(self._loop.time() - self._began) * 1000,
+            reach=self._reading("reach", Reach, "a fresh connection"),
+            sessions=self._sessions(inside, processes),
+            chains=self._chains(inside),
+            retention=self._retention(inside),
+            log=self._reading("log", Log, "server log"),
+            control=self._control(),
+            lock_file=self._reading("lock_file", LockFileSeen, "postmaster.pid"),
+            processes=self._processes(processes),
+            volumes=self._reading("volumes", Volumes, "statfs"),
+            kernel=self._reading("kernel", Kernel, "kernel log and counters"),
+            place=self._place(),
+            disk_full_free_bytes=disk_full_free_bytes,
+        )
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def _start_all(self) -> None:
+        """Cheapest and most separating first; they run side by side all the same."""
+        self._start("reach", self._reach())
+        self._start("sessions", self._ask_inside())
+        if isinstance(self._w.host, Missing):
+            return
+        host = self._w.host
+        self._start("processes", host.data_directory_processes())
+        self._start("lock_file", self._lock_file(host))
+        self._start("controldata", self._control_data(host))
+        self._start("log", self._log(host))
+        self._start("sizes", host.directory_sizes(deadline_s=self._left_s() / 2))
+        self._start("volumes", self._volumes(host))
+        self._start("kernel", self._kernel(host))
+        self._start("wal_on_disk", self._wal_on_disk())
+
+    def _start(self, name: str, asking: Coroutine[Any, Any, Any]) -> None:
+        self._tasks[name] = asyncio.create_task(self._timed(name, asking), name=f"evidence {name}")
+
+    async def _timed(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        value = await asking
+        took_ms = (self._loop.time() - self._began) * 1000
+        self._ended[name] = (datetime.now(UTC), round(took_ms, 1))
+        return value
+
+    async def _wait(self) -> None:
+        tasks = set(self._tasks.values())
+        _, late = await asyncio.wait(tasks, timeout=max(0.0, self._left_s()))
+        for task in late:
+            task.cancel()
+        if late:
+            # A reader that does not let go when told must not hold the answer up either.
+            await asyncio.wait(late, timeout=RESERVE_S)
+
+    def _left_s(self) -> float:
+        return self._until - RESERVE_S - self._loop.time()
+
+    async def _reach(self) -> Reach:
+        return await self._w.probe(max(RESERVE_S, self._left_s()))
+
+    async def _ask_inside(self) -> _Inside | Missing:
+        if self._w.held is not None:
+            return await self._ask(self._w.held)
+        if self._w.open_reader is None:
+            return Missing(what="sessions", reason="no session is held")
+        # The probe's connection has ended by then, so there is never more than one extra.
+        reach = await asyncio.shield(self._tasks["reach"])
+        if reach.state is ReachState.TOO_MANY_CLIENTS:
+            return Missing(what="sessions", reason="no slot: every connection is taken")
+        if reach.state not in ANSWERS_SQL:
+            return Missing(what="sessions", reason=f"no session: {reach.state}")
+        async with self._w.open_reader() as reader:
+            return await self._ask(reader)
+
+    async def _ask(self, reader: ServerReader) -> _Inside:
+        payload = await reader.fetch_json(VITALS_SQL, timeout_s=self._query_s())
+        vitals = parse_vitals(payload)
+        seen = sessions_from(vitals)
+        opened = await self._more(reader, OPEN_TRANSACTIONS_SQL)
+        if isinstance(seen, Missing):
+            return _Inside(sessions=seen, chains=seen, retention=retention_before(vitals))
+        if isinstance(opened, Missing):
+            return _Inside(sessions=seen, chains=opened, retention=retention_before(vitals))
+        waiting = await self._more(reader, SESSIONS_WAITING_SQL) if seen.waiting else "[]"
+        return _Inside(
+            sessions=seen,
+            chains=waiting
+            if isinstance(waiting, Missing)
+            else chains_from(parse_waiting(waiting), opened),
+            retention=retention_from(vitals, opened),
+        )
+
+    async def _more(self, reader: ServerReader, sql: str) -> str | Missing:
+        """A further answer; without it, what the first one said still counts."""
+        try:
+            return await reader.fetch_json(sql, timeout_s=self._query_s())
+        except ProbeFailed as error:
+            return Missing(what="chains", reason=error.what)
+
+    def _query_s(self) -> float:
+        return max(RESERVE_S, self._left_s())
+
+    async def _log(self, host: HostReader) -> Log | Missing:
+        chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
+        return chunk if isinstance(chunk, Missing) else log_from(chunk)
+
+    async def _control_data(self, host: HostReader) -> ControlData | Missing:
+        text = await host.controldata(deadline_s=max(RESERVE_S, self._left_s()))
+        return text if isinstance(text, Missing) else parse_controldata(text)
+
+    async def _volumes(self, host: HostReader) -> Volumes | Missing:
+        seen = await host.volumes()
+        return volumes_from(seen, await self._sizes())
+
+    async def _sizes(self) -> DirectorySizes | Missing:
+        """Sizes where they come in time; the volumes do not wait for them beyond that."""
+        task = cast("asyncio.Task[DirectorySizes | Missing]", self._tasks["sizes"])
+        await asyncio.wait({task}, timeout=max(0.0, self._left_s() - RESERVE_S))
+        return task.result() if task.done() else _late("sizes", self._deadline_s)
+
+    async def _kernel(self, host: HostReader) -> Kernel | Missing:
+        traces = self._w.traces
+        kills = traces if isinstance(traces, Missing) else await traces.kernel_kills()
+        counted, memory = await host.oom_kills(), await host.memory()
+        return kernel_from(kills, counted, memory, before=self._w.oom_before)
+
+    async def _wal_on_disk(self) -> Retention | Missing:
+        traces = self._w.traces
+        if isinstance(traces, Missing):
+            return traces
+        control = await asyncio.shield(self._tasks["controldata"])
+        segment = control.wal_segment_bytes if isinstance(control, ControlData) else None
+        wal = await traces.wal_on_disk(segment_bytes=segment or 16 * 1024 * 1024)
+        if isinstance(wal, Missing):
+            return wal
+        sizes = await self._sizes()
+        return retention_on_disk(wal, None if isinstance(sizes, Missing) else sizes.archive_ready)
+
+    async def _lock_file(self, host: HostReader) -> LockFileSeen | Missing:
+        read = await host.lock_file()
+        if read is None:
+            return NO_LOCK_FILE
+        if isinstance(read, Missing):
+            return read
+        lock = parse_lock_file(read.content)
+        facts = await self._lock_facts(host, lock)
+        traces = self._w.traces
+        return lock_from(
+            read,
+            lock,
+            judge_lock_file(lock, facts),
+            holder=facts.process,
+            shared_memory=facts.shared_memory,
+            owner_uid=traces if isinstance(traces, Missing) else await traces.owner_uid(),
+            boot_id=facts.boot_id,
+        )
+
+    async def _lock_facts(self, host: HostReader, lock: LockFile) -> LockFileFacts:
+        """Read after the lock file, so that a proof is never older than what it proves."""
+        no_pid = Missing(what="process", reason="the lock file names no process")
+        no_segment = Missing(what="shared memory", reason="the lock file names no segment")
+        place = self._w.place
+        holder: ProcessInfo | Missing | None = no_pid
+        if lock.pid is not None:
+            holder = await host.process(lock.pid)
+        return LockFileFacts(
+            data_directory="" if isinstance(place, Missing) else place.data_directory,
+            witness=self._w.lock_witness,
+            boot_id=await host.boot_id(),
+            process=holder,
+            processes=await host.data_directory_processes(),
+            shared_memory=no_segment
+            if lock.shm_id is None
+            else await host.shared_memory(lock.shm_id),
+            volumes=await host.volumes(),
+            container=await host.container_signs(),
+        )
+
+    # --- keeping ------------------------------------------------------------------------------
+
+    def _done(self, name: str, kind: type[T]) -> T | Missing:
+        task = self._tasks.get(name)
+        if task is None:
+            host = self._w.host
+            reason = host.reason if isinstance(host, Missing) else "not asked"
+            return Missing(what=name, reason=reason)
+        if not task.done() or task.cancelled():
+            return _late(name, self._deadline_s)
+        error = task.exception()
+        if isinstance(error, ProbeFailed):
+            return Missing(what=name, reason=error.what)
+        if error is not None:
+            raise error
+        value = task.result()
+        if isinstance(value, Missing):
+            return Missing(what=name, reason=value.reason)
+        assert isinstance(value, kind), f"{name} gave {type(value).__name__}"
+        return value
+
+    def _reading(self, name: str, kind: type[T], source: str) -> Reading[T] | Missing:
+        return self._kept(name, self._done(name, kind), source)
+
+    def _kept(self, name: str, value: T | Missing, source: str) -> Reading[T] | Missing:
+        if isinstance(value, Missing):
+            return value
+        at, took_ms = self._ended.get(name, (datetime.now(UTC), 0.0))
+        return Reading(value=value, at=at, source=source, took_ms=took_ms)
+
+    def _sessions(
+        self, inside: _Inside | Missing, processes: DataDirectoryProcesses | Missing
+    ) -> Reading[Sessions] | Missing:
+        told = inside.sessions if isinstance(inside, _Inside) else inside
+        if not isinstance(told, Missing):
+            return self._kept("sessions", told, "pg_stat_activity")
+        titles = None if isinstance(processes, Missing) else sessions_from_titles(processes)
+        return told if titles is None else self._kept("processes", titles, "titles of processes")
+
+    def _chains(self, inside: _Inside | Missing) -> Reading[Chains] | Missing:
+        told = inside.chains if isinstance(inside, _Inside) else inside
+        if isinstance(told, Missing):
+            return Missing(what="chains", reason=told.reason)
+        return self._kept("sessions", told, "pg_blocking_pids()")
+
+    def _retention(self, inside: _Inside | Missing) -> Reading[Retention] | Missing:
+        on_disk = self._done("wal_on_disk", Retention)
+        if isinstance(inside, _Inside):
+            ready = None if isinstance(on_disk, Missing) else on_disk.ready_files
+            source = "pg_replication_slots, pg_stat_archiver, archive_status"
+            return self._kept("sessions", replace(inside.retention, ready_files=ready), source)
+        before = self._w.vitals_before
+        if isinstance(on_disk, Missing) and before is not None:
+            kept, source = retention_before(before), "the last reading before"
+            return Reading(value=kept, at=before.at, source=source, took_ms=0.0)
+        if isinstance(on_disk, Missing):
+            return Missing(what="retention", reason=on_disk.reason)
+        return self._kept("wal_on_disk", on_disk, "pg_replslot, archive_status")
+
+    def _control(self) -> Reading[Control] | Missing:
+        data = self._done("controldata", ControlData)
+        found = data if isinstance(data, Missing) else control_from(data)
+        if isinstance(found, Missing):
+            return Missing(what="control", reason=found.reason)
+        return self._kept("controldata", found, "pg_controldata")
+
+    def _processes(
+        self, seen: DataDirectoryProcesses | Missing
+    ) -> Reading[ServerProcesses] | Missing:
+        found = seen if isinstance(seen, Missing) else processes_from(seen)
+        return self._kept("processes", found, "process list")
+
+    def _place(self) -> Reading[Place] | Missing:
+        return self._kept("place", self._w.place, "lock file, settings, process list")
+
+
+def _late(name: str, deadline_s: float) -> Missing:
+    return Missing(what=name, reason=f"not there within {deadline_s:g} s")

@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+import evidences as w
+from stanch.diagnose.catalogue import BY_ID, CAUSES
+from stanch.diagnose.evidence import (
+    Chain,
+    Control,
+    Evidence,
+    Kernel,
+    Kill,
+    Retention,
+    ServerProcesses,
+    Sessions,
+    Slot,
+    from_bytes,
+    to_bytes,
+)
+from stanch.diagnose.rank import PROBABILITY_MAX, STANDS_FROM, diagnose
+from stanch.model.codec import encode
+from stanch.model.diagnosis import CauseFinding, Missing, Verdict
+from stanch.model.ids import CauseId
+
+
+def standing(evidence: Evidence) -> list[str]:
+    return [c.id for c in diagnose(evidence).causes if c.probability >= STANDS_FROM]
+
+
+def first(evidence: Evidence) -> CauseFinding:
+    found = diagnose(evidence).first
+    assert found is not None
+    return found
+
+
+OOM = w.read(Kernel(oom_kills=1, kills=(Kill(pid=w.PID, name="postgres", at=w.ago(31)),)))
+FULL = {"free": 0, "total": w.GIB}
+PANIC = w.line(
+    "no_space_wal",
+    20,
+    'could not write to file "pg_wal/xlogtemp.31": No space left on device',
+    severity="PANIC",
+    sqlstate="53100",
+)
+ABORTED = w.line("crash_child_signal", 20, "terminated by signal 6", signal=6)
+EXTEND = w.line("no_space_data", 5, "could not extend file", severity="ERROR", sqlstate="53100")
+LEAK = w.sessions(w.group("idle", 90, age_s=900.0), w.group("active", 6))
+LOAD = w.sessions(w.group("active", 92), w.group("idle", 5))
+PILE = w.sessions(w.group("active", 90), w.group("idle", 6), waiting=85, oldest_wait_s=30.0)
+ACTIVE_CHAIN = w.chains(w.chain(85, 30.0))
+IDLE_CHAIN = w.chains(w.chain(85, 30.0, "idle in transaction"))
+SLOT = Slot(name="dead", active=False, retained_bytes=700 * w.MIB)
+DATA_AND_WAL = ("data", "wal", "log")
+
+CASES: dict[str, Evidence] = {
+    "stopped_cleanly": w.STOPPED,
+    "crashed": w.down(
+        log=w.log(w.SEGV),
+        lock_file=w.lock(),
+    ),
+    "killed": w.KILLED,
+    "oom_killed": w.down(lock_file=w.lock(), kernel=OOM),
+    "stale_lock_file": w.STALE,
+    "live_lock_file": w.down(
+        processes=w.read(ServerProcesses(postmaster_pid=w.PID, children=6)), lock_file=w.LIVE_LOCK
+    ),
+    "network_unreachable": w.far(
+        reach=w.reach("timeout"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED
+    ),
+    "disk_full_data": w.healthy(
+        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL)), log=w.log(EXTEND)
+    ),
+    "disk_full_wal": w.down(
+        volumes=w.volumes(w.volume("data", "log"), w.volume("wal", mount="/wal", **FULL)),
+        log=w.log(PANIC, ABORTED),
+        lock_file=w.lock(),
+    ),
+    "connections_leaked": w.healthy(sessions=LEAK),
+    "connections_behind_lock": w.healthy(sessions=PILE, chains=ACTIVE_CHAIN),
+    "connections_load": w.healthy(sessions=LOAD),
+    "blocking_chain": w.healthy(chains=w.chains(w.chain(4, 12.0))),
+    "idle_in_transaction": w.healthy(
+        chains=w.chains(w.chain(4, 12.0, "idle in transaction")),
+    ),
+}
+
+
+def test_every_cause_of_the_catalogue_has_a_case() -> None:
+    assert set(CASES) == set(BY_ID)
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+def test_each_cause_stands_on_its_own_evidence(cause_id: str) -> None:
+    diagnosis = diagnose(CASES[cause_id])
+    assert diagnosis.verdict is Verdict.CAUSE
+    assert cause_id in standing(CASES[cause_id])
+
+
+@pytest.mark.parametrize("cause_id", sorted(set(CASES) - {"connections_behind_lock"}))
+def test_each_cause_is_named_first_on_its_own_evidence(cause_id: str) -> None:
+    assert first(CASES[cause_id]).id == cause_id
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+def test_the_look_alikes_of_a_cause_stay_below_it(cause_id: str) -> None:
+    allowed = {cause_id} | {c.id for c in CAUSES if cause_id in c.brings_about}
+    allowed |= set(BY_ID[CauseId(cause_id)].brings_about)
+    assert set(standing(CASES[cause_id])) <= allowed
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+def test_a_healthy_server_makes_no_cause_even_a_candidate(cause_id: str) -> None:
+    assert cause_id not in [c.id for c in diagnose(w.healthy()).causes]
+
+
+def test_a_healthy_server_is_called_healthy() -> None:
+    diagnosis = diagnose(w.healthy())
+    assert (diagnosis.verdict, diagnosis.causes) == (Verdict.HEALTHY, ())
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+def test_the_same_evidence_gives_the_same_bytes_also_after_it_was_kept(cause_id: str) -> None:
+    evidence = CASES[cause_id]
+    again = from_bytes(to_bytes(evidence))
+    assert again == evidence
+    assert encode(diagnose(again)) == encode(diagnose(evidence))
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+def test_nothing_is_ever_certain(cause_id: str) -> None:
+    assert all(c.probability <= PROBABILITY_MAX for c in diagnose(CASES[cause_id]).causes)
+
+
+# --- stopped, crashed, killed --------------------------------------------------------------------
+
+
+def test_a_stop_without_any_log_is_told_by_the_control_file() -> None:
+    evidence = replace(w.STOPPED, log=Missing(what="log", reason="permission denied"))
+    assert first(evidence).id == "stopped_cleanly"
+    assert "shutdown_requested" in [f.evidence for f in first(evidence).missing]
+
+
+def test_an_immediate_stop_is_a_stop_although_the_control_file_is_not_clean() -> None:
+    evidence = w.down(log=w.log(w.line("shutdown_request_immediate", 9), w.line("shut_down", 9)))
+    assert first(evidence).id == "stopped_cleanly"
+    assert first(evidence).fact("stop_mode") == "immediate"
+
+
+def test_a_stop_of_an_earlier_run_says_nothing_about_this_end() -> None:
+    log = w.log(
+        w.line("shutdown_request_fast", 500),
+        w.line("shut_down", 499),
+        w.line("starting", 490),
+        w.line("ready", 489),
+    )
+    assert first(w.down(log=log, lock_file=w.lock())).id == "killed"
+
+
+def test_a_refused_connection_alone_leaves_the_cause_unknown() -> None:
+    diagnosis = diagnose(w.far(reach=w.reach("refused"), sessions=w.NOT_SERVED))
+    assert diagnosis.verdict is Verdict.UNKNOWN
+    assert not [c for c in diagnosis.causes if c.probability >= STANDS_FROM]
+    assert diagnosis.separator
+
+
+def test_a_kernel_kill_of_another_process_long_ago_does_not_make_it_an_oom_kill() -> None:
+    old = w.read(Kernel(oom_kills=1, kills=(Kill(pid=5, name="postgres", at=w.ago(7200)),)))
+    assert first(w.down(lock_file=w.lock(), kernel=old)).id == "killed"
+
+
+def test_a_counter_without_times_decides_nothing() -> None:
+    evidence = w.down(lock_file=w.lock(), kernel=w.read(Kernel(oom_kills=3)))
+    assert first(evidence).id == "killed"
+    assert "kernel_oom" in [f.evidence for f in first(evidence).missing]
+
+
+def test_the_kernels_kill_is_known_by_its_pid_hours_later() -> None:
+    kill = Kill(pid=w.PID, name="postgres", at=w.ago(4 * 3600))
+    kernel = w.read(Kernel(oom_kills=1, kills=(kill,)))
+    assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "oom_killed"
+
+
+def test_a_kill_counted_since_the_last_look_is_an_oom_kill_where_no_kernel_log_is_readable() -> (
+    None
+):
+    kernel = w.read(Kernel(oom_kills=2, new_oom_kills=1))
+    assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "oom_killed"
+
+
+# --- lock files -------------------------------------------------------------------------------
+
+
+NOT_STALE = {
+    "the pid is dead": w.lock(),
+    "the pid belongs to another user": w.lock(**{**w.HOLDER, "holder_blocks_start": False}),
+    "there is no lock file": w.NO_LOCK,
+}
+
+
+@pytest.mark.parametrize("why", sorted(NOT_STALE))
+def test_a_lock_file_that_blocks_no_start_is_not_called_stale(why: str) -> None:
+    assert "stale_lock_file" not in standing(w.down(lock_file=NOT_STALE[why]))
+
+
+def test_who_has_the_pid_being_unknown_is_missing_and_not_stale() -> None:
+    unknown = w.lock(**{**w.HOLDER, "holder_is_postmaster": None})
+    assert "stale_lock_file" not in standing(w.down(lock_file=unknown))
+
+
+def test_children_that_still_exit_after_a_kill_do_not_hide_the_kill() -> None:
+    evidence = w.down(
+        lock_file=w.lock(shared_memory_attached=True),
+        processes=w.read(ServerProcesses(postmaster_pid=None, orphans=5)),
+    )
+    assert first(evidence).id == "killed"
+
+
+def test_children_that_keep_a_start_from_succeeding_are_a_live_lock_file() -> None:
+    in_use = w.line("shared_memory_in_use", 3, "pre-existing shared memory block is still in use")
+    evidence = w.down(
+        lock_file=w.lock(shared_memory_attached=True),
+        processes=w.read(ServerProcesses(postmaster_pid=None, orphans=5)),
+        log=w.log(in_use),
+    )
+    assert first(evidence).id == "live_lock_file"
+    assert {"start_server", "set_aside_lock_file"} <= set(first(evidence).forbids)
+
+
+def test_a_hung_server_is_unknown_and_never_called_stale_or_stopped() -> None:
+    evidence = w.healthy(
+        reach=w.reach("hung"),
+        sessions=w.NOT_SERVED,
+        processes=w.read(ServerProcesses(postmaster_pid=w.PID, postmaster_stopped=True)),
+    )
+    assert standing(evidence) == []
+    assert diagnose(evidence).verdict is Verdict.UNKNOWN
+
+
+def test_the_stale_lock_file_carries_what_setting_it_aside_is_bound_to() -> None:
+    found = first(w.STALE)
+    assert found.fact("lock_pid") == w.PID
+    assert found.fact("lock_inode") == 77
+    assert found.fact("lock_sha256") == "ab" * 32
+    assert found.fact("holder_command") == "sleep 1000"
+    assert found.fact("server_running") is False
+
+
+# --- full volumes -----------------------------------------------------------------------------
+
+
+def test_a_full_wal_volume_is_the_root_and_the_crash_is_not_told_apart() -> None:
+    assert standing(CASES["disk_full_wal"]) == ["disk_full_wal"]
+
+
+def test_a_shared_volume_filled_by_retained_wal_is_told_as_wal_with_its_retainer() -> None:
+    evidence = w.healthy(
+        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL), wal_bytes=800 * w.MIB),
+        retention=w.read(Retention(slots=(SLOT,))),
+    )
+    assert standing(evidence) == ["disk_full_wal"]
+    assert first(evidence).fact("retainer") == "slot:dead"
+    assert first(evidence).fact("retained_bytes") == 700 * w.MIB
+
+
+def test_a_slot_that_keeps_little_is_not_blamed_for_a_full_data_volume() -> None:
+    small = Slot(name="ok", active=True, retained_bytes=20 * w.MIB)
+    evidence = w.healthy(
+        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL), wal_bytes=60 * w.MIB),
+        retention=w.read(Retention(slots=(small,))),
+    )
+    assert standing(evidence) == ["disk_full_data"]
+    assert first(evidence).fact("retainer") == "none"
+
+
+def test_segments_waiting_for_a_failing_archiver_name_the_archiver() -> None:
+    evidence = w.healthy(
+        volumes=w.volumes(
+            w.volume("data"), w.volume("wal", mount="/wal", **FULL), wal_bytes=900 * w.MIB
+        ),
+        retention=w.read(Retention(archiver_failing=True, ready_files=50)),
+    )
+    assert first(evidence).fact("retainer") == "archiver"
+
+
+def test_a_volume_just_above_the_limit_is_not_full() -> None:
+    nearly = w.volume(*DATA_AND_WAL, free=33 * w.MIB, total=w.GIB)
+    assert standing(w.healthy(volumes=w.volumes(nearly))) == []
+
+
+def test_an_old_refusal_to_write_is_not_a_full_disk() -> None:
+    old = w.line("no_space_data", 3600, "could not extend file", sqlstate="53100")
+    assert diagnose(w.healthy(log=w.log(old))).verdict is Verdict.HEALTHY
+
+
+def test_a_volume_without_inodes_is_full_however_many_bytes_are_free() -> None:
+    none = replace(w.volume(*DATA_AND_WAL), free_inodes=0)
+    assert standing(w.healthy(volumes=w.volumes(none))) == ["disk_full_data"]
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+QUIET: dict[str, Evidence] = {
+    "a leak that leaves room": w.healthy(sessions=w.sessions(w.group("idle", 60))),
+    "a busy server that leaves room": w.healthy(sessions=w.sessions(w.group("active", 80))),
+    "waiting that leaves room and lasts a moment": w.healthy(
+        sessions=w.sessions(w.group("active", 30), waiting=20, oldest_wait_s=0.2),
+        chains=w.chains(w.chain(20, 0.2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(QUIET))
+def test_connections_below_the_limit_are_no_cause(what: str) -> None:
+    assert diagnose(QUIET[what]).verdict is Verdict.HEALTHY
+
+
+def test_idle_sessions_spread_over_many_applications_are_no_leak_of_one() -> None:
+    spread = [w.group("idle", 12, application=f"app{n}") for n in range(8)]
+    assert "connections_leaked" not in standing(w.healthy(sessions=w.sessions(*spread)))
+
+
+def test_titles_of_processes_decide_where_no_session_can_be_had() -> None:
+    titles = Sessions(
+        max_connections=None,
+        client_backends=97,
+        groups=(w.group("idle", 95, application="", age_s=0.0), w.group("active", 2)),
+    )
+    evidence = w.healthy(
+        reach=w.reach("too_many_clients"), sessions=w.read(titles), chains=w.NOT_SERVED
+    )
+    assert first(evidence).id == "connections_leaked"
+    assert first(evidence).fact("usename") == "app"
+    assert "near_limit" in [f.evidence for f in first(evidence).missing]
+
+
+def test_a_full_server_with_no_other_witness_is_unknown() -> None:
+    evidence = w.far(reach=w.reach("too_many_clients"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED)
+    assert diagnose(evidence).verdict is Verdict.UNKNOWN
+    assert "no slot" in " ".join(f.text for f in diagnose(evidence).absent)
+
+
+def test_a_pile_behind_an_idle_transaction_is_one_story_from_its_root() -> None:
+    diagnosis = diagnose(w.healthy(sessions=PILE, chains=IDLE_CHAIN))
+    assert [(c.id, c.follows) for c in diagnosis.causes if c.probability >= STANDS_FROM] == [
+        ("idle_in_transaction", None),
+        ("blocking_chain", "idle_in_transaction"),
+        ("connections_behind_lock", "blocking_chain"),
+    ]
+    assert "And, apart from that" not in diagnosis.summary
+
+
+def test_two_independent_causes_are_both_named() -> None:
+    evidence = w.healthy(sessions=LEAK, volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL)))
+    roots = [c.id for c in diagnose(evidence).causes if c.follows is None]
+    assert set(roots) == {"connections_leaked", "disk_full_data"}
+    assert "And, apart from that" in diagnose(evidence).summary
+
+
+# --- locks ------------------------------------------------------------------------------------
+
+
+def test_a_wait_of_a_moment_is_no_blocking_chain() -> None:
+    assert standing(w.healthy(chains=w.chains(w.chain(1, 1.9)))) == []
+
+
+def test_a_backups_long_transaction_that_blocks_nobody_is_quiet() -> None:
+    dump = w.sessions(w.group("active", 1, application="pg_dump", age_s=7200), w.group("idle", 3))
+    assert diagnose(w.healthy(sessions=dump)).verdict is Verdict.HEALTHY
+
+
+def test_a_transaction_idle_for_a_short_while_that_blocks_nobody_is_quiet() -> None:
+    short = replace(w.chain(0, 0.0, "idle in transaction"), root_in_state_s=30.0)
+    assert diagnose(w.healthy(chains=w.chains(old_idle=(short,)))).verdict is Verdict.HEALTHY
+
+
+def test_a_transaction_idle_for_long_is_named_although_it_blocks_nobody() -> None:
+    long = replace(w.chain(0, 0.0, "idle in transaction"), root_in_state_s=1800.0)
+    found = first(w.healthy(chains=w.chains(old_idle=(long,))))
+    assert (found.id, found.fact("root_pid")) == ("idle_in_transaction", 4242)
+
+
+def test_the_root_is_bound_by_pid_start_and_transaction() -> None:
+    found = first(CASES["blocking_chain"])
+    assert found.fact("root_pid") == 4242
+    assert found.fact("root_backend_start") == w.ago(600).isoformat()
+    assert found.fact("root_xact_start") == w.ago(500).isoformat()
+
+
+def test_a_prepared_transaction_at_the_root_is_named_by_its_gid() -> None:
+    root = Chain(
+        root_pid=0, root_state="prepared", prepared_gid="pay-1", waiters=3, oldest_wait_s=20.0
+    )
+    found = first(w.healthy(chains=w.chains(root)))
+    assert (found.id, found.fact("prepared_gid")) == ("blocking_chain", "pay-1")
+    assert "pay-1" in found.summary
+
+
+# --- recovered, recovering --------------------------------------------------------------------
+
+
+def back(*events: object, ready_ago: float = 10.0, **more: object) -> Evidence:
+    log = w.log(*events, w.line("ready", ready_ago))  # type: ignore[arg-type]
+    return w.healthy(log=log, **more)
+
+
+RECOVERED = {
+    "crashed": back(w.SEGV, w.line("reinitializing", 29), w.line("interrupted_recovery", 28)),
+    "killed": back(
+        w.SIGKILLED_CHILD, w.line("reinitializing", 29), w.line("interrupted_recovery", 28)
+    ),
+    "oom_killed": back(
+        w.SIGKILLED_CHILD,
+        w.line("interrupted_recovery", 28),
+        kernel=w.read(Kernel(oom_kills=1, kills=(Kill(pid=77, name="postgres", at=w.ago(30)),))),
+    ),
+    "stopped_cleanly": back(w.line("shutdown_request_fast", 30), w.line("shut_down", 29)),
+}
+
+
+@pytest.mark.parametrize("cause_id", sorted(RECOVERED))
+def test_a_failure_that_is_over_is_recovered_and_still_names_its_cause(cause_id: str) -> None:
+    diagnosis = diagnose(RECOVERED[cause_id])
+    assert diagnosis.verdict is Verdict.RECOVERED
+    assert first(RECOVERED[cause_id]).id == cause_id
+
+
+def test_a_killed_postmaster_that_was_started_again_is_recovered() -> None:
+    diagnosis = diagnose(back(w.line("starting", 13), w.line("interrupted_recovery", 12)))
+    assert (diagnosis.verdict, diagnosis.causes[0].id) == (Verdict.RECOVERED, "killed")
+
+
+@pytest.mark.parametrize("cause_id", sorted(RECOVERED))
+def test_a_failure_of_an_hour_ago_is_history(cause_id: str) -> None:
+    later = replace(RECOVERED[cause_id], at=w.AT + timedelta(hours=1))
+    assert diagnose(later).verdict is Verdict.HEALTHY
+
+
+def test_a_first_start_is_not_a_recovery() -> None:
+    log = w.log(w.line("starting", 8), w.line("ready", 7), started=False)
+    assert diagnose(w.healthy(log=log)).verdict is Verdict.HEALTHY
+
+
+def test_a_server_that_recovers_is_waited_for_and_never_started() -> None:
+    evidence = w.down(
+        reach=w.reach("starting_up"),
+        log=w.log(w.SEGV, w.line("reinitializing", 29)),
+        processes=w.read(
+            ServerProcesses(
+                postmaster_pid=w.PID, children=2, recovering="postgres: startup recovering 0000"
+            )
+        ),
+        lock_file=w.LIVE_LOCK,
+        control=w.read(Control(state="in crash recovery")),
+    )
+    diagnosis = diagnose(evidence)
+    assert diagnosis.verdict is Verdict.UNKNOWN
+    assert "recovering, wait" in diagnosis.summary
+    assert diagnosis.causes[0].id == "crashed"
+    assert all("start_server" in c.forbids for c in diagnosis.causes)
+    assert all(c.safe_first.startswith("Wait") for c in diagnosis.causes)
+
+
+def test_a_crash_loop_on_a_full_wal_volume_is_no_mere_recovery() -> None:
+    evidence = replace(CASES["disk_full_wal"], reach=w.reach("starting_up"))
+    assert diagnose(evidence).verdict is Verdict.CAUSE
+    assert first(evidence).id == "disk_full_wal"
+
+
+# --- missing evidence and hostile content -----------------------------------------------------
+
+
+@pytest.mark.parametrize("cause_id", sorted(CASES))
+@pytest.mark.parametrize(
+    "name",
+    ["sessions", "chains", "retention", "log", "control", "lock_file", "processes", "volumes"],
+)
+def test_losing_one_witness_never_names_a_cause_that_excludes_the_true_one(
+    cause_id: str, name: str
+) -> None:
+    evidence = replace(CASES[cause_id], **{name: Missing(what=name, reason="permission denied")})
+    related = {cause_id} | {c.id for c in CAUSES if cause_id in c.brings_about}
+    related |= set(BY_ID[CauseId(cause_id)].brings_about)
+    # Without the lock file or the process list, a stale lock file looks like what left it behind.
+    if cause_id == "stale_lock_file":
+        related.add("killed")
+    assert set(standing(evidence)) <= related
+
+
+def test_a_missing_reading_counts_as_neither_for_nor_against() -> None:
+    evidence = replace(w.KILLED, kernel=Missing(what="kernel", reason="permission denied"))
+    for cause in diagnose(evidence).causes:
+        assert "kernel_oom" not in [
+            f.evidence for f in (*cause.evidence_for, *cause.evidence_against)
+        ]
+    assert ("kernel", "permission denied") in [
+        (f.evidence, f.text) for f in diagnose(evidence).absent
+    ]
+
+
+HOSTILE = "\x1b[2J\x00<script>'; DROP TABLE x; -- \ud800" + "A" * 5000
+
+
+def test_hostile_words_change_no_verdict() -> None:
+    hostile = w.sessions(w.group("idle", 90, application=HOSTILE, age_s=900.0), w.group("x", 6))
+    log = w.log(w.line("other", 4, HOSTILE), w.line("still_waiting_lock", 3, HOSTILE))
+    evidence = w.healthy(sessions=hostile, log=log)
+    assert first(evidence).id == "connections_leaked"
+    assert encode(diagnose(from_bytes(to_bytes(evidence)))) is not None
+
+
+def test_the_separator_asks_what_tells_the_first_two_apart() -> None:
+    no_host = w.far(reach=w.reach("refused"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED)
+    diagnosis = diagnose(no_host)
+    assert {c.id for c in diagnosis.causes[:2]} <= set(BY_ID)
+    assert diagnosis.separator.endswith("?")
