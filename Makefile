@@ -1,0 +1,37 @@
+# The project's commands. Each sets up what it needs first; a repeated set-up costs a moment.
+# ARGS are handed on: make demo ARGS=--keep, make pytest ARGS="-k lock_file -x".
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup test lint pytest fmt lock
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+demo: ## break a throw-away server, act by act, and watch it being rescued
+	@scripts/setup-demo
+	@$(BIN)/python -m stanch.drill.demo $(ARGS)
+
+setup: ## prepare this machine for the tests
+	@scripts/setup-test
+
+test: setup ## everything that must hold: lint, then every test
+	@$(MAKE) --no-print-directory --keep-going lint pytest
+
+lint: ## style, formatting, types, and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+pytest: ## the tests alone
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+fmt: ## put the code into its format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: ## rewrite the requirement files from pyproject.toml
+	@scripts/lock $(ARGS)
