@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,3 +169,20 @@ def kit() -> Iterator[Kit]:
     kit = Kit()
     yield kit
     kit.close()
+
+
+@pytest.fixture
+def small_volume() -> Iterator[Callable[[Path, int], Path]]:
+    """Mounts size-limited volumes in memory; gone with the test."""
+    mounted: list[Path] = []
+
+    def mount(point: Path, megabytes: int) -> Path:
+        point.mkdir()
+        argv = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(point)]
+        subprocess.run(argv, check=True)
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "-l", str(point)], check=True)

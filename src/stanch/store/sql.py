@@ -196,8 +196,9 @@ class SqlStore:
         """Let go of the file and the directory. May be called twice."""
         with self._turn:
             self._closed = True
-            self._disconnect()
+            # The writing connection last: only that one may fold the log back into the file.
             self._reading.dispose()
+            self._disconnect()
             if self._writing is not None:
                 self._writing.dispose()
             if self._head is not None:
