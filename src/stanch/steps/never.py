@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stanch.model.diagnosis import Diagnosis
 from stanch.model.plans import Refusal
 
-STANDING_PROBABILITY_MIN = 0.05
+STANDING_PROBABILITY_MIN = 0.15
 """A cause at least this likely still stands, and what it forbids is refused."""
 
 

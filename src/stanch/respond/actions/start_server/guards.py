@@ -14,8 +14,11 @@ from stanch.respond.guarding import first_no, no, unknown
 from stanch.respond.reading.run import LockReading
 from stanch.steps.action import Guard
 
-WAL_ROOM_BYTES_MIN = 32 * 1024 * 1024
-"""Crash recovery and the first checkpoint need at least two WAL segments of room."""
+WAL_SEGMENTS_MIN = 2
+"""Crash recovery and the first checkpoint need at least this many WAL segments of room."""
+
+WAL_SEGMENT_BYTES = 16 * 1024 * 1024
+"""PostgreSQL's default, where the control file does not say."""
 
 ALWAYS_MARKERS = frozenset({"standby.signal"})
 """A standby carries these all its life; they forbid a start only after a clean stop."""
@@ -193,7 +196,7 @@ def _no_corruption(
 
 def _room_for_wal(seen: StartReadings) -> Refusal | None:
     guard = "room_for_wal"
-    needed = max(WAL_ROOM_BYTES_MIN, seen.target.limits.disk_full_free_bytes)
+    needed = max(_wal_room_bytes(seen.control), seen.target.limits.disk_full_free_bytes)
     looked = 0
     for volume in seen.volumes:
         if isinstance(volume, Missing):
@@ -209,3 +212,8 @@ def _room_for_wal(seen: StartReadings) -> Refusal | None:
     if not looked:
         return no(guard, "the volume of the data directory was not looked at")
     return None
+
+
+def _wal_room_bytes(control: ControlData | Missing) -> int:
+    known = None if isinstance(control, Missing) else control.wal_segment_bytes
+    return WAL_SEGMENTS_MIN * (known or WAL_SEGMENT_BYTES)

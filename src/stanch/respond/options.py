@@ -1,0 +1,138 @@
+"""What people could do about a cause, safest first, with this incident's own names and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stanch.model.diagnosis import CauseFinding, Scalar
+from stanch.policy.policy import TargetPolicy
+from stanch.policy.quoting import printable
+
+OPTIONS_MAX = 8
+
+
+def options_for(cause: CauseFinding, target: TargetPolicy) -> tuple[str, ...]:
+    """Sentences for a person; the safest first, the diagnosis' own first move before all."""
+    first = (cause.safe_first,) if cause.safe_first else ()
+    more = _OPTIONS.get(cause.id, _nothing)(cause, target)
+    return tuple(dict.fromkeys(first + more))[:OPTIONS_MAX]
+
+
+def _nothing(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return ()
+
+
+def _shown(value: Scalar, *, unknown: str) -> str:
+    return unknown if value is None or value == "" else printable(str(value))[:200]
+
+
+def _start(cause: CauseFinding, target: TargetPolicy) -> tuple[str, ...]:
+    directory = _shown(cause.fact("data_directory"), unknown="the data directory")
+    start = f"Start it through its manager once nobody else is at work in {directory}."
+    if cause.id != "stopped_cleanly":
+        return ("Keep a copy of the server log before it rotates.", start)
+    ask = "Ask whoever stopped it whether it may run again."
+    if target.desired == "running":
+        return (ask, start)
+    return (ask, start, "Say `desired: running` if Stanch is to undo a stop nobody ordered.")
+
+
+def _lock(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    pid = _shown(cause.fact("lock_pid"), unknown="the one in its first line")
+    return (
+        f"See which process has the PID of the lock file ({pid}): `ps -fp PID`.",
+        "Stop that other process if it may be stopped; the server then starts by itself.",
+        "Rename postmaster.pid, never delete it, once no process has the data directory open.",
+    )
+
+
+def _live(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "Leave the lock file alone: a server is alive behind it.",
+        "Find out why that server does not take connections; see its log.",
+    )
+
+
+def _connections(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    name = _shown(cause.fact("application_name"), unknown="the application")
+    idle = _shown(cause.fact("idle_sessions"), unknown="its")
+    return (
+        f"Restart {name}, or lower its pool size: it holds {idle} idle sessions.",
+        "End its oldest idle sessions one by one with pg_terminate_backend.",
+        "Set idle_session_timeout for its role, so that it cannot happen again.",
+    )
+
+
+def _load(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "Shed load at the application: fewer workers, a smaller pool, a queue before it.",
+        "Put a pooler in transaction mode between the application and the server.",
+        "Raise max_connections only with memory to spare; it takes a restart.",
+    )
+
+
+def _chain(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    if cause.fact("root_pid") == 0:
+        gid = _shown(cause.fact("prepared_gid"), unknown="its name")
+        return (
+            f"Ask the owner of the prepared transaction {gid} whether it is to be kept.",
+            "COMMIT PREPARED or ROLLBACK PREPARED it; only a person can know which.",
+        )
+    pid = _shown(cause.fact("root_pid"), unknown="the session at the head")
+    name = _shown(cause.fact("root_application"), unknown="an unnamed application")
+    return (
+        f"Let {name} end its transaction (pid {pid}); nothing is lost then.",
+        f"SELECT pg_cancel_backend({pid}) where it is running a statement.",
+        f"SELECT pg_terminate_backend({pid}); its transaction is rolled back.",
+        "Set idle_in_transaction_session_timeout for its role.",
+    )
+
+
+def _disk(cause: CauseFinding, target: TargetPolicy) -> tuple[str, ...]:
+    volume = _shown(cause.fact("volume"), unknown="the volume")
+    own = () if target.free_space.ballast else ("Keep a ballast file there for the next time.",)
+    return (f"Grow {volume}.", *_retainer(cause), "Move what is not PostgreSQL's elsewhere.", *own)
+
+
+def _retainer(cause: CauseFinding) -> tuple[str, ...]:
+    """What holds back WAL, named; never the WAL itself."""
+    retainer = cause.fact("retainer")
+    held = _shown(cause.fact("retained_bytes"), unknown="an unknown number of")
+    if isinstance(retainer, str) and retainer.startswith("slot:"):
+        slot = printable(retainer.removeprefix("slot:"))[:100]
+        return (
+            f"Bring back the consumer of the replication slot {slot}: it holds {held} bytes.",
+            f"Drop the slot {slot} only if its consumer may be rebuilt from scratch.",
+        )
+    if retainer == "archiver":
+        return (f"Repair the archive: {held} bytes of WAL wait for it.",)
+    if retainer == "wal_keep":
+        return ("Lower wal_keep_size and reload.",)
+    if retainer == "none":
+        return ()
+    return ("Find what retains WAL: pg_replication_slots, pg_stat_archiver, wal_keep_size.",)
+
+
+def _network(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "Try to reach it from another place, and from the machine itself.",
+        "Look at routes, the firewall and the load balancer before the server.",
+    )
+
+
+_OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] = {
+    "stopped_cleanly": _start,
+    "crashed": _start,
+    "killed": _start,
+    "oom_killed": _start,
+    "stale_lock_file": _lock,
+    "live_lock_file": _live,
+    "connections_leaked": _connections,
+    "connections_behind_lock": _chain,
+    "connections_load": _load,
+    "blocking_chain": _chain,
+    "idle_in_transaction": _chain,
+    "disk_full_data": _disk,
+    "disk_full_wal": _disk,
+    "network_unreachable": _network,
+}

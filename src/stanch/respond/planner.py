@@ -1,0 +1,242 @@
+"""From a diagnosis to a plan, or to why there is none. Pure.
+
+Whatever can be known to fail is withheld here with options, before anybody is asked to approve it;
+the guards of each action read everything again right before acting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from stanch.model.codec import encode
+from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar, Verdict
+from stanch.model.events import PlanWithheld
+from stanch.model.ids import IncidentId, PlanId, StepId
+from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.guarding import no
+from stanch.respond.options import options_for
+from stanch.respond.previews import preview
+from stanch.respond.runbook import Runbook, RunbookStep
+from stanch.steps.action import Action, check_params
+from stanch.steps.never import refuse_by_diagnosis
+
+ACT_PROBABILITY_MIN = 0.6
+"""Below this a plan waits for a person, whatever policy allows."""
+
+SESSION_ACTIONS = frozenset({"end_idle_sessions", "end_blocking_session"})
+
+CLEAN_STATES = frozenset({"shut down", "shut down in recovery"})
+
+RANGES: Mapping[str, tuple[tuple[str, float | None, float | None], ...]] = {
+    "end_idle_sessions": (("idle_sessions", 1, None),),
+    "end_blocking_session": (("waiters", 1, None),),
+}
+"""Quantities a plan depends on, by action: fact, lowest and highest value at which it fits."""
+
+
+def plan_for(
+    diagnosis: Diagnosis,
+    target: TargetPolicy,
+    runbooks: Sequence[Runbook],
+    *,
+    actions: Mapping[str, Action],
+    at: datetime,
+    incident_id: IncidentId,
+    halted: bool,
+) -> Plan | PlanWithheld:
+    """The plan for the first cause, or why there is none with what people could do."""
+    cause = diagnosis.first
+    if diagnosis.verdict is not Verdict.CAUSE or cause is None:
+        refusal = no("diagnosis", f"no cause is known ({diagnosis.verdict.value})")
+        return PlanWithheld(cause="", refusal=refusal)
+    runbook = next((r for r in runbooks if cause.id in r.causes), None)
+    refusal = _runbook_missing(cause) if runbook is None else None
+    if halted:
+        refusal = no("halt", "Stanch was told not to act on anything", lifts="`stanch halt --lift`")
+    if refusal is not None or runbook is None:
+        assert refusal is not None
+        return _withheld(cause, target, refusal)
+    chosen = tuple(step for step in runbook.steps if _wanted(step, cause))
+    steps = tuple(_planned(step, cause, n) for n, step in enumerate(chosen, 1))
+    refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
+    if refusal is not None:
+        return _withheld(cause, target, refusal)
+    return _plan(
+        runbook,
+        cause,
+        steps,
+        mode=_mode(chosen, cause, target),
+        at=at,
+        expires_at=at + timedelta(seconds=target.approve_within_s),
+        incident_id=incident_id,
+    )
+
+
+def still_bound(plan: Plan, diagnosis: Diagnosis) -> Refusal | None:
+    """Refuses an approved plan whose facts no longer hold in a newer diagnosis."""
+    cause = next((c for c in diagnosis.causes if c.id == plan.cause), None)
+    if cause is None:
+        return no("binding", f"{plan.cause} is no longer found", lifts="A new plan.")
+    for step in plan.steps:
+        for fact in step.binding:
+            now = cause.fact(fact.name)
+            if not fact.holds(now):
+                reason = f"{fact.name} was {fact.value!r} and is now {now!r}"
+                return no("binding", reason, lifts="A new plan for what is there now.")
+    return None
+
+
+def digest_of(runbook: str, cause: str, steps: Sequence[PlannedStep]) -> str:
+    """SHA-256 over everything an approval approves."""
+    seal = hashlib.sha256(b"stanch/plan/1")
+    parts = [runbook.encode(), cause.encode(), *(encode(step) for step in steps)]
+    for part in parts:
+        seal.update(len(part).to_bytes(8, "big"))
+        seal.update(part)
+    return seal.hexdigest()
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def _wanted(step: RunbookStep, cause: CauseFinding) -> bool:
+    return step.when is None or cause.fact(step.when.fact) == step.when.value
+
+
+def _planned(step: RunbookStep, cause: CauseFinding, n: int) -> PlannedStep:
+    params = tuple((name, _bound(value, cause)) for name, value in sorted(step.params.items()))
+    return PlannedStep(
+        id=StepId(f"{n}-{step.do}"),
+        action=step.do,
+        params=tuple((name, value) for name, value in params if value is not None),
+        binding=_binding(step, cause),
+        preview=preview(step.do, dict(params), cause),
+        verify=step.verify,
+        deadline_s=step.deadline_s,
+        undo=step.undo,
+        no_undo=step.no_undo,
+        on_failure=step.on_failure,
+    )
+
+
+def _bound(value: Scalar, cause: CauseFinding) -> Scalar:
+    if isinstance(value, str) and value.startswith("$"):
+        return cause.fact(value[1:])
+    return value
+
+
+def _binding(step: RunbookStep, cause: CauseFinding) -> tuple[BindingFact, ...]:
+    """Identities exactly as they are, quantities within their range."""
+    names = sorted(v[1:] for v in step.params.values() if isinstance(v, str) and v.startswith("$"))
+    exact = tuple(
+        BindingFact(name=name, value=cause.fact(name))
+        for name in dict.fromkeys(names)
+        if cause.fact(name) is not None
+    )
+    ranged = tuple(
+        BindingFact(name=name, value=cause.fact(name), low=low, high=high)
+        for name, low, high in RANGES.get(step.do, ())
+        if cause.fact(name) is not None
+    )
+    return exact + ranged
+
+
+# --- reasons to withhold ------------------------------------------------------------------------
+
+
+def _runbook_missing(cause: CauseFinding) -> Refusal:
+    lifts = "A runbook of your own in `runbook_directory`."
+    return no("runbook", f"nothing Stanch can do is safe for {cause.id}", lifts=lifts)
+
+
+def _first_refusal(
+    steps: Sequence[PlannedStep],
+    cause: CauseFinding,
+    diagnosis: Diagnosis,
+    *,
+    target: TargetPolicy,
+    actions: Mapping[str, Action],
+) -> Refusal | None:
+    if not steps:
+        return no("runbook", "no step of the runbook fits what was found")
+    for step in steps:
+        refusal = (
+            _by_policy(step.action, target)
+            or refuse_by_diagnosis(step.action, diagnosis)
+            or _by_cause(step, cause, target)
+            or check_params(actions[step.action], step)
+        )
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _by_policy(action: str, target: TargetPolicy) -> Refusal | None:
+    if target.mode(action) is Mode.OBSERVE:
+        lifts = f"`actions: {{{action}: advise}}` for this target."
+        return no("policy", f"policy only observes where {action} is concerned", lifts=lifts)
+    if action in SESSION_ACTIONS and not target.acting_dsn:
+        lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
+        return no("acting_session", "there is no session that may end others", lifts=lifts)
+    if action == "free_space" and not _may_free(target):
+        lifts = "`free_space` for this target: a ballast file, or old server logs."
+        return no("known_safe", "policy names nothing that is safe to delete", lifts=lifts)
+    return None
+
+
+def _may_free(target: TargetPolicy) -> bool:
+    return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
+
+
+def _by_cause(step: PlannedStep, cause: CauseFinding, target: TargetPolicy) -> Refusal | None:
+    if step.action == "start_server" and target.desired != "running":
+        clean = cause.fact("control_state") in CLEAN_STATES
+        if clean or cause.id == "stopped_cleanly":
+            lifts = "`desired: running` for this target, or a person who starts it."
+            reason = "it was stopped cleanly, and nothing says that it should be running"
+            return no("clean_stop_unordered", reason, lifts=lifts)
+    if step.action == "end_blocking_session" and step.param("root_pid") == 0:
+        lifts = "A person who commits or rolls it back."
+        return no("ordinary_client", "a prepared transaction holds the locks", lifts=lifts)
+    return None
+
+
+def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> PlanWithheld:
+    return PlanWithheld(cause=cause.id, refusal=refusal, options=options_for(cause, target))
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def _mode(steps: Sequence[RunbookStep], cause: CauseFinding, target: TargetPolicy) -> Mode:
+    """The weakest mode of its steps; a cause that is not likely enough is put to a person."""
+    sure = cause.probability >= ACT_PROBABILITY_MIN
+    asked = any(step.approval == "always" for step in steps)
+    all_act = all(target.mode(step.do) is Mode.ACT for step in steps)
+    return Mode.ACT if sure and all_act and not asked else Mode.ADVISE
+
+
+def _plan(
+    runbook: Runbook,
+    cause: CauseFinding,
+    steps: tuple[PlannedStep, ...],
+    *,
+    mode: Mode,
+    at: datetime,
+    expires_at: datetime,
+    incident_id: IncidentId,
+) -> Plan:
+    digest = digest_of(runbook.id, cause.id, steps)
+    return Plan(
+        id=PlanId(f"{incident_id}/{runbook.id}/{at:%H%M%S%f}"),
+        runbook=runbook.id,
+        cause=cause.id,
+        steps=steps,
+        mode=mode,
+        made_at=at,
+        expires_at=expires_at,
+        digest=digest,
+    )
