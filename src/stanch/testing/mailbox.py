@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang:
-    """Say nothing for ever at this point.
+    """Say nothing at this point, for ever or until an event is set; then go on as if nothing was.
 
     At `data` the whole text has arrived. `keep` decides whether the mail was taken by then: with
     it, the sender hears nothing although the mail is there.
@@ -42,6 +42,7 @@ class Hang:
 
     at: Stage
     keep: bool = False
+    until: threading.Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,12 @@ class Mailbox:
         with self._changed:
             return self._connections
 
+    @property
+    def faults_left(self) -> int:
+        """How many scripted faults have not been met yet."""
+        with self._changed:
+            return len(self._faults)
+
     def fail_next(self, *faults: Fault) -> None:
         """Script the next hand-overs: one fault each, in this order, then all is well again."""
         with self._changed:
@@ -219,8 +226,9 @@ class _Handler:
     async def handle_MAIL(  # noqa: N802 - the name aiosmtpd looks for
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        if fault := self._mailbox.take_fault("mail"):
-            return await _misbehave(fault, server)
+        fault = self._mailbox.take_fault("mail")
+        if fault and (reply := await _misbehave(fault, server)):
+            return reply
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
@@ -228,8 +236,9 @@ class _Handler:
     async def handle_RCPT(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        if fault := self._mailbox.take_fault("rcpt"):
-            return await _misbehave(fault, server)
+        fault = self._mailbox.take_fault("rcpt")
+        if fault and (reply := await _misbehave(fault, server)):
+            return reply
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -237,14 +246,21 @@ class _Handler:
         fault = self._mailbox.take_fault("data")
         if fault is None or getattr(fault, "keep", False):
             self._mailbox.keep(envelope.mail_from, envelope.rcpt_tos, envelope.content)
-        return await _misbehave(fault, server) if fault else "250 OK kept"
+        reply = await _misbehave(fault, server) if fault else ""
+        return reply or "250 OK kept"
 
 
 async def _misbehave(fault: Fault, server: Any) -> str:
+    """The line to answer with; empty to go on as if nothing was."""
     if isinstance(fault, Reply):
         return fault.line
     if isinstance(fault, Close):
         server.transport.abort()
+    if isinstance(fault, Hang) and fault.until is not None:
+        # The event is another thread's, so it cannot be awaited.
+        while not fault.until.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return ""
     await asyncio.Event().wait()
     raise AssertionError("nothing sets this event")
 

@@ -142,14 +142,16 @@ def message_json(message: Message, delivery: Delivery, *, sent_at: datetime) -> 
         "severity_rank": message.severity_rank,
         "subject": message.subject,
         "short": message.short,
-        "body": message.body,
+        "body": "",
         "thread": message.thread,
         "person": delivery.person,
         "address": delivery.address,
         "possible_repeat": message.possible_repeat,
         "sent_at": sent_at.isoformat(timespec="milliseconds"),
     }
-    shown = {k: _clean(v) if isinstance(v, str) else v for k, v in fields.items()}
+    shown = {k: printable(v) if isinstance(v, str) else v for k, v in fields.items()}
+    # Line breaks stay in the body; every other control character is escaped.
+    shown["body"] = "\n".join(printable(line) for line in message.body.split("\n"))
     return json.dumps(shown, separators=(",", ":")).encode("ascii")
 
 
@@ -205,8 +207,3 @@ def _failed(detail: str, *, retryable: bool) -> HandoverResult:
 
 def _one_line(text: str) -> str:
     return shortened(printable(text[:DETAIL_CHARS_MAX]), DETAIL_CHARS_MAX)
-
-
-def _clean(text: str) -> str:
-    """Line breaks stay; other control characters are escaped before JSON escapes them again."""
-    return "\n".join(printable(line) for line in text.split("\n"))
