@@ -6,6 +6,7 @@ answers them itself; while a hung `stanch run` holds the store they wait in the 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,12 +21,14 @@ from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.model.timeline import Recorded
+from stanch.respond.planner import still_bound
 from stanch.service.book import Book
 from stanch.service.clock import Clock
 from stanch.service.policies import Policies
 from stanch.service.standing import Standing
 
 TEXT_CHARS_MAX = 4000
+ANSWERED_MAX = 1000
 
 
 class BadRequest(StanchError):
@@ -72,6 +75,7 @@ class Operations:
         self._policies = policies
         self._standing = standing
         self._clock = clock
+        self._answered: OrderedDict[str, Answer] = OrderedDict()
         self._by_name: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "declare": self._declare,
             "ack": self._ack,
@@ -90,7 +94,20 @@ class Operations:
         operation = self._by_name.get(name)
         if operation is None:
             raise BadRequest(f"there is no command {name!r}", hint="See `stanch --help`.")
-        return await operation(request)
+        # One command may arrive twice: an answer was lost, and it was left in the inbox as well.
+        request_id = _text(request, "id")
+        answered = self._answered.get(request_id) if request_id else None
+        if answered is None:
+            answered = await operation(request)
+            self._remember(request_id, answered)
+        return answered
+
+    def _remember(self, request_id: str, answer: Answer) -> None:
+        if not request_id:
+            return
+        self._answered[request_id] = answer
+        while len(self._answered) > ANSWERED_MAX:
+            self._answered.popitem(last=False)
 
     # --- looking ---
 
@@ -197,7 +214,8 @@ class Operations:
 
         def decider(now_is: Incident, at: datetime) -> c.Decided:
             policy = self._policies.for_incident(now_is.policy_hash)
-            return c.decide(command, now_is, policy, at)
+            unbound = _unbound(now_is) if isinstance(command, c.Approve) else None
+            return unbound or c.decide(command, now_is, policy, at)
 
         decided = await self._book.decide(incident.id, decider)
         if isinstance(decided, Refusal):
@@ -244,6 +262,13 @@ class Operations:
         for incident in await self.incidents(open_only=True, limit=1000):
             if incident.target == target and incident.page_held_until is not None:
                 await self._book.decide(incident.id, _lift_hold)
+
+
+def _unbound(incident: Incident) -> Refusal | None:
+    """An approval is void once a fact the plan was made from no longer holds."""
+    if incident.plan is None or incident.diagnosis is None:
+        return None
+    return still_bound(incident.plan.plan, incident.diagnosis)
 
 
 def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
