@@ -32,21 +32,18 @@ def one_line(text: str, chars_max: int) -> str:
 def fitted(head: str, pieces: Sequence[Piece], tail: str) -> str:
     """Head and tail whole, and between them as much of the pieces as there is room for.
 
-    First every piece gets its shortest form, by priority; then each grows, by priority, while
-    the whole stays within the limit.
+    First every piece gets its shortest form, by priority. Then all grow in turns, by priority, so
+    that no piece is told at length while another is left at a word.
     """
     chosen = ["" for _ in pieces]
-    by_priority = sorted(range(len(pieces)), key=lambda n: pieces[n].priority)
-
-    def text() -> str:
-        return " ".join(part for part in (head, *chosen, tail) if part)
-
-    for longest_first in (False, True):
-        for n in by_priority:
-            variants = pieces[n].variants
-            for variant in variants if longest_first else variants[-1:]:
-                before, chosen[n] = chosen[n], variant
-                if len(text()) <= SHORT_CHARS_MAX:
-                    break
+    longer = [list(piece.variants) for piece in pieces]
+    turns = sorted(range(len(pieces)), key=lambda n: pieces[n].priority)
+    while turns:
+        for n in tuple(turns):
+            before, chosen[n] = chosen[n], longer[n].pop()
+            text = " ".join(part for part in (head, *chosen, tail) if part)
+            if len(text) > SHORT_CHARS_MAX:
                 chosen[n] = before
-    return text()
+            if len(text) > SHORT_CHARS_MAX or not longer[n]:
+                turns.remove(n)
+    return " ".join(part for part in (head, *chosen, tail) if part)

@@ -52,7 +52,13 @@ def page_text(story: Story, *, at: datetime) -> PageText:
     """A page: target, what and how to acknowledge are always there; the rest where it fits."""
     ack = one_line(ack_command(story), ACK_CHARS_MAX)
     head = _head(story, room=SHORT_CHARS_MAX - len(ack) - 1)
-    pieces = (_since(story, at), _risk(story), _cause(story), _did(story))
+    pieces = (
+        _since(story, at, priority=1),
+        _risk(story, priority=2),
+        _cause(story, priority=4),
+        # Before the cause's wording: its name alone tells more than "acted" does.
+        _did(story, priority=3),
+    )
     return PageText(
         subject=_subject(story, one_line(story.title, SUBJECT_CHARS_MAX)),
         short=fitted(head, pieces, ack),
@@ -96,36 +102,39 @@ def _head(story: Story, *, room: int) -> str:
     return shortened(f"{_label(story)} {target}: {what}", room - 1) + "."
 
 
-def _since(story: Story, at: datetime) -> Piece:
+def _since(story: Story, at: datetime, *, priority: int) -> Piece:
     clock = f"{story.since.astimezone(UTC):%H:%M} UTC"
     gone = span(max(0.0, (at - story.since).total_seconds()))
-    return Piece(priority=1, variants=(f"Since {clock} ({gone}).", f"{clock} ({gone}).", clock))
+    return Piece(
+        priority=priority, variants=(f"Since {clock} ({gone}).", f"{clock} ({gone}).", clock)
+    )
 
 
-def _risk(story: Story) -> Piece:
+def _risk(story: Story, *, priority: int) -> Piece:
     risk = one_line(story.data_at_risk, 12)
-    return Piece(priority=2, variants=(f"Data at risk: {risk}.", f"Data risk: {risk}."))
+    return Piece(priority=priority, variants=(f"Data at risk: {risk}.", f"Data risk: {risk}."))
 
 
-def _cause(story: Story) -> Piece:
+def _cause(story: Story, *, priority: int) -> Piece:
     cause = story.cause
     if cause is None:
         known = "not looked at yet" if story.diagnosis is None else "unknown"
-        return Piece(priority=3, variants=(f"Cause: {known}.", f"{known}."))
+        return Piece(priority=priority, variants=(f"Cause: {known}.", f"{known}."))
     chance = percent(cause.probability)
     summary = one_line(cause.summary, SHORT_CHARS_MAX).rstrip(".")
     name = one_line(cause.id.replace("_", " "), 40)
     cuts = tuple(f"Cause: {shortened(summary, room)} {chance}." for room in (70, 55, 40))
     whole = (f"Cause: {summary} {chance}.",)
-    return Piece(priority=3, variants=(*whole, *cuts, f"Cause: {name} {chance}."))
+    return Piece(priority=priority, variants=(*whole, *cuts, f"Cause: {name} {chance}."))
 
 
-def _did(story: Story) -> Piece:
+def _did(story: Story, *, priority: int) -> Piece:
     if not story.did:
-        return Piece(priority=4, variants=("Did nothing yet.",))
+        return Piece(priority=priority, variants=("Did nothing yet.",))
     last = one_line(story.did[-1], SHORT_CHARS_MAX).rstrip(".")
-    cuts = tuple(f"Did: {shortened(last, room)}." for room in (60, 40, 25))
-    return Piece(priority=4, variants=(f"Did: {last}.", *cuts, "Acted."))
+    cuts = (shortened(last, room) for room in (SHORT_CHARS_MAX, 60, 40, 25))
+    told = tuple(f"Did: {cut}" if cut.endswith("…") else f"Did: {cut}." for cut in cuts)
+    return Piece(priority=priority, variants=(*told, "Acted."))
 
 
 # --- what is new --------------------------------------------------------------------------------
