@@ -456,7 +456,9 @@ class ResponderStopped(Event):
 
 
 def _kinds() -> dict[str, type[Event]]:
-    return {cls.kind: cls for cls in Event.__subclasses__() if cls is not UnknownEvent}
+    # By kind, not by identity: a slotted dataclass is a second class made from the first, which
+    # stays among the subclasses until it is collected. The slotted one comes later and wins.
+    return {cls.kind: cls for cls in Event.__subclasses__() if cls.kind != UnknownEvent.kind}
 
 
 KINDS: dict[str, type[Event]] = _kinds()
