@@ -146,7 +146,7 @@ class Attempt(Generic[T]):
         if error is None:
             savepoint.commit()
             return False
-        if isinstance(error, DBAPIError) or not isinstance(error, Exception):
+        if isinstance(error, DBAPIError | UnicodeDecodeError) or not isinstance(error, Exception):
             return False
         savepoint.rollback()
         self.error = error
