@@ -1,0 +1,230 @@
+"""TLS as sslmode demands it, on a real server with real certificates."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fix_servers import MakeServer
+from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.tls import Validity
+from stanch.model.reach import ReachState
+
+# The other version's binaries come without OpenSSL.
+pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
+
+CA_CONF = """
+[ca]
+default_ca = here
+[here]
+dir = {folder}
+database = {folder}/index.txt
+serial = {folder}/serial
+new_certs_dir = {folder}
+certificate = {folder}/ca.crt
+private_key = {folder}/ca.key
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of the test's own."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "ca.crt"
+
+    def issue(self, name: str, *, begins: datetime, ends: datetime) -> tuple[str, str]:
+        """A certificate for a host name and its key, as PEM texts."""
+        key, request, out = (self.folder / f"{name}.{part}" for part in ("key", "csr", "crt"))
+        openssl("req", "-new", *NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}",
+                "-addext", f"subjectAltName=DNS:{name}")  # fmt: skip
+        dates = ("-startdate", f"{begins:%Y%m%d%H%M%SZ}", "-enddate", f"{ends:%Y%m%d%H%M%SZ}")
+        openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-in", request,
+                "-out", out, *dates)  # fmt: skip
+        return out.read_text(), key.read_text()
+
+
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+
+def openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    folder = tmp_path / "ca"
+    folder.mkdir()
+    (folder / "index.txt").write_text("")
+    (folder / "serial").write_text("1000\n")
+    (folder / "ca.conf").write_text(CA_CONF.format(folder=folder))
+    openssl("req", "-x509", *NEW_KEY, "-keyout", folder / "ca.key", "-out", folder / "ca.crt",
+            "-subj", "/CN=Test Root", "-days", "30")  # fmt: skip
+    return Authority(folder)
+
+
+def serve_tls(server: ScratchServer, certificate: str, key: str) -> None:
+    server.folder.write_owned(server.data_directory / "server.crt", certificate)
+    server.folder.write_owned(server.data_directory / "server.key", key)
+    (server.data_directory / "server.key").chmod(0o600)
+    server.set_conf({"ssl": "on"})
+
+
+def verified(server: ScratchServer, root: Path, *, host: str = "localhost") -> str:
+    return server.dsn(
+        "app", host=host, hostaddr="127.0.0.1", sslmode="verify-full", sslrootcert=str(root)
+    )
+
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+async def state_with_tls(dsn: str) -> ReachState:
+    """The state once the reloaded server offers TLS."""
+    reach = await probe(dsn)
+    for _ in range(200):
+        if "offers no TLS" not in str(reach.layers):
+            break
+        reach = await probe(dsn)
+    return reach.state
+
+
+async def test_a_server_without_tls_fails_what_demands_it(make_server: MakeServer) -> None:
+    server = make_server()
+
+    demanded = await probe(server.dsn("app", sslmode="require"))
+    preferred = await probe(server.dsn("app", sslmode="prefer"))
+
+    assert demanded.state is ReachState.TLS_FAILURE
+    assert "offers no TLS" in demanded.layers[-1].detail
+    assert preferred.state is ReachState.UP
+
+
+async def test_a_certificate_in_order_passes_every_mode(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server(auth="scram-sha-256")
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + 10 * DAY))
+    assert await state_with_tls(verified(server, authority.root)) is ReachState.UP
+
+    for mode in ("disable", "allow", "prefer", "require"):
+        reach = await probe(server.dsn("app", sslmode=mode))
+        assert reach.state is ReachState.UP, mode
+    tls = next(layer for layer in reach.layers if layer.name == "tls")
+    assert "valid for 9 days more" in tls.detail
+
+
+async def test_an_expired_certificate_is_named_with_its_days(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("localhost", begins=NOW - 30 * DAY, ends=NOW - 3 * DAY))
+    assert await state_with_tls(verified(server, authority.root)) is ReachState.TLS_FAILURE
+
+    expired = await probe(verified(server, authority.root))
+    not_looked_at = await probe(server.dsn("app", sslmode="require"))
+
+    assert "expired 3 days ago" in expired.layers[-1].detail
+    assert expired.layers[-1].name == "tls"
+    assert not_looked_at.state is ReachState.UP
+
+
+async def test_a_certificate_for_another_host_fails_verify_full_only(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("db.example.com", begins=NOW - DAY, ends=NOW + DAY))
+    full = verified(server, authority.root)
+    assert await state_with_tls(full) is ReachState.TLS_FAILURE
+
+    assert "mismatch" in (await probe(full)).layers[-1].detail.lower()
+    assert (await probe(full.replace("verify-full", "verify-ca"))).state is ReachState.UP
+    assert (
+        await probe(verified(server, authority.root, host="db.example.com"))
+    ).state is ReachState.UP
+
+
+async def test_an_issuer_nobody_trusts_fails(
+    make_server: MakeServer, authority: Authority, tmp_path: Path
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + DAY))
+    openssl("req", "-x509", *NEW_KEY, "-keyout", tmp_path / "k", "-out", tmp_path / "other.crt",
+            "-subj", "/CN=Other Root", "-days", "3")  # fmt: skip
+
+    assert await state_with_tls(verified(server, tmp_path / "other.crt")) is ReachState.TLS_FAILURE
+
+
+async def test_a_missing_root_certificate_is_named(
+    make_server: MakeServer, authority: Authority, tmp_path: Path
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + DAY))
+    dsn = verified(server, tmp_path / "absent.crt")
+    assert await state_with_tls(dsn) is ReachState.TLS_FAILURE
+
+    assert "absent.crt does not exist" in (await probe(dsn)).layers[-1].detail
+
+
+async def test_a_rule_for_unencrypted_sessions_only_is_found_by_prefer(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + DAY))
+    assert await state_with_tls(server.dsn("app", sslmode="require")) is ReachState.UP
+    server.add_hba("hostssl all app all reject")
+
+    demanded = await probe(server.dsn("app", sslmode="require"))
+    while demanded.state is ReachState.UP:  # until the reload has reached the postmaster
+        demanded = await probe(server.dsn("app", sslmode="require"))
+    preferred = await probe(server.dsn("app", sslmode="prefer"))
+
+    assert demanded.state is ReachState.AUTH_FAILED
+    assert preferred.state is ReachState.UP
+    assert [layer.name for layer in preferred.layers].count("tcp") == 1
+
+
+async def test_channel_binding_that_is_demanded_is_left_to_libpq(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server(auth="scram-sha-256")
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + DAY))
+    bound = server.dsn("app", sslmode="require", channel_binding="require")
+    assert await state_with_tls(bound) is ReachState.UP
+
+    wrong = await probe(server.dsn("app", sslmode="require", channel_binding="require",
+                                   password="wrong"))  # fmt: skip
+
+    assert wrong.state is ReachState.AUTH_FAILED
+    assert server.log_text().count("password authentication failed") == 1
+
+
+@pytest.mark.parametrize(
+    ("begins_days", "ends_days", "words"),
+    [
+        (-30, -1, "expired 1 day ago"),
+        (-30, -400, "expired 400 days ago"),
+        (2, 30, "becomes valid in 2 days"),
+        (-30, 0.01, "valid for 0 days more"),
+    ],
+)
+def test_the_days_are_counted_both_ways(
+    pg_major: int, begins_days: float, ends_days: float, words: str
+) -> None:
+    validity = Validity(not_before=NOW + begins_days * DAY, not_after=NOW + ends_days * DAY)
+
+    assert words in validity.in_words(NOW)

@@ -1,0 +1,119 @@
+"""A server's refusal is read by its code, and by its words in any language only for 57P03."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stanch.adapters.postgres import protocol
+from stanch.adapters.postgres.protocol import NotPostgres, ServerError
+from stanch.adapters.postgres.refusals import in_words, loss_of, state_of_refusal
+from stanch.adapters.postgres.scram import ScramClient, ScramFailed
+from stanch.adapters.postgres.tls import certificate_validity
+from stanch.model.reach import LossReason, ReachState
+
+
+def refusal(sqlstate: str, message: str = "") -> ServerError:
+    return ServerError(severity="FATAL", sqlstate=sqlstate, message=message)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message", "state"),
+    [
+        ("28P01", "", ReachState.AUTH_FAILED),
+        ("28000", "", ReachState.AUTH_FAILED),
+        ("42501", 'permission denied for database "x"', ReachState.AUTH_FAILED),
+        ("3D000", "", ReachState.NO_SUCH_DATABASE),
+        ("53300", "", ReachState.TOO_MANY_CLIENTS),
+        ("57P01", "", ReachState.SHUTTING_DOWN),
+        ("57P02", "", ReachState.STARTING_UP),
+        ("57P03", "the database system is starting up", ReachState.STARTING_UP),
+        ("57P03", "the database system is in recovery mode", ReachState.STARTING_UP),
+        ("57P03", "the database system is not yet accepting connections", ReachState.STARTING_UP),
+        ("57P03", "the database system is shutting down", ReachState.SHUTTING_DOWN),
+        ("57P03", "das Datenbanksystem fährt herunter", ReachState.SHUTTING_DOWN),
+        ("57P03", "das Datenbanksystem startet", ReachState.STARTING_UP),
+        ("57P03", "データベースシステムはシャットダウンしています", ReachState.SHUTTING_DOWN),
+        ("57P03", "データベースシステムは起動処理中です", ReachState.STARTING_UP),
+        ("57P03", "система баз данных останавливается", ReachState.SHUTTING_DOWN),
+        ("57P03", "le système de base de données s'arrête", ReachState.SHUTTING_DOWN),
+        ("08P01", "no more connections allowed (max_client_conn)", ReachState.TOO_MANY_CLIENTS),
+        ("08P01", "no such database: x", ReachState.NO_SUCH_DATABASE),
+        ("08P01", "server login has been failing", ReachState.REFUSED),
+        ("XX000", "something else", ReachState.REFUSED),
+        ("", "", ReachState.REFUSED),
+    ],
+)
+def test_each_refusal_has_its_state(sqlstate: str, message: str, state: ReachState) -> None:
+    assert state_of_refusal(refusal(sqlstate, message)) is state
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "reason"),
+    [
+        ("57P01", LossReason.ADMIN_SHUTDOWN),
+        ("57P02", LossReason.CRASH_SHUTDOWN),
+        ("57P04", LossReason.DATABASE_DROPPED),
+        ("57P05", LossReason.IDLE_TIMEOUT),
+        ("25P03", LossReason.IDLE_TIMEOUT),
+        (None, LossReason.CLOSED),
+        ("XX000", LossReason.CLOSED),
+    ],
+)
+def test_the_last_words_say_how_a_session_ended(sqlstate: str | None, reason: LossReason) -> None:
+    assert loss_of(sqlstate) is reason
+
+
+@given(st.text())
+def test_whatever_a_server_says_is_shown_on_one_printable_line(message: str) -> None:
+    shown = in_words(refusal("XX000", message))
+
+    assert shown.isprintable()
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_readers_fail_in_an_unforeseen_way(data: bytes) -> None:
+    protocol.read_error(data)
+    certificate_validity(data)
+    for read in (protocol.read_row, protocol.read_parameter, protocol.read_auth):
+        with suppress(NotPostgres):
+            read(data)
+    with suppress(NotPostgres):
+        protocol.read_header(data[:5].ljust(5, b"\0"))
+
+
+@given(st.binary(max_size=200))
+def test_no_challenge_makes_scram_fail_in_an_unforeseen_way(challenge: bytes) -> None:
+    client = ScramClient("secret", "nonce")
+    with suppress(ScramFailed):
+        client.final(challenge)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        b"r=other,s=c2FsdA==,i=4096",
+        b"r=nonce,s=c2FsdA==,i=4096",
+        b"r=nonceX,s=c2FsdA==,i=99999999",
+        b"r=nonceX,s=c2FsdA==,i=0",
+        b"r=nonceX,s=***,i=4096",
+    ],
+)
+def test_a_dishonest_challenge_is_refused(challenge: bytes) -> None:
+    with pytest.raises(ScramFailed):
+        ScramClient("secret", "nonce").final(challenge)
+
+
+def test_the_published_example_gives_the_published_proof() -> None:
+    client = ScramClient("pencil", "rOprNGfwEbeRWgbNEkqO")
+    challenge = (
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    final = client.final(challenge)
+    # RFC 7677 has n=user, PostgreSQL's clients leave the name empty: only the shape is the same.
+    assert final.startswith(b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=")
+    with pytest.raises(ScramFailed):
+        client.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
