@@ -207,11 +207,8 @@ def sessions_from_titles(processes: host.DataDirectoryProcesses) -> Sessions | N
     )
 
 
-def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses | Missing:
-    """The server's own processes; Missing where some could not be inspected and none was found."""
-    if seen.postmaster is None and not seen.complete:
-        reason = f"{seen.unreadable} processes could not be inspected"
-        return Missing(what="processes", reason=reason)
+def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses:
+    """The server's own processes, and how many others did not let themselves be looked at."""
     titles = [process.title for process in (*seen.members, *seen.orphans)]
     replaying = next((t for t in titles if "startup recovering" in t or "startup  rec" in t), "")
     return ServerProcesses(
@@ -221,6 +218,7 @@ def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses | Missi
         children=len(seen.members),
         orphans=len(seen.orphans),
         recovering=replaying[:NAMES_MAX],
+        uninspected=seen.unreadable,
     )
 
 

@@ -43,6 +43,12 @@ RUNNING = frozenset(
 """States that only a server open for business can cause."""
 
 
+def is_open(reach: Reach) -> bool:
+    """A server spoke and is neither starting nor stopping, even if it let nobody in."""
+    spoke = reach.state is ReachState.REFUSED and reach.sqlstate is not None
+    return reach.state in RUNNING or spoke
+
+
 # --- inside the server --------------------------------------------------------------------------
 
 
@@ -211,6 +217,8 @@ class ServerProcesses:
     """Server processes on this data directory whose postmaster is gone."""
     recovering: str = ""
     """Title of the startup process where it replays WAL."""
+    uninspected: int = 0
+    """Processes of the machine that did not show where they work; above 0 absence is no proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,6 +311,25 @@ def to_bytes(evidence: Evidence) -> bytes:
 def from_bytes(data: bytes) -> Evidence:
     """The bundle that `to_bytes` kept. Raises CodecError."""
     return decode(Evidence, data)
+
+
+def postmaster_lives(evidence: Evidence) -> bool | None:
+    """Whether a postmaster runs on the data directory; None where it cannot be told.
+
+    Where some processes could not be inspected, the lock file decides: a postmaster whose PID it
+    does not name stops itself within a minute.
+    """
+    processes, lock = value_of(evidence.processes), value_of(evidence.lock_file)
+    if processes is None:
+        return None
+    if processes.postmaster_pid is not None:
+        return True
+    if not processes.uninspected:
+        return False
+    if lock is None or lock.holder_unknown:
+        return None
+    is_nobody = not lock.present or lock.holder_pid is None or lock.holder_is_postmaster is False
+    return False if is_nobody else None
 
 
 def value_of(item: Reading[T] | Missing) -> T | None:

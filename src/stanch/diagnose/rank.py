@@ -23,8 +23,9 @@ from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId
 from stanch.model.reach import STATE_MEANINGS
 
-STANDS_FROM = 0.5
-"""From this probability on a cause is named; below it is only a candidate."""
+STANDS_FROM = 0.55
+"""From this probability on a cause is named; below it is a candidate. Above one half, so that of
+two causes that look alike to the evidence at hand neither stands."""
 SHOWN_FROM = 0.05
 """Candidates below this are left out."""
 RECOVERED_WITHIN = timedelta(minutes=15)
@@ -179,7 +180,9 @@ def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Di
         )
         for finding in found
     )
-    because = f" Before that: {found[0].summary}" if found and found[0].probability >= 0.5 else ""
+    because = (
+        f" Before that: {found[0].summary}" if found and found[0].probability >= STANDS_FROM else ""
+    )
     return _answer(evidence, Verdict.UNKNOWN, waiting, f"{_between_text(evidence)}{because}")
 
 

@@ -145,7 +145,7 @@ class _Gathering:
             log=self._reading("log", Log, "server log"),
             control=self._control(),
             lock_file=self._reading("lock_file", LockFileSeen, "postmaster.pid"),
-            processes=self._processes(processes),
+            processes=self._kept("processes", _condensed(processes), "process list"),
             volumes=self._reading("volumes", Volumes, "statfs"),
             kernel=self._reading("kernel", Kernel, "kernel log and counters"),
             place=self._place(),
@@ -192,7 +192,8 @@ class _Gathering:
         return self._until - RESERVE_S - self._loop.time()
 
     async def _reach(self) -> Reach:
-        return await self._w.probe(max(RESERVE_S, self._left_s()))
+        # A little less than there is, so that "hung" and "timeout" are said and not guessed.
+        return await self._w.probe(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _ask_inside(self) -> _Inside | Missing:
         if self._w.held is not None:
@@ -378,15 +379,13 @@ class _Gathering:
             return Missing(what="control", reason=found.reason)
         return self._kept("controldata", found, "pg_controldata")
 
-    def _processes(
-        self, seen: DataDirectoryProcesses | Missing
-    ) -> Reading[ServerProcesses] | Missing:
-        found = seen if isinstance(seen, Missing) else processes_from(seen)
-        return self._kept("processes", found, "process list")
-
     def _place(self) -> Reading[Place] | Missing:
         return self._kept("place", self._w.place, "lock file, settings, process list")
 
 
 def _late(name: str, deadline_s: float) -> Missing:
     return Missing(what=name, reason=f"not there within {deadline_s:g} s")
+
+
+def _condensed(seen: DataDirectoryProcesses | Missing) -> ServerProcesses | Missing:
+    return seen if isinstance(seen, Missing) else processes_from(seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.evidence import RUNNING, Chain, Evidence, value_of
+from stanch.diagnose.evidence import Chain, Evidence, is_open, postmaster_lives, value_of
 from stanch.model.diagnosis import Scalar
 
 Facts = tuple[tuple[str, Scalar], ...]
@@ -12,12 +12,10 @@ DOC = "https://www.postgresql.org/docs/current/"
 
 def is_running(evidence: Evidence) -> bool | None:
     """A postmaster lives, or a server answers; None where neither could be looked at."""
-    processes, reach = value_of(evidence.processes), value_of(evidence.reach)
-    if processes is not None and processes.postmaster_pid is not None:
+    lives, reach = postmaster_lives(evidence), value_of(evidence.reach)
+    if lives is not True and reach is not None and is_open(reach):
         return True
-    if reach is not None and reach.state in RUNNING:
-        return True
-    return None if processes is None else False
+    return lives
 
 
 def server_facts(evidence: Evidence) -> Facts:

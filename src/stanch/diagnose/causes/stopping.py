@@ -109,7 +109,7 @@ crashed = Cause(
         Weigh(clue=ending.shutdown_requested, yes=-2.0, no=0.5),
         Weigh(clue=ending.child_killed, yes=-3.0, no=0.0),
         # Without a log a crash looks exactly like a kill, so both weigh the same from outside.
-        Weigh(clue=lock.postmaster_alive, yes=0.0, no=2.0, now=True),
+        Weigh(clue=lock.postmaster_alive, yes=-3.0, no=2.0, now=True),
         Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
         Weigh(clue=lock.lock_left, yes=1.0, no=-1.0, now=True),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
@@ -179,7 +179,7 @@ oom_killed = Cause(
         Weigh(clue=ending.crash_logged, yes=-2.0, no=0.0),
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
         Weigh(clue=ending.control_clean, yes=-4.0, no=2.0, now=True),
-        Weigh(clue=lock.postmaster_alive, yes=0.0, no=2.0, now=True),
+        Weigh(clue=lock.postmaster_alive, yes=-2.0, no=2.0, now=True),
         Weigh(clue=lock.foreign_holder, yes=-2.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-1.0, no=0.0),
     ),

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.evidence import (
-    RUNNING,
     Control,
     Evidence,
     Kernel,
     Kill,
     Log,
     LogEvent,
+    is_open,
     value_of,
 )
 
@@ -40,7 +40,7 @@ def ending(evidence: Evidence) -> tuple[LogEvent, ...]:
     reach = value_of(evidence.reach)
     if not ready:
         return log.events
-    if reach is None or reach.state not in RUNNING:
+    if reach is None or not is_open(reach):
         return log.events[ready[-1] + 1 :]
     start = ready[-2] + 1 if len(ready) > 1 else 0
     return log.events[start : ready[-1]]
@@ -120,7 +120,7 @@ def _panic_for_space(log: Log, evidence: Evidence) -> YES_NO:
 
 def _recovered(log: Log, evidence: Evidence) -> YES_NO:
     reach = value_of(evidence.reach)
-    if reach is None or reach.state not in RUNNING:
+    if reach is None or not is_open(reach):
         return "the server has not come back yet"
     if not log.events:
         return f"nothing of use in {log.path}"

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.ending import ending
-from stanch.diagnose.evidence import Evidence, LockFileSeen, Log, ServerProcesses
+from stanch.diagnose.evidence import (
+    Evidence,
+    LockFileSeen,
+    Log,
+    ServerProcesses,
+    postmaster_lives,
+)
 
 
 def _left(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
@@ -56,8 +62,11 @@ def _memory_in_use(log: Log, evidence: Evidence) -> YES_NO:
     return False, "no start was refused because of shared memory in use"
 
 
-def _alive(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
-    if processes.postmaster_pid is None:
+def _alive(processes: ServerProcesses, evidence: Evidence) -> YES_NO:
+    lives = postmaster_lives(evidence)
+    if lives is None:
+        return f"{processes.uninspected} processes could not be inspected"
+    if not lives:
         return False, "no postmaster runs on this data directory"
     state = ", suspended" if processes.postmaster_stopped else ""
     return True, f"postmaster {processes.postmaster_pid} runs on this data directory{state}"
@@ -66,6 +75,8 @@ def _alive(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
 def _orphans(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
     if processes.orphans:
         return True, f"{processes.orphans} processes of the old server still run"
+    if processes.uninspected and processes.postmaster_pid is None:
+        return f"{processes.uninspected} processes could not be inspected"
     return False, "no process of an old server is left"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on
-from stanch.diagnose.evidence import RUNNING, Evidence
+from stanch.diagnose.evidence import Evidence, is_open
 from stanch.model.reach import Reach, ReachState
 
 SILENT = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE})
@@ -17,11 +17,11 @@ def _says(seen: Reach) -> str:
 
 
 def _refused(seen: Reach, _evidence: Evidence) -> YES_NO:
-    return seen.state is ReachState.REFUSED, _says(seen)
+    return seen.state is ReachState.REFUSED and not is_open(seen), _says(seen)
 
 
 def _answers(seen: Reach, _evidence: Evidence) -> YES_NO:
-    return seen.state in RUNNING, _says(seen)
+    return is_open(seen), _says(seen)
 
 
 def _silent(seen: Reach, _evidence: Evidence) -> YES_NO:

@@ -1,0 +1,224 @@
+"""`stanch diagnose DSN`: what is wrong, why, what to do first, and what never to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+
+from stanch.model.codec import to_iso
+from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
+from stanch.model.errors import SetupError
+from stanch.model.shown import percent, shortened
+from stanch.policy.dsn import read_conninfo
+from stanch.policy.quoting import printable
+
+SCHEMA = "stanch.diagnosis/1"
+EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.CAUSE: 3, Verdict.RECOVERED: 4, Verdict.UNKNOWN: 5}
+MEANINGS = {
+    Verdict.HEALTHY: "The server answers and nothing looked at is wrong.",
+    Verdict.CAUSE: "At least one cause is likely.",
+    Verdict.RECOVERED: "Something was wrong and is over; its cause is named.",
+    Verdict.UNKNOWN: "The evidence does not say, or the server is recovering: wait.",
+}
+EPILOG = "\b\nExit codes:\n" + "\n".join(
+    [f"  {code}  {verdict.value:<9} {MEANINGS[verdict]}" for verdict, code in EXIT_CODES.items()]
+    + ["  2  usage     The command line is wrong, or the DSN cannot be used."]
+)
+TIMEOUT_S_MAX = 60.0
+BAR_CELLS = 10
+TEXT_CHARS_MAX = 400
+
+HostChoice = Literal["auto", "local", "none"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("diagnose", epilog=EPILOG)(diagnose)
+
+
+def diagnose(
+    dsn: Annotated[
+        str,
+        typer.Argument(
+            metavar="DSN",
+            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
+            show_default=False,
+        ),
+    ],
+    data_directory: Annotated[
+        str,
+        typer.Option(
+            help="The server's data directory, where it is not found.", show_default=False
+        ),
+    ] = "",
+    log: Annotated[
+        str,
+        typer.Option(help="The server's log file or folder, where it is not found."),
+    ] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|local|none",
+            help="Whether this machine is the server's, so that its files may be read.",
+        ),
+    ] = "auto",
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0.3,
+            max=TIMEOUT_S_MAX,
+            help="For gathering all evidence; what is late is shown as missing.",
+        ),
+    ] = 2.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")
+    ] = False,
+) -> None:
+    """Say why a server is down, full or stuck. Reads only; needs no configuration."""
+    choice = _host_choice(host)
+    _warn_of_password(dsn)
+    # Here and not above: `stanch --help` need not load the driver.
+    from stanch.service.diagnosing import diagnose_dsn
+
+    try:
+        found = asyncio.run(
+            diagnose_dsn(
+                dsn, data_directory=data_directory, log=log, host=choice, deadline_s=timeout_s
+            )
+        )
+    except SetupError as error:
+        typer.echo(f"stanch: {printable(str(error))}", err=True)
+        if error.hint:
+            typer.echo(f"hint: {printable(error.hint)}", err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(as_json_text(found))
+    else:
+        typer.echo("\n".join(text_lines(found, colour=sys.stdout.isatty())), color=True)
+    raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+def _host_choice(given: str) -> HostChoice:
+    if given == "auto" or given == "local" or given == "none":
+        return given
+    raise typer.BadParameter(f"{given!r} is none of auto, local, none", param_hint="--host")
+
+
+def _warn_of_password(dsn: str) -> None:
+    given = read_conninfo(dsn)
+    if given is not None and given.has_secret:
+        typer.echo(
+            "warning: a password on the command line is shown to everybody by ps;"
+            " use service=NAME or a passfile (~/.pgpass)",
+            err=True,
+        )
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def as_json_text(found: Diagnosis) -> str:
+    """One JSON object on one line; its shape is docs/schemas/diagnosis-1.json."""
+    return json.dumps(as_json_value(found), ensure_ascii=True, sort_keys=False)
+
+
+def as_json_value(found: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as plain values."""
+    return {
+        "schema": SCHEMA,
+        "verdict": found.verdict.value,
+        "summary": found.summary,
+        "causes": [_cause_value(cause) for cause in found.causes],
+        "separator": found.separator,
+        "absent": [_finding_value(finding) for finding in found.absent],
+        "at": to_iso(found.at),
+        "elapsed_ms": found.elapsed_ms,
+    }
+
+
+def _cause_value(cause: CauseFinding) -> dict[str, Any]:
+    return {
+        "id": cause.id,
+        "summary": cause.summary,
+        "probability": cause.probability,
+        "for": [_finding_value(f) for f in cause.evidence_for],
+        "against": [_finding_value(f) for f in cause.evidence_against],
+        "missing": [_finding_value(f) for f in cause.missing],
+        "safe_first": cause.safe_first,
+        "never": list(cause.never),
+        "forbids": list(cause.forbids),
+        "follows": cause.follows,
+        "runbook": cause.runbook,
+        "subject": cause.subject,
+        "facts": dict(cause.facts),
+    }
+
+
+def _finding_value(finding: Finding) -> dict[str, Any]:
+    return {
+        "evidence": finding.evidence,
+        "text": finding.text,
+        "weight": finding.weight,
+        "at": to_iso(finding.at) if finding.at else None,
+    }
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+_COLOURS = {
+    Verdict.CAUSE: "red",
+    Verdict.RECOVERED: "yellow",
+    Verdict.UNKNOWN: "yellow",
+    Verdict.HEALTHY: "green",
+}
+
+
+def text_lines(found: Diagnosis, *, colour: bool) -> Iterator[str]:
+    """For a tired person: the answer first, then each cause with its evidence, then the gaps."""
+    verdict = found.verdict.value.upper()
+    if colour:
+        verdict = typer.style(verdict, fg=_COLOURS[found.verdict], bold=True)
+    yield f"{verdict}  {_shown(found.summary)}"
+    for cause in found.causes:
+        yield ""
+        yield from _cause_lines(cause, colour=colour)
+    if found.separator:
+        yield ""
+        yield f"To tell the first two apart: {_shown(found.separator)}"
+    if found.absent:
+        yield ""
+        yield "Not read:"
+        for finding in found.absent:
+            yield f"  ? {finding.evidence}: {_shown(finding.text)}"
+    yield ""
+    yield f"Looked for {found.elapsed_ms:.0f} ms."
+
+
+def _cause_lines(cause: CauseFinding, *, colour: bool) -> Iterator[str]:
+    filled = round(cause.probability * BAR_CELLS)
+    bar = "█" * filled + "░" * (BAR_CELLS - filled)
+    name = typer.style(cause.id, bold=True) if colour else str(cause.id)
+    yield f"{bar} {percent(cause.probability):>4}  {name}"
+    if cause.follows:
+        yield f"  follows from {cause.follows}"
+    yield f"  {_shown(cause.summary)}"
+    for finding in cause.evidence_for:
+        yield f"    + {_shown(finding.text)}"
+    for finding in cause.evidence_against:
+        yield f"    - {_shown(finding.text)}"
+    for finding in cause.missing:
+        yield f"    ? {_shown(finding.text)}"
+    yield f"  First: {_shown(cause.safe_first)}"
+    for never in cause.never:
+        yield f"  Never: {_shown(never)}"
+
+
+def _shown(text: str) -> str:
+    return printable(shortened(text, TEXT_CHARS_MAX))

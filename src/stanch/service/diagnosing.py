@@ -1,0 +1,220 @@
+"""A diagnosis of one target: which witnesses there are, gathering, and the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stanch.adapters.hosts.here import is_this_machine
+from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.traces import LocalTraces
+from stanch.adapters.postgres.binaries import find_binaries
+from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.sentinel import Sentinel
+from stanch.diagnose.evidence import Evidence, Place, to_bytes
+from stanch.diagnose.rank import diagnose
+from stanch.diagnose.run import DEADLINE_S, Witnesses, gather
+from stanch.facts.lock_file import LockFileWitness
+from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.errors import ProbeFailed, SetupError
+from stanch.model.host import OomKills
+from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import ServerReader
+from stanch.model.ports.traces import TraceReader
+from stanch.model.reach import Reach
+from stanch.model.vitals import Vitals
+from stanch.policy.policy import TargetPolicy
+
+HostChoice = Literal["auto", "local", "none"]
+
+RESOLVE_S = 0.5
+NO_NOTE = Missing(
+    what="lock witness", reason="nobody noted the server's start while it was known to live"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where a target's server lives on this machine, and who can read it there."""
+
+    place: Place | Missing
+    host: HostReader | Missing
+    traces: TraceReader | Missing
+
+
+def _nowhere(reason: str) -> Located:
+    gone = Missing(what="host", reason=reason)
+    return Located(place=Missing(what="place", reason=reason), host=gone, traces=gone)
+
+
+async def diagnose_dsn(
+    dsn: str,
+    *,
+    data_directory: str = "",
+    log: str = "",
+    host: HostChoice = "auto",
+    deadline_s: float = DEADLINE_S,
+) -> Diagnosis:
+    """Diagnose a server that nobody watches: needs no policy and no earlier reading.
+
+    Cost: one fresh connection and one session, one after the other.
+    Raises: SetupError for a string that libpq cannot use.
+    """
+    located = await locate(dsn, data_directory=data_directory, log=log, host=host)
+    witnesses = Witnesses(
+        probe=_prober(dsn),
+        open_reader=lambda: _opened(dsn, deadline_s),
+        host=located.host,
+        traces=located.traces,
+        place=located.place,
+        lock_witness=NO_NOTE,
+    )
+    return diagnose(await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s))
+
+
+async def gather_for_target(
+    target: TargetPolicy,
+    located: Located,
+    *,
+    held: ServerReader | None,
+    lock_witness: LockFileWitness | Missing = NO_NOTE,
+    oom_before: OomKills | None = None,
+    vitals_before: Vitals | None = None,
+    deadline_s: float = DEADLINE_S,
+) -> Evidence:
+    """The evidence about a watched target, through the session that is held already.
+
+    `oom_before` is the count when the server was last known to be well, `vitals_before` its last
+    reading. Without a held session one is opened for the length of the diagnosis.
+    """
+    witnesses = Witnesses(
+        probe=_prober(target.dsn),
+        held=held,
+        open_reader=lambda: _opened(target.dsn, deadline_s),
+        host=located.host,
+        traces=located.traces,
+        place=located.place,
+        lock_witness=lock_witness,
+        oom_before=oom_before,
+        vitals_before=vitals_before,
+    )
+    full = target.limits.disk_full_free_bytes
+    return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)
+
+
+def judged(evidence: Evidence) -> tuple[Diagnosis, bytes]:
+    """The diagnosis and the evidence behind it, as bytes to keep."""
+    return diagnose(evidence), to_bytes(evidence)
+
+
+async def locate_target(target: TargetPolicy) -> Located:
+    """Where a target of the policy lives; what the policy says wins over what is found."""
+    return await locate(
+        target.dsn,
+        data_directory=target.data_directory,
+        log=target.log,
+        bin_directory=target.bin_directory,
+        host=target.host,
+    )
+
+
+async def locate(
+    dsn: str,
+    *,
+    data_directory: str = "",
+    log: str = "",
+    bin_directory: str = "",
+    host: HostChoice = "auto",
+) -> Located:
+    """Find the server of a connection string on this machine, running or not.
+
+    Raises: SetupError for a string that libpq cannot use.
+    """
+    if host == "none":
+        return _nowhere("told not to look at any host")
+    conninfo = resolve(dsn)
+    if host == "auto" and not data_directory and not await _is_here(conninfo):
+        return _nowhere("the server is not on this machine")
+    if not data_directory:
+        return _nowhere("the data directory was not found; --data-directory names it")
+    return await _at(data_directory, log=log, bin_directory=bin_directory)
+
+
+async def _at(data_directory: str, *, log: str, bin_directory: str) -> Located:
+    """Witnesses of one data directory; its programs by the version it was made with."""
+    if not await asyncio.to_thread(Path(data_directory).is_dir):
+        return _nowhere(f"there is no folder {data_directory}")
+    directory = str(await asyncio.to_thread(Path(data_directory).resolve))
+    programs = bin_directory or await asyncio.to_thread(_programs_for, directory)
+    place = Place(
+        data_directory=directory,
+        log=log,
+        bin_directory=programs,
+        manager="unknown",
+        concluded_from="named by hand",
+    )
+    return Located(
+        place=place,
+        host=LocalHost(data_directory=directory, bin_dir=programs or None, log_path=log or None),
+        traces=LocalTraces(directory),
+    )
+
+
+def _programs_for(data_directory: str) -> str:
+    try:
+        version = (Path(data_directory) / "PG_VERSION").read_text(encoding="ascii").strip()
+        return str(find_binaries(int(version)).bin_dir)
+    except (OSError, ValueError, SetupError):
+        return ""
+
+
+async def _is_here(conninfo: Conninfo) -> bool:
+    """Whether the string leads to this machine; a name is looked up, within half a second."""
+    if conninfo.is_socket:
+        return True
+    address = conninfo.hostaddr or conninfo.host
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return await _name_is_here(address, conninfo.port)
+    return bool(is_this_machine(address))
+
+
+async def _name_is_here(name: str, port: int) -> bool:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except (TimeoutError, OSError, UnicodeError):
+        return False
+    return any(is_this_machine(str(entry[4][0])) for entry in found)
+
+
+def _prober(dsn: str) -> Callable[[float], Awaitable[Reach]]:
+    async def ask(deadline_s: float) -> Reach:
+        return await probe(dsn, deadline_s=deadline_s)
+
+    return ask
+
+
+@asynccontextmanager
+async def _session(dsn: str, deadline_s: float) -> AsyncGenerator[ServerReader]:
+    sentinel = Sentinel(dsn)
+    try:
+        reach = await sentinel.connect(deadline_s=deadline_s)
+        if not sentinel.connected:
+            raise ProbeFailed(f"no session: {reach.state}", on="server")
+        yield sentinel
+    finally:
+        sentinel.close()
+
+
+def _opened(dsn: str, deadline_s: float) -> AbstractAsyncContextManager[ServerReader]:
+    return _session(dsn, deadline_s)
