@@ -47,7 +47,7 @@ WITHHELD = e.PlanWithheld(
 def test_a_page_s_short_text_tells_all_that_matters_on_one_line() -> None:
     assert page_text(STORY, at=NOW).short == (
         "P0 orders: server down. Since 03:00 UTC (4 min 5 s). Data at risk: none seen. "
-        "Cause: killed 93%. Did: Started the server with… stanch ack 001"
+        "Cause: killed 93%. Did: Started the server with pg_ctl. stanch ack 001"
     )
 
 

@@ -67,7 +67,7 @@ class Durations:
 def durations(timeline: Sequence[Recorded]) -> Durations:
     """Every duration the timeline gives, whatever prefix of an incident it is."""
     opened_at, since = _opening(timeline)
-    paged_at = _first(timeline, _is_page)
+    paged_at = _paged_at(timeline)
     taken_at = _first(timeline, lambda event: isinstance(event, e.IncidentAcknowledged))
     # Who takes an incident before any page was never made to wait.
     asked_at = paged_at if paged_at and not (taken_at and taken_at < paged_at) else opened_at
@@ -107,6 +107,13 @@ def _opening(timeline: Sequence[Recorded]) -> tuple[datetime | None, datetime | 
 
 def _first(timeline: Sequence[Recorded], fits: Callable[[e.Event], bool]) -> datetime | None:
     return next((recorded.at for recorded in timeline if fits(recorded.event)), None)
+
+
+def _paged_at(timeline: Sequence[Recorded]) -> datetime | None:
+    """The first page, also one that went out while nothing could be written down."""
+    raised = _first(timeline, _is_page)
+    unrecorded = [r.event.sent_at for r in timeline if isinstance(r.event, e.PagedUnrecorded)]
+    return min([*unrecorded, *([raised] if raised else [])], default=None)
 
 
 def _is_page(event: e.Event) -> bool:

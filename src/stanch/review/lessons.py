@@ -97,7 +97,8 @@ def _told_late(r: Reading, ack_within_s: float | None) -> Iterator[str]:
     levels = max((page.level for _, page in r.pages), default=0)
     if levels > 1 and taken.end is not None:
         yield f"It took {levels} levels of escalation until somebody acknowledged."
-    if r.opened is not None and not r.events(e.MessageRaised) and not _self_healed(r):
+    told = r.events(e.MessageRaised) or r.events(e.PagedUnrecorded)
+    if r.opened is not None and not told and not _self_healed(r):
         yield "Nobody was told."
 
 
@@ -180,6 +181,9 @@ def _not_watching(r: Reading) -> Iterator[str]:
         else:
             gone = span(max(0.0, (at - resumed.away_since).total_seconds()))
             yield f"Stanch was not watching for {gone}, until {moment(at)}."
+    for unrecorded in r.events(e.PagedUnrecorded):
+        sent = moment(unrecorded.sent_at)
+        yield f"The journal could not be written at {sent}; people were paged from memory."
     unknown = len(r.events(e.UnknownEvent))
     if unknown:
         yield f"{unknown} entries were written by a newer release and are not understood here."

@@ -132,11 +132,16 @@ _IMPACT = {
     SymptomKind.SESSIONS_BLOCKED: "Sessions waited behind locks.",
     SymptomKind.DISK_FULL: "A volume was full: writes failed or were about to.",
     SymptomKind.DISK_LOW: "A volume was nearly full.",
+    SymptomKind.UNWATCHED: "Not known: the server answered, but did not let the watch in.",
+    SymptomKind.BLIND: "Not known: the watch itself could not see its targets.",
     SymptomKind.REPORTED: "A person reported it; what did not work is in their words above.",
 }
 
 
 def _impact(r: Reading) -> Iterator[str]:
+    if not r.timeline:
+        yield "Not known: the record is empty."
+        return
     kinds = [event.symptom.kind for event in r.events(e.IncidentOpened)]
     kinds += [event.symptom.kind for event in r.events(e.SymptomObserved)]
     yield from (bullet(_IMPACT[kind]) for kind in dict.fromkeys(kinds))

@@ -87,6 +87,10 @@ def _merged(event: e.IncidentMerged, n: Names) -> str:
     return f"Continued in incident {shown(event.into, 40)}{_tail(event.reason)}."
 
 
+def _held(event: e.PageHeld, n: Names) -> str:
+    return f"Nobody is to be paged before {moment(event.until)}{_tail(event.reason)}."
+
+
 def _policy(event: e.PolicyApplied, n: Names) -> str:
     by = f" by {shown(event.by, 60)}" if event.by else ""
     return f"Policy {shown(event.policy_hash, 12)} came into force{by}."
@@ -133,6 +137,12 @@ def _delivered(event: e.DeliveryEnded, n: Names) -> str:
     }[event.outcome]
     last = "" if event.retryable or event.outcome is Handover.ACCEPTED else "; given up"
     return f"Attempt {event.attempt}, {n.sending(event.id)}, {said}{_tail(event.detail)}{last}."
+
+
+def _unrecorded(event: e.PagedUnrecorded, n: Names) -> str:
+    whom = n.persons(event.persons) or "nobody by name"
+    outcomes = _tail("; ".join(event.outcomes[:8]))
+    return f"Paged from memory at {moment(event.sent_at)}, to {whom}{outcomes}."
 
 
 # --- acting -------------------------------------------------------------------------------------
@@ -246,12 +256,14 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.IncidentResolved: _resolved,
     e.IncidentReopened: _reopened,
     e.IncidentMerged: _merged,
+    e.PageHeld: _held,
     e.PolicyApplied: _policy,
     e.ResponderResumed: _resumed,
     e.DiagnosisRecorded: _diagnosed,
     e.MessageRaised: _message,
     e.DeliveryAttempted: _attempted,
     e.DeliveryEnded: _delivered,
+    e.PagedUnrecorded: _unrecorded,
     e.PlanProposed: _proposed,
     e.PlanWithheld: _withheld,
     e.PlanApproved: _approved,
