@@ -27,12 +27,16 @@ from stanch.adapters.postgres.os_user import as_user
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.adapters.postgres.scratch_processes import wait_until_gone
+from stanch.adapters.postgres.volumes import sized_volumes_possible
 from stanch.model.errors import SetupError
 
 LINUX = Path("/proc/sysvipc/shm").exists()
 needs_linux = pytest.mark.skipif(not LINUX, reason="needs Linux")
 needs_root_on_linux = pytest.mark.skipif(
     not LINUX or os.geteuid() != 0, reason="needs root on Linux"
+)
+needs_mounts = pytest.mark.skipif(
+    not sized_volumes_possible(), reason="needs the right to mount volumes"
 )
 one_major = pytest.mark.parametrize("pg_major", [18], indirect=True)
 
@@ -237,7 +241,7 @@ def test_a_damaged_lock_file_is_no_running_server(server: ScratchServer, line: s
     assert server.postmaster_pid() is None
 
 
-@needs_root_on_linux
+@needs_mounts
 def test_a_full_data_volume_is_reported_by_a_server_that_stays_up(
     make_server: MakeServer,
 ) -> None:
@@ -255,7 +259,7 @@ def test_a_full_data_volume_is_reported_by_a_server_that_stays_up(
     assert not volume.mount_point.exists()
 
 
-@needs_root_on_linux
+@needs_mounts
 def test_a_full_wal_volume_takes_the_server_down(make_server: MakeServer) -> None:
     server = make_server(
         wal_volume_mb=8, conf={"max_wal_size": "1GB", "min_wal_size": "2MB", "wal_keep_size": "1GB"}
@@ -408,7 +412,7 @@ def modes(tree: Path) -> dict[Path, tuple[int, int, int]]:
     return {p: (p.lstat().st_mode, p.lstat().st_uid, p.lstat().st_nlink) for p in tree.rglob("*")}
 
 
-@needs_root_on_linux
+@needs_mounts
 @one_major
 def test_a_server_can_be_started_inside_something_only_root_may_enter(
     make_server: MakeServer,
