@@ -1,1 +1,3 @@
 """Stanch: the first responder for PostgreSQL."""
+
+__version__ = "0.1.0"

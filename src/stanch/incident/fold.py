@@ -151,7 +151,8 @@ def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
 
 
 def _policy(i: Incident, event: e.PolicyApplied, r: Recorded) -> Incident:
-    return replace(i, policy_hash=event.policy_hash)
+    # What was withheld may be allowed now, so it is asked for again.
+    return replace(i, policy_hash=event.policy_hash, withheld=None, withheld_seq=0)
 
 
 def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from stanch.incident.correlate import same_story
 from stanch.incident.due import REDIAGNOSE_S, Due
 from stanch.incident.state import Incident, PlanState
 from stanch.model import events as e
-from stanch.model.diagnosis import Diagnosis
+from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar
 from stanch.model.errors import StaleDecision
 from stanch.model.ids import BlobKey, IncidentId, TargetName
 from stanch.model.plans import Plan
@@ -58,7 +58,7 @@ class Acting:
         standing: Standing,
         hands: Callable[[TargetName], Hands | None],
         propose: Proposal,
-        actions: dict[str, Action],
+        actions: Mapping[str, Action],
         open_incidents: Callable[[TargetName], Awaitable[Sequence[Incident]]],
     ) -> None:
         self._book = book
@@ -203,10 +203,21 @@ def _news(incident: Incident, diagnosis: Diagnosis) -> bool:
 
 
 def _same(before: Diagnosis, now: Diagnosis) -> bool:
-    def outline(d: Diagnosis) -> tuple[object, ...]:
-        return (d.verdict, *((c.id, c.subject, c.facts) for c in d.causes[:2]))
+    """Same verdict on the same things; how many of them there are changes all the time."""
+    return _outline(before) == _outline(now)
 
-    return outline(before) == outline(now)
+
+def _outline(diagnosis: Diagnosis) -> tuple[object, ...]:
+    first_two = diagnosis.causes[:2]
+    return (diagnosis.verdict, *((c.id, c.subject, _identities(c)) for c in first_two))
+
+
+def _identities(cause: CauseFinding) -> tuple[tuple[str, Scalar], ...]:
+    return tuple(
+        (name, value)
+        for name, value in cause.facts
+        if isinstance(value, str | bool) or name.endswith(("_pid", "_inode"))
+    )
 
 
 def _by_id(incident: Incident) -> IncidentId:

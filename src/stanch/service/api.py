@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from stanch.model.errors import StanchError, StoreError
-from stanch.model.ids import WriterId
+from stanch.model.ids import PersonId, WriterId
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House
 from stanch.service.operations import BadRequest
@@ -40,12 +40,18 @@ def commands_app(house: House) -> Starlette:
 
     async def incident(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
-        return JSONResponse(full(found, timeline))
+        return JSONResponse(full(found, timeline, people_of(house)))
 
     async def written_up(request: Request) -> Response:
-        _, timeline = await operations.timeline(request.path_params["wanted"])
-        people = {p.id: p.name for p in house.policy.people}
-        return JSONResponse({"markdown": postmortem(timeline, people=people)})
+        found, timeline = await operations.timeline(request.path_params["wanted"])
+        policy = house.policies.for_incident(found.policy_hash)
+        text = postmortem(
+            timeline,
+            people=people_of(house),
+            ack_within_s=policy.severity(found.severity_rank).ack_within_s,
+            until=house.clock.now(),
+        )
+        return JSONResponse({"markdown": text})
 
     async def verified(request: Request) -> Response:
         anchors = _anchors(request.query_params.get("anchor", ""))
@@ -88,6 +94,10 @@ def health_app(
             Route("/metrics", exposition),
         ]
     )
+
+
+def people_of(house: House) -> dict[PersonId, str]:
+    return {p.id: p.name for p in house.policy.people}
 
 
 def _anchors(text: str) -> dict[WriterId, tuple[int, str]]:

@@ -23,15 +23,16 @@ Decider = Callable[[Incident, datetime], Sequence[Event] | Refusal]
 
 
 class Book:
-    """Reads, decides and records; every change pokes whoever waits for due work."""
+    """Reads, decides and records; whoever waits for due work is told of every change."""
 
-    def __init__(self, timelines: Timelines, clock: Clock, poke: Callable[[], None]) -> None:
+    def __init__(self, timelines: Timelines, clock: Clock) -> None:
         self._timelines = timelines
         self._clock = clock
-        self._poke = poke
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
         self.on_open: Callable[[Incident], None] = lambda incident: None
         """Told of every incident this process opens, whoever asked for it."""
+        self.on_append: Callable[[], None] = lambda: None
+        """Told of every append: something else may be due now."""
 
     async def get(self, incident_id: IncidentId) -> Incident:
         """The incident at its head. One without events where there is no such incident."""
@@ -47,7 +48,7 @@ class Book:
         at = self._clock.now()
         first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
         recorded = await self._timelines.open_incident(at, first)
-        self._poke()
+        self.on_append()
         incident = self._keep(Incident(id=recorded[0].incident_id), recorded)
         self.on_open(incident)
         return incident
@@ -91,7 +92,7 @@ class Book:
             lease=lease,
         )
         recorded = await self._timelines.append(entry)
-        self._poke()
+        self.on_append()
         known = self._folded.get(incident_id) or Incident(id=incident_id)
         if known.seq + 1 != recorded[0].seq:
             return await self.get(incident_id)

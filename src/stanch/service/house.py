@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,7 +63,6 @@ async def open_house(
     store: Store,
     *,
     clock: Clock | None = None,
-    poke: Callable[[], None] = lambda: None,
     writable: bool = True,
 ) -> House:
     """Furnish an open store: the clock never behind the newest entry, standing facts folded.
@@ -77,7 +75,7 @@ async def open_house(
         await store.put_policy(policies.current_hash, policies.current_text)
     standing = Standing()
     standing.apply_all(await store.read(RESPONDER))
-    book = Book(store, clock, poke)
+    book = Book(store, clock)
     operations = Operations(
         timelines=store, book=book, policies=policies, standing=standing, clock=clock
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stanch.incident.state import Incident
 from stanch.model.codec import to_iso
 from stanch.model.events import stored_kind, to_body
+from stanch.model.ids import PersonId
 from stanch.model.timeline import ChainReport, Recorded
+from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
 
 
@@ -37,9 +39,12 @@ def _waiting(incident: Incident) -> str | None:
     return plan.plan.id
 
 
-def full(incident: Incident, timeline: Sequence[Recorded]) -> dict[str, Any]:
+def full(
+    incident: Incident, timeline: Sequence[Recorded], people: Mapping[PersonId, str]
+) -> dict[str, Any]:
     """Everything `stanch show` tells, the events included."""
     plan = incident.plan
+    names = names_in(timeline, people)
     return {
         **headline(incident),
         "since": to_iso(incident.since) if incident.since else None,
@@ -60,7 +65,7 @@ def full(incident: Incident, timeline: Sequence[Recorded]) -> dict[str, Any]:
             ],
         },
         "options": list(incident.withheld.options) if incident.withheld else [],
-        "timeline": [_entry(recorded) for recorded in timeline],
+        "timeline": [_entry(recorded, names) for recorded in timeline],
         "head": timeline[-1].hash.hex() if timeline else None,
     }
 
@@ -82,13 +87,13 @@ def _diagnosis(incident: Incident) -> dict[str, Any] | None:
     }
 
 
-def _entry(recorded: Recorded) -> dict[str, Any]:
+def _entry(recorded: Recorded, names: Names) -> dict[str, Any]:
     return {
         "seq": recorded.seq,
         "at": to_iso(recorded.at),
         "kind": stored_kind(recorded.event),
         "late": recorded.late,
-        "sentence": sentence(recorded),
+        "sentence": sentence(recorded.event, names),
         "body": json.loads(to_body(recorded.event)),
         "writer": recorded.writer_id,
         "n": recorded.n,

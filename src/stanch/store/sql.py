@@ -59,6 +59,7 @@ class SqlStore:
         self._conn: Connection | None = None
         self._head = HeadFile(state.head) if state else None
         self._held = ExitStack()
+        self._file: tuple[int, int] | None = None
         self._alive = False
         self._closed = False
 
@@ -175,6 +176,11 @@ class SqlStore:
         """The clock leases are measured by."""
         return self._lease_clock_us()
 
+    @property
+    def head(self) -> Head:
+        """The newest durable entry of this writer."""
+        return self._kept.head
+
     def verify(self, anchors: Anchors | None = None) -> ChainReport:
         """Walk every chain; also against `anchors` and against the head noted in the directory."""
         # Noted before the reading begins, so that it can only be older than what is read.
@@ -191,6 +197,16 @@ class SqlStore:
         problem = f"writer {writer!r} entry {n}: not there with the noted hash {digest[:16]}"
         problems = (*report.problems, problem)
         return ChainReport(ok=False, entries=report.entries, heads=report.heads, problems=problems)
+
+    def fold_log(self) -> None:
+        """Move everything from the write-ahead log into the file, and empty the log.
+
+        Erased content is gone from the disk only after this. Readers may keep it from finishing.
+        """
+        with self._turn, told_apart(self.on):
+            driver = self._connected().connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
         """Let go of the file and the directory. May be called twice."""
@@ -209,6 +225,7 @@ class SqlStore:
 
     def _commit(self, attempts: Sequence[Attempt[Any]]) -> None:
         conn = self._connected()
+        self._refuse_moved()
         draft = Draft(self._kept)
         with conn.begin():
             tx = self._tx(conn, draft)
@@ -242,8 +259,20 @@ class SqlStore:
             except StoreError:
                 conn.close()
                 raise
+            self._file = _identity(self._state) if self._state else None
             self._conn = conn
         return self._conn
+
+    def _refuse_moved(self) -> None:
+        """An open file that was deleted takes every write, and loses it with the process."""
+        if self._state is None:
+            return
+        if self._file != _identity(self._state):
+            raise StoreUnavailable(
+                "the database was moved or deleted while in use",
+                on=self.on,
+                hint="Put the state directory back as it was, with all its files.",
+            )
 
     def _find_place(self, conn: Connection) -> None:
         """After a failure: is this still our journal, and how far did it come?
@@ -264,6 +293,7 @@ class SqlStore:
             self._conn.close()
             assert self._writing is not None
             self._writing.dispose()
+            self._reading.dispose()
             self._conn = None
 
     def _begin_life(self) -> None:
@@ -302,6 +332,15 @@ def _renewed(incident_id: IncidentId) -> Op[None]:
         wakes.recompute(tx, incident_id, tx.projection.wakes(stream.state))
 
     return run
+
+
+def _identity(state: StateDir) -> tuple[int, int] | None:
+    """Which file lies at the database's place now."""
+    try:
+        info = state.db.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _checked_head(conn: Connection, writer: WriterId, noted: Head | None, *, on: str) -> Head:

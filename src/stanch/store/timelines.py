@@ -90,7 +90,9 @@ class _SqlTimelines(ABC):
 
     async def erase_blob(self, key: BlobKey, *, at: datetime) -> bool:
         """Remove content for good; the chain still verifies. False: nothing was there."""
-        return await self._write(keeping.erase_blob(key, at=at))
+        erased = await self._write(keeping.erase_blob(key, at=at))
+        await self._read(self.store.fold_log)
+        return erased
 
     async def blob(self, key: BlobKey) -> Blob:
         """Content by its key; None where it was erased or never kept."""
@@ -103,6 +105,11 @@ class _SqlTimelines(ABC):
     async def policy_text(self, policy_hash: str) -> str | None:
         """The text of a policy that was in force once."""
         return await self._ask(lambda conn: queries.policy_text(conn, policy_hash))
+
+    def heads(self) -> dict[str, str]:
+        """Writer to `n:hash` of its newest durable entry: what to anchor elsewhere."""
+        head = self.store.head
+        return {self.store.writer_id: f"{head.n}:{head.hash.hex()}"}
 
     async def verify(self, anchors: Anchors | None = None) -> ChainReport:
         """Walk every chain. Raises StoreCorrupt where the file cannot be read at all."""

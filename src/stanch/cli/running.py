@@ -1,0 +1,61 @@
+"""`stanch run`: the core process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log lines as JSON, for log collectors.")
+    ] = False,
+) -> None:
+    """Watch, diagnose, page and act until told to stop.
+
+    SIGTERM and Ctrl-C end it cleanly; SIGHUP reads the policy again (an invalid file keeps the old
+    one and says so). One `stanch run` at a time may use a state directory.
+    """
+    from stanch.cli.logging import set_up_logging
+
+    set_up_logging(as_json=log_json)
+    asyncio.run(_run(config))
+
+
+async def _run(config: Path) -> None:
+    from stanch.service.house import open_store, read_policy_file, state_path
+    from stanch.service.responder import open_responder
+    from stanch.store.spool import Spool
+    from stanch.store.statedir import StateDir
+
+    policies = read_policy_file(config)
+    store = open_store(policies, threaded=True)
+    spool = Spool(StateDir(path=state_path(policies)).spool)
+    try:
+        responder = await open_responder(config, policies, store, spool)
+        loop = asyncio.get_running_loop()
+        reloads: set[asyncio.Task[str]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(responder.reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, responder.stop)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        await responder.run()
+    finally:
+        spool.close()
+        await store.close()

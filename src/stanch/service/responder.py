@@ -1,0 +1,343 @@
+"""`stanch run`: everything put together, started, reloaded and ended in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from stanch import __version__
+from stanch.adapters.channels.build import build_channels
+from stanch.diagnose.catalogue import BY_ID
+from stanch.incident.correlate import Explains
+from stanch.incident.state import Incident
+from stanch.model import events as e
+from stanch.model.errors import PolicyInvalid
+from stanch.model.ids import RESPONDER, CauseId, ChannelName, TargetName
+from stanch.model.ports.channels import ChannelPort
+from stanch.model.symptoms import SymptomKind
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.library import load_runbooks
+from stanch.respond.runbook import Runbook
+from stanch.service.acting import Acting, Hands
+from stanch.service.api import commands_app, health_app
+from stanch.service.clock import MachineBootClock, SteadyClock
+from stanch.service.doubting import Doubts, LoopLag, knock_at
+from stanch.service.emergency import Emergency
+from stanch.service.engine import Engine
+from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
+from stanch.service.house import House, Store, open_house, read_policy_file, state_path
+from stanch.service.listening import private_socket, serve, tcp_listener
+from stanch.service.metrics import Metrics
+from stanch.service.paging import Paging
+from stanch.service.pipeline import Pipeline
+from stanch.service.policies import Policies
+from stanch.service.proposing import proposer
+from stanch.service.supervisor import contained, keep_running
+from stanch.service.targets import Watched
+from stanch.service.watching import Watching
+from stanch.steps.run import Clocks
+from stanch.store.spool import Spool
+from stanch.store.statedir import StateDir
+
+RESUMED_MAX = 200
+"""So many of the newest incidents may still be joined by a symptom after a restart."""
+
+DRAIN_S = 10.0
+READY_AGE_S = 5.0
+STANDING_EVERY_S = 1.0
+
+log = structlog.get_logger("responder")
+
+
+def explains() -> Explains:
+    """Per cause, the symptoms it brings about, itself or through what it brings about."""
+    found: dict[CauseId, frozenset[SymptomKind]] = {}
+    for cause_id in BY_ID:
+        reached, left = set[CauseId](), [cause_id]
+        while left:
+            here = left.pop()
+            if here not in reached:
+                reached.add(here)
+                left.extend(BY_ID[here].brings_about)
+        found[cause_id] = frozenset(kind for c in reached for kind in BY_ID[c].symptoms)
+    return found
+
+
+class Responder:
+    """One core process. `run` ends when `stop` is called; nothing else ends it."""
+
+    def __init__(
+        self, config: Path, house: House, spool: Spool, runbooks: Sequence[Runbook]
+    ) -> None:
+        self._runbooks = runbooks
+        self._config = config
+        self._house = house
+        self._spool = spool
+        self._state = StateDir(path=state_path(house.policies))
+        self._stopping = asyncio.Event()
+        self.metrics = Metrics()
+        self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
+        self._ports: Mapping[ChannelName, ChannelPort] = build_channels(house.policy)
+        self._targets: dict[TargetName, Watched] = {}
+        self._watches: dict[TargetName, asyncio.Task[None]] = {}
+        self._paging = Paging(
+            book=house.book, timelines=house.store, clock=house.clock, ports=self._ports
+        )
+        self._emergency = Emergency(
+            book=house.book,
+            policies=house.policies,
+            clock=house.clock,
+            ports=lambda: self._ports,
+            spool=spool,
+        )
+        self._watching = Watching(
+            book=house.book,
+            policies=house.policies,
+            standing=house.standing,
+            clock=house.clock,
+            explains=explains(),
+            emergency=self._emergency.symptom,
+        )
+        self._engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        house = self._house
+        acting = Acting(
+            book=house.book,
+            timelines=house.store,
+            clock=house.clock,
+            clocks=Clocks(boot=MachineBootClock(), at=house.clock.now),
+            standing=house.standing,
+            hands=self._hands,
+            propose=proposer(lambda: self._runbooks),
+            actions=CATALOGUE,
+            open_incidents=self._open_incidents,
+        )
+        pipeline = Pipeline(
+            book=house.book,
+            policies=house.policies,
+            clock=house.clock,
+            paging=self._paging,
+            acting=acting,
+        )
+        work = contained(pipeline.work, now=house.clock.now, on_failure=self._count_failure)
+        engine = Engine(house.store, house.clock, work, on_unavailable=self._unavailable)
+        house.book.on_append = engine.poke
+        return engine
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Watch, page and act until told to stop."""
+        health = tcp_listener(self._house.policy.listen)
+        commands = private_socket(self._state.socket)
+        await self._resume()
+        tasks = [
+            asyncio.create_task(keep_running(name, start, self._count_failure), name=name)
+            for name, start in (
+                ("engine", self._engine.run),
+                ("loop lag", self._lag.run),
+                ("commands", lambda: serve(commands_app(self._house), commands)),
+                ("health", lambda: serve(self._health_app(), health)),
+                ("inbox", lambda: read_inbox(self._state.inbox, self._house.operations)),
+                ("spool", lambda: tell_spool(self._spool, self._emergency)),
+                ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
+                ("heartbeat", self._heartbeats),
+            )
+        ]
+        for target in self._house.policy.targets:
+            self._start_watch(target)
+        log.info("watching", targets=len(self._house.policy.targets), pid=os.getpid())
+        try:
+            await self._stopping.wait()
+        finally:
+            await self._wind_up(tasks)
+
+    def stop(self) -> None:
+        """SIGTERM: finish what is under way, write down that it was on purpose, end."""
+        self._stopping.set()
+
+    async def _wind_up(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        for name in list(self._watches):
+            await self._stop_watch(name)
+        self._engine.stop()
+        await asyncio.wait(tasks[:1], timeout=DRAIN_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._house.book.record(RESPONDER, e.ResponderStopped(reason="told to stop"))
+        self._state.socket.unlink(missing_ok=True)
+
+    async def _resume(self) -> None:
+        """Take up what an earlier process left: say so, and put the current policy in force."""
+        house = self._house
+        away_since = await _last_moment(house.store)
+        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
+            facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
+            if incident.policy_hash != house.policies.current_hash:
+                facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
+            await house.book.record(incident.id, *facts)
+        recent = await house.operations.incidents(open_only=False, limit=RESUMED_MAX)
+        await self._watching.resume(recent)
+        started = e.ResponderStarted(
+            version=__version__,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            policy_hash=house.policies.current_hash,
+        )
+        await house.book.record(RESPONDER, started)
+
+    # --- reload ---
+
+    async def reload(self) -> str:
+        """SIGHUP: read the policy again. An invalid file changes nothing, and says so."""
+        try:
+            fresh = await asyncio.to_thread(read_policy_file, self._config)
+            runbooks = load_runbooks(fresh.current.runbook_directory)
+        except PolicyInvalid as error:
+            log.error("policy not reloaded, the old one stays", error=str(error))
+            return str(error)
+        house, before = self._house, self._house.policy
+        await house.store.put_policy(fresh.current_hash, fresh.current_text)
+        house.policies.apply(fresh.current_hash, fresh.current, fresh.current_text)
+        self._runbooks = runbooks
+        self._ports = build_channels(fresh.current)
+        self._paging.ports = self._ports
+        applied = e.PolicyApplied(policy_hash=fresh.current_hash, by="reload")
+        await house.book.record(RESPONDER, applied)
+        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
+            await house.book.record(incident.id, applied)
+        await self._change_watches(before.targets, fresh.current.targets)
+        log.info("policy reloaded", hash=fresh.current_hash[:12])
+        return ""
+
+    async def _change_watches(
+        self, before: Sequence[TargetPolicy], after: Sequence[TargetPolicy]
+    ) -> None:
+        kept = {t.name for t in after if t in before}
+        for target in before:
+            if target.name not in kept:
+                await self._stop_watch(TargetName(target.name))
+        for target in after:
+            if target.name not in kept:
+                self._start_watch(target)
+
+    # --- targets ---
+
+    def _start_watch(self, target: TargetPolicy) -> None:
+        name = TargetName(target.name)
+        doubts = Doubts(self._lag, self._control)
+        watched = Watched(
+            target, clock=self._house.clock, state=self._state, doubts=doubts.standing
+        )
+        self._targets[name] = watched
+
+        async def watch() -> None:
+            await watched.run(self._watching.take)
+
+        self._watches[name] = asyncio.create_task(
+            keep_running(f"watch {name}", watch, self._count_failure), name=f"watch {name}"
+        )
+
+    async def _stop_watch(self, name: TargetName) -> None:
+        task = self._watches.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        watched = self._targets.pop(name, None)
+        if watched is not None:
+            await watched.close()
+
+    async def _control(self, deadline_s: float) -> bool:
+        endpoint = self._house.policy.control_endpoint
+        return not endpoint or await knock_at(endpoint, deadline_s)
+
+    def _hands(self, target: TargetName) -> Hands | None:
+        watched = self._targets.get(target)
+        return watched.hands if watched is not None else None
+
+    async def _open_incidents(self, target: TargetName) -> Sequence[Incident]:
+        found = await self._house.operations.incidents(open_only=True, limit=RESUMED_MAX)
+        return [i for i in found if i.target == target]
+
+    # --- about ourselves ---
+
+    async def _unavailable(self) -> None:
+        self.metrics.store_failures_total.inc()
+        await self._emergency.overdue()
+
+    def _count_failure(self, task: str) -> None:
+        self.metrics.task_failures_total.labels(task.split(" ")[0]).inc()
+
+    def _health_app(self) -> Any:
+        return health_app(self.healthy, self.ready, self.metrics.exposition)
+
+    def healthy(self) -> dict[str, Any]:
+        """The core does its work: the loop turns."""
+        worst_s = self._lag.worst_s()
+        return {
+            "ok": worst_s < 1.0,
+            "version": __version__,
+            "loop_lag_ms": round(worst_s * 1000, 1),
+            "halted": self._house.standing.halted,
+            "blind": self._house.standing.blind_because,
+        }
+
+    def ready(self) -> dict[str, Any]:
+        """Every target is being looked at, whatever is seen there."""
+        ages = self._sample_ages()
+        late = sorted(name for name, age in ages.items() if age is None or age > READY_AGE_S)
+        return {"ok": not late, "targets": len(ages), "not_looked_at": late}
+
+    def _sample_ages(self) -> dict[TargetName, float | None]:
+        now = self._house.clock.now()
+        ages: dict[TargetName, float | None] = {}
+        for name, watched in self._targets.items():
+            at = watched.last_sample_at
+            ages[name] = (now - at).total_seconds() if at else None
+        return ages
+
+    async def _refresh_metrics(self) -> None:
+        for name, age in self._sample_ages().items():
+            if age is not None:
+                self.metrics.sample_age_seconds.labels(name).set(age)
+        self.metrics.set_lanes(self._engine.working)
+        self.metrics.store_waiting.set(getattr(self._house.store, "waiting", 0))
+        still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)
+        self.metrics.incidents_open.set(len(still_open))
+        self.metrics.halted.set(self._house.standing.halted)
+        if isinstance(self._house.clock, SteadyClock):
+            self._tell_clock_jump(self._house.clock.jump_s())
+
+    def _tell_clock_jump(self, jump_s: float) -> None:
+        self.metrics.clock_jump_seconds.set(jump_s)
+        if jump_s:
+            log.warning("the wall clock was set; deadlines go on by the boot clock", by_s=jump_s)
+
+    async def _heartbeats(self) -> None:
+        await send_heartbeats(
+            lambda: self._house.policy.heartbeat,
+            self.healthy,
+            self._house.store.heads,
+            lambda outcome: self.metrics.heartbeats_total.labels(outcome).inc(),
+        )
+
+
+async def _last_moment(store: Store) -> datetime | None:
+    entries = await store.read(RESPONDER)
+    return entries[-1].at if entries else None
+
+
+async def open_responder(config: Path, policies: Policies, store: Store, spool: Spool) -> Responder:
+    """A responder over an open store. Raises PolicyInvalid, StoreError."""
+    house = await open_house(policies, store)
+    runbooks = load_runbooks(policies.current.runbook_directory)
+    return Responder(config, house, spool, runbooks)

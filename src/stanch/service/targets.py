@@ -1,0 +1,317 @@
+"""One watched target at run time: its sessions, its machine, and what was noted while it lived."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from stanch.adapters.hosts.discover import discover_local_server
+from stanch.adapters.hosts.files import LocalFiles
+from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.traces import LocalTraces
+from stanch.adapters.postgres.acting import ActingSession
+from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.adapters.postgres.conninfo import resolve
+from stanch.adapters.postgres.knock import knock
+from stanch.adapters.postgres.probe import probe
+from stanch.diagnose.evidence import Place
+from stanch.facts.lock_file import LockFileWitness, parse_lock_file
+from stanch.incident.state import Incident
+from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.events import RescueChecked
+from stanch.model.host import Found, LocalServer, LockFileRead, OomKills, Volume
+from stanch.model.ids import TargetName
+from stanch.model.plans import Mode
+from stanch.model.ports.acting import LockNote, ServerManager
+from stanch.model.reach import Reach
+from stanch.model.samples import Sample
+from stanch.model.vitals import Vitals
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.run import check_rescue
+from stanch.service.acting import Hands
+from stanch.service.clock import Clock
+from stanch.service.diagnosing import Located, gather_for_target, judged
+from stanch.service.eyes import SharedSentinel
+from stanch.service.managers import manager_of
+from stanch.service.whereabouts import host_readings
+from stanch.steps.world import World
+from stanch.store.statedir import StateDir, write_durably
+from stanch.watch.run import Eyes, TargetWatch
+
+SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
+KEEP_EVERY_S = 1.0
+NEVER_SEEN = Missing(what="note about the last start", reason="the server was never seen running")
+NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
+
+log = structlog.get_logger("target")
+
+Emit = Callable[[Sample], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where the server lives, as far as this machine knows."""
+
+    located: Located
+    manager: ServerManager | None
+    data_directory: str
+    log_directory: str
+
+
+class Watched:
+    """Everything of one target; `run` watches it and keeps its sessions open."""
+
+    def __init__(
+        self,
+        target: TargetPolicy,
+        *,
+        clock: Clock,
+        state: StateDir,
+        doubts: Callable[[], Awaitable[tuple[str, ...]]],
+    ) -> None:
+        self.target = target
+        self._clock = clock
+        self._doubts = doubts
+        self._note_path = state.path / "notes" / f"{target.name}.json"
+        self._note = _read_note(self._note_path)
+        self._sentinel = SharedSentinel(target.dsn, now=clock.now)
+        wants_acting = any(target.mode(a) is not Mode.OBSERVE for a in SESSION_ACTIONS)
+        self._actor = (
+            ActingSession(target.acting_dsn, now=clock.now)
+            if target.acting_dsn and wants_acting
+            else None
+        )
+        self._home: Home | None = None
+        self._finding_home = asyncio.Lock()
+        self._life: datetime | None = None
+        self._oom_before: OomKills | None = None
+        self._vitals_before: Vitals | None = None
+        self.last_sample_at: datetime | None = None
+        self.hands = Hands(
+            diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
+        )
+
+    async def run(self, emit: Emit) -> None:
+        """Watch until cancelled."""
+
+        async def noted(sample: Sample) -> None:
+            self.last_sample_at = sample.at
+            if sample.vitals is not None:
+                await self._note_life(sample.vitals)
+            await emit(sample)
+
+        await self._at_home()
+        watch = TargetWatch(
+            TargetName(self.target.name), self._eyes(), noted, every_s=self.target.sample_every_s
+        )
+        async with asyncio.TaskGroup() as both:
+            both.create_task(watch.run())
+            if self._actor is not None:
+                both.create_task(self._keep_acting_session(self._actor))
+
+    async def close(self) -> None:
+        await self._sentinel.close()
+        if self._actor is not None:
+            self._actor.close()
+
+    # --- looking ---
+
+    def _eyes(self) -> Eyes:
+        return Eyes(
+            session=self._sentinel,
+            probe=self._probe,
+            knock=lambda deadline_s: knock(self.target.dsn, deadline_s),
+            volumes=self._volumes,
+            doubts=self._doubts,
+            now=self._clock.now,
+        )
+
+    async def _probe(self, deadline_s: float) -> Reach:
+        return await probe(self.target.dsn, deadline_s=deadline_s)
+
+    async def _volumes(self) -> tuple[Volume, ...] | None:
+        home = await self._at_home()
+        if isinstance(home.located.host, Missing):
+            return None
+        return tuple(v for v in await home.located.host.volumes() if isinstance(v, Volume))
+
+    async def _keep_acting_session(self, actor: ActingSession) -> None:
+        """Open beforehand, because nobody new gets into a full server."""
+        while True:
+            if not actor.connected:
+                await actor.connect()
+            await asyncio.sleep(max(KEEP_EVERY_S, actor.retry_delay_s))
+
+    # --- noting while it lives ---
+
+    async def _note_life(self, vitals: Vitals) -> None:
+        """Once per start of the server: where it lives, and which process it is."""
+        self._vitals_before = vitals
+        if vitals.postmaster_start == self._life:
+            return
+        self._home = None
+        home = await self._at_home(data_directory=vitals.settings.data_directory or "")
+        host = home.located.host
+        if not isinstance(host, Missing):
+            oom = await host.oom_kills()
+            self._oom_before = oom if isinstance(oom, OomKills) else None
+            self._note = await _noted(host)
+            if isinstance(self._note, LockFileWitness):
+                await asyncio.to_thread(_write_note, self._note_path, self._note)
+        self._life = vitals.postmaster_start
+
+    async def _at_home(self, *, data_directory: str = "") -> Home:
+        async with self._finding_home:
+            if self._home is None:
+                self._home = await find_home(self.target, data_directory=data_directory)
+        return self._home
+
+    # --- hands ---
+
+    async def _diagnose(self) -> tuple[Diagnosis, bytes]:
+        home = await self._at_home()
+        evidence = await gather_for_target(
+            self.target,
+            home.located,
+            held=self._sentinel if self._sentinel.is_open else None,
+            lock_witness=self._note,
+            oom_before=self._oom_before,
+            vitals_before=self._vitals_before,
+        )
+        return judged(evidence)
+
+    async def _check_rescue(self, incident: Incident) -> RescueChecked:
+        await self._at_home()
+        return await check_rescue(self._world(incident.diagnosis))
+
+    def _world(self, diagnosis: Diagnosis | None) -> World:
+        home, note = self._home, self._note
+        host = home.located.host if home is not None else NOT_LOCATED
+        target = self.target
+        return World(
+            target=target,
+            prober=_Prober(target.dsn),
+            at=self._clock.now,
+            diagnosis=diagnosis,
+            host=None if isinstance(host, Missing) else host,
+            data_directory=home.data_directory if home is not None else "",
+            log_directory=home.log_directory if home is not None else "",
+            lock_note=note
+            if isinstance(note, Missing)
+            else LockNote(
+                boot_id=note.boot_id, pid=note.pid, started_at_epoch_s=note.started_at_epoch_s
+            ),
+            reader=self._sentinel,
+            actor=self._actor,
+            manager=home.manager if home is not None else None,
+            files=None if isinstance(host, Missing) else LocalFiles(),
+            app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
+        )
+
+
+class _Prober:
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    async def probe(self, *, deadline_s: float) -> Reach:
+        return await probe(self._dsn, deadline_s=deadline_s)
+
+
+# --- where it lives -----------------------------------------------------------------------------
+
+
+async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
+    """The target's server on this machine, running or not; an empty home where it is not here."""
+    readings = await host_readings(target, address="", data_directory=data_directory)
+    folder = readings.files
+    if not folder:
+        reason = readings.files_why or f"the server is not on this machine ({readings.source})"
+        nowhere = Missing(what="host", reason=reason)
+        located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
+        return Home(located=located, manager=None, data_directory="", log_directory="")
+    server = await asyncio.to_thread(_discovered, target)
+    programs = target.bin_directory or _value(server.bin_dir)
+    log_path = target.log or _value(server.log_path)
+    manager = manager_of(target, server, data_directory=folder)
+    place = Place(
+        data_directory=folder,
+        log=log_path,
+        bin_directory=programs,
+        manager=server.manager.value,
+        concluded_from=server.manager_source,
+    )
+    host = LocalHost(data_directory=folder, bin_dir=programs or None, log_path=log_path or None)
+    return Home(
+        located=Located(place=place, host=host, traces=LocalTraces(folder)),
+        manager=None if isinstance(manager, Missing) else manager,
+        data_directory=folder,
+        log_directory=_folder_of(log_path),
+    )
+
+
+def _discovered(target: TargetPolicy) -> LocalServer:
+    known = resolve(target.dsn)
+    return discover_local_server(
+        known.port, socket_directory=known.host if known.is_socket else None
+    )
+
+
+def _value(found: Found | Missing) -> str:
+    return found.value if isinstance(found, Found) else ""
+
+
+def _folder_of(log_path: str) -> str:
+    if not log_path:
+        return ""
+    path = Path(log_path)
+    return str(path if path.is_dir() else path.parent)
+
+
+# --- the note about the last start --------------------------------------------------------------
+
+
+async def _noted(host: LocalHost | object) -> LockFileWitness | Missing:
+    assert isinstance(host, LocalHost)
+    lock, boot_id = await host.lock_file(), await host.boot_id()
+    if not isinstance(lock, LockFileRead) or isinstance(boot_id, Missing):
+        return NEVER_SEEN
+    parsed = parse_lock_file(lock.content)
+    if parsed.pid is None or parsed.started_at_epoch_s is None:
+        return NEVER_SEEN
+    return LockFileWitness(
+        boot_id=boot_id, pid=parsed.pid, started_at_epoch_s=parsed.started_at_epoch_s
+    )
+
+
+def _read_note(path: Path) -> LockFileWitness | Missing:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return LockFileWitness(
+            boot_id=str(kept["boot_id"]),
+            pid=int(kept["pid"]),
+            started_at_epoch_s=int(kept["started_at_epoch_s"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return NEVER_SEEN
+
+
+def _write_note(path: Path, note: LockFileWitness) -> None:
+    text = json.dumps(
+        {
+            "boot_id": note.boot_id,
+            "pid": note.pid,
+            "started_at_epoch_s": note.started_at_epoch_s,
+        }
+    )
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_durably(path, text.encode())
+    except OSError as error:
+        # Without the note a stale lock file stays unproven after our own restart; nothing worse.
+        log.warning("the note about the server's start was not kept", error=str(error))
