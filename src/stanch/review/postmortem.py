@@ -204,7 +204,8 @@ def _root_cause(r: Reading) -> Iterator[str]:
         yield f"Not known: the diagnosis says {diagnosis.verdict.value}."
         yield from _evidence("Could not be read", diagnosis.absent)
         return
-    yield escaped(f"{_named(cause)}.")
+    named = _named(cause)
+    yield escaped(f"{named[:1].upper()}{named[1:]}.")
     yield from _evidence("Evidence for it", cause.evidence_for)
     yield from _evidence("Evidence against it", cause.evidence_against)
     yield from _evidence("Missing", cause.missing + diagnosis.absent)
@@ -256,7 +257,7 @@ def _action_items(r: Reading, ack_within_s: float | None) -> list[str]:
     items = action_items(r, ack_within_s=ack_within_s)
     if not items:
         return ["Nothing the record shows."]
-    listed = [f"- [ ] {escaped(item)} Owner: ?, due: ?" for item in items]
+    listed = [f"- [ ] {escaped(item)} (owner: ?, due: ?)" for item in items]
     return ["Owners and dates are for the review to fill in.", "", *listed]
 
 

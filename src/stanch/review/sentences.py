@@ -57,7 +57,7 @@ def _severity(event: e.SeveritySet, n: Names) -> str:
 
 
 def _acknowledged(event: e.IncidentAcknowledged, n: Names) -> str:
-    return f"{n.person(event.by)} took the incident (by {shown(event.via, 40)})."
+    return f"{n.person(event.by)} took the incident (via {shown(event.via, 40)})."
 
 
 def _note(event: e.NoteAdded, n: Names) -> str:
