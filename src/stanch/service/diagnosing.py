@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stanch.adapters.hosts.discover import describe_local_server, discover_local_server
 from stanch.adapters.hosts.here import is_this_machine
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.traces import LocalTraces
@@ -24,7 +25,7 @@ from stanch.diagnose.run import DEADLINE_S, Witnesses, gather
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError
-from stanch.model.host import OomKills
+from stanch.model.host import Found, LocalServer, OomKills
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
@@ -142,32 +143,44 @@ async def locate(
     conninfo = resolve(dsn)
     if host == "auto" and not data_directory and not await _is_here(conninfo):
         return _nowhere("the server is not on this machine")
-    if not data_directory:
-        return _nowhere("the data directory was not found; --data-directory names it")
-    return await _at(data_directory, log=log, bin_directory=bin_directory)
+    found = await asyncio.to_thread(_found, conninfo, data_directory)
+    if isinstance(found.data_directory, Missing):
+        return _nowhere(f"{found.data_directory.reason}; --data-directory names it")
+    if not await asyncio.to_thread(Path(found.data_directory.value).is_dir):
+        return _nowhere(f"there is no folder {found.data_directory.value}")
+    return await asyncio.to_thread(_located, found, log, bin_directory)
 
 
-async def _at(data_directory: str, *, log: str, bin_directory: str) -> Located:
-    """Witnesses of one data directory; its programs by the version it was made with."""
-    if not await asyncio.to_thread(Path(data_directory).is_dir):
-        return _nowhere(f"there is no folder {data_directory}")
-    directory = str(await asyncio.to_thread(Path(data_directory).resolve))
-    programs = bin_directory or await asyncio.to_thread(_programs_for, directory)
+def _found(conninfo: Conninfo, data_directory: str) -> LocalServer:
+    if data_directory:
+        return describe_local_server(data_directory)
+    folder = conninfo.host if conninfo.is_socket else None
+    return discover_local_server(conninfo.port, socket_directory=folder)
+
+
+def _located(found: LocalServer, log: str, bin_directory: str) -> Located:
+    """Witnesses of one data directory; what is said by hand wins over what was found."""
+    assert isinstance(found.data_directory, Found)
+    directory = found.data_directory.value
+    programs = bin_directory or _value(found.bin_dir) or _programs_for(directory)
+    log_path = log or _value(found.log_path)
     place = Place(
         data_directory=directory,
-        log=log,
+        log=log_path,
         bin_directory=programs,
-        manager="unknown",
-        concluded_from="named by hand",
+        manager=found.manager.value,
+        concluded_from=f"{found.data_directory.source}; manager: {found.manager_source}",
     )
-    return Located(
-        place=place,
-        host=LocalHost(data_directory=directory, bin_dir=programs or None, log_path=log or None),
-        traces=LocalTraces(directory),
-    )
+    host = LocalHost(data_directory=directory, bin_dir=programs or None, log_path=log_path or None)
+    return Located(place=place, host=host, traces=LocalTraces(directory))
+
+
+def _value(item: Found | Missing) -> str:
+    return "" if isinstance(item, Missing) else item.value
 
 
 def _programs_for(data_directory: str) -> str:
+    """Programs by the version that the data directory was made with."""
     try:
         version = (Path(data_directory) / "PG_VERSION").read_text(encoding="ascii").strip()
         return str(find_binaries(int(version)).bin_dir)

@@ -64,6 +64,17 @@ def discover_local_server(
             manager=ServerManager.UNKNOWN,
             manager_source=reason,
         )
+    return _described(lead, at)
+
+
+def describe_local_server(data_directory: str, *, places: Places | None = None) -> LocalServer:
+    """The server of a data directory that somebody names, running or not."""
+    at, real = places or Places(), os.path.realpath(data_directory)
+    process = next((p for p in _postmasters(at.proc) if p.cwd == real), None)
+    return _described(_Lead(path=real, source="named", process=process), at)
+
+
+def _described(lead: _Lead, at: Places) -> LocalServer:
     cluster = lead.cluster or _cluster_of(lead.path, at)
     manager, name, source = _manager(lead, cluster, at)
     return LocalServer(

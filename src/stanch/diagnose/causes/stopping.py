@@ -108,8 +108,9 @@ crashed = Cause(
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
         Weigh(clue=ending.shutdown_requested, yes=-2.0, no=0.5),
         Weigh(clue=ending.child_killed, yes=-3.0, no=0.0),
-        # Without a log a crash looks exactly like a kill, so both weigh the same from outside.
-        Weigh(clue=lock.postmaster_alive, yes=-3.0, no=2.0, now=True),
+        # After a crash the postmaster lives on and restarts the rest (restart_after_crash), so a
+        # server that is gone altogether was more likely killed.
+        Weigh(clue=lock.postmaster_alive, yes=-3.0, no=1.0, now=True),
         Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
         Weigh(clue=lock.lock_left, yes=1.0, no=-1.0, now=True),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),

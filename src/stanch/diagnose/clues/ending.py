@@ -17,6 +17,7 @@ from stanch.diagnose.evidence import (
     Log,
     LogEvent,
     is_open,
+    postmaster_lives,
     value_of,
 )
 
@@ -128,8 +129,11 @@ def _recovered(log: Log, evidence: Evidence) -> YES_NO:
     return _logged(event, "the server did not have to recover at its last start")
 
 
-def _clean(control: Control, _evidence: Evidence) -> YES_NO:
+def _clean(control: Control, evidence: Evidence) -> YES_NO:
     said = f'pg_controldata says "{control.state}"'
+    if postmaster_lives(evidence):
+        # The checkpoint at the end of crash recovery writes "shut down", too.
+        return f"{said}, which tells of an end only when no server runs"
     if control.state in CLEAN:
         return True, said
     return (False, said) if control.state in UNCLEAN else f"{said}, which decides nothing"
