@@ -344,6 +344,39 @@ def test_a_volume_that_turns_read_only_is_an_error_that_ends_when_it_is_writable
     assert kit.store(volume / "s").write(journal.append(kit.entry(incident, 1, kit.ack())))
 
 
+def test_a_database_deleted_under_a_running_process_takes_no_more_events(
+    kit: Any, tmp_path: Path
+) -> None:
+    store = kit.store(tmp_path / "s")
+    incident = opened(kit, store)
+    aside = tmp_path / "aside"
+    (tmp_path / "s").rename(aside)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            store.write(journal.append(kit.entry(incident, 1, kit.note())))
+    assert not (tmp_path / "s").exists()
+    aside.rename(tmp_path / "s")
+    assert store.write(journal.append(kit.entry(incident, 1, kit.ack())))[0].seq == 2
+    assert store.verify().ok
+
+
+def test_another_database_put_in_place_under_a_running_process_is_refused(
+    kit: Any, tmp_path: Path
+) -> None:
+    other = kit.store(tmp_path / "other")
+    opened(kit, other)
+    other.close()
+    store = kit.store(tmp_path / "s")
+    incident = opened(kit, store)
+    for file in (tmp_path / "s").glob("stanch.db*"):
+        file.unlink()
+    (tmp_path / "other" / "stanch.db").rename(tmp_path / "s" / "stanch.db")
+    with pytest.raises(StoreUnavailable, match="moved or deleted"):
+        store.write(journal.append(kit.entry(incident, 1, kit.note())))
+    with pytest.raises(StoreCorrupt):
+        store.write(journal.append(kit.entry(incident, 1, kit.note())))
+
+
 def fill(path: Path) -> None:
     """Take all the space that is left."""
     for piece in (65_536, 4_096):

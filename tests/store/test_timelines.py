@@ -83,6 +83,19 @@ async def test_everything_the_house_asks_of_timelines(kit: Any, timelines: Timel
     assert (await timelines.verify()).ok
 
 
+async def test_erased_content_is_gone_from_every_file_at_once(
+    timelines: StoreThread | InlineStore, kit: Any, tmp_path: Path
+) -> None:
+    key = await timelines.put_blob(b"a person's name")
+    assert on_disk(tmp_path / "s", b"a person's name")
+    assert await timelines.erase_blob(key, at=kit.T0)
+    assert not on_disk(tmp_path / "s", b"a person's name")
+
+
+def on_disk(folder: Path, content: bytes) -> bool:
+    return any(content in path.read_bytes() for path in folder.glob("stanch.db*"))
+
+
 async def test_a_refusal_in_a_shared_commit_is_only_its_own(kit: Any, thread: StoreThread) -> None:
     incident = await open_one(kit, thread)
     gate, first = await held(thread)

@@ -1,0 +1,61 @@
+"""The tables that migrations make are the ones the queries expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+
+from stanch.store import migrate, schema
+from stanch.store.connect import memory_engine
+
+
+def fresh() -> Connection:
+    conn = memory_engine().connect()
+    with conn.begin():
+        migrate.upgrade(conn, on="memory")
+    return conn
+
+
+def test_migrations_and_tables_are_alike() -> None:
+    with fresh() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_the_triggers_are_the_ones_that_tests_put_back() -> None:
+    with fresh() as conn:
+        rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        made = {name: sql.split() for name, sql in rows}
+    assert made == {name: sql.split() for name, sql in schema.TRIGGERS.items()}
+
+
+def test_this_release_names_its_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.REVISION]
+
+
+def test_migrating_twice_changes_nothing() -> None:
+    with fresh() as conn, conn.begin():
+        before = conn.exec_driver_sql("SELECT sql FROM sqlite_schema").all()
+        migrate.upgrade(conn, on="memory")
+        assert conn.exec_driver_sql("SELECT sql FROM sqlite_schema").all() == before
+
+
+def test_a_migration_that_is_interrupted_leaves_nothing_behind() -> None:
+    engine = memory_engine()
+    with engine.connect() as conn:
+        with conn.begin() as transaction:
+            migrate.upgrade(conn, on="memory")
+            transaction.rollback()
+        assert conn.exec_driver_sql("SELECT * FROM sqlite_schema").all() == []
+
+
+def test_an_empty_database_has_no_revision() -> None:
+    with create_engine("sqlite://").connect() as conn:
+        assert migrate.revision_of(conn) is None
