@@ -58,11 +58,12 @@ class HostReadings:
 class Readings:
     """Everything that was read about one target."""
 
-    reach: Reach
+    reach: Reach | Missing
+    """Missing: the connection string itself cannot be used."""
     watching: Privileges | Missing
     acting: Privileges | Missing | None
     """None: the policy has no acting_dsn."""
-    app: LoginReading | None
+    app: LoginReading | Missing | None
     """None: the policy has no app_dsn."""
     host: HostReadings
 
@@ -98,6 +99,8 @@ def _row(feature: str, *, can: bool | None, why: str, change: str = "") -> Capab
 
 def _watch(read: Readings) -> Capability:
     reach = read.reach
+    if isinstance(reach, Missing):
+        return _row("watch", can=False, why=reach.reason, change="Correct `dsn`.")
     meaning = STATE_MEANINGS[reach.state]
     if reach.answers:
         version = f", PostgreSQL {reach.server_version}" if reach.server_version else ""
@@ -160,8 +163,15 @@ def _end_sessions(read: Readings) -> Capability:
             why="the policy has no acting_dsn",
             change="Run `stanch grants --only acting`, then add `acting_dsn`.",
         )
-    if isinstance(seen, Missing):
+    if isinstance(seen, Missing) and not _answers(read):
         return _unknown(feature, seen)
+    if isinstance(seen, Missing):
+        return _row(
+            feature,
+            can=False,
+            why=f"no session with acting_dsn: {seen.reason}",
+            change="Correct `acting_dsn` or its passfile entry (`stanch grants --only acting`).",
+        )
     if seen.superuser:
         return _row(
             feature,
@@ -287,6 +297,8 @@ def _log_in_as_app(read: Readings) -> Capability:
             why="the policy has no app_dsn; a rescue is proven by reading with dsn",
             change="Add `app_dsn`: the application's own role and database.",
         )
+    if isinstance(app, Missing):
+        return _unknown(feature, app)
     if not app.login_ok:
         return _row(
             feature, can=False, why=app.detail, change="Correct `app_dsn` or its passfile entry."
@@ -350,6 +362,10 @@ def _mode(target: TargetPolicy, action: str) -> str:
         Mode.ACT: "; policy: by itself",
     }
     return words[target.mode(action)]
+
+
+def _answers(read: Readings) -> bool:
+    return isinstance(read.reach, Reach) and read.reach.answers
 
 
 def _unknown(feature: str, missing: Missing) -> Capability:

@@ -82,7 +82,7 @@ def _connected(channel: SmtpChannel) -> smtplib.SMTP:
 
 
 async def _webhook(channel: WebhookChannel) -> Tried:
-    if channel.secret_file and not Path(channel.secret_file).read_bytes().strip():
+    if channel.secret_file and not await asyncio.to_thread(_secret, channel.secret_file):
         return Tried(ok=False, detail=f"secret file {printable(channel.secret_file)} is empty")
     url = urlsplit(channel.url)
     encrypted = url.scheme == "https"
@@ -93,6 +93,10 @@ async def _webhook(channel: WebhookChannel) -> Tried:
     writer.close()
     signed = "signed" if channel.secret_file else "not signed: no secret_file"
     return Tried(ok=True, detail=f"{printable(str(url.hostname))}:{port} accepts; {signed}")
+
+
+def _secret(path: str) -> bytes:
+    return Path(path).read_bytes().strip()
 
 
 def _text(said: bytes) -> str:

@@ -1,0 +1,122 @@
+"""Reads what is needed to say what Stanch can do for a target tonight; `capability_rows` judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.adapters.postgres.privileges import Privileges, read_privileges
+from stanch.adapters.postgres.probe import probe
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import SetupError, TargetError
+from stanch.model.ids import TargetName
+from stanch.model.ports.acting import LoginReading
+from stanch.model.reach import Reach, ReachState
+from stanch.policy.policy import Heartbeat, TargetPolicy
+from stanch.service.capability_rows import Capability, HostReadings, Readings, judge
+from stanch.service.whereabouts import host_readings
+
+__all__ = ["Capability", "TargetReport", "capabilities", "report_target"]
+
+DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetReport:
+    """The capability table of one target, with what a check must know beside it."""
+
+    target: TargetName
+    state: ReachState | None
+    """None: the connection string itself cannot be used."""
+    shares_host: bool | None
+    """The server runs on this machine; None: could not be told."""
+    capabilities: tuple[Capability, ...]
+
+    @property
+    def reached(self) -> bool:
+        return self.state in (ReachState.UP, ReachState.READ_ONLY)
+
+
+async def capabilities(
+    target: TargetPolicy, *, heartbeat: Heartbeat | None, deadline_s: float = DEADLINE_S
+) -> tuple[Capability, ...]:
+    """One row a feature: can it, why, and the exact change that would make it possible.
+
+    Cost: up to four short sessions, one after the other; with `app_dsn`, about 100 bytes of WAL.
+    Never: changes anything, or raises for what is wrong with the target: that is in the rows.
+    """
+    report = await report_target(target, heartbeat=heartbeat, deadline_s=deadline_s)
+    return report.capabilities
+
+
+async def report_target(
+    target: TargetPolicy, *, heartbeat: Heartbeat | None, deadline_s: float = DEADLINE_S
+) -> TargetReport:
+    """As `capabilities`, with the state of the server and whether it shares this machine."""
+    read = await _read(target, deadline_s)
+    return TargetReport(
+        target=target.name,
+        state=read.reach.state if isinstance(read.reach, Reach) else None,
+        shares_host=read.host.shared,
+        capabilities=judge(target, read, heartbeat=heartbeat),
+    )
+
+
+async def _read(target: TargetPolicy, deadline_s: float) -> Readings:
+    """One session after the other: on a server that is nearly full, several at once would hurt."""
+    try:
+        reach = await probe(target.dsn, deadline_s=deadline_s)
+    except (SetupError, TargetError) as error:
+        return _unusable(target, str(error))
+    watching = await _privileges(target.dsn, reach, deadline_s)
+    acting = None
+    if target.acting_dsn:
+        acting = await _privileges(target.acting_dsn, reach, deadline_s)
+    app: LoginReading | Missing | None = None
+    if target.app_dsn and not _worth_trying(reach):
+        app = _no_session(reach)
+    elif target.app_dsn:
+        app = await PsycopgAppLogin(target.app_dsn, writes=True).login_and_write(
+            deadline_s=deadline_s
+        )
+    host = await host_readings(
+        target,
+        address=reach.address,
+        data_directory=watching.data_directory if isinstance(watching, Privileges) else "",
+    )
+    return Readings(reach=reach, watching=watching, acting=acting, app=app, host=host)
+
+
+async def _privileges(dsn: str, reach: Reach, deadline_s: float) -> Privileges | Missing:
+    if not _worth_trying(reach):
+        return _no_session(reach)
+    try:
+        return await read_privileges(dsn, deadline_s=deadline_s)
+    except SetupError as error:
+        return Missing(what="privileges", reason=str(error))
+
+
+def _worth_trying(reach: Reach) -> bool:
+    """Whether another role may get in; where the server is gone it would only wait once more."""
+    about_this_role = (
+        ReachState.TOO_MANY_CLIENTS,
+        ReachState.AUTH_FAILED,
+        ReachState.NO_SUCH_DATABASE,
+    )
+    return reach.answers or reach.state in about_this_role
+
+
+def _no_session(reach: Reach) -> Missing:
+    return Missing(what="session", reason=f"not asked: the server is not there ({reach.state})")
+
+
+def _unusable(target: TargetPolicy, reason: str) -> Readings:
+    """A connection string that libpq cannot use: nothing behind it can be told."""
+    missing = Missing(what="connection", reason=reason)
+    return Readings(
+        reach=missing,
+        watching=missing,
+        acting=missing if target.acting_dsn else None,
+        app=missing if target.app_dsn else None,
+        host=HostReadings(shared=None, source=reason),
+    )

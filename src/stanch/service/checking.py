@@ -1,0 +1,166 @@
+"""`stanch check`: everything a policy promises, tried for real before it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stanch.adapters.channels.trying import Tried, try_channel
+from stanch.model.errors import StoreError
+from stanch.model.messages import Handover
+from stanch.model.plans import Mode
+from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
+from stanch.service.capabilities import Capability, TargetReport, report_target
+from stanch.service.trial_page import new_code, send_trial
+from stanch.store.mounts import Mount, mounts_here
+from stanch.store.statedir import refuse_network
+
+CHANNEL_DEADLINE_S = 15.0
+TARGETS_AT_ONCE = 16
+
+NEEDED_FOR = {
+    "start_server": "start the server",
+    "set_aside_lock_file": "set a stale lock file aside",
+    "end_idle_sessions": "end sessions",
+    "end_blocking_session": "end sessions",
+    "free_space": "free space on a full volume",
+}
+"""Which row of the table each action of the policy stands on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that would fail in an incident."""
+
+    on: str
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What trying everything said."""
+
+    targets: tuple[TargetReport, ...]
+    channels: tuple[tuple[str, Tried], ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+async def check_policy(
+    policy: Policy, *, send_test: bool, mounts: Sequence[Mount] | None = None
+) -> CheckReport:
+    """Try every target, privilege and channel, all at once; nothing is changed anywhere.
+
+    With `send_test` every channel also carries a real test page.
+    """
+    slots = asyncio.Semaphore(TARGETS_AT_ONCE)
+
+    async def one(target: TargetPolicy) -> TargetReport:
+        async with slots:
+            return await report_target(target, heartbeat=policy.heartbeat)
+
+    targets, channels = await asyncio.gather(
+        asyncio.gather(*(one(target) for target in policy.targets)),
+        asyncio.gather(*(_channel(policy, c, send_test=send_test) for c in policy.channels)),
+    )
+    tried = tuple(
+        (channel.name, said) for channel, said in zip(policy.channels, channels, strict=True)
+    )
+    problems = [
+        *_state_directory(policy, mounts_here() if mounts is None else mounts),
+        *(problem for report in targets for problem in _target_problems(policy, report)),
+        *(
+            Problem(on=f"channel {name}", what=said.detail, hint="No page can leave this way.")
+            for name, said in tried
+            if not said.ok
+        ),
+    ]
+    return CheckReport(targets=tuple(targets), channels=tried, problems=tuple(problems))
+
+
+def _state_directory(policy: Policy, mounts: Sequence[Mount]) -> list[Problem]:
+    """Why timelines could not be kept there; looked at, not touched."""
+    path = Path(policy.state_directory)
+    on = f"state_directory {path}"
+    try:
+        refuse_network(path, mounts=mounts)
+    except StoreError as error:
+        return [Problem(on=on, what=error.what, hint=error.hint)]
+    nearest = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    if not nearest.is_dir():
+        hint = "Name a directory as the state directory."
+        return [Problem(on=on, what=f"{nearest} is not a directory", hint=hint)]
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        hint = "Give it to the OS user that runs Stanch."
+        return [Problem(on=on, what=f"{nearest} cannot be written to", hint=hint)]
+    return []
+
+
+def _target_problems(policy: Policy, report: TargetReport) -> list[Problem]:
+    on = f"target {report.target}"
+    target = policy.target(report.target)
+    assert target is not None
+    needed = ["watch", "see every session and setting"]
+    needed += [NEEDED_FOR[a] for a, mode in target.actions.items() if mode is not Mode.OBSERVE]
+    rows = {row.feature: row for row in report.capabilities}
+    watch = rows["watch"]
+    if not watch.can:
+        # The rest follows from it and would only hide it.
+        return [_problem(on, watch)]
+    problems = [_problem(on, rows[name]) for name in dict.fromkeys(needed) if not rows[name].can]
+    rescue = rows["prove a rescue by the application's login and a write"]
+    if target.app_dsn and rescue.can is False:
+        problems.append(_problem(on, rescue))
+    if report.shares_host is not False and policy.heartbeat is None:
+        sure = "" if report.shares_host else "perhaps "
+        problems.append(
+            Problem(
+                on=on,
+                what=f"Stanch {sure}shares this server's machine, and no outside heartbeat is set: "
+                "when the machine dies, nobody is told",
+                hint="Add `heartbeat: {url: …}` of a watcher outside this machine.",
+            )
+        )
+    return problems
+
+
+def _problem(on: str, row: Capability) -> Problem:
+    return Problem(on=on, what=f"cannot {row.feature}: {row.why}", hint=row.change)
+
+
+async def _channel(policy: Policy, channel: Channel, *, send_test: bool) -> Tried:
+    contacts = [
+        (person, contact)
+        for person in policy.people
+        for contact in person.contacts
+        if contact.channel == channel.name
+    ]
+    addresses = [contact.address for _, contact in contacts]
+    tried = await try_channel(channel, addresses, deadline_s=CHANNEL_DEADLINE_S)
+    if not (tried.ok and send_test):
+        return tried
+    broadcast = [] if isinstance(channel, SmtpChannel) else [(policy.people[0], None)]
+    for person, contact in [*contacts, *broadcast]:
+        tried = await _trial(channel, person, contact)
+        if not tried.ok:
+            break
+    return tried
+
+
+async def _trial(channel: Channel, person: Person, contact: Contact | None) -> Tried:
+    said = await send_trial(
+        channel,
+        person=person,
+        contact=contact,
+        code=new_code(),
+        deadline_s=CHANNEL_DEADLINE_S,
+    )
+    ok = said.outcome is Handover.ACCEPTED
+    return Tried(ok=ok, detail=f"test page {said.outcome.value}: {said.detail}")

@@ -1,0 +1,121 @@
+"""Whether a target's server runs on this machine, and what can be done with its files there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from stanch.adapters.hosts.discover import discover_local_server
+from stanch.adapters.hosts.files import LocalFiles
+from stanch.adapters.hosts.here import is_this_machine
+from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.facts.lock_file import parse_lock_file
+from stanch.model.diagnosis import Missing
+from stanch.model.host import Found, LocalServer, LockFileRead
+from stanch.policy.policy import TargetPolicy
+from stanch.service.capability_rows import HostReadings
+from stanch.service.managers import manager_of
+
+LOOKUP_S = 2.0
+
+
+async def host_readings(target: TargetPolicy, *, address: str, data_directory: str) -> HostReadings:
+    """What this machine has to do with the server.
+
+    `address`: where a session was accepted, empty where none was; `data_directory`: as the server
+    itself says, empty where it was not asked or does not tell.
+    Cost: a name look-up where no session was accepted; a few files, and the manager's status.
+    """
+    shared, source = await _shared(target, address)
+    if target.host == "none" or not shared:
+        return HostReadings(shared=shared, source=source)
+    server = await asyncio.to_thread(_discovered, target)
+    found = server.data_directory
+    folder = target.data_directory or data_directory
+    if not folder and isinstance(found, Found):
+        folder = found.value
+    return await _with_files(target, source, folder, server)
+
+
+def _discovered(target: TargetPolicy) -> LocalServer:
+    known = resolve(target.dsn)
+    folder = known.host if known.is_socket else None
+    return discover_local_server(known.port, socket_directory=folder)
+
+
+async def _shared(target: TargetPolicy, address: str) -> tuple[bool | None, str]:
+    known = resolve(target.dsn)
+    if target.host == "local":
+        return True, "host is local"
+    if known.is_socket:
+        return True, "reached over a Unix socket"
+    found = address or await _address(known)
+    if not found:
+        return None, f"{known.host} has no address now"
+    here = is_this_machine(found)
+    if here is None:
+        return None, f"{found} is no address that can be compared"
+    return here, f"{found} is {'this machine' if here else 'another machine'}"
+
+
+async def _address(known: Conninfo) -> str:
+    """Where the name leads, for a server that takes no sessions now."""
+    if known.hostaddr:
+        return known.hostaddr
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOKUP_S):
+            found = await loop.getaddrinfo(known.host, known.port, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError, UnicodeError):
+        return ""
+    return str(found[0][4][0])
+
+
+async def _with_files(
+    target: TargetPolicy, source: str, folder: str, server: LocalServer
+) -> HostReadings:
+    if not folder:
+        why = "its data directory was not found, and the role may not see the setting"
+        return HostReadings(shared=True, source=source, files_why=why)
+    host = LocalHost(data_directory=folder, bin_dir=target.bin_directory or None)
+    refusal = await _unreadable(target, host)
+    if refusal:
+        return HostReadings(shared=True, source=source, files_why=refusal)
+    signs = await host.container_signs()
+    manager = manager_of(target, server, data_directory=folder)
+    files = LocalFiles()
+    return HostReadings(
+        shared=True,
+        source=source,
+        files=folder,
+        files_writable=os.access(folder, os.W_OK | os.X_OK),
+        in_container=signs.in_container,
+        manager=manager if isinstance(manager, Missing) else await manager.status(),
+        manager_words="" if isinstance(manager, Missing) else manager.describe(),
+        ballast=tuple([(p, await files.kept_file(p)) for p in target.free_space.ballast]),
+    )
+
+
+async def _unreadable(target: TargetPolicy, host: LocalHost) -> str:
+    """Why these are not the files of the server that was reached; empty where they are.
+
+    A loopback address may be a tunnel or a published container port, so the lock file's port has
+    to be the server's own.
+    """
+    folder = host.data_directory
+    if not await asyncio.to_thread(os.access, folder, os.R_OK | os.X_OK):
+        exists = await asyncio.to_thread(os.path.isdir, folder)
+        return f"{folder} {'may not be read by this OS user' if exists else 'is not here'}"
+    if not await asyncio.to_thread(os.path.exists, f"{folder}/PG_VERSION"):
+        return f"{folder} is no data directory"
+    lock = await host.lock_file()
+    if isinstance(lock, Missing):
+        return lock.reason
+    if isinstance(lock, LockFileRead):
+        port = parse_lock_file(lock.content).port
+        asked = resolve(target.dsn).port
+        if port is not None and port != asked and target.host != "local":
+            return f"{folder} belongs to a server on port {port}, not {asked}"
+    return ""
