@@ -29,7 +29,7 @@ from stanch.adapters.hosts.rivals import (
 )
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed, ProbeFailed
-from stanch.model.ports.acting import ManagerAnswer, ManagerStatus, RunState
+from stanch.model.ports.acting import ManagerAnswer, ManagerStatus
 from stanch.model.shown import shortened
 
 STATUS_DEADLINE_S = 3.0
@@ -73,22 +73,8 @@ class PgCtl:
         account = await asyncio.to_thread(_owner, self._data)
         if isinstance(account, Missing):
             return account
-        answer = await _run(
-            [str(self._bin / "pg_ctl"), "status", "-D", self._data],
-            account=account,
-            deadline_s=STATUS_DEADLINE_S,
-        )
-        if isinstance(answer, Missing):
-            return answer
-        states: Mapping[int, RunState] = {0: "running", 3: "stopped"}
         refusal = _may_not(account) or await self._log_refusal(account)
-        return await asyncio.to_thread(
-            _status,
-            self._data,
-            state=states.get(answer.code, "unknown"),
-            refusal=refusal,
-            own_unit="",
-        )
+        return await asyncio.to_thread(_status, self._data, refusal=refusal, own_unit="")
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
         """Ask `pg_ctl` to start the server and wait until it takes connections, or says no."""
@@ -147,20 +133,10 @@ class PgCtlCluster:
         account = await asyncio.to_thread(_owner, self._data)
         if isinstance(account, Missing):
             return account
-        answer = await _run(
-            ["pg_ctlcluster", self._version, self._cluster, "status"],
-            account=account,
-            deadline_s=STATUS_DEADLINE_S,
-            env=self._env,
-        )
-        if isinstance(answer, Missing):
-            return answer
-        states: Mapping[int, RunState] = {0: "running", 3: "stopped"}
         refusal = _may_not(account) or await asyncio.to_thread(self._start_conf_refusal)
         return await asyncio.to_thread(
             _status,
             self._data,
-            state=states.get(answer.code, "unknown"),
             refusal=refusal,
             own_unit=f"postgresql@{self._version}-{self._cluster}.service",
         )
@@ -216,12 +192,11 @@ def last_options(opts_file: Path) -> str:
     return shlex.join(rest)
 
 
-def _status(data: str, *, state: RunState, refusal: str, own_unit: str) -> ManagerStatus:
+def _status(data: str, *, refusal: str, own_unit: str) -> ManagerStatus:
     processes = list(_processes())
     rival = rival_manager(data, processes, own_unit=own_unit)
     restarts = None if rival else unit_restarts(own_unit)
     return ManagerStatus(
-        state=state,
         restarts_by_itself=restarts,
         other_manager=rival,
         jobs=jobs_among(processes, data_directory=data, own_pid=os.getpid()),

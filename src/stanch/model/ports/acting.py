@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Protocol
 
 from stanch.model.diagnosis import Missing
 from stanch.model.reach import Reach
@@ -29,8 +29,6 @@ class BootClock(Protocol):
 
 # --- the server's manager -----------------------------------------------------------------------
 
-RunState = Literal["running", "stopped", "unknown"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -42,9 +40,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerStatus:
-    """What the manager says and what lies around that forbids a start."""
+    """Who may start the server, and what lies around that forbids it.
 
-    state: RunState
+    Whether it runs is not asked here: `pg_ctl status` believes the PID in the lock file, and that
+    may be anybody's. Processes and open files tell.
+    """
+
     restarts_by_itself: bool | None
     """Does something start the server without being asked? None: not known."""
     other_manager: str

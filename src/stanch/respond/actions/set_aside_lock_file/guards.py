@@ -101,8 +101,6 @@ def _restart_inhibited(manager: ManagerStatus | Missing | None) -> Refusal | Non
         return no(guard, "nobody is known who starts this server, so nobody can be kept from it")
     if isinstance(manager, Missing):
         return unknown(guard, manager)
-    if manager.state == "running":
-        return no(guard, "its manager says that it is running")
     if manager.other_manager:
         return no(guard, f"{manager.other_manager} may start it at any moment")
     if manager.restarts_by_itself is not False:

@@ -72,8 +72,6 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
 def _manager_known(seen: StartReadings) -> Refusal | None:
     if isinstance(seen.manager, Missing):
         return unknown("manager_known", seen.manager)
-    if seen.manager.state == "running":
-        return no("no_live_postmaster", "its manager says that it is running")
     if not seen.manager.may_act:
         lifts = "Run Stanch as the server's owner or as root, or let a person start it."
         return no("manager_known", seen.manager.detail or "Stanch may not ask it", lifts=lifts)
@@ -81,14 +79,17 @@ def _manager_known(seen: StartReadings) -> Refusal | None:
 
 
 def _no_live_postmaster(processes: DataDirectoryProcesses | Missing) -> Refusal | None:
+    """Processes that could not be inspected do not count here.
+
+    A server runs as the owner of its data directory, and only the owner or root may ask for a
+    start (`may_act`): both see all of the owner's processes. What is left is PostgreSQL's own
+    interlock, which a start never goes around. Setting a lock file aside does, and so demands more.
+    """
     guard = "no_live_postmaster"
     if isinstance(processes, Missing):
         return unknown(guard, processes)
     if processes.postmaster is not None:
         return no(guard, f"process {processes.postmaster.pid} is a server of this data directory")
-    if not processes.complete:
-        reason = f"{processes.unreadable} processes could not be inspected, and unknown means no"
-        return no(guard, reason, lifts="Run Stanch as the server's owner or as root.")
     own = {process.pid for process in processes.orphans}
     others = [holder for holder in processes.holders if holder.pid not in own]
     if others:
@@ -106,7 +107,8 @@ def _lock_free(seen: StartReadings) -> Refusal | None:
         return None
     if isinstance(lock.process, Missing):
         return unknown(guard, lock.process)
-    if _other_users(lock.process, seen.manager):
+    if _other_users(lock.process, seen.manager) or lock.process.state == "zombie":
+        # A dead postmaster keeps its PID until somebody collects it; a moment later it is free.
         return None
     title = lock.process.title[:80] or "unnamed"
     return no(
