@@ -439,6 +439,13 @@ def test_every_key_reaches_its_field_in_base_units() -> None:
             "passfile",
         ),
         (
+            with_line("dsn:", "    passwrd: hunter2"),
+            13,
+            "targets.orders.passwrd",
+            "secrets do not belong",
+            "passfile",
+        ),
+        (
             replaced("host: localhost}", "host: localhost, smtp_password: hunter2}"),
             9,
             "channels.mail.smtp_password",

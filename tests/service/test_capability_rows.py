@@ -196,7 +196,7 @@ REFUSED = Reach(
         ),
         (host(shared=False), START, False, "", "server's machine"),
         (host(shared=None), START, None, "", "server's machine"),
-        (host(files="", files_why="may not be read"), START, False, "may not be read", "OS user"),
+        (host(files="", files_why="no rights"), START, False, "no rights", "see the server's"),
         (host(manager=MISSING), START, None, "because", "`manager`"),
         (host(manager=None), START, None, "no manager", "`manager`"),
         (host(manager=replace(MANAGER, may_act=False)), START, False, "may not", "root"),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stanch.model.findings import Finding
-from stanch.policy.parse import Parsed, read_policy
 from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
+    from stanch.policy.parse import Parsed
     from stanch.service.checking import CheckReport
 
 PROBLEMS = 1
@@ -56,6 +56,8 @@ def check(
 
 
 def _parsed(config: Path) -> Parsed:
+    from stanch.policy.parse import Parsed, read_policy
+
     try:
         text = config.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -18,7 +18,6 @@ from stanch.model.errors import SetupError
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.kinds import HOST, MAIL_ADDRESS, Integer, Written, Wrong
-from stanch.policy.parse import parse_policy, read_policy
 from stanch.policy.policy import (
     Contact,
     Person,
@@ -28,10 +27,10 @@ from stanch.policy.policy import (
     TerminalChannel,
 )
 from stanch.policy.quoting import printable
-from stanch.policy.template import Answers, template
 
 if TYPE_CHECKING:
     from stanch.model.ports.channels import HandoverResult
+    from stanch.policy.template import Answers
     from stanch.service.capabilities import TargetReport
 
 NOT_ACKNOWLEDGED = 3
@@ -82,6 +81,9 @@ def init(
     Asks for one connection string and one contact. The test page carries a short code; typing it
     here proves that pages arrive.
     """
+    from stanch.policy.parse import parse_policy, read_policy
+    from stanch.policy.template import template
+
     wait_s = length_s(ack_timeout, "--ack-timeout")
     if output.exists() and not force:
         raise SetupError("exists already", on=str(output), hint="--force replaces it.")
@@ -91,14 +93,11 @@ def init(
         asked, reach, smtp=smtp, sender=sender, name=name, state_directory=state_directory
     )
     text = template(answers)
-    parsed = read_policy(text, file=str(output))
-    if parsed.policy is None:
-        parse_policy(text, file=str(output))
+    policy = parse_policy(text, file=str(output))
     write_private(output, text)
     _say(f"wrote {output} (readable by you only)")
-    for finding in parsed.warnings:
+    for finding in read_policy(text, file=str(output)).warnings:
         _say(f"warning: {printable(finding.path)}: {finding.what}. {finding.hint}")
-    policy = parse_policy(text, file=str(output))
     page = asyncio.run(_test_page(policy, wait_s=0.0 if yes else wait_s))
     report = asyncio.run(_report(policy))
     _show(output, page, report, as_json=as_json)
@@ -124,6 +123,8 @@ def _asked(given: str, question: str, option: str, yes: bool) -> str:
 def _answers(
     dsn: str, contact: str, *, smtp: str, sender: str, name: str, state_directory: str
 ) -> Answers:
+    from stanch.policy.template import Answers
+
     known = read_conninfo(dsn)
     if known is None:
         raise SetupError(

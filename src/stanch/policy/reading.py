@@ -24,6 +24,9 @@ _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
 _SECRET = re.compile(r"(?i)(?:^|_)(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key)$")
 
+_SECRETS = ("password", "passwd", "secret")
+"""Misspelt ones are secrets, too."""
+
 
 class Reading:
     """One walk over one tree."""
@@ -167,7 +170,7 @@ class Reading:
 
     def _unknown(self, name: str, path: PathTo, section: Section) -> None:
         names = tuple(key.name for key in section.keys)
-        if _SECRET.search(name):
+        if _SECRET.search(name) or get_close_matches(name[:80].lower(), _SECRETS, n=1, cutoff=0.8):
             self.places.find(path, "secrets do not belong in this file", _secret_hint(names))
             return
         known = f"Known here: {', '.join(names)}." if names else "Nothing more is set here."

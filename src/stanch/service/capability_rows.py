@@ -351,7 +351,7 @@ def _not_here(feature: str, host: HostReadings) -> Capability | None:
         return None
     can = None if host.shared is None else False
     why = host.files_why if host.shared else host.source
-    change = "Run Stanch as the server's OS user." if host.shared else ELSEWHERE
+    change = "Make `see the server's machine` work first." if host.shared else ELSEWHERE
     return _row(feature, can=can, why=why, change=change)
 
 

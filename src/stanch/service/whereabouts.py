@@ -30,7 +30,8 @@ async def host_readings(target: TargetPolicy, *, address: str, data_directory: s
     """
     shared, source = await _shared(target, address)
     if target.host == "none" or not shared:
-        return HostReadings(shared=shared, source=source)
+        why = "the policy says host: none" if target.host == "none" else ""
+        return HostReadings(shared=shared, source=source, files_why=why)
     server = await asyncio.to_thread(_discovered, target)
     found = server.data_directory
     folder = target.data_directory or data_directory
