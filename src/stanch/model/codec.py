@@ -78,8 +78,7 @@ def _build(kind: Any, plain: Any, where: str) -> Any:
     if origin is Literal:
         return _require(plain in get_args(kind), plain, where)
     if origin is tuple:
-        _require(isinstance(plain, list), plain, where)
-        return tuple(_build(get_args(kind)[0], item, f"{where}[]") for item in plain)
+        return _build_tuple(get_args(kind), plain, where)
     if origin is not None and is_dataclass(origin):
         bound = dict(zip(cast("Any", origin).__parameters__, get_args(kind), strict=True))
         return _build_dataclass(cast("type", origin), plain, where, bound)
@@ -87,6 +86,16 @@ def _build(kind: Any, plain: Any, where: str) -> Any:
         _require(isinstance(plain, dict), plain, where)
         return {k: _build(get_args(kind)[1], v, f"{where}.{k}") for k, v in plain.items()}
     return _build_plain(kind, plain, where)
+
+
+def _build_tuple(items: tuple[Any, ...], plain: Any, where: str) -> tuple[Any, ...]:
+    _require(isinstance(plain, list), plain, where)
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_build(items[0], item, f"{where}[]") for item in plain)
+    _require(len(items) == len(plain), plain, where)
+    return tuple(
+        _build(i, p, f"{where}[{n}]") for n, (i, p) in enumerate(zip(items, plain, strict=True))
+    )
 
 
 def _build_union(options: tuple[Any, ...], plain: Any, where: str) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from stanch.incident.fold import apply
 from stanch.incident.state import Incident
@@ -29,6 +31,7 @@ class Book:
         self._timelines = timelines
         self._clock = clock
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
+        self._turns: WeakValueDictionary[IncidentId, asyncio.Lock] = WeakValueDictionary()
         self.on_open: Callable[[Incident], None] = lambda incident: None
         """Told of every incident this process opens, whoever asked for it."""
         self.on_append: Callable[[], None] = lambda: None
@@ -56,8 +59,9 @@ class Book:
     async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
         """Facts are never refused, at worst marked late. Raises StoreUnavailable."""
         assert all(fact.nature == "fact" for fact in facts)
-        basis = self._folded.get(incident_id)
-        return await self._append(incident_id, basis.seq if basis else 0, facts, None)
+        async with self._turn(incident_id):
+            basis = self._folded.get(incident_id)
+            return await self._append(incident_id, basis.seq if basis else 0, facts, None)
 
     async def decide(
         self, incident_id: IncidentId, decider: Decider, *, lease: Claim | None = None
@@ -68,18 +72,26 @@ class Book:
         then the decision has been made by somebody else. Raises StoreUnavailable.
         """
         for tries_left in reversed(range(DECIDE_TRIES)):
-            incident = await self.get(incident_id)
-            decided = decider(incident, self._clock.now())
-            if isinstance(decided, Refusal):
-                return decided
-            if not decided:
-                return incident
-            try:
-                return await self._append(incident_id, incident.seq, decided, lease)
-            except StaleDecision:
-                if tries_left == 0:
-                    raise
+            async with self._turn(incident_id):
+                incident = await self.get(incident_id)
+                decided = decider(incident, self._clock.now())
+                if isinstance(decided, Refusal):
+                    return decided
+                if not decided:
+                    return incident
+                try:
+                    return await self._append(incident_id, incident.seq, decided, lease)
+                except StaleDecision:
+                    if tries_left == 0:
+                        raise
         raise AssertionError("unreachable")
+
+    def _turn(self, incident_id: IncidentId) -> asyncio.Lock:
+        """Appends of this process to one incident queue, so that none of them is late."""
+        lock = self._turns.get(incident_id)
+        if lock is None:
+            lock = self._turns[incident_id] = asyncio.Lock()
+        return lock
 
     async def _append(
         self, incident_id: IncidentId, basis_seq: int, events: Sequence[Event], lease: Claim | None
