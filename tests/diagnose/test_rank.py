@@ -17,6 +17,7 @@ from stanch.diagnose.evidence import (
     ServerProcesses,
     Sessions,
     Slot,
+    Volume,
     from_bytes,
     to_bytes,
 )
@@ -37,7 +38,12 @@ def first(evidence: Evidence) -> CauseFinding:
 
 
 OOM = w.read(Kernel(oom_kills=1, kills=(Kill(pid=w.PID, name="postgres", at=w.ago(31)),)))
-FULL = {"free": 0, "total": w.GIB}
+
+
+def full(*holds: str, mount: str = "/srv") -> Volume:
+    return w.volume(*holds, free=0, total=w.GIB, mount=mount)
+
+
 PANIC = w.line(
     "no_space_wal",
     20,
@@ -70,11 +76,9 @@ CASES: dict[str, Evidence] = {
     "network_unreachable": w.far(
         reach=w.reach("timeout"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED
     ),
-    "disk_full_data": w.healthy(
-        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL)), log=w.log(EXTEND)
-    ),
+    "disk_full_data": w.healthy(volumes=w.volumes(full(*DATA_AND_WAL)), log=w.log(EXTEND)),
     "disk_full_wal": w.down(
-        volumes=w.volumes(w.volume("data", "log"), w.volume("wal", mount="/wal", **FULL)),
+        volumes=w.volumes(w.volume("data", "log"), full("wal", mount="/wal")),
         log=w.log(PANIC, ABORTED),
         lock_file=w.lock(),
     ),
@@ -257,7 +261,7 @@ def test_a_full_wal_volume_is_the_root_and_the_crash_is_not_told_apart() -> None
 
 def test_a_shared_volume_filled_by_retained_wal_is_told_as_wal_with_its_retainer() -> None:
     evidence = w.healthy(
-        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL), wal_bytes=800 * w.MIB),
+        volumes=w.volumes(full(*DATA_AND_WAL), wal_bytes=800 * w.MIB),
         retention=w.read(Retention(slots=(SLOT,))),
     )
     assert standing(evidence) == ["disk_full_wal"]
@@ -268,7 +272,7 @@ def test_a_shared_volume_filled_by_retained_wal_is_told_as_wal_with_its_retainer
 def test_a_slot_that_keeps_little_is_not_blamed_for_a_full_data_volume() -> None:
     small = Slot(name="ok", active=True, retained_bytes=20 * w.MIB)
     evidence = w.healthy(
-        volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL), wal_bytes=60 * w.MIB),
+        volumes=w.volumes(full(*DATA_AND_WAL), wal_bytes=60 * w.MIB),
         retention=w.read(Retention(slots=(small,))),
     )
     assert standing(evidence) == ["disk_full_data"]
@@ -277,9 +281,7 @@ def test_a_slot_that_keeps_little_is_not_blamed_for_a_full_data_volume() -> None
 
 def test_segments_waiting_for_a_failing_archiver_name_the_archiver() -> None:
     evidence = w.healthy(
-        volumes=w.volumes(
-            w.volume("data"), w.volume("wal", mount="/wal", **FULL), wal_bytes=900 * w.MIB
-        ),
+        volumes=w.volumes(w.volume("data"), full("wal", mount="/wal"), wal_bytes=900 * w.MIB),
         retention=w.read(Retention(archiver_failing=True, ready_files=50)),
     )
     assert first(evidence).fact("retainer") == "archiver"
@@ -354,7 +356,7 @@ def test_a_pile_behind_an_idle_transaction_is_one_story_from_its_root() -> None:
 
 
 def test_two_independent_causes_are_both_named() -> None:
-    evidence = w.healthy(sessions=LEAK, volumes=w.volumes(w.volume(*DATA_AND_WAL, **FULL)))
+    evidence = w.healthy(sessions=LEAK, volumes=w.volumes(full(*DATA_AND_WAL)))
     roots = [c.id for c in diagnose(evidence).causes if c.follows is None]
     assert set(roots) == {"connections_leaked", "disk_full_data"}
     assert "And, apart from that" in diagnose(evidence).summary

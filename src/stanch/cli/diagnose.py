@@ -32,6 +32,8 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(
 TIMEOUT_S_MAX = 60.0
 BAR_CELLS = 10
 TEXT_CHARS_MAX = 400
+MISSING_MAX = 4
+"""Questions without an answer shown for the first cause; all of them are in the JSON."""
 
 HostChoice = Literal["auto", "local", "none"]
 
@@ -186,22 +188,28 @@ def text_lines(found: Diagnosis, *, colour: bool) -> Iterator[str]:
     if colour:
         verdict = typer.style(verdict, fg=_COLOURS[found.verdict], bold=True)
     yield f"{verdict}  {_shown(found.summary)}"
-    for cause in found.causes:
+    for place, cause in enumerate(found.causes):
         yield ""
-        yield from _cause_lines(cause, colour=colour)
+        yield from _cause_lines(cause, colour=colour, missing_max=MISSING_MAX if not place else 0)
     if found.separator:
         yield ""
         yield f"To tell the first two apart: {_shown(found.separator)}"
     if found.absent:
         yield ""
         yield "Not read:"
-        for finding in found.absent:
-            yield f"  ? {finding.evidence}: {_shown(finding.text)}"
+        yield from _absent_lines(found.absent)
     yield ""
     yield f"Looked for {found.elapsed_ms:.0f} ms."
 
 
-def _cause_lines(cause: CauseFinding, *, colour: bool) -> Iterator[str]:
+def _absent_lines(absent: tuple[Finding, ...]) -> Iterator[str]:
+    """One line a reason: a host that cannot be looked at is one gap, not ten."""
+    for reason in dict.fromkeys(finding.text for finding in absent):
+        what = ", ".join(finding.evidence for finding in absent if finding.text == reason)
+        yield f"  ? {what.replace('_', ' ')}: {_shown(reason)}"
+
+
+def _cause_lines(cause: CauseFinding, *, colour: bool, missing_max: int) -> Iterator[str]:
     filled = round(cause.probability * BAR_CELLS)
     bar = "█" * filled + "░" * (BAR_CELLS - filled)
     name = typer.style(cause.id, bold=True) if colour else str(cause.id)
@@ -213,8 +221,11 @@ def _cause_lines(cause: CauseFinding, *, colour: bool) -> Iterator[str]:
         yield f"    + {_shown(finding.text)}"
     for finding in cause.evidence_against:
         yield f"    - {_shown(finding.text)}"
-    for finding in cause.missing:
+    for finding in cause.missing[:missing_max]:
         yield f"    ? {_shown(finding.text)}"
+    if len(cause.missing) > missing_max:
+        more = "more " if missing_max else ""
+        yield f"    ? {len(cause.missing) - missing_max} {more}questions without an answer"
     yield f"  First: {_shown(cause.safe_first)}"
     for never in cause.never:
         yield f"  Never: {_shown(never)}"

@@ -13,7 +13,8 @@ from stanch.model.diagnosis import Missing
 T = TypeVar("T")
 
 YES_NO = tuple[bool, str] | tuple[bool, str, datetime | None] | str
-"""Yes or no with a sentence (and a time); a bare sentence: it cannot say, and why."""
+"""Yes or no with a sentence (and a time); a bare sentence: it cannot say, and why; empty: the
+question does not arise."""
 
 
 def clue_on(

@@ -31,7 +31,7 @@ class Answer:
 
     yes: bool | None
     text: str
-    """One sentence with the numbers; for None the reason."""
+    """One sentence with the numbers; for None the reason, empty where it does not arise."""
     at: datetime | None = None
 
 

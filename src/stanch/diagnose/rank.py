@@ -80,8 +80,9 @@ def _score(cause: Cause, evidence: Evidence, *, past: bool) -> _Scored:
             continue
         answer = weigh.clue.ask(evidence)
         if answer.yes is None:
-            text = f"{weigh.clue.question} Not known: {answer.text}"
-            missing.append(Finding(evidence=weigh.clue.id, text=text))
+            if answer.text:
+                text = f"{weigh.clue.question} Not known: {answer.text}"
+                missing.append(Finding(evidence=weigh.clue.id, text=text))
             continue
         weight = weigh.yes if answer.yes else weigh.no
         total += weight

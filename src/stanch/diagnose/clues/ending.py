@@ -122,7 +122,7 @@ def _panic_for_space(log: Log, evidence: Evidence) -> YES_NO:
 def _recovered(log: Log, evidence: Evidence) -> YES_NO:
     reach = value_of(evidence.reach)
     if reach is None or not is_open(reach):
-        return "the server has not come back yet"
+        return ""
     if not log.events:
         return f"nothing of use in {log.path}"
     event = _last(e for e in ending(evidence) if e.kind == "interrupted_recovery")
@@ -132,8 +132,9 @@ def _recovered(log: Log, evidence: Evidence) -> YES_NO:
 def _clean(control: Control, evidence: Evidence) -> YES_NO:
     said = f'pg_controldata says "{control.state}"'
     if postmaster_lives(evidence):
-        # The checkpoint at the end of crash recovery writes "shut down", too.
-        return f"{said}, which tells of an end only when no server runs"
+        # It tells of an end only when no server runs: the checkpoint at the end of crash recovery
+        # writes "shut down", too.
+        return ""
     if control.state in CLEAN:
         return True, said
     return (False, said) if control.state in UNCLEAN else f"{said}, which decides nothing"

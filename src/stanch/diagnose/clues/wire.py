@@ -35,7 +35,7 @@ def _not_serving_yet(seen: Reach, _evidence: Evidence) -> YES_NO:
 def _full(seen: Reach, _evidence: Evidence) -> YES_NO:
     if seen.state is ReachState.TOO_MANY_CLIENTS:
         return True, _says(seen)
-    return (False, _says(seen)) if seen.answers else f"a fresh connection ends as {seen.state}"
+    return (False, _says(seen)) if seen.answers else ""
 
 
 refused = clue_on("refused", "Is a fresh connection refused at once?", lambda e: e.reach, _refused)
