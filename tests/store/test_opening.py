@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from stanch.model.errors import (
+    StaleDecision,
     StoreCorrupt,
     StoreError,
     StoreLocked,
@@ -342,6 +344,43 @@ def test_a_volume_that_turns_read_only_is_an_error_that_ends_when_it_is_writable
     assert "read-write" in error.value.hint
     subprocess.run(["mount", "-o", "remount,rw", str(volume)], check=True)
     assert kit.store(volume / "s").write(journal.append(kit.entry(incident, 1, kit.ack())))
+
+
+def test_a_commit_that_failed_yet_reached_the_disk_is_found_and_built_upon(
+    kit: Any, tmp_path: Path
+) -> None:
+    store = kit.store(tmp_path / "s")
+    incident = opened(kit, store)
+
+    def in_doubt(tx: Any) -> None:
+        journal.append(kit.entry(incident, 1, kit.note("in doubt")))(tx)
+        tx.conn.exec_driver_sql("COMMIT")
+        failed = sqlite3.OperationalError("disk I/O error")
+        failed.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise OperationalError("COMMIT", {}, failed)
+
+    with pytest.raises(StoreUnavailable):
+        store.write(in_doubt)
+    with pytest.raises(StaleDecision):
+        store.write(journal.append(kit.entry(incident, 1, kit.ack())))
+    [recorded] = store.write(journal.append(kit.entry(incident, 2, kit.ack())))
+    assert (recorded.seq, recorded.n) == (3, 3)
+    assert store.verify().ok
+
+
+def test_a_database_locked_by_another_program_is_an_error_that_ends_with_the_lock(
+    kit: Any, tmp_path: Path
+) -> None:
+    store = kit.store(tmp_path / "s")
+    incident = opened(kit, store)
+    shell = sqlite3.connect(tmp_path / "s" / "stanch.db", isolation_level=None)
+    shell.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable) as error:
+        store.write(journal.append(kit.entry(incident, 1, kit.note())))
+    assert "Another program" in error.value.hint
+    shell.execute("ROLLBACK")
+    shell.close()
+    assert store.write(journal.append(kit.entry(incident, 1, kit.ack())))
 
 
 def test_a_database_deleted_under_a_running_process_takes_no_more_events(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,7 +88,7 @@ def stream_of(tx: Tx, incident_id: IncidentId) -> Stream:
     for row in tx.conn.execute(_TIMELINE.where(journal.c.incident_id == incident_id)):
         recorded = recorded_of(row)
         state, seq = tx.projection.apply(state, recorded), recorded.seq
-    return Stream(seq=seq, state=state)
+    return Stream(seq=seq, state=state, lanes=None if seq else frozenset())
 
 
 def recorded_of(row: Row[Any]) -> Recorded:
@@ -110,15 +110,16 @@ def _extend(tx: Tx, entry: Append, stream: Stream) -> tuple[Recorded, ...]:
     rows = _linked(tx, entry, stream)
     # Read back from the bytes: what is folded now is what a restart would fold.
     recorded = tuple(recorded_from(row) for row in rows)
-    tx.conn.execute(_INSERT, [asdict(row) for row in rows])
+    tx.conn.execute(_INSERT, [{name: getattr(row, name) for name in COLUMNS} for row in rows])
     _fire(tx, entry)
     _note_life(tx, recorded, opened=stream.seq == 0)
     state = stream.state
     for one in recorded:
         state = tx.projection.apply(state, one)
-    tx.draft.put(entry.incident_id, Stream(seq=rows[-1].seq, state=state))
+    due = tx.projection.wakes(state)
+    lanes = wakes.recompute(tx, entry.incident_id, due, before=stream.lanes)
+    tx.draft.put(entry.incident_id, Stream(seq=rows[-1].seq, state=state, lanes=lanes))
     tx.draft.head = Head(n=rows[-1].n, hash=rows[-1].hash)
-    wakes.recompute(tx, entry.incident_id, tx.projection.wakes(state))
     return recorded
 
 

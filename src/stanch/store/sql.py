@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -328,8 +329,9 @@ class SqlStore:
 def _renewed(incident_id: IncidentId) -> Op[None]:
     def run(tx: Tx) -> None:
         stream = stream_of(tx, incident_id)
-        tx.draft.put(incident_id, stream)
-        wakes.recompute(tx, incident_id, tx.projection.wakes(stream.state))
+        due = tx.projection.wakes(stream.state)
+        lanes = wakes.recompute(tx, incident_id, due, before=None)
+        tx.draft.put(incident_id, replace(stream, lanes=lanes))
 
     return run
 

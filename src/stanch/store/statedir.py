@@ -112,8 +112,13 @@ def take_lock(state: StateDir) -> Lock:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        pid = _noted_pid(fd)
         os.close(fd)
-        raise locked(state) from error
+        raise StoreLocked(
+            f"{f'process {pid}' if pid else 'another process'} is writing here",
+            on=str(state.path),
+            hint="Only one `stanch run` may use a state directory; talk to it, or stop it first.",
+        ) from error
     except OSError as error:
         os.close(fd)
         raise from_os(error, on=str(state.lock), doing="lock the state directory") from error
@@ -136,22 +141,10 @@ def holder(state: StateDir) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.pread(fd, 32, 0).strip()
-        return int(text) if text.isdigit() else None
+        return _noted_pid(fd)
     finally:
         os.close(fd)
     return None
-
-
-def locked(state: StateDir) -> StoreLocked:
-    """The refusal that names who is in the way."""
-    pid = holder(state)
-    who = f"process {pid}" if pid else "another process"
-    return StoreLocked(
-        f"{who} is writing here",
-        on=str(state.path),
-        hint="Only one `stanch run` may use a state directory; talk to it, or stop it first.",
-    )
 
 
 def no_store(state: StateDir) -> StoreUnsuitable:
@@ -219,6 +212,11 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _noted_pid(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else None
 
 
 def _make_private(state: StateDir) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, NestedTransaction
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from stanch.model.ids import IncidentId, WriterId
-from stanch.model.timeline import Projection
+from stanch.model.timeline import Lane, Projection
 from stanch.store.chain import Head
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ class Stream:
 
     seq: int
     state: Any
+    lanes: frozenset[Lane] | None = None
+    """Lanes in which something was due at the last append; None where that is not known."""
 
 
 class Draft:
@@ -113,11 +115,11 @@ class Attempt(Generic[T]):
     op: Op[T]
     results: list[T] = field(default_factory=list[T])
     error: Exception | None = None
-    _savepoint: NestedTransaction | None = None
+    _conn: Connection | None = None
 
     def run(self, tx: Tx) -> None:
         above = Draft(tx.draft)
-        self._savepoint = tx.conn.begin_nested()
+        self._conn = tx.conn
         with self:
             inner = Tx(
                 conn=tx.conn,
@@ -133,7 +135,7 @@ class Attempt(Generic[T]):
             tx.draft.absorb(above)
 
     def __enter__(self) -> None:
-        assert self._savepoint is not None
+        self._say("SAVEPOINT op")
 
     def __exit__(
         self,
@@ -141,16 +143,19 @@ class Attempt(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        savepoint = self._savepoint
-        assert savepoint is not None
         if error is None:
-            savepoint.commit()
+            self._say("RELEASE op")
             return False
         if isinstance(error, DBAPIError | UnicodeDecodeError) or not isinstance(error, Exception):
             return False
-        savepoint.rollback()
+        self._say("ROLLBACK TO op")
+        self._say("RELEASE op")
         self.error = error
         return True
+
+    def _say(self, statement: str) -> None:
+        assert self._conn is not None
+        self._conn.exec_driver_sql(statement)
 
     def outcome(self) -> T:
         """The result, or the refusal raised. Only after the transaction has been committed."""

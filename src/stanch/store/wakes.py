@@ -26,14 +26,28 @@ _UPSERT = _NEW.on_conflict_do_update(
 )
 
 
-def recompute(tx: Tx, incident_id: IncidentId, due: Mapping[Lane, datetime | None]) -> None:
-    """Note what is due after an append; who holds a lease keeps it."""
+def recompute(
+    tx: Tx,
+    incident_id: IncidentId,
+    due: Mapping[Lane, datetime | None],
+    *,
+    before: frozenset[Lane] | None,
+) -> frozenset[Lane]:
+    """Note what is due after an append; who holds a lease keeps it.
+
+    Takes and returns the lanes in which something is due: where nothing was and nothing is,
+    nothing needs to be written.
+    """
     rows: list[dict[str, object]] = []
     for lane in Lane:
         at = due.get(lane)
+        if at is None and before is not None and lane not in before:
+            continue
         due_us = None if at is None else to_us(at)
         rows.append({"incident_id": incident_id, "lane": lane.value, "due_us": due_us, "epoch": 0})
-    tx.conn.execute(_UPSERT, rows)
+    if rows:
+        tx.conn.execute(_UPSERT, rows)
+    return frozenset(lane for lane in Lane if due.get(lane) is not None)
 
 
 def claim(lane: Lane, *, at: datetime, lease_s: float, limit: int) -> Op[tuple[Claim, ...]]:
