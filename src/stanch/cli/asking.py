@@ -10,7 +10,8 @@ from typing import TextIO
 
 import typer
 
-from stanch.policy.kinds import Duration, Written, Wrong
+from stanch.policy.kinds import Written, Wrong
+from stanch.policy.quantities import Duration
 
 
 class Answering:

@@ -80,7 +80,7 @@ async def _role(dsn: str, target: TargetPolicy, *, instead: str) -> tuple[str, i
     """The role a connection string names and the server's version.
 
     Never the role of a superuser or of the application: these statements limit a role's
-    connections and make it read-only, which would break whatever else uses it.
+    connections and times, which would break whatever else uses it.
     """
     from stanch.adapters.postgres.conninfo import resolve
     from stanch.adapters.postgres.privileges import Privileges, read_privileges

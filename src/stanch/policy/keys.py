@@ -18,11 +18,8 @@ from stanch.policy.kinds import (
     Boolean,
     Choice,
     Dsn,
-    Duration,
     Integer,
     Path,
-    Percent,
-    Size,
     Text,
 )
 from stanch.policy.policy import (
@@ -40,6 +37,7 @@ from stanch.policy.policy import (
     TerminalChannel,
     WebhookChannel,
 )
+from stanch.policy.quantities import Duration, Percent, Size
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
 
 RANKS = ("1", "2", "3", "4")

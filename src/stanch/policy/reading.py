@@ -47,7 +47,7 @@ class Reading:
             name = str(key_node.value)
             key = section.key(name)
             if key is None:
-                self._unknown(name, (*path, name), section)
+                _unknown(name, (*path, name), section, self.places)
             else:
                 values[key.field] = self._value(section, key, value, (*path, name))
         for key in section.keys:
@@ -168,13 +168,14 @@ class Reading:
             self.places.find((*path, "type"), f"unknown type of {variants.title}", hint)
         return chosen
 
-    def _unknown(self, name: str, path: PathTo, section: Section) -> None:
-        names = tuple(key.name for key in section.keys)
-        if _SECRET.search(name) or get_close_matches(name[:80].lower(), _SECRETS, n=1, cutoff=0.8):
-            self.places.find(path, "secrets do not belong in this file", _secret_hint(names))
-            return
-        known = f"Known here: {', '.join(names)}." if names else "Nothing more is set here."
-        self.places.find(path, f"unknown key {quoted(name)}", nearest(name, names) or known)
+
+def _unknown(name: str, path: PathTo, section: Section, places: Places) -> None:
+    names = tuple(key.name for key in section.keys)
+    if _SECRET.search(name) or get_close_matches(name[:80].lower(), _SECRETS, n=1, cutoff=0.8):
+        places.find(path, "secrets do not belong in this file", _secret_hint(names))
+        return
+    known = f"Known here: {', '.join(names)}." if names else "Nothing more is set here."
+    places.find(path, f"unknown key {quoted(name)}", nearest(name, names) or known)
 
 
 def nearest(name: str, names: tuple[str, ...]) -> str:

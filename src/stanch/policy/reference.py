@@ -7,7 +7,8 @@ from dataclasses import MISSING
 from typing import Any, cast
 
 from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVERITY, TARGET
-from stanch.policy.kinds import Choice, Duration, Integer, Kind, Size
+from stanch.policy.kinds import Choice, Integer, Kind
+from stanch.policy.quantities import Duration, Size
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape, Variants
 
 HEAD = """\

@@ -21,9 +21,12 @@ SESSION_LIMITS: Mapping[str, str] = {
     "statement_timeout": "10s",
     "lock_timeout": "100ms",
     "idle_in_transaction_session_timeout": "30s",
-    "default_transaction_read_only": "on",
 }
-"""Whatever Stanch does wrong, the server ends it soon; each session may set shorter ones."""
+"""Whatever Stanch does wrong, the server ends it soon; each session may set shorter ones.
+
+Not among them: default_transaction_read_only. The sessions that watch set it themselves, and as a
+role's default it would make a probe take every healthy primary for one that cannot be written to.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
