@@ -79,6 +79,8 @@ class LossReason(StrEnum):
     """The connection ended without a word: the server process was killed, or a device cut it."""
     ADMIN_SHUTDOWN = "admin_shutdown"
     """57P01: a fast shutdown, or somebody ended just this session."""
+    POSTMASTER_DIED = "postmaster_died"
+    """57P01 with other words: the session's process saw the postmaster die, and left."""
     CRASH_SHUTDOWN = "crash_shutdown"
     """57P02: another server process crashed and the server restarts itself."""
     DATABASE_DROPPED = "database_dropped"

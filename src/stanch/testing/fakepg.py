@@ -135,9 +135,15 @@ class FakePostgres:
                 session.speak_again()
 
     async def crash(self, *, reset: bool = False) -> None:
-        """As a killed postmaster: every session ends without a word, and nobody listens."""
+        """As a killed postmaster: every session sees it and leaves, and nobody listens.
+
+        `reset`: as a machine that was switched off and on: no words, and RST on every session.
+        """
         await self.set_mode(FakeMode.REFUSE)
-        self._drop_sessions(reset=reset)
+        if reset:
+            self._drop_sessions(reset=True)
+        for session in list(self._sessions):
+            self._terminate(session, because="unexpected postmaster exit")
         await asyncio.sleep(0)
 
     async def shut_down(self) -> None:
@@ -211,8 +217,8 @@ class FakePostgres:
             rows=(("f" if found is None else "t",),),
         )
 
-    def _terminate(self, session: Backend) -> None:
-        message = "terminating connection due to administrator command"
+    def _terminate(self, session: Backend, because: str = "administrator command") -> None:
+        message = f"terminating connection due to {because}"
         session.fail(SqlError(severity="FATAL", sqlstate="57P01", message=message))
 
     # --- sockets ---------------------------------------------------------------------------------
@@ -269,5 +275,5 @@ _READ_ONLY = (
 
 
 def _normal(sql: str) -> str:
-    """Case and blanks do not matter, as they do not to a server (outside quotes)."""
+    """Statements are found whatever their case and blanks."""
     return " ".join(sql.split()).lower()

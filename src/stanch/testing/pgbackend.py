@@ -79,6 +79,9 @@ class Backend(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        # As a real server does; else an answer in two writes waits for the client's delayed ACK.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -52,19 +52,29 @@ def test_each_refusal_has_its_state(sqlstate: str, message: str, state: ReachSta
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "reason"),
+    ("sqlstate", "message", "reason"),
     [
-        ("57P01", LossReason.ADMIN_SHUTDOWN),
-        ("57P02", LossReason.CRASH_SHUTDOWN),
-        ("57P04", LossReason.DATABASE_DROPPED),
-        ("57P05", LossReason.IDLE_TIMEOUT),
-        ("25P03", LossReason.IDLE_TIMEOUT),
-        (None, LossReason.CLOSED),
-        ("XX000", LossReason.CLOSED),
+        ("57P01", "terminating connection due to administrator command", "admin_shutdown"),
+        ("57P01", "terminating connection due to unexpected postmaster exit", "postmaster_died"),
+        (
+            "57P01",
+            "Verbindung wird abgebrochen wegen unerwartetem Ende des Postmasters",
+            "postmaster_died",
+        ),
+        ("57P01", "закрытие подключения по команде администратора", "admin_shutdown"),
+        ("57P02", "", "crash_shutdown"),
+        ("57P04", "", "database_dropped"),
+        ("57P05", "", "idle_timeout"),
+        ("25P03", "", "idle_timeout"),
+        ("XX000", "unexpected postmaster", "closed"),
     ],
 )
-def test_the_last_words_say_how_a_session_ended(sqlstate: str | None, reason: LossReason) -> None:
-    assert loss_of(sqlstate) is reason
+def test_the_last_words_say_how_a_session_ended(sqlstate: str, message: str, reason: str) -> None:
+    assert loss_of(refusal(sqlstate, message)) is LossReason(reason)
+
+
+def test_a_session_that_ended_without_a_word_was_closed() -> None:
+    assert loss_of(None) is LossReason.CLOSED
 
 
 @given(st.text())

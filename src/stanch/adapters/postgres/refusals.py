@@ -38,6 +38,9 @@ _SHUTTING_DOWN = (
     "desligando",
 )
 
+# 57P01 has two messages, and most catalogues leave this word as it is in one of them.
+_POSTMASTER = ("postmaster", "главного процесса", "головного процесу")
+
 # PgBouncer says 08P01 for nearly everything, always in English.
 _BY_POOLER_WORDS = (
     ("no more connections allowed", ReachState.TOO_MANY_CLIENTS),
@@ -87,6 +90,12 @@ def shown(text: str) -> str:
     return printable(cut)
 
 
-def loss_of(sqlstate: str | None) -> LossReason:
+def loss_of(last_words: ServerError | None) -> LossReason:
     """How an open session ended, from the last thing the server said on it."""
-    return _LOSS_BY_SQLSTATE.get(sqlstate or "", LossReason.CLOSED)
+    if last_words is None:
+        return LossReason.CLOSED
+    if last_words.sqlstate == "57P01":
+        words = last_words.message.lower()
+        if any(part in words for part in _POSTMASTER):
+            return LossReason.POSTMASTER_DIED
+    return _LOSS_BY_SQLSTATE.get(last_words.sqlstate, LossReason.CLOSED)

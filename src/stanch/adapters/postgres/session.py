@@ -228,7 +228,7 @@ class PgSession:
     def _loss_from(self, libpq_words: str) -> Loss:
         last = self._last_words
         return Loss(
-            reason=refusals.loss_of(last.sqlstate if last else None),
+            reason=refusals.loss_of(last),
             sqlstate=last.sqlstate if last else None,
             detail=refusals.in_words(last) if last else refusals.shown(libpq_words.strip()),
         )
