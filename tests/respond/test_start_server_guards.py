@@ -1,0 +1,278 @@
+"""Every guard of start_server: what must stop it, and the near miss that must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from acting_worlds import TARGET, bare_world, step
+from stanch.facts.controldata import ControlData, parse_controldata
+from stanch.facts.lock_file import (
+    LockFile,
+    LockFileState,
+    LockFileVerdict,
+)
+from stanch.model.diagnosis import Missing
+from stanch.model.host import (
+    DataDirectoryProcesses,
+    FileHolder,
+    ProcessInfo,
+    Volume,
+    VolumeUse,
+)
+from stanch.model.ports.acting import Job, ManagerStatus
+from stanch.policy.policy import Limits
+from stanch.respond.actions.start_server.guards import (
+    GUARDS,
+    StartReadings,
+    may_start,
+)
+from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.respond.reading.run import LockReading
+
+STEP = step("start_server", data_directory="/data", system_identifier="42")
+GONE = Missing(what="it", reason="permission denied")
+GB = 1 << 30
+
+
+def process(pid: int = 100, **changes: Any) -> ProcessInfo:
+    known = ProcessInfo(
+        pid=pid,
+        ppid=1,
+        started_at=None,
+        exe="/usr/bin/sleep",
+        cwd="/",
+        title="sleep 60",
+        state="sleeping",
+        uid=101,
+    )
+    return replace(known, **changes)
+
+
+def control(**changes: Any) -> ControlData:
+    known = parse_controldata(
+        "Database cluster state:  in production\nDatabase system identifier:  42\n"
+        "Bytes per WAL segment:  16777216\n"
+    )
+    return replace(known, **changes)
+
+
+def clean() -> ControlData:
+    return parse_controldata(
+        "Database cluster state:  shut down\nDatabase system identifier:  42\n"
+    )
+
+
+def volume(use: VolumeUse = VolumeUse.DATA, **changes: Any) -> Volume:
+    known = Volume(
+        use=use,
+        path="/data",
+        mount_point="/",
+        device="/dev/vda",
+        fs_type="ext4",
+        total_bytes=100 * GB,
+        free_bytes=50 * GB,
+        inodes_total=None,
+        inodes_free=None,
+        network=False,
+        read_only=False,
+    )
+    return replace(known, **changes)
+
+
+MANAGER = ManagerStatus(
+    restarts_by_itself=False,
+    other_manager="",
+    jobs=(),
+    markers=(),
+    may_act=True,
+    owner_uid=101,
+)
+
+PROCESSES = DataDirectoryProcesses(postmaster=None, members=(), orphans=(), holders=())
+
+
+def lock(holder: ProcessInfo | Missing | None) -> LockReading:
+    return LockReading(
+        lock=LockFile(pid=100),
+        inode=5,
+        sha256="f" * 64,
+        path="/data/postmaster.pid",
+        content=b"100\n",
+        process=holder,
+        verdict=LockFileVerdict(state=LockFileState.UNPROVEN, proofs=()),
+    )
+
+
+GOOD = StartReadings(
+    target=TARGET,
+    manager=MANAGER,
+    processes=PROCESSES,
+    lock=lock(None),
+    control=control(),
+    volumes=(volume(), volume(VolumeUse.WAL)),
+    corruption=(),
+)
+
+UNMANAGED = replace(TARGET, desired="unmanaged")
+
+STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
+    ("the manager cannot be asked", "manager_known", lambda: replace(GOOD, manager=GONE)),
+    (
+        "Stanch may not start it",
+        "manager_known",
+        lambda: replace(GOOD, manager=replace(MANAGER, may_act=False)),
+    ),
+    ("processes cannot be read", "no_live_postmaster", lambda: replace(GOOD, processes=GONE)),
+    (
+        "a postmaster is alive",
+        "no_live_postmaster",
+        lambda: replace(GOOD, processes=replace(PROCESSES, postmaster=process(7))),
+    ),
+    (
+        "somebody has files open",
+        "no_live_postmaster",
+        lambda: replace(
+            GOOD,
+            processes=replace(
+                PROCESSES, holders=(FileHolder(pid=9, title="cp", files=("/data",)),)
+            ),
+        ),
+    ),
+    ("the lock file cannot be read", "lock_free", lambda: replace(GOOD, lock=GONE)),
+    (
+        "the owner's program has its PID",
+        "lock_free",
+        lambda: replace(GOOD, lock=lock(process(uid=101))),
+    ),
+    (
+        "nobody knows whose program has its PID",
+        "lock_free",
+        lambda: replace(GOOD, lock=lock(process(uid=None))),
+    ),
+    ("its PID cannot be looked at", "lock_free", lambda: replace(GOOD, lock=lock(GONE))),
+    ("control data cannot be read", "same_cluster", lambda: replace(GOOD, control=GONE)),
+    (
+        "it is another cluster",
+        "same_cluster",
+        lambda: replace(GOOD, control=control(system_identifier="43")),
+    ),
+    (
+        "it was stopped cleanly and nothing wants it running",
+        "clean_stop_unordered",
+        lambda: replace(GOOD, control=clean(), target=UNMANAGED),
+    ),
+    (
+        "how it ended cannot be told",
+        "clean_stop_unordered",
+        lambda: replace(GOOD, control=control(state=None)),
+    ),
+    (
+        "Patroni owns it",
+        "no_other_manager",
+        lambda: replace(GOOD, manager=replace(MANAGER, other_manager="Patroni (process 9)")),
+    ),
+    (
+        "an upgrade is running",
+        "no_jobs",
+        lambda: replace(GOOD, manager=replace(MANAGER, jobs=(Job(pid=9, command="pg_upgrade"),))),
+    ),
+    (
+        "a restore did not end",
+        "no_markers",
+        lambda: replace(GOOD, manager=replace(MANAGER, markers=("recovery.signal",))),
+    ),
+    (
+        "a standby was stopped cleanly",
+        "no_markers",
+        lambda: replace(
+            GOOD, control=clean(), manager=replace(MANAGER, markers=("standby.signal",))
+        ),
+    ),
+    ("the log cannot be read", "no_corruption_signs", lambda: replace(GOOD, corruption=GONE)),
+    (
+        "the log speaks of damage",
+        "no_corruption_signs",
+        lambda: replace(GOOD, corruption=("PANIC: could not fsync",)),
+    ),
+    (
+        "the control file is damaged",
+        "clean_stop_unordered",
+        lambda: replace(GOOD, control=control(crc_wrong=True)),
+    ),
+    ("a volume cannot be read", "room_for_wal", lambda: replace(GOOD, volumes=(GONE,))),
+    (
+        "the WAL volume is full",
+        "room_for_wal",
+        lambda: replace(GOOD, volumes=(volume(), volume(VolumeUse.WAL, free_bytes=GB >> 6))),
+    ),
+    (
+        "the data volume is read-only",
+        "room_for_wal",
+        lambda: replace(GOOD, volumes=(volume(read_only=True),)),
+    ),
+    ("no volume was looked at", "room_for_wal", lambda: replace(GOOD, volumes=())),
+]
+
+NEAR_MISSES: list[tuple[str, StartReadings]] = [
+    ("everything is as it should be", GOOD),
+    ("there is no lock file", replace(GOOD, lock=None)),
+    ("another user's program has the PID", replace(GOOD, lock=lock(process(uid=0)))),
+    ("the dead server is not collected yet", replace(GOOD, lock=lock(process(state="zombie")))),
+    ("it was stopped cleanly and should be running", replace(GOOD, control=clean())),
+    ("it died and nothing says it should run", replace(GOOD, target=UNMANAGED)),
+    (
+        "a standby died",
+        replace(GOOD, manager=replace(MANAGER, markers=("standby.signal",))),
+    ),
+    (
+        "children of the dead server are still leaving",
+        replace(
+            GOOD,
+            processes=replace(
+                PROCESSES,
+                orphans=(process(9, title="postgres: app"),),
+                holders=(FileHolder(pid=9, title="postgres: app", files=("/data",)),),
+            ),
+        ),
+    ),
+    (
+        "the log volume is full",
+        replace(GOOD, volumes=(volume(), volume(VolumeUse.LOG, free_bytes=0))),
+    ),
+    (
+        "little room, but enough for small WAL segments",
+        replace(
+            GOOD,
+            target=replace(TARGET, limits=Limits(disk_full_free_bytes=0)),
+            control=control(wal_segment_bytes=1 << 20),
+            volumes=(volume(free_bytes=3 << 20),),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("_why", "guard", "make"), STOPS, ids=[why for why, _, _ in STOPS])
+def test_it_is_not_started_when(_why: str, guard: str, make: Callable[[], StartReadings]) -> None:
+    refusal = may_start(STEP, make())
+    assert refusal is not None
+    assert refusal.guard == guard
+    assert refusal.reason
+
+
+@pytest.mark.parametrize(("_why", "seen"), NEAR_MISSES, ids=[why for why, _ in NEAR_MISSES])
+def test_it_may_be_started_when(_why: str, seen: StartReadings) -> None:
+    assert may_start(STEP, seen) is None
+
+
+def test_every_guard_but_the_ones_about_ports_is_tested_here() -> None:
+    assert {g.name for g in GUARDS} - {guard for _, guard, _ in STOPS} == {"host"}
+
+
+async def test_without_host_access_it_is_refused() -> None:
+    refusal = await START_SERVER.check(STEP, bare_world())
+    assert refusal is not None
+    assert refusal.guard == "host"
