@@ -275,6 +275,13 @@ def test_a_plan_nobody_approved_is_told_and_asks_for_a_decision() -> None:
     assert "Decide who approves plans" in report["Action items"]
 
 
+def test_an_approved_plan_that_ended_late_did_not_run_out_for_want_of_approval() -> None:
+    late = e.PlanEnded(plan_id=plan().id, completed=False, reason="halted")
+    story = Story(opened()).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    story.then(e.PlanApproved(plan_id=plan().id, digest="d" * 64, by=BO), 60).then(late, 1900)
+    assert "ran out" not in sections(story)["What went wrong"]
+
+
 def test_a_plan_overtaken_before_it_expired_is_not_blamed_on_anyone() -> None:
     overtaken = e.PlanEnded(plan_id=plan().id, completed=False, reason="no longer needed")
     story = Story(opened()).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1).then(overtaken, 60)

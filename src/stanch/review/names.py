@@ -18,7 +18,8 @@ TEXT_CHARS_MAX = 400
 
 def shown(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
     """Text from anywhere on one printable line of bounded length."""
-    return shortened(printable(text[: chars_max + 1]).strip(), chars_max)
+    cut = text[: chars_max + 1]
+    return shortened((cut if cut.isprintable() else printable(cut)).strip(), chars_max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
