@@ -87,14 +87,17 @@ def diagnose(
     choice = _host_choice(host)
     _warn_of_password(dsn)
     # Here and not above: `stanch --help` need not load the driver.
+    from stanch.adapters.hosts.threads import LeavableThreads
     from stanch.service.diagnosing import diagnose_dsn
 
-    try:
-        found = asyncio.run(
-            diagnose_dsn(
-                dsn, data_directory=data_directory, log=log, host=choice, deadline_s=timeout_s
-            )
+    async def look() -> Diagnosis:
+        asyncio.get_running_loop().set_default_executor(LeavableThreads())
+        return await diagnose_dsn(
+            dsn, data_directory=data_directory, log=log, host=choice, deadline_s=timeout_s
         )
+
+    try:
+        found = asyncio.run(look())
     except SetupError as error:
         typer.echo(f"stanch: {printable(str(error))}", err=True)
         if error.hint:

@@ -37,9 +37,9 @@ LIFE = frozenset(
 """Lines that come seldom and decide much: a flood of refused logins must not push them out."""
 
 
-def log_from(chunk: LogChunk) -> Log:
+def log_from(chunk: LogChunk, *, log_timezone: str = "") -> Log:
     """The classified events at the end of the log, oldest first."""
-    parser = LogParser(LogFormat.of_path(chunk.path))
+    parser = LogParser(LogFormat.of_path(chunk.path), log_timezone=log_timezone or None)
     records = [*parser.feed(chunk.content), *parser.flush()]
     life = [n for n, r in enumerate(records) if _is_life(r)][-EVENTS_MAX:]
     rest = [n for n, r in enumerate(records) if not _is_life(r) and r.log_class != LogClass.OTHER]

@@ -270,6 +270,8 @@ class Place:
 
     data_directory: str
     log: str = ""
+    log_timezone: str = ""
+    """The zone of times in the log; empty: only times that say their offset are read."""
     bin_directory: str = ""
     manager: str = "unknown"
     concluded_from: str = ""

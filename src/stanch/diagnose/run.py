@@ -239,7 +239,11 @@ class _Gathering:
 
     async def _log(self, host: HostReader) -> Log | Missing:
         chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
-        return chunk if isinstance(chunk, Missing) else log_from(chunk)
+        if isinstance(chunk, Missing):
+            return chunk
+        place = self._w.place
+        zone = "" if isinstance(place, Missing) else place.log_timezone
+        return log_from(chunk, log_timezone=zone)
 
     async def _control_data(self, host: HostReader) -> ControlData | Missing:
         text = await host.controldata(deadline_s=max(RESERVE_S, self._left_s()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -167,12 +168,18 @@ def _located(found: LocalServer, log: str, bin_directory: str) -> Located:
     place = Place(
         data_directory=directory,
         log=log_path,
+        log_timezone=_machine_timezone(),
         bin_directory=programs,
         manager=found.manager.value,
         concluded_from=f"{found.data_directory.source}; manager: {found.manager_source}",
     )
     host = LocalHost(data_directory=directory, bin_dir=programs or None, log_path=log_path or None)
     return Located(place=place, host=host, traces=LocalTraces(directory))
+
+
+def _machine_timezone() -> str:
+    """The zone initdb took for the log, where the machine's was not changed since."""
+    return os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
 
 
 def _value(item: Found | Missing) -> str:
