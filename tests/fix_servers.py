@@ -136,3 +136,11 @@ def make_server(pg_major: int, server_templates: Templates) -> Iterator[MakeServ
 @pytest.fixture
 def server(make_server: MakeServer) -> ScratchServer:
     return make_server()
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder every OS user may enter; pytest's own are private to the caller."""
+    with tempfile.TemporaryDirectory(prefix="stanch-test-", dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)

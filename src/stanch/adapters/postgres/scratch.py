@@ -74,6 +74,7 @@ class ScratchServer(ScratchAccess):
         self._hba_first: tuple[str, ...] = ()
         self._has_run = False
         self._shared_memory: set[Path] = set()
+        self._segments: set[tuple[str, str]] = set()
 
     @classmethod
     def create(
@@ -128,6 +129,7 @@ class ScratchServer(ScratchAccess):
                     hint=f"The whole log is {self.log_path}.",
                 )
         self._has_run = True
+        self._remember_shared_memory()
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server and wait; nothing happens when it is down.
@@ -184,7 +186,7 @@ class ScratchServer(ScratchAccess):
         scratch_processes.signal_all(self.processes(), signal.SIGKILL)
         data, user = self.folder.data, self.folder.user
         scratch_processes.wait_until_gone(data, user, timeout_s=10)
-        scratch_processes.remove_shared_memory(data, self._shared_memory, user)
+        scratch_processes.remove_shared_memory(self._shared_memory, self._segments, user)
         self.folder.remove()
 
     def __enter__(self) -> Self:
@@ -271,6 +273,7 @@ class ScratchServer(ScratchAccess):
     def _remember_shared_memory(self) -> None:
         user = self.folder.user
         self._shared_memory |= scratch_processes.shared_memory_files(self.processes(), user)
+        self._segments |= scratch_processes.shared_memory_segments(self.folder.data)
 
 
 def free_port() -> int:

@@ -96,18 +96,26 @@ def shared_memory_files(pids: Iterable[int], user: OsUser | None) -> set[Path]:
     return {Path(line) for line in answer.splitlines()}
 
 
-def remove_shared_memory(data_directory: Path, files: Iterable[Path], user: OsUser | None) -> None:
+def shared_memory_segments(data_directory: Path) -> set[tuple[str, str]]:
+    """Key and id of the System V segment that the lock file names, if it names one."""
+    lines = _lock_lines(data_directory)
+    columns = lines[6].split() if len(lines) > 6 else []
+    return {(columns[0], columns[1])} if len(columns) == 2 else set()
+
+
+def remove_shared_memory(
+    files: Iterable[Path], segments: Iterable[tuple[str, str]], user: OsUser | None
+) -> None:
     """Remove what a killed server left in shared memory; its processes must be gone.
 
-    The System V segment is the one its lock file names, and is removed as the server's own OS
-    user, who cannot remove anybody else's.
+    Segments are removed as the server's own OS user, who cannot remove anybody else's, and only
+    those that still exist under both key and id with nobody attached.
     """
     for path in files:
         path.unlink(missing_ok=True)
-    lines = _lock_lines(data_directory)
-    key_and_id = lines[6].split() if len(lines) > 6 else []
-    if len(key_and_id) == 2 and _segment_unattached(*key_and_id):
-        _said_as_user(["ipcrm", "-m", key_and_id[1]], user)
+    for key, segment_id in segments:
+        if _segment_unattached(key, segment_id):
+            _said_as_user(["ipcrm", "-m", segment_id], user)
 
 
 def _segment_unattached(key: str, segment_id: str) -> bool:
