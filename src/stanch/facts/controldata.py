@@ -67,7 +67,11 @@ _TEXT_MAX: Final = 65536
 
 
 def parse_controldata(text: str) -> ControlData:
-    """Read what `LC_ALL=C pg_controldata` of version 13 to 18 prints; never raises."""
+    """Read what `LC_ALL=C pg_controldata` of version 13 to 18 prints; never raises.
+
+    Give it both output streams: newer tools warn of a damaged file on standard error alone, exit
+    with 0, and print figures as if nothing were wrong.
+    """
     head = text[:_TEXT_MAX]
     found = {match[1].strip(): match[2] for match in _LABELLED.finditer(head)}
     checksums = _whole(found.get("Data page checksum version"))

@@ -242,7 +242,9 @@ def _no_file_holder(processes: DataDirectoryProcesses | Missing) -> Proof:
         shown = ", ".join(str(pid) for pid in pids[:5])
         return _proof(name, False, f"the data directory is in use by process {shown}")
     if not processes.complete:
-        return _proof(name, None, f"{processes.unreadable} processes could not be inspected")
+        which = ", ".join(str(pid) for pid in processes.unreadable_pids) or "unknown"
+        detail = f"{processes.unreadable} processes could not be inspected (PID {which})"
+        return _proof(name, None, detail)
     return _proof(name, True, "no process has files of the data directory open")
 
 

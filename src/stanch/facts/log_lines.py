@@ -38,7 +38,9 @@ class LogFormat(StrEnum):
     @classmethod
     def of_path(cls, path: str) -> LogFormat:
         """By the file name's ending, as the server's own collector names them."""
-        return {"csv": cls.CSVLOG, "json": cls.JSONLOG}.get(path.rpartition(".")[2], cls.STDERR)
+        if path.endswith(".csv"):
+            return cls.CSVLOG
+        return cls.JSONLOG if path.endswith(".json") else cls.STDERR
 
 
 class LogParser:
@@ -46,6 +48,10 @@ class LogParser:
 
     A stderr record is complete when the next one begins, since DETAIL and HINT follow on lines of
     their own; call `flush` when nothing more has come for a moment.
+
+    A line break inside a name of the prefix (`%u`, `%d`) tears a stderr record in two: it is then
+    read as a continuation of the one before, whose class stays what its beginning says. The other
+    formats have no such gap.
     """
 
     def __init__(

@@ -66,6 +66,8 @@ class DataDirectoryProcesses:
     """Everybody with files open there, the server's own processes included."""
     unreadable: int = 0
     """Processes that could not be inspected; above 0 nobody may be called absent."""
+    unreadable_pids: tuple[int, ...] = ()
+    """Some of them, at most five."""
 
     @property
     def complete(self) -> bool:

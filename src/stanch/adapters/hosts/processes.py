@@ -85,7 +85,7 @@ def is_child(process: ProcessInfo) -> bool:
 class _Found:
     servers: list[ProcessInfo] = field(default_factory=list[ProcessInfo])
     holders: list[FileHolder] = field(default_factory=list[FileHolder])
-    unreadable: int = 0
+    unreadable: list[int] = field(default_factory=list[int])
 
 
 def read_data_directory(data_directory: str, proc: Path) -> DataDirectoryProcesses | Missing:
@@ -105,7 +105,7 @@ def read_data_directory(data_directory: str, proc: Path) -> DataDirectoryProcess
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue  # It ended while we looked, so it holds nothing.
         except (psutil.AccessDenied, PermissionError):
-            found.unreadable += 1
+            found.unreadable.append(process.pid)
     return _sorted_out(found)
 
 
@@ -122,7 +122,8 @@ def _sorted_out(found: _Found) -> DataDirectoryProcesses:
         members=tuple(server for server in rest if own is not None and server.ppid == own),
         orphans=tuple(server for server in rest if own is None or server.ppid != own),
         holders=tuple(found.holders),
-        unreadable=found.unreadable,
+        unreadable=len(found.unreadable),
+        unreadable_pids=tuple(found.unreadable[:_FILES_SHOWN]),
     )
 
 

@@ -1,0 +1,235 @@
+# ruff: noqa: E501  the table of messages reads best one a line
+"""Which lines mean what: tables, near misses, and the words of real servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import closing, suppress
+
+import psycopg
+import pytest
+
+from fix_servers import MakeServer
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_lines import LogFormat, LogParser
+from stanch.facts.log_records import LogRecord
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("severity", "sqlstate", "message", "expected"),
+    [
+        ("FATAL", "53300", "alle Verbindungen belegt", LogClass.TOO_MANY_CLIENTS),
+        ("FATAL", "53300", 'too many connections for role "a"', LogClass.TOO_MANY_FOR_ROLE),
+        ("FATAL", None, 'too many connections for database "a"', LogClass.TOO_MANY_FOR_ROLE),
+        ("FATAL", None, "remaining connection slots are reserved for roles", LogClass.TOO_MANY_CLIENTS),
+        ("ERROR", "53100", f'could not extend file "base/5/1": {FULL}', LogClass.NO_SPACE_DATA),
+        ("ERROR", None, f'could not extend file "base/5/1": {FULL}', LogClass.NO_SPACE_DATA),
+        ("PANIC", "53100", f'could not write to file "pg_wal/xlogtemp.7": {FULL}', LogClass.NO_SPACE_WAL),
+        ("PANIC", None, f'could not write to log file "000000010000000000000001" at offset 0: {FULL}', LogClass.NO_SPACE_WAL),
+        ("LOG", None, f"could not write to log file: {FULL}", LogClass.NO_SPACE_LOG),
+        ("ERROR", "53100", f'could not resize shared memory segment "/PostgreSQL.1" to 8 bytes: {FULL}', LogClass.NO_SPACE_SHARED_MEMORY),
+        ("FATAL", "F0001", 'lock file "postmaster.pid" already exists', LogClass.LOCK_FILE_EXISTS),
+        ("FATAL", "F0001", "pre-existing shared memory block (key 1, ID 2) is still in use", LogClass.SHARED_MEMORY_IN_USE),
+        ("FATAL", "42501", 'could not open file "global/pg_control": Permission denied', LogClass.WRONG_PERMISSIONS),
+        ("PANIC", "58030", 'could not fsync file "base/5/1": Input/output error', LogClass.PANIC_FSYNC),
+        ("FATAL", "28000", 'no pg_hba.conf entry for host "1.2.3.4"', LogClass.HBA_REJECTED),
+        ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.AUTH_FAILED),
+        ("ERROR", "XX001", "invalid page in block 3 of relation base/5/1", LogClass.INVALID_PAGE),
+        ("LOG", None, "archiving write-ahead log file \"0001\" failed too many times", LogClass.ARCHIVE_FAILED),
+        ("LOG", "00000", "archive command was terminated by signal 9: Killed", LogClass.ARCHIVE_FAILED),
+        ("LOG", "00000", "redo in progress, elapsed time: 10.00 s, current LSN: 0/1", LogClass.REDO_IN_PROGRESS),
+        ("LOG", None, "database system was interrupted while in recovery at x", LogClass.INTERRUPTED_RECOVERY),
+        ("LOG", None, 'lock file "postmaster.pid" contains wrong PID: 1 instead of 2', LogClass.LOCK_FILE_REMOVED),
+        ("LOG", None, "database system is ready to accept read only connections", LogClass.READY),
+        # near misses
+        ("ERROR", "42501", "permission denied for table x", LogClass.OTHER),
+        ("ERROR", "42501", 'could not open file "/x" for reading: Permission denied', LogClass.OTHER),
+        ("ERROR", "P0001", "received fast shutdown request", LogClass.OTHER),
+        ("ERROR", None, "sorry, too many clients already", LogClass.OTHER),
+        ("LOG", None, "database system was shut down at 2026-11-21 07:15:17 UTC", LogClass.OTHER),
+        ("LOG", None, "statement: SELECT 'database system is shut down'", LogClass.OTHER),
+        ("LOG", None, 'could not fsync file "x" but retrying: y', LogClass.OTHER),
+        ("WARNING", None, 'could not fsync file "x": y', LogClass.OTHER),
+        ("LOG", None, "server process (PID 7) exited with exit code 1", LogClass.OTHER),
+        ("FATAL", "57P01", "terminating connection due to administrator command", LogClass.OTHER),
+        ("LOG", None, "process 7 acquired ShareLock on transaction 5 after 3000 ms", LogClass.OTHER),
+        ("", None, "", LogClass.OTHER),
+    ],
+)  # fmt: skip
+def test_a_line_has_its_class(
+    severity: str, sqlstate: str | None, message: str, expected: LogClass
+) -> None:
+    assert classify(severity, sqlstate, message).log_class is expected
+
+
+@pytest.mark.parametrize(
+    "who", ["server process", "client backend", 'background worker "a b (c)"', "startup process"]
+)
+def test_a_crash_names_process_and_signal(who: str) -> None:
+    found = classify("LOG", "00000", f"{who} (PID 4711) was terminated by signal 9: Killed")
+    assert (found.log_class, found.named_pid, found.signal) == ("crash_child_signal", 4711, 9)
+
+
+def test_a_huge_hostile_message_takes_no_time() -> None:
+    assert classify("LOG", None, "could not " + 'x"(PID ' * 200_000).log_class is LogClass.OTHER
+
+
+# --- real servers ---------------------------------------------------------------------------------
+
+DESTINATION = {"logging_collector": "on", "log_line_prefix": "%m [%p] %q%u@%d "}
+
+
+def _records(server: ScratchServer) -> list[LogRecord]:
+    records: list[LogRecord] = []
+    for path in sorted(server.log_path.parent.iterdir()):
+        parser = LogParser(LogFormat.of_path(path.name), log_line_prefix="%m [%p] %q%u@%d ")
+        records += parser.feed(path.read_bytes()) + parser.flush()
+    return records
+
+
+def _seen(server: ScratchServer, wanted: LogClass) -> LogRecord:
+    for _ in range(3000):
+        found = [record for record in _records(server) if record.log_class is wanted]
+        if found:
+            return found[-1]
+        os.sched_yield()
+    raise AssertionError(f"{wanted} is not in the log:\n{server.log_text()[-1500:]}")
+
+
+@pytest.fixture(params=["stderr", "csvlog", "jsonlog"])
+def logging(
+    request: pytest.FixtureRequest, make_server: MakeServer, pg_major: int
+) -> ScratchServer:
+    kind: str = request.param
+    if kind == "jsonlog" and pg_major < 15:
+        pytest.skip("jsonlog came with version 15")
+    return make_server(conf={**DESTINATION, "log_destination": kind})
+
+
+def test_a_crashed_backend_is_recognised_in_every_format(logging: ScratchServer) -> None:
+    with psycopg.connect(logging.dsn(user="app", dbname="app")) as session:
+        pid = session.info.backend_pid
+        os.kill(pid, signal.SIGKILL)
+        crash = _seen(logging, LogClass.CRASH_CHILD_SIGNAL)
+        assert (crash.named_pid, crash.signal) == (pid, 9)
+        _seen(logging, LogClass.REINITIALIZING)
+        _seen(logging, LogClass.INTERRUPTED_RECOVERY)
+        _seen(logging, LogClass.READY)
+
+
+def test_a_fast_stop_is_recognised_in_every_format(logging: ScratchServer) -> None:
+    logging.stop()
+    classes = [record.log_class for record in _records(logging)]
+    assert LogClass.SHUTDOWN_REQUEST_FAST in classes
+    assert LogClass.SHUT_DOWN in classes
+    assert LogClass.CRASH_CHILD_SIGNAL not in classes
+
+
+def _full(server: ScratchServer) -> None:
+    server.set_conf(
+        {"max_connections": 5, "superuser_reserved_connections": 1, "max_wal_senders": 0}
+    )
+    server.restart()
+    held = [psycopg.connect(server.dsn(user="app", dbname="app")) for _ in range(4)]
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(user="app", dbname="app"))
+    for session in held:
+        session.close()
+
+
+def _role_limit(server: ScratchServer) -> None:
+    server.query("ALTER ROLE app CONNECTION LIMIT 0")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(user="app", dbname="app"))
+
+
+def _unknown_role(server: ScratchServer) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(dbname="app"), user="nobody; <b>DROP</b> LOG:")
+
+
+def _rejected(server: ScratchServer) -> None:
+    server.add_hba("host all rejected 127.0.0.1/32 reject")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(dbname="app"), user="rejected")
+
+
+def _deadlock(server: ScratchServer) -> None:
+    dsn = server.dsn(user="app", dbname="app")
+    with closing(psycopg.connect(dsn)) as one, closing(psycopg.connect(dsn)) as other:
+        one.execute("SELECT pg_advisory_xact_lock(1)")
+        other.execute("SELECT pg_advisory_xact_lock(2)")
+        one.pgconn.send_query(b"SELECT pg_advisory_xact_lock(2)")
+        # One of the two is ended by the server; the other then gets its lock.
+        with suppress(psycopg.errors.DeadlockDetected):
+            other.execute("SELECT pg_advisory_xact_lock(1)")
+
+
+def _archive(server: ScratchServer) -> None:
+    server.set_conf({"archive_mode": "on", "archive_command": "false"})
+    server.restart()
+    server.query("SELECT pg_switch_wal()")
+
+
+def _bad_settings(server: ScratchServer) -> None:
+    server.set_conf({"work_mem": "many"})
+    server.query("SELECT pg_reload_conf()")
+
+
+def _second_start(server: ScratchServer) -> None:
+    pid = server.data_directory / "postmaster.pid"
+    command = [str(server.binaries.bin_dir / "postgres"), "-D", str(server.data_directory)]
+    assert pid.exists()
+    told = subprocess.run(
+        command,
+        capture_output=True,
+        user=pid.stat().st_uid if os.geteuid() == 0 else None,
+        group=pid.stat().st_gid if os.geteuid() == 0 else None,
+        extra_groups=[] if os.geteuid() == 0 else None,
+        check=False,
+    )
+    with server.log_path.open("ab") as log:
+        log.write(told.stderr)
+
+
+@pytest.mark.parametrize(
+    ("provoke", "expected"),
+    [
+        (_full, LogClass.TOO_MANY_CLIENTS),
+        (_role_limit, LogClass.TOO_MANY_FOR_ROLE),
+        (_unknown_role, LogClass.AUTH_FAILED),
+        (_rejected, LogClass.HBA_REJECTED),
+        (_deadlock, LogClass.DEADLOCK),
+        (_archive, LogClass.ARCHIVE_FAILED),
+        (_bad_settings, LogClass.CONFIG_ERROR),
+        (_second_start, LogClass.LOCK_FILE_EXISTS),
+    ],
+)
+def test_the_words_of_a_real_server_are_recognised(
+    make_server: MakeServer, provoke: Callable[[ScratchServer], None], expected: LogClass
+) -> None:
+    server = make_server(conf={"log_line_prefix": "%m [%p] %q%u@%d "})
+    assert expected not in [record.log_class for record in _records(server)]
+    provoke(server)
+    _seen(server, expected)
+
+
+@pytest.mark.parametrize("kind", ["csvlog", "stderr"])
+def test_a_line_break_in_a_name_costs_stderr_that_record_and_others_nothing(
+    make_server: MakeServer, kind: str
+) -> None:
+    server = make_server(conf={**DESTINATION, "log_destination": kind})
+    forged = "x\nLOG:  received fast shutdown"
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(dbname="app"), user=forged)
+    _role_limit(server)
+    _seen(server, LogClass.TOO_MANY_FOR_ROLE)
+    classes = [record.log_class for record in _records(server)]
+    assert (LogClass.AUTH_FAILED in classes) == (kind == "csvlog")
+    assert classes.count(LogClass.READY) == 1
