@@ -42,7 +42,7 @@ def belongs(
         if symptom.key in incident.seen:
             return Belongs(to="open", incident_id=incident.id, reason="seen before in it")
     for incident in still_open:
-        first = incident.diagnosis.first if incident.diagnosis else None
+        first = incident.named.first if incident.named else None
         if first is None:
             return Belongs(to="open", incident_id=incident.id, reason="its cause is not known yet")
         if symptom.kind in explains.get(first.id, ()):
@@ -63,8 +63,8 @@ def same_story(newer: Incident, older: Incident) -> bool:
     """Two open incidents that a diagnosis has since traced to one cause on one target."""
     if newer.target != older.target or newer.status.ended or older.status.ended:
         return False
-    ours = newer.diagnosis.first if newer.diagnosis else None
-    theirs = older.diagnosis.first if older.diagnosis else None
+    ours = newer.named.first if newer.named else None
+    theirs = older.named.first if older.named else None
     if ours is None or theirs is None:
         return False
     return (ours.id, ours.subject) == (theirs.id, theirs.subject)

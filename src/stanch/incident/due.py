@@ -31,6 +31,8 @@ RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 REDIAGNOSE_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Waits before looking again while no cause is found, or the found one could not be cured."""
 
+SETTLING_S = 10.0
+
 STABLE_CHECK_EVERY_S_MAX = 60.0
 
 
@@ -287,8 +289,10 @@ def _diagnose_at(i: Incident) -> datetime | None:
     if i.diagnosed_at is None or i.diagnosis_seq < i.symptoms_seq:
         return i.symptoms_at
     wait = timedelta(seconds=REDIAGNOSE_S[min(i.diagnoses, len(REDIAGNOSE_S)) - 1])
-    plan_ended_at = i.plan.ended_at if i.plan is not None else None
-    return max(i.diagnosed_at, plan_ended_at or i.diagnosed_at) + wait
+    if i.plan is not None and i.plan.ended_at is not None and i.plan.completed:
+        # What was just done and verified gets time to show before anybody looks for more.
+        return max(i.diagnosed_at + wait, i.plan.ended_at + timedelta(seconds=SETTLING_S))
+    return i.diagnosed_at + wait
 
 
 def _check_at(target: TargetPolicy, i: Incident) -> datetime | None:

@@ -19,6 +19,7 @@ from stanch.incident.state import (
     frozen,
 )
 from stanch.model import events as e
+from stanch.model.diagnosis import Verdict
 from stanch.model.ids import IncidentId
 from stanch.model.messages import Handover, MessageKind
 from stanch.model.plans import Mode, StepOutcome
@@ -125,6 +126,7 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         page_level=0,
         paged_at=None,
         diagnosis=None,
+        named=None,
         diagnosis_seq=0,
         symptoms_seq=r.seq,
         symptoms_at=r.at,
@@ -161,12 +163,14 @@ def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:
 
 
 def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident:
-    before = i.diagnosis.first if i.diagnosis else None
-    now = event.diagnosis.first
+    before = i.named.first if i.named else None
+    names = event.diagnosis.verdict is Verdict.CAUSE
+    now = event.diagnosis.first if names else None
     news = now is not None and (before is None or before.id != now.id)
     recorded = replace(
         i,
         diagnosis=event.diagnosis,
+        named=event.diagnosis if names else i.named,
         diagnosis_seq=r.seq,
         diagnosed_at=r.at,
         diagnoses=i.diagnoses + 1,

@@ -160,6 +160,8 @@ class Incident:
     acknowledged_at: datetime | None = None
 
     diagnosis: Diagnosis | None = None
+    named: Diagnosis | None = None
+    """The newest diagnosis that named a cause: what people are told, also once it is over."""
     diagnosis_seq: int = 0
     diagnoses: int = 0
     diagnosed_at: datetime | None = None

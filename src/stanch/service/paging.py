@@ -207,7 +207,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         severity_label=incident.severity_label,
         data_at_risk=incident.data_at_risk,
         symptoms=tuple(incident.symptoms.values()),
-        diagnosis=incident.diagnosis,
+        diagnosis=incident.named or incident.diagnosis,
         did=did(plan) if plan is not None else (),
         plan=waiting,
         withheld=incident.withheld,

@@ -17,7 +17,7 @@ from stanch.review.sentences import sentence
 
 def headline(incident: Incident) -> dict[str, Any]:
     """One line's worth of an incident."""
-    first = incident.diagnosis.first if incident.diagnosis else None
+    first = incident.named.first if incident.named else None
     return {
         "id": incident.id,
         "target": incident.target,
@@ -71,11 +71,12 @@ def full(
 
 
 def _diagnosis(incident: Incident) -> dict[str, Any] | None:
-    if incident.diagnosis is None:
+    told = incident.named or incident.diagnosis
+    if told is None:
         return None
-    first = incident.diagnosis.first
+    first = told.first
     return {
-        "verdict": incident.diagnosis.verdict.value,
+        "verdict": told.verdict.value,
         "cause": first.id if first else None,
         "summary": first.summary if first else None,
         "probability": first.probability if first else None,
