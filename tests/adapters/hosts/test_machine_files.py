@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from stanch.adapters.hosts import containers, control_groups, lock_files, volumes
+from stanch.adapters.hosts import containers, control_groups, lock_files, processes, volumes
 from stanch.model.diagnosis import Missing
 from stanch.model.host import SharedMemory
 
@@ -150,3 +153,28 @@ def test_a_server_seen_from_outside_its_container_is_in_one(
     _namespaces(proc, "7", pid, IPC)
     _write(proc / "7/cgroup", groups)
     assert _signs(tmp_path, server_pid=7) is expected
+
+
+def test_no_deleted_file_is_only_said_when_every_process_could_be_seen(tmp_path: Path) -> None:
+    # Running processes have no folder in this /proc: they count as ended, so all were seen.
+    assert processes.read_deleted_open(frozenset(), tmp_path) == ()
+    assert isinstance(processes.read_deleted_open(frozenset(), tmp_path / "none"), Missing)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give up its rights")
+def test_without_rights_deleted_files_are_missing_not_none() -> None:
+    code = (
+        "from pathlib import Path; from stanch.adapters.hosts import processes; "
+        "print(processes.read_deleted_open(frozenset(), Path('/proc')))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert "could not be inspected" in said.stdout

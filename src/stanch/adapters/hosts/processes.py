@@ -238,15 +238,22 @@ def _mapped(pid: int, proc: Path) -> list[str]:
 
 
 def read_deleted_open(devices: frozenset[int], proc: Path) -> tuple[DeletedOpenFile, ...] | Missing:
-    """Deleted files on these devices that a process still has open, largest first."""
+    """Deleted files on these devices that a process still has open, largest first.
+
+    Some files of some processes are worth knowing; none at all is only said when all were seen.
+    """
     if not proc.is_dir():
         return Missing(what="deleted open files", reason="this system has no /proc")
     found: dict[tuple[int, int], DeletedOpenFile] = {}
+    unreadable = 0
     for process in _others(proc):
         try:
             links = open_links(process.pid, proc)
-        except OSError:
+        except PermissionError:
+            unreadable += 1
             continue
+        except OSError:
+            continue  # It ended while we looked.
         for link, path in links:
             if not path.endswith(_DELETED):
                 continue
@@ -260,5 +267,8 @@ def read_deleted_open(devices: frozenset[int], proc: Path) -> tuple[DeletedOpenF
                     path=path.removesuffix(_DELETED),
                     allocated_bytes=known.st_blocks * 512,
                 )
+    if unreadable and not found:
+        reason = f"none seen, but {unreadable} processes could not be inspected"
+        return Missing(what="deleted open files", reason=reason)
     largest = sorted(found.values(), key=lambda file: (-file.allocated_bytes, file.pid))
     return tuple(largest[:_DELETED_SHOWN])
