@@ -111,7 +111,7 @@ async def stand_in() -> AsyncGenerator[StandInServed]:
 async def served(
     request: pytest.FixtureRequest, readable: Callable[[int], RealServed]
 ) -> AsyncIterator[Served]:
-    if request.param == 0:
+    if request.param is None:
         async with stand_in() as served:
             yield served
     else:
@@ -122,7 +122,7 @@ async def served(
 async def breakable(
     request: pytest.FixtureRequest, server_templates: Templates
 ) -> AsyncIterator[Served]:
-    if request.param == 0:
+    if request.param is None:
         async with stand_in() as served:
             yield served
     else:

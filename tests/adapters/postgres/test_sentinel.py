@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -58,9 +60,6 @@ async def test_a_crashed_backend_of_somebody_else_is_a_crash_shutdown(
     sentinel = Sentinel(server.dsn("stanch_watch"), on_lost=lost.append)
     await sentinel.connect()
     with server.connect("app") as victim:
-        import os
-        import signal
-
         os.kill(victim.info.backend_pid, signal.SIGKILL)
         await until(lambda: bool(lost))
 

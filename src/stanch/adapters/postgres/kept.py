@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from stanch.adapters.postgres.conninfo import given_parameters, resolve
+from stanch.adapters.postgres.login import SessionFailed
 from stanch.adapters.postgres.probe import probe
-from stanch.adapters.postgres.session import Loss, PgSession, SessionFailed
+from stanch.adapters.postgres.session import Loss, PgSession
 from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
 
 MAINTENANCE_DATABASE = "postgres"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stanch.adapters.postgres import addresses, refusals, tls
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.layers import Ended, Trace
+from stanch.adapters.postgres.login import SessionFailed
 from stanch.adapters.postgres.protocol import NotPostgres
-from stanch.adapters.postgres.session import PgSession, SessionFailed, SessionLost, StatementFailed
+from stanch.adapters.postgres.session import PgSession, SessionLost, StatementFailed
 from stanch.adapters.postgres.startup import (
     AuthNotPossible,
     AuthNotSpoken,
@@ -21,7 +20,7 @@ from stanch.adapters.postgres.startup import (
     SessionRefused,
     Wire,
 )
-from stanch.model.reach import Layer, LayerName, LossReason, Reach, ReachState
+from stanch.model.reach import LayerName, LossReason, Reach, ReachState
 
 DEADLINE_S_DEFAULT = 5.0
 _ADDRESS_S = 1.0
@@ -32,75 +31,6 @@ SELECT_SQL = "SET LOCAL statement_timeout = 2000; SELECT 1"
 READ_ONLY_SQL = (
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
 )
-
-_LOGIN_STATES: dict[ReachState, LayerName] = {
-    ReachState.AUTH_FAILED: "auth",
-    ReachState.NO_SUCH_DATABASE: "database",
-}
-
-
-class _Ended(Exception):
-    """The probe knows which it is."""
-
-    def __init__(self, state: ReachState, detail: str, sqlstate: str | None = None) -> None:
-        super().__init__(detail)
-        self.state = state
-        self.detail = detail
-        self.sqlstate = sqlstate
-
-
-class _Trace:
-    """The layers so far; the one under way when the deadline strikes is the one that failed."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._layer_began = self._began
-        self.layers: list[Layer] = []
-        self.current: LayerName | None = None
-        self.server_version: str | None = None
-        self.address = ""
-        self.encrypted = False
-
-    @contextmanager
-    def layer(self, name: LayerName) -> Generator[list[str]]:
-        """Times one layer; what is appended to the list becomes its detail."""
-        self.current = name
-        self._layer_began = time.monotonic()
-        detail: list[str] = []
-        yield detail
-        self._close(name, ok=True, detail="; ".join(detail))
-        self.current = None
-
-    def fail(self, name: LayerName, detail: str) -> None:
-        done = [one.name for one in self.layers]
-        if name in done:
-            # The role is checked once more after authentication: that layer failed after all.
-            del self.layers[done.index(name) :]
-        elif self.current not in (None, name):
-            self._close(self.current, ok=True, detail="")
-        self._close(name, ok=False, detail=detail)
-        self.current = None
-
-    def restart_after_lookup(self) -> None:
-        """Forget what came after the name was looked up: it is tried again in another way."""
-        self.layers = [one for one in self.layers if one.name == "dns"]
-        self.current = None
-
-    def _close(self, name: LayerName, *, ok: bool, detail: str) -> None:
-        ms = (time.monotonic() - self._layer_began) * 1000
-        self.layers.append(Layer(name=name, ok=ok, ms=round(ms, 3), detail=detail))
-        self._layer_began = time.monotonic()
-
-    def reach(self, state: ReachState, sqlstate: str | None = None) -> Reach:
-        return Reach(
-            state=state,
-            layers=tuple(self.layers),
-            elapsed_ms=round((time.monotonic() - self._began) * 1000, 3),
-            sqlstate=sqlstate,
-            server_version=self.server_version,
-            address=self.address,
-            at=datetime.now(UTC),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +61,7 @@ async def probe(
     conninfo = resolve(dsn, dbname=dbname)
     limit_s = deadline_s if deadline_s is not None else _connect_timeout_s(conninfo)
     asked = _Asked(dsn=dsn, conninfo=conninfo, application_name=application_name)
-    trace = _Trace()
+    trace = Trace()
     try:
         async with asyncio.timeout(limit_s):
             return trace.reach(await _walk(asked, trace))
@@ -139,14 +69,8 @@ async def probe(
         silent = trace.current or "select"
         trace.fail(silent, f"no answer within {limit_s:g} s")
         return trace.reach(_silence_at(silent))
-    except _Ended as ended:
-        trace.fail(
-            _LOGIN_STATES.get(ended.state, trace.current or "startup")
-            if ended.sqlstate
-            else trace.current or "startup",
-            ended.detail,
-        )
-        return trace.reach(ended.state, ended.sqlstate)
+    except Ended as ended:
+        return trace.ended(ended)
 
 
 def _connect_timeout_s(conninfo: Conninfo) -> float:
@@ -162,7 +86,7 @@ def _silence_at(layer: LayerName) -> ReachState:
     return ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG
 
 
-async def _walk(asked: _Asked, trace: _Trace) -> ReachState:
+async def _walk(asked: _Asked, trace: Trace) -> ReachState:
     """Try each way in that sslmode allows; only a refusal by pg_hba.conf leads to the next."""
     found = await _find(asked.conninfo, trace)
     ways = _ways(asked.conninfo)
@@ -170,7 +94,7 @@ async def _walk(asked: _Asked, trace: _Trace) -> ReachState:
         last = n == len(ways) - 1
         try:
             return await _try_way(asked, trace, found=found, encrypted=encrypted)
-        except _Ended as ended:
+        except Ended as ended:
             if last or ended.sqlstate != "28000" or (encrypted and not trace.encrypted):
                 raise
             trace.restart_after_lookup()
@@ -185,7 +109,7 @@ def _ways(conninfo: Conninfo) -> tuple[bool, ...]:
     return {"allow": (False, True), "prefer": (True, False)}.get(mode, (True,))
 
 
-async def _find(conninfo: Conninfo, trace: _Trace) -> tuple[addresses.Address, ...]:
+async def _find(conninfo: Conninfo, trace: Trace) -> tuple[addresses.Address, ...]:
     if conninfo.is_socket:
         return (addresses.socket_address(conninfo),)
     with trace.layer("dns") as detail:
@@ -193,13 +117,13 @@ async def _find(conninfo: Conninfo, trace: _Trace) -> tuple[addresses.Address, .
         try:
             found = await addresses.look_up(host, conninfo.port)
         except addresses.LookupFailed as failed:
-            raise _Ended(ReachState.DNS_FAILURE, refusals.shown(str(failed))) from failed
+            raise Ended(ReachState.DNS_FAILURE, refusals.shown(str(failed))) from failed
         detail.append(", ".join(str(address) for address in found))
     return found
 
 
 async def _try_way(
-    asked: _Asked, trace: _Trace, *, found: tuple[addresses.Address, ...], encrypted: bool
+    asked: _Asked, trace: Trace, *, found: tuple[addresses.Address, ...], encrypted: bool
 ) -> ReachState:
     try:
         async with await _transport(found, trace) as wire:
@@ -208,19 +132,19 @@ async def _try_way(
             return await _session(asked, wire, trace)
     except SessionRefused as refused:
         state = refusals.state_of_refusal(refused.error)
-        raise _Ended(
+        raise Ended(
             state, refusals.in_words(refused.error), refused.error.sqlstate or None
         ) from refused
     except ClosedEarly as closed:
-        raise _Ended(
+        raise Ended(
             ReachState.REFUSED, "the connection was closed before PostgreSQL answered"
         ) from closed
     except NotPostgres as strange:
-        raise _Ended(
+        raise Ended(
             ReachState.REFUSED, refusals.shown(f"this is not PostgreSQL: {strange}")
         ) from strange
     except AuthNotPossible as impossible:
-        raise _Ended(ReachState.AUTH_FAILED, str(impossible)) from impossible
+        raise Ended(ReachState.AUTH_FAILED, str(impossible)) from impossible
     except AuthNotSpoken as unspoken:
         trace.current = None
         return await _let_libpq(asked, trace, because=f"libpq logs in: {unspoken}")
@@ -229,7 +153,7 @@ async def _try_way(
         return await _let_libpq(asked, trace, because=detail)
 
 
-async def _transport(found: tuple[addresses.Address, ...], trace: _Trace) -> Wire:
+async def _transport(found: tuple[addresses.Address, ...], trace: Trace) -> Wire:
     """The first address that accepts; all but the last are given a second each."""
     failures: list[tuple[ReachState, str]] = []
     last = len(found) - 1
@@ -246,7 +170,7 @@ async def _transport(found: tuple[addresses.Address, ...], trace: _Trace) -> Wir
                 detail.append(refusals.shown(str(address)))
                 trace.address = address.ip
                 return Wire(sock)
-        raise _Ended(_weightiest(failures), refusals.shown("; ".join(text for _, text in failures)))
+        raise Ended(_weightiest(failures), refusals.shown("; ".join(text for _, text in failures)))
     raise AssertionError("a layer never swallows its end")
 
 
@@ -257,13 +181,13 @@ def _weightiest(failures: list[tuple[ReachState, str]]) -> ReachState:
     return next(state for state in order if state in states)
 
 
-async def _encrypt(conninfo: Conninfo, wire: Wire, trace: _Trace) -> None:
+async def _encrypt(conninfo: Conninfo, wire: Wire, trace: Trace) -> None:
     mode = tls.effective_sslmode(conninfo)
     with trace.layer("tls") as detail:
         direct = conninfo.settings.get("sslnegotiation") == "direct"
         if not direct and not await wire.offers_tls():
             if mode != "prefer":
-                raise _Ended(
+                raise Ended(
                     ReachState.TLS_FAILURE,
                     f"the server offers no TLS, and sslmode={mode} demands it",
                 )
@@ -277,7 +201,7 @@ async def _encrypt(conninfo: Conninfo, wire: Wire, trace: _Trace) -> None:
             detail.append(f"certificate {validity.in_words(datetime.now(UTC))}")
 
 
-async def _session(asked: _Asked, wire: Wire, trace: _Trace) -> ReachState:
+async def _session(asked: _Asked, wire: Wire, trace: Trace) -> ReachState:
     with trace.layer("startup"):
         first = await wire.start_session(asked.conninfo, asked.application_name)
     with trace.layer("auth"):
@@ -295,9 +219,9 @@ async def _session(asked: _Asked, wire: Wire, trace: _Trace) -> ReachState:
 def _judge_writes(row: tuple[str | None, ...]) -> ReachState:
     in_recovery, read_only = (*row, None, None)[:2]
     if in_recovery == "t":
-        raise _Ended(ReachState.READ_ONLY, "the server is in recovery: a standby")
+        raise Ended(ReachState.READ_ONLY, "the server is in recovery: a standby")
     if read_only == "on":
-        raise _Ended(
+        raise Ended(
             ReachState.READ_ONLY, "default_transaction_read_only is on for this role's sessions"
         )
     return ReachState.UP
@@ -322,18 +246,18 @@ async def _look_at_certificate(
 ) -> tls.Validity | None:
     """Fetch the certificate once more without trusting it; nothing is sent over that connection."""
     try:
-        async with await _transport(found, _Trace()) as wire:
+        async with await _transport(found, Trace()) as wire:
             if conninfo.settings.get("sslnegotiation") != "direct" and not await wire.offers_tls():
                 return None
             context = tls.client_context(conninfo, verify=False)
             return tls.certificate_validity(
                 await wire.start_tls(context, conninfo.host or conninfo.hostaddr)
             )
-    except (_Ended, ClosedEarly, NotPostgres, SessionRefused, OSError, tls.TlsSetupFailed):
+    except (Ended, ClosedEarly, NotPostgres, SessionRefused, OSError, tls.TlsSetupFailed):
         return None
 
 
-async def _let_libpq(asked: _Asked, trace: _Trace, *, because: str) -> ReachState:
+async def _let_libpq(asked: _Asked, trace: Trace, *, because: str) -> ReachState:
     """libpq has the last word where our own reading of TLS or authentication ends.
 
     A session that libpq opens is one that the application can open too, whatever we made of the
@@ -353,17 +277,17 @@ async def _let_libpq(asked: _Asked, trace: _Trace, *, because: str) -> ReachStat
         )
     except SessionFailed as failed:
         state = ReachState.TLS_FAILURE if over_tls else ReachState.AUTH_FAILED
-        raise _Ended(state, because if over_tls else refusals.shown(str(failed))) from failed
+        raise Ended(state, because if over_tls else refusals.shown(str(failed))) from failed
     with trace.layer(name) as detail:
         detail.append(because)
     trace.current = "read_only"
     try:
         rows = await session.query(READ_ONLY_SQL, timeout_s=_LIBPQ_QUESTION_S)
     except StatementFailed as failed:
-        raise _Ended(refusals.state_of_refusal(failed.error), str(failed)) from failed
+        raise Ended(refusals.state_of_refusal(failed.error), str(failed)) from failed
     except SessionLost as lost:
         silent = lost.loss.reason is LossReason.SILENT
-        raise _Ended(ReachState.HUNG if silent else ReachState.REFUSED, str(lost)) from lost
+        raise Ended(ReachState.HUNG if silent else ReachState.REFUSED, str(lost)) from lost
     finally:
         session.close()
     with trace.layer("read_only"):

@@ -10,24 +10,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
-from stanch.adapters.postgres import addresses, refusals
-from stanch.adapters.postgres.conninfo import for_session, resolve
+from stanch.adapters.postgres import refusals
+from stanch.adapters.postgres.conninfo import for_session
 from stanch.adapters.postgres.libpq import PGconn, PGresult, start_connecting
+from stanch.adapters.postgres.login import finish_connecting, with_address
 from stanch.adapters.postgres.protocol import ServerError
 from stanch.model.ports.server import Row, SqlParams, SqlValue
 from stanch.model.reach import LossReason
 
 _PREPARED_MAX = 32
-
-
-class SessionFailed(Exception):
-    """libpq could not open a session; the text is its own."""
 
 
 class SessionBusy(Exception):
@@ -91,9 +87,9 @@ class PgSession:
 
         `on_lost` is called on the loop, once, and not when `close` ended the session.
         """
-        conn = start_connecting(for_session(dsn, await _with_address(dsn, overrides)))
+        conn = start_connecting(for_session(dsn, await with_address(dsn, overrides)))
         try:
-            await _finish_connecting(conn)
+            await finish_connecting(conn)
             return cls(conn, on_lost)
         except BaseException:
             conn.finish()
@@ -249,49 +245,6 @@ class PgSession:
             flight.exception()  # marks it as seen: whoever asked may have been cancelled
         if self._on_lost is not None:
             self._on_lost(loss)
-
-
-async def _with_address(dsn: str, overrides: Mapping[str, str]) -> Mapping[str, str]:
-    """libpq looks names up by blocking; so it is handed an address. Raises: SessionFailed."""
-    conninfo = resolve(dsn)
-    if conninfo.is_socket or conninfo.hostaddr or "hostaddr" in overrides:
-        return overrides
-    try:
-        found = await addresses.look_up(conninfo.host, conninfo.port)
-    except addresses.LookupFailed as failed:
-        raise SessionFailed(str(failed)) from failed
-    return {**overrides, "hostaddr": found[0].ip}
-
-
-async def _finish_connecting(conn: PGconn) -> None:
-    step: int = PollingStatus.WRITING
-    while step != PollingStatus.OK:
-        if step == PollingStatus.FAILED or conn.status == ConnStatus.BAD:
-            words = conn.error_message.decode("utf-8", "replace").strip()
-            raise SessionFailed(refusals.shown(words))
-        await _ready(conn.socket, writing=step == PollingStatus.WRITING)
-        step = conn.connect_poll()
-
-
-async def _ready(fd: int, *, writing: bool) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def settle() -> None:
-        with suppress(asyncio.InvalidStateError):
-            ready.set_result(None)
-
-    if writing:
-        loop.add_writer(fd, settle)
-    else:
-        loop.add_reader(fd, settle)
-    try:
-        await ready
-    finally:
-        if writing:
-            loop.remove_writer(fd)
-        else:
-            loop.remove_reader(fd)
 
 
 def _numbered(sql: str, params: SqlParams) -> tuple[bytes, list[bytes | None]]:
