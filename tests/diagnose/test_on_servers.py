@@ -371,3 +371,38 @@ def fill_volume(folder: Path) -> None:
                 file.write(bytes(MIB))
             except OSError:
                 return
+
+
+# --- the kernel's own kill ----------------------------------------------------------------------
+
+GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+@contextmanager
+def small_memory(server: ScratchServer, limit_mb: int) -> Iterator[None]:
+    """Everything the server runs lives in a control group with this much memory."""
+    group = GROUPS / f"stanch-test-{os.getpid()}-{server.port}"
+    group.mkdir()
+    try:
+        for pid in server.processes():
+            (group / "cgroup.procs").write_text(str(pid))
+        (group / "memory.limit_in_bytes").write_text(str(limit_mb * MIB))
+        yield
+    finally:
+        server.stop("immediate")
+        until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+        group.rmdir()
+
+
+@pytest.mark.skipif(
+    not os.access(GROUPS / "memory.limit_in_bytes", os.R_OK) or os.geteuid() != 0,
+    reason="needs root and control groups of version 1",
+)
+async def test_a_backend_that_the_kernel_killed_for_memory(server: ScratchServer) -> None:
+    hungry = "SELECT length(string_agg(repeat('x', 1000), '')) FROM generate_series(1, 900000)"
+    with small_memory(server, 110):
+        assert not is_done(server, hungry)
+        until(lambda: server.log_text().count("ready to accept connections") >= 2, "recovery")
+        found = await look(server)
+    assert found.verdict is Verdict.RECOVERED, why(found)
+    assert found.causes[0].id == "oom_killed", why(found)

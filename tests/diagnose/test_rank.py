@@ -187,6 +187,20 @@ def test_the_kernels_kill_is_known_by_its_pid_hours_later() -> None:
     assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "oom_killed"
 
 
+def test_a_kill_of_another_server_at_the_same_time_is_not_ours() -> None:
+    other = Kill(pid=4711, name="postgres", at=w.ago(20))
+    kernel = w.read(Kernel(oom_kills=1, new_oom_kills=1, kills=(other,), same_pids=True))
+    assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "killed"
+
+
+def test_in_a_container_the_moment_of_the_kill_must_do() -> None:
+    kill = Kill(pid=4711, name="postgres", at=w.ago(20))
+    kernel = w.read(Kernel(oom_kills=1, kills=(kill,), same_pids=True))
+    assert first(w.down(lock_file=w.lock(pid=1), kernel=kernel)).id == "oom_killed"
+    elsewhere = w.read(Kernel(oom_kills=1, kills=(kill,), same_pids=False))
+    assert first(w.down(lock_file=w.lock(), kernel=elsewhere)).id == "oom_killed"
+
+
 def test_a_kill_counted_since_the_last_look_is_an_oom_kill_where_no_kernel_log_is_readable() -> (
     None
 ):

@@ -269,6 +269,7 @@ def kernel_from(
     memory: host.Memory | Missing,
     *,
     before: host.OomKills | None,
+    same_pids: bool = False,
 ) -> Kernel | Missing:
     """The kernel's account; the log tells whom and when, the counters only how many."""
     counts = None if isinstance(counted, Missing) else _kills(counted)
@@ -286,14 +287,15 @@ def kernel_from(
         oom_kills=0 if silent_log else counts,
         new_oom_kills=new,
         kills=ours,
+        same_pids=same_pids and not isinstance(kills, Missing),
         memory_total_bytes=known.total_bytes if known else None,
         memory_available_bytes=known.available_bytes if known else None,
     )
 
 
 def _kills(counted: host.OomKills) -> int | None:
-    known = [n for n in (counted.cgroup, counted.host) if n is not None]
-    return max(known, default=None)
+    """Of the server's own group where there is one: others on the machine are not its story."""
+    return counted.host if counted.cgroup is None else counted.cgroup
 
 
 def _of_servers(kills: Sequence[KernelKill]) -> tuple[Kill, ...]:

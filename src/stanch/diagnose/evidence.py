@@ -260,6 +260,8 @@ class Kernel:
     """Since the watch's last look; None without an earlier look."""
     kills: tuple[Kill, ...] = ()
     """Of server processes, from the kernel's own log, oldest first."""
+    same_pids: bool = False
+    """The log was read, and its PIDs are those that the server has, too (no container between)."""
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
 

@@ -263,7 +263,9 @@ class _Gathering:
         traces = self._w.traces
         kills = traces if isinstance(traces, Missing) else await traces.kernel_kills()
         counted, memory = await host.oom_kills(), await host.memory()
-        return kernel_from(kills, counted, memory, before=self._w.oom_before)
+        same = not isinstance(traces, Missing) and await traces.kernel_pids_are_ours()
+        before = self._w.oom_before
+        return kernel_from(kills, counted, memory, before=before, same_pids=same)
 
     async def _wal_on_disk(self) -> Retention | Missing:
         traces = self._w.traces

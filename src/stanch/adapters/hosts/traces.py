@@ -14,6 +14,9 @@ from stanch.model.diagnosis import Missing
 from stanch.model.ports.traces import KernelKill, SlotOnDisk, WalOnDisk
 
 KMSG = Path("/dev/kmsg")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
+"""PROC_PID_INIT_INO of the kernel."""
 RECORDS_MAX = 20_000
 RECORD_BYTES_MAX = 8192
 SLOTS_MAX = 500
@@ -38,6 +41,10 @@ class LocalTraces:
         """Source: /dev/kmsg, which needs root or a permissive kernel.dmesg_restrict."""
         return await asyncio.to_thread(self._kernel_kills)
 
+    async def kernel_pids_are_ours(self) -> bool:
+        """Source: /proc/self/ns/pid; the first PID namespace has a fixed inode number."""
+        return await asyncio.to_thread(self._kernel_pids_are_ours)
+
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing:
         return await asyncio.to_thread(self._wal_on_disk, segment_bytes)
 
@@ -57,6 +64,12 @@ class LocalTraces:
             return _unreadable("kernel log", error)
         booted = datetime.now(UTC) - timedelta(seconds=time.monotonic())
         return tuple(kill for kill in (parse_kill(r, booted=booted) for r in records) if kill)
+
+    def _kernel_pids_are_ours(self) -> bool:
+        try:
+            return PID_NAMESPACE.stat().st_ino == FIRST_PID_NAMESPACE
+        except OSError:
+            return False
 
     def _wal_on_disk(self, segment_bytes: int) -> WalOnDisk | Missing:
         try:

@@ -150,6 +150,8 @@ def oom_kill(evidence: Evidence) -> Kill | None:
     for kill in reversed(kernel.kills):
         if kill.pid in pids:
             return kill
+    if kernel.same_pids and pids - {CONTAINER_PID}:
+        return None
     newest = kernel.kills[-1]
     # PIDs of a container differ from the kernel's, so the moment must do.
     if died is not None and died.at is not None:
@@ -163,6 +165,8 @@ def _oom(kernel: Kernel, evidence: Evidence) -> YES_NO:
     kill = oom_kill(evidence)
     if kill is not None:
         return True, f"the kernel killed process {kill.pid} ({kill.name}) for memory", kill.at
+    if kernel.same_pids:
+        return False, "the kernel killed no process of this server for memory"
     if kernel.new_oom_kills:
         return True, f"the kernel killed {kernel.new_oom_kills} more for memory since the last look"
     if kernel.kills:
@@ -174,6 +178,8 @@ def _oom(kernel: Kernel, evidence: Evidence) -> YES_NO:
     return f"the kernel has killed {kernel.oom_kills} for memory since it started, times unknown"
 
 
+CONTAINER_PID = 1
+"""A postmaster with this PID is the first process of a container."""
 OOM_NEAR_S = 10.0
 """Kernel log and server log tell of the same death within this; both clocks are this host's."""
 OOM_RECENT_S = 900.0

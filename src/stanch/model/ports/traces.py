@@ -44,6 +44,10 @@ class TraceReader(Protocol):
         """Kills for memory that the kernel log still holds, oldest first."""
         ...
 
+    async def kernel_pids_are_ours(self) -> bool:
+        """The kernel's log names processes by the PIDs that we see, too."""
+        ...
+
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing: ...
 
     async def owner_uid(self) -> int | Missing:
