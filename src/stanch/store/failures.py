@@ -53,9 +53,10 @@ def told_apart(on: str) -> Generator[None]:
         raise from_driver(error.orig, on=on) from error
     except sqlite3.Error as error:
         raise from_driver(error, on=on) from error
-    except UnicodeDecodeError as error:
-        # The driver stumbles over names in a damaged schema while it words its complaint.
-        raise corrupt("the database file is damaged: its schema is no text", on=on) from error
+    except UnicodeError as error:
+        # What callers hand in is made storable first, so such text comes out of the file; the
+        # driver stumbles even over names in a damaged schema while it words its complaint.
+        raise corrupt("the database file is damaged: it holds broken text", on=on) from error
     except PoolTimeout as error:
         raise StoreUnavailable("no connection for reading is free", on=on) from error
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from stanch.model.errors import StaleDecision
@@ -85,15 +85,28 @@ def stream_of(tx: Tx, incident_id: IncidentId) -> Stream:
     if known is not None:
         return known
     state, seq = tx.projection.initial(incident_id), 0
-    for row in tx.conn.execute(_TIMELINE.where(journal.c.incident_id == incident_id)):
-        recorded = recorded_of(row)
+    for recorded in checked_timeline(tx.conn, incident_id):
         state, seq = tx.projection.apply(state, recorded), recorded.seq
     return Stream(seq=seq, state=state, lanes=None if seq else frozenset())
 
 
-def recorded_of(row: Row[Any]) -> Recorded:
-    """What the rest of the house sees of a row in the order of COLUMNS."""
-    return recorded_from(entry_from(tuple(row)))
+def checked_timeline(
+    conn: Connection, incident_id: str, *, after_seq: int = 0
+) -> Iterator[Recorded]:
+    """The events of one incident in order, each as it was written: nobody may decide on others.
+
+    Raises: StoreCorrupt at the first event that is missing, moved or changed.
+    """
+    same = journal.c.incident_id == incident_id
+    seq = after_seq
+    for row in conn.execute(_TIMELINE.where(same, journal.c.seq > after_seq)):
+        entry = entry_from(tuple(row))
+        if entry.incident_id != incident_id or entry.seq != seq + 1:
+            raise corrupt(f"event {seq + 1} of {incident_id!r} is not there", on=entry.place)
+        if entry.hash != entry_hash(entry):
+            raise corrupt("its content does not match its hash", on=entry.place)
+        seq = entry.seq
+        yield recorded_from(entry)
 
 
 def is_open_after(event: Event, before: int) -> int:

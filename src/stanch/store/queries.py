@@ -11,20 +11,25 @@ from stanch.model.ids import BlobKey, IncidentId
 from stanch.model.timeline import Blob, Recorded
 from stanch.store.chain import COLUMNS, Entry, Head, entry_from, entry_hash, storable
 from stanch.store.failures import corrupt
-from stanch.store.journal import recorded_of
-from stanch.store.schema import blob, incident, journal, meta, policy
+from stanch.store.journal import checked_timeline
+from stanch.store.schema import blob, incident, journal, meta, policy, wake
 
 _COLUMNS = [journal.c[name] for name in COLUMNS]
 
 
 def timeline(conn: Connection, incident_id: IncidentId, *, after_seq: int) -> list[Recorded]:
-    """The events of one incident in order; empty for an incident that does not exist."""
-    wanted = (
-        select(*_COLUMNS)
-        .where(journal.c.incident_id == storable(incident_id), journal.c.seq > after_seq)
-        .order_by(journal.c.seq)
-    )
-    return [recorded_of(row) for row in conn.execute(wanted)]
+    """The events of one incident in order; empty for an incident that does not exist.
+
+    Raises: StoreCorrupt where one of them is not as it was written.
+    """
+    return list(checked_timeline(conn, storable(incident_id), after_seq=after_seq))
+
+
+def unfinished(conn: Connection) -> list[IncidentId]:
+    """Incidents that are open, and timelines in which something is due."""
+    known = select(incident.c.incident_id).where(incident.c.is_open != 0)
+    due = select(wake.c.incident_id).where(wake.c.due_us.is_not(None))
+    return [IncidentId(row[0]) for row in conn.execute(known.union(due))]
 
 
 def incident_ids(conn: Connection, *, open_only: bool, limit: int) -> Sequence[IncidentId]:

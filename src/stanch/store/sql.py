@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert
 
 from stanch.model.errors import StoreError, StoreLocked, StoreUnavailable
 from stanch.model.ids import IncidentId, WriterId
@@ -21,7 +21,7 @@ from stanch.store.failures import corrupt, from_os, told_apart
 from stanch.store.head import HeadFile, read_head
 from stanch.store.journal import stream_of
 from stanch.store.mounts import Mount
-from stanch.store.schema import incident, meta, wake
+from stanch.store.schema import meta
 from stanch.store.statedir import StateDir
 from stanch.store.transaction import Attempt, Draft, Kept, Op, Tx
 from stanch.store.verify import Anchors, verify
@@ -317,10 +317,8 @@ class SqlStore:
 
     def _renew_wakes(self) -> None:
         """Compute what is due from the timelines: they are the truth, this release the reader."""
-        known = select(incident.c.incident_id).where(incident.c.is_open != 0)
-        due = select(wake.c.incident_id).where(wake.c.due_us.is_not(None))
-        for (incident_id,) in self.read(lambda conn: conn.execute(known.union(due)).all()):
-            self.write(_renewed(IncidentId(incident_id)))
+        for incident_id in self.read(queries.unfinished):
+            self.write(_renewed(incident_id))
 
     def _noted(self) -> Head | None:
         return read_head(self._state.head) if self._state else None
@@ -387,5 +385,7 @@ def _check_untouched(state: StateDir) -> None:
             if migrate.revision_of(conn) is not None:
                 writer = WriterId(queries.stored_writer(conn) or "")
                 _checked_head(conn, writer, read_head(state.head), on=str(state.db))
+                for incident_id in queries.unfinished(conn):
+                    queries.timeline(conn, incident_id, after_seq=0)
     finally:
         engine.dispose()

@@ -146,7 +146,7 @@ class Attempt(Generic[T]):
         if error is None:
             self._say("RELEASE op")
             return False
-        if isinstance(error, DBAPIError | UnicodeDecodeError) or not isinstance(error, Exception):
+        if isinstance(error, DBAPIError | UnicodeError) or not isinstance(error, Exception):
             return False
         self._say("ROLLBACK TO op")
         self._say("RELEASE op")
