@@ -433,6 +433,7 @@ RECOVERED = {
         w.line("interrupted_recovery", 28),
         kernel=w.read(Kernel(oom_kills=1, kills=(Kill(pid=77, name="postgres", at=w.ago(30)),))),
     ),
+    "disk_full_wal": back(PANIC, ABORTED, w.line("interrupted_recovery", 15)),
     "stopped_cleanly": back(w.line("shutdown_request_fast", 30), w.line("shut_down", 29)),
 }
 
@@ -442,6 +443,10 @@ def test_a_failure_that_is_over_is_recovered_and_still_names_its_cause(cause_id:
     diagnosis = diagnose(RECOVERED[cause_id])
     assert diagnosis.verdict is Verdict.RECOVERED
     assert first(RECOVERED[cause_id]).id == cause_id
+
+
+def test_a_volume_that_has_room_again_is_not_told_as_full() -> None:
+    assert "was full; there is room again" in first(RECOVERED["disk_full_wal"]).summary
 
 
 def test_a_killed_postmaster_that_was_started_again_is_recovered() -> None:

@@ -61,7 +61,7 @@ CAUSES: tuple[Cause, ...] = (
 
 BY_ID: Mapping[CauseId, Cause] = MappingProxyType({cause.id: cause for cause in CAUSES})
 
-PAST: tuple[Cause, ...] = (stopped_cleanly, crashed, killed, oom_killed)
+PAST: tuple[Cause, ...] = (stopped_cleanly, crashed, killed, oom_killed, disk_full_wal)
 """What can have been, and be over because the server came back."""
 
 SEPARATORS: Mapping[frozenset[CauseId], str] = MappingProxyType(

@@ -6,7 +6,7 @@ from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.stopping import CRASHED, KILLED
-from stanch.diagnose.clues import space
+from stanch.diagnose.clues import ending, space
 from stanch.diagnose.evidence import Evidence
 from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
@@ -46,6 +46,9 @@ def _tell_data(evidence: Evidence) -> str:
 
 
 def _tell_wal(evidence: Evidence) -> str:
+    seen = space.volume(evidence, "wal")
+    if seen is not None and not space.is_full(seen, evidence):
+        return f"The volume of pg_wal was full; there is room again: {_space(evidence, 'wal')}."
     kept = space.retainer(evidence)
     amount = human_bytes(kept.retained_bytes) if kept.retained_bytes else "an unknown amount"
     who = {
@@ -101,6 +104,7 @@ disk_full_wal = Cause(
         Weigh(clue=space.wal_full, yes=4.0, no=-6.0, now=True),
         Weigh(clue=space.wal_own_or_filling, yes=3.0, no=-6.0, now=True),
         Weigh(clue=space.wal_write_refused, yes=3.0, no=-0.5),
+        Weigh(clue=ending.panic_for_space, yes=3.0, no=0.0),
     ),
     tell=_tell_wal,
     facts=lambda e: _disk_facts(e, "wal"),
