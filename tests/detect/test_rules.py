@@ -114,6 +114,15 @@ def test_a_server_down_clears_only_after_it_has_answered_for_a_while() -> None:
     assert watched.look(4, seen(vitals=vitals())).cleared == ["server_down"]
 
 
+def test_a_server_that_lets_nobody_new_in_stays_down_whatever_open_sessions_answer() -> None:
+    watched = Watched().look(0, seen(reach=reach(ReachState.HUNG), confirmed=True))
+    for second in range(1, 60):
+        watched.look(second, seen(vitals=vitals(), lets_in=False))
+    assert (watched.raised, watched.cleared) == (["server_down"], [])
+    watched.look(60, seen(vitals=vitals())).look(63, seen(vitals=vitals()))
+    assert watched.cleared == ["server_down"]
+
+
 def test_a_full_server_is_exhausted_and_not_down() -> None:
     full = seen(reach=reach(ReachState.TOO_MANY_CLIENTS), confirmed=True)
     assert Watched().look(0, full).raised == ["connections_exhausted"]
@@ -151,7 +160,7 @@ def test_connections_are_exhausted_from_90_percent() -> None:
     watched = Watched()
     for second in range(5):
         watched.look(second, seen(vitals=vitals(used=90)))
-    assert watched.raised == ["connections_high", "connections_exhausted"]
+    assert watched.raised == ["connections_exhausted", "connections_high"]
 
 
 def test_sessions_are_blocked_when_several_wait_for_long() -> None:

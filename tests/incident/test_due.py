@@ -199,10 +199,24 @@ def test_a_waiting_plan_ends_when_a_newer_diagnosis_names_another_cause() -> Non
 def test_after_too_many_plans_only_people_go_on() -> None:
     story = Story(opened())
     for n in range(PLANS_MAX):
-        story.then(diagnosed(), n * 10 + 1).then(e.PlanProposed(plan=plan()), n * 10 + 2)
-        ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=False, reason="failed")
-        story.then(ended, n * 10 + 3)
+        assert Job.PROPOSE in jobs(story.then(diagnosed(), n * 10 + 1))
+        _plan_that_ends(story, n * 10 + 2, StepOutcome.FAILED)
     assert Job.PROPOSE not in jobs(story.then(diagnosed(), 99))
+
+
+def test_plans_refused_before_anything_was_touched_use_up_no_try() -> None:
+    story = Story(opened())
+    for n in range(PLANS_MAX + 3):
+        story.then(diagnosed(), n * 10 + 1)
+        _plan_that_ends(story, n * 10 + 2, StepOutcome.REFUSED)
+    assert Job.PROPOSE in jobs(story.then(diagnosed(), 99))
+
+
+def _plan_that_ends(story: Story, seconds: float, outcome: StepOutcome) -> None:
+    story.then(e.PlanProposed(plan=plan()), seconds).then(intended(), seconds)
+    story.then(replace(DONE, outcome=outcome), seconds)
+    ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=False, reason="failed")
+    story.then(ended, seconds)
 
 
 def rescued_after(*checks: tuple[float, e.Event]) -> dict[Job, Due]:

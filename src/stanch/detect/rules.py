@@ -38,7 +38,10 @@ def conditions(sample: Sample, limits: Limits) -> Iterator[Condition]:
         yield from _reachability(sample, sample.reach)
     if sample.vitals is not None:
         yield Condition(
-            kind=SymptomKind.SERVER_DOWN, bad=False, detail="answers over an open session"
+            kind=SymptomKind.SERVER_DOWN,
+            # An open session says nothing about a server that lets nobody new in.
+            bad=False if sample.lets_in else None,
+            detail="answers over an open session and lets new ones in",
         )
         yield Condition(kind=SymptomKind.UNWATCHED, bad=False, detail="lets the watch in")
         yield from _connections(sample.vitals, limits)
@@ -83,20 +86,21 @@ def _connections(vitals: Vitals, limits: Limits) -> Iterator[Condition]:
     used = vitals.sessions.client_backends if vitals.sessions else vitals.backends
     share_pct = 100.0 * used / usable
     detail = f"{used} of {usable} connections in use"
-    yield Condition(
-        kind=SymptomKind.CONNECTIONS_HIGH,
-        bad=share_pct >= limits.connections_high_pct,
-        measured=round(share_pct, 1),
-        limit=limits.connections_high_pct,
-        unit="%",
-        detail=detail,
-        hold_s=limits.connections_hold_s,
-    )
+    # The worse one first: an incident takes its title from what opened it.
     yield Condition(
         kind=SymptomKind.CONNECTIONS_EXHAUSTED,
         bad=share_pct >= limits.connections_critical_pct,
         measured=round(share_pct, 1),
         limit=limits.connections_critical_pct,
+        unit="%",
+        detail=detail,
+        hold_s=limits.connections_hold_s,
+    )
+    yield Condition(
+        kind=SymptomKind.CONNECTIONS_HIGH,
+        bad=share_pct >= limits.connections_high_pct,
+        measured=round(share_pct, 1),
+        limit=limits.connections_high_pct,
         unit="%",
         detail=detail,
         hold_s=limits.connections_hold_s,

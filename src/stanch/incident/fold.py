@@ -253,7 +253,7 @@ def _with_delivery(
 def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
     steps = frozen({step.id: StepState() for step in event.plan.steps})
     plan = PlanState(plan=event.plan, proposed_seq=r.seq, steps=steps)
-    proposed = replace(i, plan=plan, plans_tried=i.plans_tried + 1, withheld=None)
+    proposed = replace(i, plan=plan, withheld=None)
     return proposed if event.plan.mode is Mode.ACT else _owe(proposed, "approval", r)
 
 
@@ -277,7 +277,16 @@ def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:
         ended_reason=event.reason,
         ended_at=r.at,
     )
-    return _owe(replace(i, plan=ended), "acted", r)
+    if _touched(ended):
+        return _owe(replace(i, plan=ended, plans_tried=i.plans_tried + 1), "acted", r)
+    # Refused before anything was touched: told once, tried again later, and no try of ours used up.
+    refused = replace(i, plan=ended, plans_refused=i.plans_refused + 1)
+    return refused if i.plans_refused else _owe(refused, "acted", r)
+
+
+def _touched(plan: PlanState) -> bool:
+    untouched = (None, StepOutcome.REFUSED, StepOutcome.EXPIRED)
+    return any(s.outcome not in untouched or s.unsettled for s in plan.steps.values())
 
 
 def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:

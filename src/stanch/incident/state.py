@@ -180,6 +180,9 @@ class Incident:
 
     plan: PlanState | None = None
     plans_tried: int = 0
+    """Plans of which something was done."""
+    plans_refused: int = 0
+    """Plans that ended before anything was touched."""
     withheld: PlanWithheld | None = None
     withheld_seq: int = 0
 

@@ -18,6 +18,8 @@ class Sample:
     target: TargetName
     at: datetime
     vitals: Vitals | None = None
+    lets_in: bool = True
+    """False: open sessions are served, but new connections get no answer."""
     reach: Reach | None = None
     confirmed: bool = False
     """More than one witness agrees with `reach`, and none of the doubts below stands."""

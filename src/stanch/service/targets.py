@@ -18,7 +18,7 @@ from stanch.adapters.hosts.traces import LocalTraces
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.conninfo import resolve
-from stanch.adapters.postgres.knock import knock
+from stanch.adapters.postgres.knock import greet, knock
 from stanch.adapters.postgres.probe import probe
 from stanch.diagnose.evidence import Place
 from stanch.facts.lock_file import LockFileWitness, parse_lock_file
@@ -127,6 +127,7 @@ class Watched:
             session=self._sentinel,
             probe=self._probe,
             knock=lambda deadline_s: knock(self.target.dsn, deadline_s),
+            greet=lambda deadline_s: greet(self.target.dsn, deadline_s),
             volumes=self._volumes,
             doubts=self._doubts,
             now=self._clock.now,

@@ -32,6 +32,10 @@ AUTH_RETRY_S = 60.0
 
 PROBE_DEADLINE_S = 2.0
 VOLUMES_EVERY_S = 2.0
+GREET_EVERY_S = 1.5
+GREET_DEADLINE_S = 2.0
+HUNG_PROBE_S = 1.2
+"""Greeting, patience and a probe together stay below five seconds."""
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
@@ -69,6 +73,8 @@ class Eyes:
     """A full layered probe within so many seconds."""
     knock: Callable[[float], Awaitable[bool]]
     """One bare connection attempt: True if anything answered, an acceptance or a refusal."""
+    greet: Callable[[float], Awaitable[bool]]
+    """False: a new connection is accepted and never answered, whatever open sessions say."""
     volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]]
     doubts: Callable[[], Awaitable[tuple[str, ...]]]
     """Why a silence may be our own fault right now."""
@@ -91,20 +97,43 @@ class TargetWatch:
         self._emit = emit
         self._every_s = every_s
         self._volumes_at = 0.0
+        self._lets_in = True
+        """New connections are answered, as far as the last greeting tells."""
         self.last_sample_at: datetime | None = None
         """For metrics and readiness."""
 
     async def run(self) -> None:
         try:
-            lost_at: datetime | None = None
-            while True:
-                if not self._eyes.session.is_open:
-                    await self._find_out(lost_at)
-                lost_at = await self._look()
-                if lost_at is None:
-                    lost_at = await self._pause()
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._ask_on())
+                both.create_task(self._greet_on())
         finally:
             await self._eyes.session.close()
+
+    async def _ask_on(self) -> None:
+        lost_at: datetime | None = None
+        while True:
+            if not self._eyes.session.is_open:
+                await self._find_out(lost_at)
+            lost_at = await self._look()
+            if lost_at is None:
+                lost_at = await self._pause()
+
+    async def _greet_on(self) -> None:
+        """An open session cannot notice that nobody new is let in."""
+        while True:
+            await asyncio.sleep(GREET_EVERY_S)
+            if not self._eyes.session.is_open:
+                self._lets_in = True
+            elif await self._eyes.greet(GREET_DEADLINE_S):
+                self._lets_in = True
+            elif self._eyes.session.is_open:
+                reach = await self._eyes.probe(HUNG_PROBE_S)
+                self._lets_in = reach.state is not ReachState.HUNG
+                if not self._lets_in:
+                    await self._tell(
+                        reach=reach, several_witnesses=True, lost_at=self.last_sample_at
+                    )
 
     # --- while a session is open ---
 
@@ -206,6 +235,7 @@ class TargetWatch:
                 target=self._target,
                 at=self.last_sample_at,
                 vitals=vitals,
+                lets_in=self._lets_in,
                 reach=reach,
                 confirmed=several_witnesses and not doubts,
                 doubts=doubts,
