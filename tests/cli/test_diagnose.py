@@ -113,6 +113,10 @@ def test_the_text_says_the_answer_first_then_evidence_then_what_to_do_and_never_
     assert order == sorted(order)
 
 
+def test_the_text_names_the_data_directory_that_was_looked_at() -> None:
+    assert text(DIAGNOSES["cause"]).endswith(" ms at /srv/pg.")
+
+
 def test_there_is_no_colour_unless_a_terminal_asks_for_it() -> None:
     assert "\x1b" not in text(DIAGNOSES["cause"])
     assert "\x1b[" in text(DIAGNOSES["cause"], colour=True)

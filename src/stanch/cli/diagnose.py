@@ -202,7 +202,9 @@ def text_lines(found: Diagnosis, *, colour: bool) -> Iterator[str]:
         yield "Not read:"
         yield from _absent_lines(found.absent)
     yield ""
-    yield f"Looked for {found.elapsed_ms:.0f} ms."
+    where = found.first.fact("data_directory") if found.first else None
+    place = f" at {_shown(str(where))}" if where else ""
+    yield f"Looked for {found.elapsed_ms:.0f} ms{place}."
 
 
 def _absent_lines(absent: tuple[Finding, ...]) -> Iterator[str]:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stanch.adapters.hosts.discover import Places, discover_local_server
+from stanch.adapters.hosts.discover import (
+    Places,
+    describe_local_server,
+    discover_local_server,
+)
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Found, ServerManager
@@ -91,6 +95,19 @@ def test_a_stopped_debian_cluster_is_found_by_its_configuration(tmp_path: Path) 
     assert _value(found.log_path).endswith("postgresql-15-main.log")
     assert (found.manager, found.manager_name) == (ServerManager.PG_CTLCLUSTER, "15/main")
     assert isinstance(discover_local_server(1, places=_places(tmp_path)).data_directory, Missing)
+
+
+def test_a_stopped_debian_cluster_with_another_socket_folder_is_not_meant(tmp_path: Path) -> None:
+    _debian(tmp_path)
+    found = discover_local_server(4712, socket_directory="/elsewhere", places=_places(tmp_path))
+    assert isinstance(found.data_directory, Missing)
+
+
+def test_a_data_directory_that_is_named_needs_no_port(tmp_path: Path) -> None:
+    data = _debian(tmp_path)
+    found = describe_local_server(str(data), places=_places(tmp_path))
+    assert found.data_directory == Found(value=str(data), source="named")
+    assert found.running is False
 
 
 def test_alter_system_moves_a_debian_clusters_port(tmp_path: Path) -> None:

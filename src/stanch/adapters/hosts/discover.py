@@ -51,7 +51,7 @@ def discover_local_server(
     at = places or Places()
     lead = (
         _running(port, socket_directory, at)
-        or _debian(port, at)
+        or _debian(port, socket_directory, at)
         or _left_socket_lock(port, socket_directory, at)
     )
     if lead is None:
@@ -138,14 +138,17 @@ def _data_directory_named_in(path: Path) -> str | None:
     return named if known else None
 
 
-def _debian(port: int, at: Places) -> _Lead | None:
+def _debian(port: int, socket_directory: str | None, at: Places) -> _Lead | None:
     for folder in _clusters(at):
         settings = _settings(folder / "postgresql.conf")
         data = settings.get("data_directory")
         if data is None:
             continue
-        port_text = _settings(Path(data) / "postgresql.auto.conf").get("port")
-        if (port_text or settings.get("port", "5432")) == str(port):
+        settings |= _settings(Path(data) / "postgresql.auto.conf")
+        sockets = settings.get("unix_socket_directories", at.socket_directories[0])
+        if socket_directory not in (None, *(folder.strip() for folder in sockets.split(","))):
+            continue
+        if settings.get("port", "5432") == str(port):
             return _Lead(
                 path=data,
                 source=f"{folder}/postgresql.conf names it and port {port}",
