@@ -123,9 +123,7 @@ class TargetWatch:
         """An open session cannot notice that nobody new is let in."""
         while True:
             await asyncio.sleep(GREET_EVERY_S)
-            if not self._eyes.session.is_open:
-                self._lets_in = True
-            elif await self._eyes.greet(GREET_DEADLINE_S):
+            if not self._eyes.session.is_open or await self._eyes.greet(GREET_DEADLINE_S):
                 self._lets_in = True
             elif self._eyes.session.is_open:
                 reach = await self._eyes.probe(HUNG_PROBE_S)

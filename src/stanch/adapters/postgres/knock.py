@@ -10,7 +10,6 @@ from stanch.adapters.postgres.conninfo import resolve
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import ReachState
 
-
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
