@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.local import LocalHost
@@ -251,11 +252,11 @@ def world_of(
     *,
     note: LockNote | None = None,
     sessions: Sequence[Sentinel | ActingSession] = (),
-    **policy: object,
+    **policy: Any,
 ) -> World:
     """Everything real for one throw-away server; `root` is a folder without signs of containers."""
-    values: Mapping[str, object] = {"name": TargetName("orders"), **policy}
-    target = replace(TARGET, **values)  # pyright: ignore[reportArgumentType]
+    values: Mapping[str, Any] = {"name": TargetName("orders"), **policy}
+    target = replace(TARGET, **values)
     data = str(server.data_directory)
     world = World(
         target=target,

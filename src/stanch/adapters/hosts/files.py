@@ -95,13 +95,13 @@ def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> F
         # A postmaster may have replaced the file between the look and the rename. Only what was
         # moved tells; nothing may come between this line and putting it back.
         if _identity(folder, new_name) != (inode, sha256):
-            return _put_back(folder, new_name)
+            return put_back(folder, new_name)
         os.fsync(folder)
     path = str(Path(data_directory) / new_name)
     return FileReport(answer=FileAnswer.DONE, detail=f"renamed to {new_name}", new_path=path)
 
 
-def _put_back(folder: int, new_name: str) -> FileReport:
+def put_back(folder: int, new_name: str) -> FileReport:
     """Under its old name again, unless a newer lock file already stands there."""
     try:
         os.link(new_name, LOCK_FILE, src_dir_fd=folder, dst_dir_fd=folder)

@@ -6,8 +6,10 @@ Pure questions over processes and files that were seen; `manager.py` looks.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from stanch.model.ports.acting import Job
@@ -73,6 +75,8 @@ JOB_RULES = (
     _JobRule(program="tar"),
 )
 
+INTERPRETERS = frozenset({"python", "perl", "ruby", "sh", "bash", "dash"})
+
 RIVALS = (
     ("patroni", "Patroni"),
     ("pg_autoctl", "pg_auto_failover"),
@@ -94,7 +98,7 @@ def jobs_among(
 
 
 def _is_job(process: SeenProcess, data_directory: str) -> bool:
-    programs = {os.path.basename(word) for word in process.command[:2]} | {process.name}
+    programs = _programs(process)
     for rule in JOB_RULES:
         if rule.program not in programs:
             continue
@@ -103,7 +107,31 @@ def _is_job(process: SeenProcess, data_directory: str) -> bool:
             continue
         if rule.program == "systemctl" and not any("postgres" in a for a in arguments):
             continue
+        if rule.program == "pg_ctlcluster":
+            return _is_cluster(arguments, os.path.realpath(data_directory))
         if rule.anywhere or _names(rule.program, arguments, data_directory):
+            return True
+    return False
+
+
+def _programs(process: SeenProcess) -> set[str]:
+    """The program a process runs; for a script that is the script, not its interpreter."""
+    words = [os.path.basename(word) for word in process.command]
+    first = words[0] if words else process.name
+    if first.rstrip("0123456789.") not in INTERPRETERS:
+        return {first, process.name}
+    script = next((word for word in words[1:] if word and not word.startswith("-")), "")
+    return {script, process.name}
+
+
+def _is_cluster(arguments: Sequence[str], real: str) -> bool:
+    """Whether a Debian cluster named by its arguments (`15 main`, `15-main`) is this server."""
+    words = [word for argument in arguments for word in re.split(r"[-/]", argument, maxsplit=1)]
+    for version, cluster in pairwise(words):
+        if not version.isdigit():
+            continue
+        conf = _text(Path("/etc/postgresql") / version / cluster / "postgresql.conf")
+        if real in conf or real.endswith(f"/{version}/{cluster}"):
             return True
     return False
 
@@ -135,7 +163,7 @@ def rival_manager(data_directory: str, processes: Iterable[SeenProcess], *, own_
     if os.path.lexists(Path(data_directory) / "patroni.dynamic.json"):
         return "Patroni (patroni.dynamic.json)"
     for process in processes:
-        programs = {os.path.basename(word) for word in process.command[:2]} | {process.name}
+        programs = _programs(process)
         for program, title in RIVALS:
             if program in programs:
                 return f"{title} (process {process.pid})"

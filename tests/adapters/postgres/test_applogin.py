@@ -1,0 +1,109 @@
+"""The rescue check's login: what it proves on real servers, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from fix_servers import MakeServer
+from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.model.ports.acting import LoginReading
+
+EMIT = "pg_catalog.pg_logical_emit_message"
+
+
+async def login(server: ScratchServer, *, user: str = "app", writes: bool = True) -> LoginReading:
+    return await PsycopgAppLogin(server.dsn(user), writes=writes).login_and_write(deadline_s=5.0)
+
+
+async def test_an_ordinary_role_logs_in_and_its_write_is_made_durable(
+    server: ScratchServer,
+) -> None:
+    [(before,)] = server.query("SELECT pg_current_wal_flush_lsn()")
+    reading = await login(server)
+    [(moved,)] = server.query("SELECT pg_current_wal_flush_lsn() > %s::pg_lsn", [before])
+    assert (reading.login_ok, reading.write_ok, reading.role) == (True, True, "app"), reading
+    assert moved
+
+
+async def test_nothing_stays_behind(server: ScratchServer) -> None:
+    count = "SELECT count(*) FROM pg_class"
+    before = server.query(count, dbname="app")
+    await login(server)
+    assert server.query(count, dbname="app") == before
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ 'rescue'"
+    assert server.query(sessions) == [(0,)]
+
+
+async def test_a_read_only_role_logs_in_but_does_not_write(server: ScratchServer) -> None:
+    server.query("ALTER ROLE app SET default_transaction_read_only = on")
+    reading = await login(server)
+    assert (reading.login_ok, reading.write_ok) == (True, False)
+    assert "read-only" in reading.detail
+
+
+async def test_a_role_that_only_watches_is_not_asked_to_write(server: ScratchServer) -> None:
+    reading = await login(server, user="stanch_watch", writes=False)
+    assert (reading.login_ok, reading.write_ok) == (True, None)
+
+
+async def test_without_the_right_to_emit_messages_a_temporary_table_proves_the_write(
+    server: ScratchServer,
+) -> None:
+    tail = ", boolean" if server.binaries.major >= 17 else ""
+    for kind in ("text", "bytea"):
+        revoke = f"REVOKE EXECUTE ON FUNCTION {EMIT}(boolean, text, {kind}{tail}) FROM PUBLIC"
+        server.query(revoke, dbname="app")
+    assert (await login(server)).write_ok is True
+    server.query("REVOKE TEMPORARY ON DATABASE app FROM PUBLIC")
+    server.query("ALTER DATABASE app OWNER TO postgres")
+    reading = await login(server)
+    assert (reading.login_ok, reading.write_ok) == (True, None)
+    assert "may not" in reading.detail
+
+
+async def test_a_role_that_is_turned_away_is_told_with_its_sqlstate(server: ScratchServer) -> None:
+    server.query("ALTER ROLE app NOLOGIN")
+    reading = await login(server)
+    assert (reading.login_ok, reading.write_ok, reading.sqlstate) == (False, None, reading.sqlstate)
+    assert "not permitted to log in" in reading.detail
+
+
+async def test_a_server_that_is_down_is_an_answer(server: ScratchServer) -> None:
+    server.stop()
+    reading = await login(server)
+    assert not reading.login_ok
+    assert reading.detail
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(server: ScratchServer) -> None:
+    server.pause()
+    reading = await PsycopgAppLogin(server.dsn("app"), writes=True).login_and_write(deadline_s=0.5)
+    assert not reading.login_ok
+    assert reading.took_ms < 3000
+
+
+async def test_a_broken_connection_string_is_an_answer_too() -> None:
+    reading = await PsycopgAppLogin("host=a,b dbname=x", writes=True).login_and_write(deadline_s=1)
+    assert not reading.login_ok
+
+
+async def test_options_of_the_connection_string_are_kept(make_server: MakeServer) -> None:
+    server = make_server()
+    dsn = server.dsn("app", options="-c default_transaction_read_only=on")
+    reading = await PsycopgAppLogin(dsn, writes=True).login_and_write(deadline_s=5.0)
+    assert reading.write_ok is False
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+async def test_a_standby_takes_no_writes_by_design(
+    server: ScratchServer, make_server: MakeServer
+) -> None:
+    standby = make_server()
+    standby.stop()
+    (standby.data_directory / "standby.signal").touch()
+    standby.start()
+    reading = await login(standby)
+    assert (reading.login_ok, reading.write_ok) == (True, None)
+    assert "standby" in reading.detail
+    assert server.postmaster_pid() is not None

@@ -1,0 +1,301 @@
+"""From a diagnosis to a plan, or to the reason why there is none, with options for people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from acting_worlds import AT, TARGET, cause, diagnosis
+from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
+from stanch.model.events import PlanProposed, PlanWithheld, from_body, to_body
+from stanch.model.ids import IncidentId
+from stanch.model.plans import Mode, Plan
+from stanch.policy.policy import FreeSpace, TargetPolicy
+from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.library import shipped_runbooks
+from stanch.respond.options import options_for
+from stanch.respond.planner import plan_for, still_bound
+from stanch.steps.action import check_params
+
+RUNBOOKS = shipped_runbooks()
+
+KILLED = cause(
+    "killed",
+    data_directory="/data",
+    system_identifier="42",
+    control_state="in production",
+    server_running=False,
+    manager="pg_ctl",
+)
+STOPPED = cause(
+    "stopped_cleanly",
+    data_directory="/data",
+    system_identifier="42",
+    control_state="shut down",
+    server_running=False,
+)
+STALE = cause(
+    "stale_lock_file",
+    data_directory="/data",
+    system_identifier="42",
+    lock_pid=100,
+    lock_inode=5,
+    lock_sha256="f" * 64,
+    holder_command="sleep 60",
+    server_running=False,
+)
+LEAK = cause(
+    "connections_leaked",
+    application_name="shop",
+    usename="app",
+    idle_sessions=80,
+    client_backends=97,
+    max_connections=100,
+)
+CHAIN = cause(
+    "idle_in_transaction",
+    root_pid=10,
+    root_backend_start="2026-03-14T07:00:00+00:00",
+    root_xact_start="2026-03-14T08:55:00+00:00",
+    root_application="shop",
+    waiters=7,
+    oldest_wait_s=200.0,
+)
+DISK = cause(
+    "disk_full_wal",
+    volume="/data",
+    free_bytes=0,
+    total_bytes=1 << 30,
+    data_directory="/data",
+    system_identifier="42",
+    retainer="slot:old_replica",
+    retained_bytes=1 << 29,
+    server_running=False,
+)
+ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)))
+
+
+def planned(
+    found: CauseFinding | Diagnosis, target: TargetPolicy = ROOMY, *, halted: bool = False
+) -> Plan | PlanWithheld:
+    return plan_for(
+        found if isinstance(found, Diagnosis) else diagnosis(found),
+        target,
+        RUNBOOKS,
+        actions=CATALOGUE,
+        at=AT,
+        incident_id=IncidentId("20260314-001"),
+        halted=halted,
+    )
+
+
+def plan_of(found: CauseFinding, target: TargetPolicy = ROOMY) -> Plan:
+    made = planned(found, target)
+    assert isinstance(made, Plan), made
+    return made
+
+
+def withheld(
+    found: CauseFinding | Diagnosis, target: TargetPolicy = ROOMY, *, halted: bool = False
+) -> PlanWithheld:
+    made = planned(found, target, halted=halted)
+    assert isinstance(made, PlanWithheld), made
+    return made
+
+
+PLANS = [
+    (KILLED, ["start_server"]),
+    (STOPPED, ["start_server"]),
+    (STALE, ["set_aside_lock_file", "start_server"]),
+    (LEAK, ["end_idle_sessions"]),
+    (CHAIN, ["end_blocking_session"]),
+    (DISK, ["free_space", "start_server"]),
+    (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
+]
+
+
+@pytest.mark.parametrize(("found", "actions"), PLANS)
+def test_a_cause_becomes_the_steps_of_its_runbook(found: CauseFinding, actions: list[str]) -> None:
+    plan = plan_of(found)
+    assert [step.action for step in plan.steps] == actions
+    for step in plan.steps:
+        assert check_params(CATALOGUE[step.action], step) is None
+        assert step.preview
+        assert bool(step.undo) != bool(step.no_undo)
+    assert plan.expires_at == AT + timedelta(seconds=TARGET.approve_within_s)
+
+
+@pytest.mark.parametrize(("found", "_actions"), PLANS)
+def test_a_plan_survives_being_stored(found: CauseFinding, _actions: list[str]) -> None:
+    event = PlanProposed(plan=plan_of(found))
+    assert from_body(event.kind, to_body(event)) == event
+
+
+def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
+    [step] = plan_of(CHAIN).steps
+    exact = {fact.name for fact in step.binding if fact.low is None}
+    assert exact == {"root_pid", "root_backend_start", "root_xact_start"}
+
+
+def test_the_preview_tells_numbers() -> None:
+    [step] = plan_of(LEAK).steps
+    assert all(text in step.preview for text in ("shop", "app", "80", "97", "100"))
+
+
+def test_hostile_names_stay_on_one_line_in_previews_and_options() -> None:
+    nasty = "x\n\x1b[31m'; DROP TABLE orders; --" + "y" * 5000
+    facts = tuple((k, nasty if k == "application_name" else v) for k, v in LEAK.facts)
+    found = replace(LEAK, facts=facts)
+    [step] = plan_of(found).steps
+    told = (step.preview, *options_for(found, ROOMY))
+    assert all(text.isprintable() and len(text) < 700 for text in told)
+
+
+# --- digests and binding --------------------------------------------------------------------------
+
+
+def test_the_same_facts_give_the_same_digest_and_another_fact_another_one() -> None:
+    other = replace(CHAIN, facts=tuple((k, 11 if k == "root_pid" else v) for k, v in CHAIN.facts))
+    assert plan_of(CHAIN).digest == plan_of(CHAIN).digest
+    assert plan_of(CHAIN).digest != plan_of(other).digest
+
+
+def test_an_approval_holds_while_its_facts_do() -> None:
+    assert still_bound(plan_of(CHAIN), diagnosis(CHAIN)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("root_pid", 11), ("root_xact_start", "2026-03-14T08:55:01+00:00"), ("waiters", 0)],
+)
+def test_an_approval_is_void_once_a_fact_it_was_bound_to_changed(name: str, value: object) -> None:
+    facts = tuple((k, value if k == name else v) for k, v in CHAIN.facts)
+    refusal = still_bound(plan_of(CHAIN), diagnosis(replace(CHAIN, facts=facts)))  # pyright: ignore
+    assert refusal is not None
+    assert name in refusal.reason
+
+
+def test_more_waiters_do_not_void_an_approval() -> None:
+    facts = tuple((k, 70 if k == "waiters" else v) for k, v in CHAIN.facts)
+    assert still_bound(plan_of(CHAIN), diagnosis(replace(CHAIN, facts=facts))) is None
+
+
+def test_an_approval_is_void_once_its_cause_is_no_longer_found() -> None:
+    assert still_bound(plan_of(CHAIN), diagnosis(LEAK)) is not None
+
+
+# --- modes ----------------------------------------------------------------------------------------
+
+
+def test_a_plan_acts_by_itself_only_if_every_step_may() -> None:
+    assert plan_of(STALE).mode is Mode.ACT
+    half = replace(ROOMY, actions={**ROOMY.actions, "start_server": Mode.ADVISE})
+    assert plan_of(STALE, half).mode is Mode.ADVISE
+
+
+def test_a_cause_that_is_not_likely_enough_is_put_to_a_person() -> None:
+    assert plan_of(replace(KILLED, probability=0.59)).mode is Mode.ADVISE
+    assert plan_of(replace(KILLED, probability=0.61)).mode is Mode.ACT
+
+
+# --- withheld -------------------------------------------------------------------------------------
+
+
+def test_what_policy_only_observes_is_withheld_with_options_and_what_would_change_it() -> None:
+    watching = replace(ROOMY, actions={})
+    found = withheld(KILLED, watching)
+    assert found.refusal.guard == "policy"
+    assert "start_server: advise" in found.refusal.lifts
+    assert found.options
+
+
+REASONS = [
+    (
+        "a clean stop nothing wants undone",
+        STOPPED,
+        replace(ROOMY, desired="unmanaged"),
+        "clean_stop_unordered",
+    ),
+    ("no acting session", LEAK, replace(ROOMY, acting_dsn=""), "acting_session"),
+    ("nothing safe to delete", DISK, TARGET, "known_safe"),
+    (
+        "a prepared transaction",
+        replace(CHAIN, facts=(*CHAIN.facts, ("root_pid", 0))),
+        ROOMY,
+        "ordinary_client",
+    ),
+    ("a fact the action needs is missing", cause("killed", server_running=False), ROOMY, "params"),
+    (
+        "it runs already",
+        replace(KILLED, facts=(*KILLED.facts, ("server_running", True))),
+        ROOMY,
+        "runbook",
+    ),
+    ("no runbook for real load", cause("connections_load"), ROOMY, "runbook"),
+    ("no runbook for a lock file of a living server", cause("live_lock_file"), ROOMY, "runbook"),
+]
+
+
+@pytest.mark.parametrize(("_why", "found", "target", "guard"), REASONS, ids=[r[0] for r in REASONS])
+def test_a_plan_is_withheld_for(
+    _why: str, found: CauseFinding, target: TargetPolicy, guard: str
+) -> None:
+    answer = withheld(found, target)
+    assert answer.refusal.guard == guard
+    assert answer.options, "people are told what they could do"
+
+
+def test_a_death_is_undone_even_where_a_clean_stop_is_not() -> None:
+    assert plan_of(KILLED, replace(ROOMY, desired="unmanaged")).steps
+
+
+def test_a_halt_withholds_everything() -> None:
+    assert withheld(KILLED, halted=True).refusal.guard == "halt"
+
+
+def test_what_another_standing_cause_forbids_is_withheld() -> None:
+    live = replace(cause("live_lock_file", probability=0.3), forbids=("start_server",))
+    found = withheld(diagnosis(KILLED, live))
+    assert found.refusal.guard == "diagnosis"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.HEALTHY, Verdict.RECOVERED])
+def test_without_a_cause_there_is_no_plan(verdict: Verdict) -> None:
+    found = withheld(replace(diagnosis(KILLED), verdict=verdict))
+    assert found.refusal.guard == "diagnosis"
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def test_for_a_full_disk_the_retainer_is_named_and_growing_comes_before_dropping() -> None:
+    options = options_for(DISK, ROOMY)
+    grow = next(n for n, text in enumerate(options) if text.startswith("Grow"))
+    drop = next(n for n, text in enumerate(options) if text.startswith("Drop the slot"))
+    assert grow < drop
+    assert any("old_replica" in text for text in options)
+
+
+@pytest.mark.parametrize(
+    "cause_id",
+    [
+        "stopped_cleanly",
+        "crashed",
+        "killed",
+        "oom_killed",
+        "stale_lock_file",
+        "live_lock_file",
+        "connections_leaked",
+        "connections_behind_lock",
+        "connections_load",
+        "blocking_chain",
+        "idle_in_transaction",
+        "disk_full_data",
+        "disk_full_wal",
+        "network_unreachable",
+    ],
+)
+def test_every_cause_has_options_even_without_facts(cause_id: str) -> None:
+    assert len(options_for(cause(cause_id), TARGET)) >= 2
