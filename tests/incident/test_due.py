@@ -231,6 +231,14 @@ def test_rescued_may_be_said_only_after_the_whole_window_was_good() -> None:
     assert rescued_after((5, GOOD), (10, GOOD), (15, GOOD))[Job.RESCUED].at == at(15)
 
 
+def test_what_was_done_gets_time_to_show_unless_the_checks_say_it_did_not_help() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan()), 1)
+    story.then(intended(), 2).then(DONE, 3).then(VERIFIED, 3)
+    ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=True, reason="done")
+    assert jobs(story.then(ended, 4))[Job.DIAGNOSE].at == at(14)
+    assert jobs(story.then(BAD, 4.5))[Job.DIAGNOSE].at == at(5.5)
+
+
 def test_one_bad_look_starts_the_window_again() -> None:
     assert Job.RESCUED not in rescued_after((5, GOOD), (10, BAD), (15, GOOD), (16, GOOD))
 

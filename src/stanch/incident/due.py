@@ -32,6 +32,7 @@ REDIAGNOSE_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Waits before looking again while no cause is found, or the found one could not be cured."""
 
 SETTLING_S = 10.0
+SETTLING_FAILING_S = 1.5
 
 STABLE_CHECK_EVERY_S_MAX = 60.0
 
@@ -290,8 +291,11 @@ def _diagnose_at(i: Incident) -> datetime | None:
         return i.symptoms_at
     wait = timedelta(seconds=REDIAGNOSE_S[min(i.diagnoses, len(REDIAGNOSE_S)) - 1])
     if i.plan is not None and i.plan.ended_at is not None and i.plan.completed:
-        # What was just done and verified gets time to show before anybody looks for more.
-        return max(i.diagnosed_at + wait, i.plan.ended_at + timedelta(seconds=SETTLING_S))
+        # What was just done and verified gets time to show before anybody looks for more, unless
+        # the checks already say that it did not help.
+        failing = i.rescue.last_at is not None and not i.rescue.last_ok
+        settling_s = SETTLING_FAILING_S if failing else SETTLING_S
+        return max(i.diagnosed_at + wait, i.plan.ended_at + timedelta(seconds=settling_s))
     return i.diagnosed_at + wait
 
 

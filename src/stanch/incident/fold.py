@@ -339,7 +339,8 @@ def _with_step(
 def _rescue_checked(i: Incident, event: e.RescueChecked, r: Recorded) -> Incident:
     before = i.rescue
     if not event.ok:
-        failed = RescueState(last_at=r.at, last_ok=False, last_detail=event.detail)
+        parts = (event.login_ok, event.write_ok, event.headroom_ok)
+        failed = RescueState(last_at=r.at, last_detail=event.detail, last_parts=parts)
         relapsed = replace(i, rescue=failed)
         if i.status is Status.RESCUED:
             relapsed = replace(relapsed, status=Status.OPEN, rescued_at=None)

@@ -115,6 +115,8 @@ class RescueState:
     last_at: datetime | None = None
     last_ok: bool = False
     last_detail: str = ""
+    last_parts: tuple[bool | None, bool | None, bool | None] = (None, None, None)
+    """Login, write and headroom of the last look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

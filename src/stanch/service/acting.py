@@ -171,7 +171,12 @@ class Acting:
         hands = self._hands(incident.target)
         if hands is None:
             return self._clock.now() + timedelta(seconds=REDIAGNOSE_S[-1])
-        await self._book.record(incident.id, await hands.check_rescue(incident))
+        target = policy.target(incident.target)
+        checked = await hands.check_rescue(incident)
+        if target is not None and _fails_as_before(incident, checked):
+            # The same no again is not news, and a long outage must not fill its own timeline.
+            return self._clock.now() + timedelta(seconds=target.rescue.check_every_s)
+        await self._book.record(incident.id, checked)
         return None
 
     def _recorder(self, incident: Incident) -> Record:
@@ -189,6 +194,13 @@ class Acting:
             log.info("not begun", refusal=done.refusal.reason)
             return self._clock.now() + timedelta(seconds=HALTED_RETRY_S)
         return done.retry_at
+
+
+def _fails_as_before(incident: Incident, checked: e.RescueChecked) -> bool:
+    before = incident.rescue
+    if checked.ok or before.last_at is None or before.last_ok:
+        return False
+    return before.last_parts == (checked.login_ok, checked.write_ok, checked.headroom_ok)
 
 
 def _news(incident: Incident, diagnosis: Diagnosis) -> bool:
