@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +13,26 @@ import structlog
 
 from stanch import __version__
 from stanch.adapters.channels.build import build_channels
-from stanch.diagnose.catalogue import BY_ID
-from stanch.incident.correlate import Explains
-from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import PolicyInvalid
-from stanch.model.ids import RESPONDER, CauseId, ChannelName, TargetName
-from stanch.model.ports.channels import ChannelPort
-from stanch.model.symptoms import SymptomKind
+from stanch.model.ids import RESPONDER, TargetName
 from stanch.policy.policy import TargetPolicy
-from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.library import load_runbooks
 from stanch.respond.runbook import Runbook
-from stanch.service.acting import Acting, Hands
+from stanch.service.acting import Hands
 from stanch.service.api import commands_app, health_app
 from stanch.service.clock import MachineBootClock, SteadyClock
+from stanch.service.core import RESUMED_MAX, Core
 from stanch.service.doubting import Doubts, LoopLag, knock_at
-from stanch.service.emergency import Emergency
-from stanch.service.engine import Engine
 from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
 from stanch.service.listening import private_socket, serve, tcp_listener
 from stanch.service.metrics import Metrics
-from stanch.service.paging import Paging
-from stanch.service.pipeline import Pipeline
 from stanch.service.policies import Policies
-from stanch.service.proposing import proposer
-from stanch.service.supervisor import contained, keep_running
+from stanch.service.supervisor import keep_running
 from stanch.service.targets import Watched
-from stanch.service.watching import Watching
-from stanch.steps.run import Clocks
 from stanch.store.spool import Spool
 from stanch.store.statedir import StateDir
-
-RESUMED_MAX = 200
-"""So many of the newest incidents may still be joined by a symptom after a restart."""
 
 DRAIN_S = 10.0
 READY_AGE_S = 5.0
@@ -57,27 +41,12 @@ STANDING_EVERY_S = 1.0
 log = structlog.get_logger("responder")
 
 
-def explains() -> Explains:
-    """Per cause, the symptoms it brings about, itself or through what it brings about."""
-    found: dict[CauseId, frozenset[SymptomKind]] = {}
-    for cause_id in BY_ID:
-        reached, left = set[CauseId](), [cause_id]
-        while left:
-            here = left.pop()
-            if here not in reached:
-                reached.add(here)
-                left.extend(BY_ID[here].brings_about)
-        found[cause_id] = frozenset(kind for c in reached for kind in BY_ID[c].symptoms)
-    return found
-
-
 class Responder:
     """One core process. `run` ends when `stop` is called; nothing else ends it."""
 
     def __init__(
         self, config: Path, house: House, spool: Spool, runbooks: Sequence[Runbook]
     ) -> None:
-        self._runbooks = runbooks
         self._config = config
         self._house = house
         self._spool = spool
@@ -85,53 +54,18 @@ class Responder:
         self._stopping = asyncio.Event()
         self.metrics = Metrics()
         self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
-        self._ports: Mapping[ChannelName, ChannelPort] = build_channels(house.policy)
         self._targets: dict[TargetName, Watched] = {}
         self._watches: dict[TargetName, asyncio.Task[None]] = {}
-        self._paging = Paging(
-            book=house.book, timelines=house.store, clock=house.clock, ports=self._ports
-        )
-        self._emergency = Emergency(
-            book=house.book,
-            policies=house.policies,
-            clock=house.clock,
-            ports=lambda: self._ports,
+        self._core = Core(
+            house,
+            boot=MachineBootClock(),
+            ports=build_channels(house.policy),
             spool=spool,
-        )
-        self._watching = Watching(
-            book=house.book,
-            policies=house.policies,
-            standing=house.standing,
-            clock=house.clock,
-            explains=explains(),
-            emergency=self._emergency.symptom,
-        )
-        self._engine = self._make_engine()
-
-    def _make_engine(self) -> Engine:
-        house = self._house
-        acting = Acting(
-            book=house.book,
-            timelines=house.store,
-            clock=house.clock,
-            clocks=Clocks(boot=MachineBootClock(), at=house.clock.now),
-            standing=house.standing,
             hands=self._hands,
-            propose=proposer(lambda: self._runbooks),
-            actions=CATALOGUE,
-            open_incidents=self._open_incidents,
+            runbooks=runbooks,
+            on_failure=self._count_failure,
+            on_store_failure=self.metrics.store_failures_total.inc,
         )
-        pipeline = Pipeline(
-            book=house.book,
-            policies=house.policies,
-            clock=house.clock,
-            paging=self._paging,
-            acting=acting,
-        )
-        work = contained(pipeline.work, now=house.clock.now, on_failure=self._count_failure)
-        engine = Engine(house.store, house.clock, work, on_unavailable=self._unavailable)
-        house.book.on_append = engine.poke
-        return engine
 
     # --- life ---
 
@@ -143,12 +77,12 @@ class Responder:
         tasks = [
             asyncio.create_task(keep_running(name, start, self._count_failure), name=name)
             for name, start in (
-                ("engine", self._engine.run),
+                ("engine", self._core.engine.run),
                 ("loop lag", self._lag.run),
                 ("commands", lambda: serve(commands_app(self._house), commands)),
                 ("health", lambda: serve(self._health_app(), health)),
                 ("inbox", lambda: read_inbox(self._state.inbox, self._house.operations)),
-                ("spool", lambda: tell_spool(self._spool, self._emergency)),
+                ("spool", lambda: tell_spool(self._spool, self._core.emergency)),
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
             )
@@ -168,7 +102,7 @@ class Responder:
     async def _wind_up(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         for name in list(self._watches):
             await self._stop_watch(name)
-        self._engine.stop()
+        self._core.engine.stop()
         await asyncio.wait(tasks[:1], timeout=DRAIN_S)
         for task in tasks:
             task.cancel()
@@ -177,23 +111,14 @@ class Responder:
         self._state.socket.unlink(missing_ok=True)
 
     async def _resume(self) -> None:
-        """Take up what an earlier process left: say so, and put the current policy in force."""
-        house = self._house
-        away_since = await _last_moment(house.store)
-        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
-            facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
-            if incident.policy_hash != house.policies.current_hash:
-                facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
-            await house.book.record(incident.id, *facts)
-        recent = await house.operations.incidents(open_only=False, limit=RESUMED_MAX)
-        await self._watching.resume(recent)
-        started = e.ResponderStarted(
-            version=__version__,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            policy_hash=house.policies.current_hash,
+        await self._core.resume(
+            e.ResponderStarted(
+                version=__version__,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                policy_hash=self._house.policies.current_hash,
+            )
         )
-        await house.book.record(RESPONDER, started)
 
     # --- reload ---
 
@@ -208,9 +133,8 @@ class Responder:
         house, before = self._house, self._house.policy
         await house.store.put_policy(fresh.current_hash, fresh.current_text)
         house.policies.apply(fresh.current_hash, fresh.current, fresh.current_text)
-        self._runbooks = runbooks
-        self._ports = build_channels(fresh.current)
-        self._paging.ports = self._ports
+        self._core.runbooks = runbooks
+        self._core.use_channels(build_channels(fresh.current))
         applied = e.PolicyApplied(policy_hash=fresh.current_hash, by="reload")
         await house.book.record(RESPONDER, applied)
         for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
@@ -241,7 +165,7 @@ class Responder:
         self._targets[name] = watched
 
         async def watch() -> None:
-            await watched.run(self._watching.take)
+            await watched.run(self._core.watching.take)
 
         self._watches[name] = asyncio.create_task(
             keep_running(f"watch {name}", watch, self._count_failure), name=f"watch {name}"
@@ -264,15 +188,7 @@ class Responder:
         watched = self._targets.get(target)
         return watched.hands if watched is not None else None
 
-    async def _open_incidents(self, target: TargetName) -> Sequence[Incident]:
-        found = await self._house.operations.incidents(open_only=True, limit=RESUMED_MAX)
-        return [i for i in found if i.target == target]
-
     # --- about ourselves ---
-
-    async def _unavailable(self) -> None:
-        self.metrics.store_failures_total.inc()
-        await self._emergency.overdue()
 
     def _count_failure(self, task: str) -> None:
         self.metrics.task_failures_total.labels(task.split(" ")[0]).inc()
@@ -309,7 +225,7 @@ class Responder:
         for name, age in self._sample_ages().items():
             if age is not None:
                 self.metrics.sample_age_seconds.labels(name).set(age)
-        self.metrics.set_lanes(self._engine.working)
+        self.metrics.set_lanes(self._core.engine.working)
         self.metrics.store_waiting.set(getattr(self._house.store, "waiting", 0))
         still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)
         self.metrics.incidents_open.set(len(still_open))
@@ -329,11 +245,6 @@ class Responder:
             self._house.store.heads,
             lambda outcome: self.metrics.heartbeats_total.labels(outcome).inc(),
         )
-
-
-async def _last_moment(store: Store) -> datetime | None:
-    entries = await store.read(RESPONDER)
-    return entries[-1].at if entries else None
 
 
 async def open_responder(config: Path, policies: Policies, store: Store, spool: Spool) -> Responder:

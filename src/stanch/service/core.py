@@ -1,0 +1,148 @@
+"""The main job put together: watching, paging and acting over one house.
+
+`stanch run` and the simulator build it here, so that what is simulated is what runs. What differs
+comes in from outside: the clock, the store, the channels, and the hands for each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from stanch.diagnose.catalogue import BY_ID
+from stanch.incident.correlate import Explains
+from stanch.incident.state import Incident
+from stanch.model import events as e
+from stanch.model.ids import RESPONDER, CauseId, ChannelName, TargetName
+from stanch.model.ports.acting import BootClock
+from stanch.model.ports.channels import ChannelPort
+from stanch.model.symptoms import SymptomKind
+from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.runbook import Runbook
+from stanch.service.acting import Acting, Hands
+from stanch.service.emergency import Emergency, Spool
+from stanch.service.engine import Engine
+from stanch.service.house import House, Store
+from stanch.service.paging import Paging
+from stanch.service.pipeline import Pipeline
+from stanch.service.proposing import proposer
+from stanch.service.supervisor import contained
+from stanch.service.watching import Watching
+from stanch.steps.run import Clocks
+
+RESUMED_MAX = 200
+"""So many of the newest incidents may still be joined by a symptom after a restart."""
+
+
+def explains() -> Explains:
+    """Per cause, the symptoms it brings about, itself or through what it brings about."""
+    found: dict[CauseId, frozenset[SymptomKind]] = {}
+    for cause_id in BY_ID:
+        reached, left = set[CauseId](), [cause_id]
+        while left:
+            here = left.pop()
+            if here not in reached:
+                reached.add(here)
+                left.extend(BY_ID[here].brings_about)
+        found[cause_id] = frozenset(kind for c in reached for kind in BY_ID[c].symptoms)
+    return found
+
+
+class Core:
+    """`watching` takes samples, `engine` does what is due; call `resume` before either."""
+
+    def __init__(
+        self,
+        house: House,
+        *,
+        boot: BootClock,
+        ports: Mapping[ChannelName, ChannelPort],
+        spool: Spool,
+        hands: Callable[[TargetName], Hands | None],
+        runbooks: Sequence[Runbook],
+        on_failure: Callable[[str], None],
+        on_store_failure: Callable[[], None],
+    ) -> None:
+        """`on_failure` counts bugs by the name of the task, `on_store_failure` vain claims."""
+        self.house = house
+        self.ports = ports
+        self.runbooks = runbooks
+        self._boot = boot
+        self._hands = hands
+        self._on_failure = on_failure
+        self._on_store_failure = on_store_failure
+        self._paging = Paging(
+            book=house.book, timelines=house.store, clock=house.clock, ports=ports
+        )
+        self.emergency = Emergency(
+            book=house.book,
+            policies=house.policies,
+            clock=house.clock,
+            ports=lambda: self.ports,
+            spool=spool,
+        )
+        self.watching = Watching(
+            book=house.book,
+            policies=house.policies,
+            standing=house.standing,
+            clock=house.clock,
+            explains=explains(),
+            emergency=self.emergency.symptom,
+        )
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        house = self.house
+        acting = Acting(
+            book=house.book,
+            timelines=house.store,
+            clock=house.clock,
+            clocks=Clocks(boot=self._boot, at=house.clock.now),
+            standing=house.standing,
+            hands=self._hands,
+            propose=proposer(lambda: self.runbooks),
+            actions=CATALOGUE,
+            open_incidents=self._open_incidents,
+        )
+        pipeline = Pipeline(
+            book=house.book,
+            policies=house.policies,
+            clock=house.clock,
+            paging=self._paging,
+            acting=acting,
+        )
+        work = contained(pipeline.work, now=house.clock.now, on_failure=self._on_failure)
+        engine = Engine(house.store, house.clock, work, on_unavailable=self._unavailable)
+        house.book.on_append = engine.poke
+        return engine
+
+    def use_channels(self, ports: Mapping[ChannelName, ChannelPort]) -> None:
+        """From now on messages go out over these."""
+        self.ports = ports
+        self._paging.ports = ports
+
+    async def resume(self, started: e.ResponderStarted) -> None:
+        """Take up what an earlier process left: say so, and put the current policy in force."""
+        house = self.house
+        away_since = await _last_moment(house.store)
+        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
+            facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
+            if incident.policy_hash != house.policies.current_hash:
+                facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
+            await house.book.record(incident.id, *facts)
+        recent = await house.operations.incidents(open_only=False, limit=RESUMED_MAX)
+        await self.watching.resume(recent)
+        await house.book.record(RESPONDER, started)
+
+    async def _open_incidents(self, target: TargetName) -> Sequence[Incident]:
+        found = await self.house.operations.incidents(open_only=True, limit=RESUMED_MAX)
+        return [i for i in found if i.target == target]
+
+    async def _unavailable(self) -> None:
+        self._on_store_failure()
+        await self.emergency.overdue()
+
+
+async def _last_moment(store: Store) -> datetime | None:
+    entries = await store.read(RESPONDER)
+    return entries[-1].at if entries else None
