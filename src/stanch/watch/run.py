@@ -97,6 +97,8 @@ class TargetWatch:
         self._emit = emit
         self._every_s = every_s
         self._volumes_at = 0.0
+        self._telling = asyncio.Lock()
+        """Two tasks look; what they see is told one after the other."""
         self._lets_in = True
         """New connections are answered, as far as the last greeting tells."""
         self.last_sample_at: datetime | None = None
@@ -226,21 +228,22 @@ class TargetWatch:
     ) -> None:
         silent = reach is not None and reach.state in SILENT_STATES | {ReachState.HUNG}
         doubts = await self._eyes.doubts() if silent else ()
-        volumes = await self._volumes()
-        self.last_sample_at = self._eyes.now()
-        await self._emit(
-            Sample(
-                target=self._target,
-                at=self.last_sample_at,
-                vitals=vitals,
-                lets_in=self._lets_in,
-                reach=reach,
-                confirmed=several_witnesses and not doubts,
-                doubts=doubts,
-                lost_at=lost_at,
-                volumes=volumes,
+        async with self._telling:
+            volumes = await self._volumes()
+            self.last_sample_at = self._eyes.now()
+            await self._emit(
+                Sample(
+                    target=self._target,
+                    at=self.last_sample_at,
+                    vitals=vitals,
+                    lets_in=self._lets_in,
+                    reach=reach,
+                    confirmed=several_witnesses and not doubts,
+                    doubts=doubts,
+                    lost_at=lost_at,
+                    volumes=volumes,
+                )
             )
-        )
 
     async def _volumes(self) -> tuple[Volume, ...] | None:
         now_s = asyncio.get_running_loop().time()
