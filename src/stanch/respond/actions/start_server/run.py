@@ -8,7 +8,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
 from stanch.model.host import DataDirectoryProcesses
 from stanch.model.plans import PlannedStep, Refusal
-from stanch.model.ports.acting import ServerManager
+from stanch.model.ports.acting import ManagerAnswer, ServerManager
 from stanch.model.ports.host import HostReader
 from stanch.model.reach import Reach, ReachState
 from stanch.respond.actions.start_server.guards import GUARDS, StartReadings, may_start
@@ -68,11 +68,30 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
             times = "" if attempts == 1 else f" at attempt {attempts}"
             detail = f"{world.manager.kind} started it{times}"
             return ActReport(detail=detail, after=answer.detail)
+        told = await _after_no(world.host, answer)
+        if told is not None:
+            return told
         if not answer.lock_held or permit() is not None:
             raise ActionFailed(
                 f"{world.manager.kind} could not start it: {answer.detail}", on=world.data_directory
             )
         await asyncio.sleep(RETRY_EVERY_S)
+
+
+async def _after_no(host: HostReader, answer: ManagerAnswer) -> ActReport | Refusal | None:
+    """What a manager's no means where a server is there all the same.
+
+    `pg_ctl` says no when its patience ends before crash recovery does: the server is starting. It
+    also says no because of somebody else's server: that one came in between.
+    """
+    seen = await host.data_directory_processes()
+    if isinstance(seen, Missing) or seen.postmaster is None:
+        return None
+    if answer.lock_held:
+        pid = seen.postmaster.pid
+        return no("no_live_postmaster", f"somebody else has just started it (process {pid})")
+    detail = f"process {seen.postmaster.pid} is starting; it does not take connections yet"
+    return ActReport(detail=detail, after=answer.detail)
 
 
 async def verify(step: PlannedStep, world: World) -> Verification:
