@@ -24,6 +24,19 @@ def frozen(items: Mapping[K, V]) -> Mapping[K, V]:
     return MappingProxyType(dict(items))
 
 
+SURE = 0.8
+KEEPS_WHAT_IS_COMMITTED = frozenset(
+    {
+        "stopped_cleanly",
+        "killed",
+        "oom_killed",
+        "stale_lock_file",
+        "live_lock_file",
+        "network_unreachable",
+    }
+)
+"""Causes after which crash recovery gives back everything that was committed."""
+
 UPDATE_ATTEMPTS_MAX = 10
 """Updates give up, visibly; pages never do while nobody has acknowledged."""
 
@@ -200,6 +213,15 @@ class Incident:
     def standing(self) -> bool:
         """Is anything observed to be wrong right now?"""
         return bool(self.symptoms)
+
+    @property
+    def risk(self) -> DataAtRisk:
+        """Whether data is at risk, as far as is known now: a sure cause that loses none ends it."""
+        first = self.named.first if self.named else None
+        if self.data_at_risk == "possible" and first is not None:
+            harmless = first.probability >= SURE and first.id in KEEPS_WHAT_IS_COMMITTED
+            return "none seen" if harmless else self.data_at_risk
+        return self.data_at_risk
 
     @property
     def short_id(self) -> str:

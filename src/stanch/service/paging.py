@@ -205,7 +205,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         title=incident.title,
         since=incident.since,
         severity_label=incident.severity_label,
-        data_at_risk=incident.data_at_risk,
+        data_at_risk=incident.risk,
         symptoms=tuple(incident.symptoms.values()),
         diagnosis=incident.named or incident.diagnosis,
         did=did(plan) if plan is not None else (),

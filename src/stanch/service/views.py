@@ -48,7 +48,7 @@ def full(
     return {
         **headline(incident),
         "since": to_iso(incident.since) if incident.since else None,
-        "data_at_risk": incident.data_at_risk,
+        "data_at_risk": incident.risk,
         "symptoms": sorted(incident.symptoms),
         "diagnosis": _diagnosis(incident),
         "plan": None

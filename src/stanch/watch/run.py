@@ -125,15 +125,14 @@ class TargetWatch:
         """An open session cannot notice that nobody new is let in."""
         while True:
             await asyncio.sleep(GREET_EVERY_S)
+            greeted_at = self._eyes.now()
             if not self._eyes.session.is_open or await self._eyes.greet(GREET_DEADLINE_S):
                 self._lets_in = True
             elif self._eyes.session.is_open:
                 reach = await self._eyes.probe(HUNG_PROBE_S)
                 self._lets_in = reach.state is not ReachState.HUNG
                 if not self._lets_in:
-                    await self._tell(
-                        reach=reach, several_witnesses=True, lost_at=self.last_sample_at
-                    )
+                    await self._tell(reach=reach, several_witnesses=True, lost_at=greeted_at)
 
     # --- while a session is open ---
 
