@@ -142,7 +142,7 @@ class TargetWatch:
         """
         if await self._eyes.greet(GREET_FIRST_S):
             return None
-        probe = asyncio.create_task(self._eyes.probe(GREETINGS * GREET_APART_S + GREET_AGAIN_S))
+        probe = asyncio.ensure_future(self._eyes.probe(GREETINGS * GREET_APART_S + GREET_AGAIN_S))
         again = [self._greet_after(n * GREET_APART_S) for n in range(GREETINGS)]
         answered = await asyncio.gather(*again)
         reach = await probe
