@@ -1,0 +1,270 @@
+"""The loop of one target on virtual time, with scripted eyes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from stanch.model.errors import ProbeFailed
+from stanch.model.ids import TargetName
+from stanch.model.reach import Reach, ReachState
+from stanch.model.samples import Sample
+from stanch.model.vitals import ServerSettings, Vitals, WorkCounters
+from stanch.testing.virtual_time import EPOCH, run_virtually
+from stanch.watch.run import Eyes, TargetWatch
+
+VITALS = Vitals(
+    at=datetime(2026, 3, 1, tzinfo=UTC),
+    postmaster_start=datetime(2026, 3, 1, tzinfo=UTC),
+    version_num=150018,
+    in_recovery=False,
+    transaction_read_only=True,
+    sees_sessions=False,
+    settings=ServerSettings(max_connections=100, superuser_reserved_connections=3),
+    backends=1,
+    sessions=None,
+    work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
+)
+
+
+def reach(state: ReachState) -> Reach:
+    return Reach(state=state, layers=(), elapsed_ms=1.0)
+
+
+class Server:
+    """What the eyes see; tests change it while the watch looks."""
+
+    def __init__(self) -> None:
+        self.state = ReachState.UP
+        self.answer_s = 0.001
+        self.knocks_answered = True
+        self.greetings_answered = True
+        self.is_open = False
+        self.round_trip_s = 0.001
+        self.questions = 0
+        self.greetings = 0
+        self.lost_event = asyncio.Event()
+
+    # WatchSession
+    async def open(self, deadline_s: float) -> Reach:
+        await asyncio.sleep(
+            deadline_s if self.state in (ReachState.TIMEOUT, ReachState.HUNG) else 0.002
+        )
+        self.is_open = self.state is ReachState.UP
+        if self.is_open:
+            self.lost_event.clear()
+        return reach(self.state)
+
+    async def vitals(self, *, timeout_s: float) -> Vitals:
+        self.questions += 1
+        async with asyncio.timeout(timeout_s) as limit:
+            try:
+                await asyncio.sleep(self.answer_s)
+            except asyncio.CancelledError:
+                if limit.expired():
+                    self.lose()
+                raise
+        return VITALS
+
+    async def lost(self) -> datetime:
+        await self.lost_event.wait()
+        return now()
+
+    async def close(self) -> None:
+        self.is_open = False
+
+    def lose(self) -> None:
+        self.is_open = False
+        self.lost_event.set()
+
+    # other eyes
+    async def probe(self, deadline_s: float) -> Reach:
+        silent = self.state in (ReachState.TIMEOUT, ReachState.HUNG)
+        await asyncio.sleep(deadline_s if silent else 0.002)
+        return reach(self.state)
+
+    async def knock(self, deadline_s: float) -> bool:
+        await asyncio.sleep(0.001 if self.knocks_answered else deadline_s)
+        return self.knocks_answered
+
+    async def greet(self, deadline_s: float) -> bool:
+        self.greetings += 1
+        await asyncio.sleep(0.001 if self.greetings_answered else deadline_s)
+        return self.greetings_answered
+
+
+class Silent(Server):
+    """As `Server`, but a question that times out fails the way the real session says it."""
+
+    async def vitals(self, *, timeout_s: float) -> Vitals:
+        try:
+            return await super().vitals(timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise ProbeFailed("no answer") from error
+
+
+def now() -> datetime:
+    return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+Script = Callable[[Silent, list[Sample]], Awaitable[None]]
+
+
+def watched(script: Script, *, doubts: tuple[str, ...] = ()) -> tuple[list[Sample], Silent]:
+    """Everything told while the script runs beside the watch."""
+
+    async def main() -> tuple[list[Sample], Silent]:
+        server, told = Silent(), list[Sample]()
+
+        async def emit(sample: Sample) -> None:
+            told.append(sample)
+
+        async def no_volumes() -> None:
+            return None
+
+        async def doubting() -> tuple[str, ...]:
+            return doubts
+
+        eyes = Eyes(
+            session=server,
+            probe=server.probe,
+            knock=server.knock,
+            greet=server.greet,
+            volumes=no_volumes,
+            doubts=doubting,
+            now=now,
+        )
+        watch = TargetWatch(TargetName("orders"), eyes, emit, every_s=1.0)
+        running = asyncio.create_task(watch.run())
+        await script(server, told)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return told, server
+
+    return run_virtually(main())[0]
+
+
+def verdicts(told: list[Sample]) -> list[tuple[ReachState, float]]:
+    """Confirmed states and when they were told, in seconds."""
+    return [
+        (s.reach.state, (s.at - EPOCH).total_seconds())
+        for s in told
+        if s.reach is not None and s.confirmed and not s.reach.answers
+    ]
+
+
+def test_a_healthy_server_is_asked_once_a_second() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(10.5)
+
+    told, server = watched(script)
+    assert 10 <= server.questions <= 12
+    assert verdicts(told) == []
+
+
+def test_a_lost_session_and_a_refusal_are_told_at_once_and_confirmed() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.3)
+        server.state = ReachState.REFUSED
+        server.lose()
+        await asyncio.sleep(1)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.REFUSED
+    assert at_s - 5.3 < 0.05
+
+
+def test_an_ended_sentinel_on_a_living_server_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.3)
+        server.lose()
+        await asyncio.sleep(5)
+
+    told, server = watched(script)
+    assert verdicts(told) == []
+    assert server.questions > 8
+
+
+def test_a_black_hole_is_a_verdict_within_three_seconds() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state, server.answer_s, server.knocks_answered = ReachState.TIMEOUT, 1e9, False
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.TIMEOUT
+    assert at_s - 5.01 <= 1.0 + 2.5
+
+
+def test_a_slow_answer_of_a_living_server_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.answer_s = 3.5
+        await asyncio.sleep(30)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+    assert told[-1].vitals is not None
+
+
+def test_silence_is_not_believed_while_our_own_eyes_are_in_doubt() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(2)
+        server.state, server.answer_s, server.knocks_answered = ReachState.TIMEOUT, 1e9, False
+        await asyncio.sleep(20)
+
+    told, _ = watched(script, doubts=("our own loop was late by 300 ms",))
+    assert verdicts(told) == []
+    assert any(s.doubts for s in told)
+
+
+def test_a_server_that_lets_nobody_new_in_is_a_verdict_within_five_seconds() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state, server.greetings_answered = ReachState.HUNG, False
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.HUNG
+    assert at_s - 5.01 <= 5.0
+    assert not told[-1].lets_in
+
+
+def test_one_unanswered_greeting_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        for _ in range(10):
+            server.greetings_answered = False
+            await asyncio.sleep(1.2)
+            server.greetings_answered = True
+            await asyncio.sleep(1.3)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+    assert all(s.lets_in for s in told)
+
+
+def test_a_down_server_is_probed_with_growing_waits_and_seen_when_it_is_back() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(2.5)
+        server.state = ReachState.REFUSED
+        server.lose()
+        await asyncio.sleep(30)
+        server.state = ReachState.UP
+        await asyncio.sleep(3)
+
+    told, _ = watched(script)
+    probes = [s for s in told if s.reach is not None and s.reach.state is ReachState.REFUSED]
+    assert 25 < len(probes) < 45
+    assert told[-1].vitals is not None
+
+
+def test_refused_credentials_are_tried_once_a_minute_at_most() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.state = ReachState.AUTH_FAILED
+        await asyncio.sleep(300)
+
+    told, _ = watched(script)
+    assert len([s for s in told if s.reach is not None]) <= 6
