@@ -52,6 +52,7 @@ POLICY = Policy(
         TargetPolicy(
             name=ORDERS,
             dsn="service=orders",
+            actions={"start_server": Mode.ACT},
             rescue=Rescue(window_s=10, check_every_s=2, resolve_after_s=60),
         ),
     ),

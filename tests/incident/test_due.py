@@ -154,6 +154,24 @@ def test_an_approved_plan_runs() -> None:
     assert jobs(story)[Job.STEP].step_id == "s1"
 
 
+@pytest.mark.parametrize("now_allowed", [Mode.OBSERVE, Mode.ADVISE])
+def test_a_plan_ends_when_a_reload_no_longer_lets_it_run_by_itself(now_allowed: Mode) -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan()), 1)
+    [orders] = POLICY.targets
+    stricter = replace(POLICY, targets=(replace(orders, actions={"start_server": now_allowed}),))
+    asked = {d.job: d for d in due(stricter, story.incident, at(2))}
+    assert Job.STEP not in asked
+    assert "policy" in asked[Job.END_PLAN].reason
+
+
+def test_an_approved_plan_still_runs_where_policy_asks_for_approval() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    story.then(e.PlanApproved(plan_id=PlanId("plan-1"), digest="d" * 64, by=ANN), 9)
+    [orders] = POLICY.targets
+    asking = replace(POLICY, targets=(replace(orders, actions={"start_server": Mode.ADVISE}),))
+    assert Job.STEP in {d.job for d in due(asking, story.incident, at(9))}
+
+
 def test_a_plan_nobody_approves_expires() -> None:
     story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
     assert jobs(story)[Job.EXPIRE_PLAN].at == at(1801)

@@ -15,7 +15,7 @@ from stanch.incident.fold import obligation
 from stanch.incident.state import DeliveryState, Incident, PlanState, Status
 from stanch.model.diagnosis import Verdict
 from stanch.model.ids import DeliveryId, MessageId, ObligationId, PersonId, StepId
-from stanch.model.plans import StepOutcome
+from stanch.model.plans import Mode, StepOutcome
 from stanch.model.timeline import Lane
 from stanch.policy.policy import Policy, Severity, TargetPolicy
 
@@ -93,7 +93,7 @@ def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
         # Taken out of the policy, or written by a newer release: page and show, never act.
         return
     yield from _endings(target, incident)
-    yield from _plan(incident)
+    yield from _plan(target, incident)
     yield from _looks(target, incident)
 
 
@@ -189,7 +189,7 @@ def _next_attempt(delivery: DeliveryState, raised_at: datetime) -> datetime:
 # --- the target ---------------------------------------------------------------------------------
 
 
-def _plan(i: Incident) -> Iterator[Due]:
+def _plan(target: TargetPolicy, i: Incident) -> Iterator[Due]:
     state = i.plan
     if state is None or state.ended:
         if _proposal_wanted(i) and i.diagnosed_at is not None:
@@ -201,7 +201,7 @@ def _plan(i: Incident) -> Iterator[Due]:
         at = intended.act_before if intended else state.plan.made_at
         yield Due(lane=Lane.ACT, job=Job.SETTLE, at=at, step_id=unsettled.id)
         return
-    ending = _plan_ending(i, state)
+    ending = _plan_ending(target, i, state)
     if ending is not None:
         yield ending
         return
@@ -237,7 +237,7 @@ def _succeeded(state: PlanState, step_id: StepId) -> bool:
     return step.verified is True
 
 
-def _plan_ending(i: Incident, state: PlanState) -> Due | None:
+def _plan_ending(target: TargetPolicy, i: Incident, state: PlanState) -> Due | None:
     """Why no further step should run, if so: done, failed, or overtaken by events."""
     steps = state.plan.steps
     failed = next(
@@ -253,6 +253,9 @@ def _plan_ending(i: Incident, state: PlanState) -> Due | None:
         return _end(i, state, f"{failed.action}: {outcome.value}", completed=False)
     if all(_finished(state, s.id) for s in steps):
         return _end(i, state, "every step was verified on the target", completed=True)
+    withdrawn = _withdrawn(target, state)
+    if withdrawn is not None:
+        return _end(i, state, withdrawn, completed=False)
     if any(s.attempts for s in state.steps.values()):
         return None
     if not i.standing:
@@ -260,6 +263,19 @@ def _plan_ending(i: Incident, state: PlanState) -> Due | None:
     first = i.diagnosis.first if i.diagnosis else None
     if i.diagnosis_seq > state.proposed_seq and (first is None or first.id != state.plan.cause):
         return _end(i, state, "a newer diagnosis names another cause", completed=False)
+    return None
+
+
+def _withdrawn(target: TargetPolicy, state: PlanState) -> str | None:
+    """Policy may have changed since the plan was made: what it no longer allows is not begun."""
+    for step in state.plan.steps:
+        if _finished(state, step.id):
+            continue
+        mode = target.mode(step.action)
+        if mode is Mode.OBSERVE:
+            return f"policy only observes now where {step.action} is concerned"
+        if mode is Mode.ADVISE and state.plan.mode is Mode.ACT and state.approved_by is None:
+            return f"policy asks for approval of {step.action} now"
     return None
 
 
