@@ -112,7 +112,7 @@ def test_a_runbook_that_tells_people_to_do_harm_is_refused_with_what_to_do_inste
 
 
 def test_a_warning_in_prose_is_no_command() -> None:
-    parsed(f"{GOOD}\nNever `rm postmaster.pid`, and no pg_resetwal.\n")
+    assert parsed(f"{GOOD}\nNever `rm postmaster.pid`, and no pg_resetwal.\n").id == parsed(GOOD).id
 
 
 @pytest.mark.parametrize("text", ["", "no head", "---\nid: x\n", "---\n- a\n---\n", "---\n\n---\n"])

@@ -172,7 +172,7 @@ class Writers(RuleBasedStateMachine):
         self.clock.move(seconds)
 
     @rule()
-    def process_dies_and_another_takes_over(self) -> None:
+    def a_new_process_takes_over(self) -> None:
         self.store.take_over()
         assert not any(self.living(claim) for claim in self.held)
 

@@ -86,6 +86,17 @@ def diagnose(
     """Say why a server is down, full or stuck. Reads only; needs no configuration."""
     choice = _host_choice(host)
     _warn_of_password(dsn)
+    found = _found(dsn, data_directory=data_directory, log=log, host=choice, timeout_s=timeout_s)
+    if as_json:
+        typer.echo(as_json_text(found))
+    else:
+        typer.echo("\n".join(text_lines(found, colour=sys.stdout.isatty())), color=True)
+    raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+def _found(
+    dsn: str, *, data_directory: str, log: str, host: HostChoice, timeout_s: float
+) -> Diagnosis:
     # Here and not above: `stanch --help` need not load the driver.
     from stanch.adapters.hosts.threads import LeavableThreads
     from stanch.service.diagnosing import diagnose_dsn
@@ -93,21 +104,16 @@ def diagnose(
     async def look() -> Diagnosis:
         asyncio.get_running_loop().set_default_executor(LeavableThreads())
         return await diagnose_dsn(
-            dsn, data_directory=data_directory, log=log, host=choice, deadline_s=timeout_s
+            dsn, data_directory=data_directory, log=log, host=host, deadline_s=timeout_s
         )
 
     try:
-        found = asyncio.run(look())
+        return asyncio.run(look())
     except SetupError as error:
         typer.echo(f"stanch: {printable(str(error))}", err=True)
         if error.hint:
             typer.echo(f"hint: {printable(error.hint)}", err=True)
         raise typer.Exit(2) from error
-    if as_json:
-        typer.echo(as_json_text(found))
-    else:
-        typer.echo("\n".join(text_lines(found, colour=sys.stdout.isatty())), color=True)
-    raise typer.Exit(EXIT_CODES[found.verdict])
 
 
 def _host_choice(given: str) -> HostChoice:

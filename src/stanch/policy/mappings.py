@@ -25,7 +25,7 @@ def entries(node: yaml.Node, path: PathTo, places: Places, *, title: str) -> lis
         if not places.step(path):
             return []
         if key.tag == _MERGE:
-            merged = {**_merged(value, (*path, "<<"), key, places, {id(node)}), **merged}
+            merged = {**_merged(value, (*path, "<<"), key, places, seen={id(node)}), **merged}
         elif not isinstance(key, yaml.ScalarNode):
             places.mark((*path, "?"), key)
             places.find((*path, "?"), f"a key is {described(key)}", "Keys are plain words.")
@@ -63,7 +63,7 @@ def _duplicate(
 
 
 def _merged(
-    value: yaml.Node, path: PathTo, at: yaml.Node, places: Places, seen: set[int]
+    value: yaml.Node, path: PathTo, at: yaml.Node, places: Places, *, seen: set[int]
 ) -> dict[str, Entry]:
     listed = value.value if isinstance(value, yaml.SequenceNode) else [value]
     found: dict[str, Entry] = {}
@@ -76,7 +76,7 @@ def _merged(
             if not places.step(path):
                 return found
             if key.tag == _MERGE:
-                inner = _merged(item, path, key, places, seen | {id(source)})
+                inner = _merged(item, path, key, places, seen=seen | {id(source)})
                 found = {**inner, **found}
             elif isinstance(key, yaml.ScalarNode):
                 found.setdefault(key.value, (key, item))

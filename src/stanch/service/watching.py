@@ -221,7 +221,7 @@ class Watching:
         rank = _rank(target, symptom)
         at = self._clock.now()
         events: list[e.Event] = [
-            _opened(policy, self._policies.current_hash, rank, target, symptom)
+            _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
         ]
         window = self._standing.maintenance(symptom.target, at)
         if window is not None:
@@ -250,7 +250,12 @@ def _rank(target: TargetPolicy | None, symptom: Symptom) -> int:
 
 
 def _opened(
-    policy: Policy, policy_hash: str, rank: int, target: TargetPolicy | None, symptom: Symptom
+    policy: Policy,
+    rank: int,
+    target: TargetPolicy | None,
+    symptom: Symptom,
+    *,
+    policy_hash: str,
 ) -> e.IncidentOpened:
     severity = policy.severity(rank)
     return e.IncidentOpened(

@@ -102,7 +102,9 @@ class Spool:
             try:
                 for number, piece in enumerate(pieces):
                     counter += 1
-                    slot = _slot(counter, entry, number, len(pieces), piece)
+                    slot = _slot(
+                        piece, counter=counter, entry=entry, part=number, parts=len(pieces)
+                    )
                     os.pwrite(self._fd, slot, self._offset(counter))
                 os.fdatasync(self._fd)
             except OSError:
@@ -196,7 +198,7 @@ def _opened(path: Path, size_bytes: int) -> int:
     return fd
 
 
-def _slot(counter: int, entry: int, part: int, parts: int, data: bytes) -> bytes:
+def _slot(data: bytes, *, counter: int, entry: int, part: int, parts: int) -> bytes:
     rest = struct.pack(">QQHHI", counter, entry, part, parts, len(data)) + data
     return struct.pack(">4sI", _SLOT_MAGIC, zlib.crc32(rest)) + rest
 
