@@ -56,6 +56,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now_s
 
+    def jump(self, seconds: float) -> None:
+        """Time that passes while nobody runs, as for a process that is stopped and continued."""
+        self._jumping.now_s += seconds
+
 
 def run_virtually(main: Coroutine[Any, Any, T], *, start_s: float = 0.0) -> tuple[T, float]:
     """Run to the end on virtual time. Returns the result and the moment it ended, in seconds."""
