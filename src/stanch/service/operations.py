@@ -16,7 +16,7 @@ from stanch.incident import commands as c
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StanchError
-from stanch.model.ids import RESPONDER, PersonId, PlanId, TargetName
+from stanch.model.ids import RESPONDER, IncidentId, PersonId, PlanId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -29,6 +29,7 @@ from stanch.service.standing import Standing
 
 TEXT_CHARS_MAX = 4000
 ANSWERED_MAX = 1000
+INCIDENTS_MAX = 100_000
 
 
 class BadRequest(StanchError):
@@ -112,14 +113,31 @@ class Operations:
     # --- looking ---
 
     async def find(self, wanted: str) -> Incident:
-        """By whole id or by the counter alone (`7`, `007`): then the newest with that counter."""
-        for incident_id in await self._timelines.incident_ids(open_only=False, limit=100_000):
-            counter = incident_id.rsplit("-", 1)[-1]
-            if incident_id == wanted or (wanted.isdigit() and int(counter) == int(wanted)):
-                return await self._book.get(incident_id)
-        raise BadRequest(
-            f"there is no incident {wanted!r}", hint="`stanch incidents --all` lists them."
-        )
+        """By whole id, or by the counter alone (`7`, `007`) as pages give it.
+
+        Counters start anew every day, so among those with the same one an open incident is meant;
+        where several are open, nobody guesses.
+        """
+        alike = await self._alike(wanted, open_only=True)
+        if len(alike) > 1:
+            raise BadRequest(
+                f"{wanted!r} may be any of {', '.join(alike)}", hint="Give the whole id."
+            )
+        alike = alike or await self._alike(wanted, open_only=False)
+        if not alike:
+            raise BadRequest(
+                f"there is no incident {wanted!r}", hint="`stanch incidents --all` lists them."
+            )
+        return await self._book.get(alike[0])
+
+    async def _alike(self, wanted: str, *, open_only: bool) -> list[IncidentId]:
+        """Incidents this may mean, newest first."""
+        ids = await self._timelines.incident_ids(open_only=open_only, limit=INCIDENTS_MAX)
+        if wanted in ids:
+            return [IncidentId(wanted)]
+        if not (wanted.isascii() and wanted.isdigit()):
+            return []
+        return [i for i in ids if int(i.rsplit("-", 1)[-1]) == int(wanted)]
 
     async def incidents(self, *, open_only: bool, limit: int) -> Sequence[Incident]:
         ids = await self._timelines.incident_ids(open_only=open_only, limit=limit)
