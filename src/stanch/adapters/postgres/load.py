@@ -43,6 +43,8 @@ class LoadOptions:
     row_bytes: int = 100
     statement_timeout_s: float = 5.0
     """After this long without an answer a writer hangs up and counts a failure."""
+    rows_per_session: int | None = None
+    """After so many rows a writer logs in anew, as an application without a pool; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,12 +224,16 @@ class _Writer(threading.Thread):
             self._load.dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
         ) as session:
             self._session = session
+            written = 0
             try:
                 while not self._load.ending.is_set():
+                    if written == self._load.options.rows_per_session:
+                        return
                     self._asked_at = time.monotonic()
                     session.execute(INSERT_SQL, (self._number, self._load.options.row_bytes))
                     self._asked_at = None
                     self._load.committed(self._number)
+                    written += 1
                     self._load.ending.wait(self._load.options.pause_s)
             finally:
                 self._session = None

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -72,6 +73,8 @@ class ScratchServer(ScratchAccess):
         }
         self.passwords = {}
         self._hba_first: tuple[str, ...] = ()
+        self.signalled_at: datetime | None = None
+        """When `kill` or `pause` last sent its signal: the moment the server broke."""
         self._has_run = False
         self._shared_memory: set[Path] = set()
         self._segments: set[tuple[str, str]] = set()
@@ -129,7 +132,7 @@ class ScratchServer(ScratchAccess):
                     hint=f"The whole log is {self.log_path}.",
                 )
         self._has_run = True
-        self._remember_shared_memory()
+        self.remember_shared_memory()
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server and wait; nothing happens when it is down.
@@ -151,7 +154,7 @@ class ScratchServer(ScratchAccess):
 
         Its children notice and leave on their own, a moment later.
         """
-        self._remember_shared_memory()
+        self.remember_shared_memory()
         dead = frozenset({psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE})
         return self._signal_postmaster(signal.SIGKILL, dead)
 
@@ -179,7 +182,7 @@ class ScratchServer(ScratchAccess):
     def destroy(self) -> None:
         """End the server whatever its state and remove all that it left; safe to repeat."""
         self.resume()
-        self._remember_shared_memory()
+        self.remember_shared_memory()
         # A server that cannot be stopped any more is killed below.
         with suppress(SetupError):
             self.stop("immediate")
@@ -266,11 +269,13 @@ class ScratchServer(ScratchAccess):
     def _signal_postmaster(self, number: signal.Signals, reaches: frozenset[str]) -> int:
         pid = self.postmaster_pid()
         assert pid is not None, "the server is not running"
+        self.signalled_at = datetime.now(UTC)
         scratch_processes.signal_all([pid], number)
         assert scratch_processes.wait_for_status(pid, reaches), f"{number.name} had no effect"
         return pid
 
-    def _remember_shared_memory(self) -> None:
+    def remember_shared_memory(self) -> None:
+        """Note what must be removed in the end; for callers that end the postmaster themselves."""
         user = self.folder.user
         self._shared_memory |= scratch_processes.shared_memory_files(self.processes(), user)
         self._segments |= scratch_processes.shared_memory_segments(self.folder.data)
