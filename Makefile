@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest fmt lock
+.PHONY: help demo setup test lint pytest fmt docs lock
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -32,6 +32,9 @@ pytest: ## the tests alone
 fmt: ## put the code into its format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+docs: ## rewrite the pages that are made from the code
+	@scripts/write-docs
 
 lock: ## rewrite the requirement files from pyproject.toml
 	@scripts/lock $(ARGS)

@@ -8,28 +8,28 @@ import typer
 
 from stanch.model.errors import StanchError
 
-app = typer.Typer(
-    name="stanch",
-    help="The first responder for PostgreSQL.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 
-
-def _register() -> None:
+def command_line() -> typer.Typer:
+    """The program with every subcommand."""
     from stanch.cli import check, diagnose, grants, incidents, init, ping, running, timeline
 
+    app = typer.Typer(
+        name="stanch",
+        help="The first responder for PostgreSQL.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
     for module in (init, check, grants, ping, diagnose, running, incidents, timeline):
         module.register(app)
+    return app
 
 
 def main() -> None:
     """Entry point. Operational failures end in one clear line with a hint, not in a traceback."""
-    _register()
     try:
-        app()
+        command_line()()
     except StanchError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         print(f"stanch: {error}{hint}", file=sys.stderr)
