@@ -208,6 +208,15 @@ def test_a_kill_counted_since_the_last_look_is_an_oom_kill_where_no_kernel_log_i
     assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "oom_killed"
 
 
+def test_a_kill_nearby_is_not_ours_where_no_lock_file_was_left_behind() -> None:
+    other = Kill(pid=4711, name="postgres", at=w.ago(20))
+    kernel = w.read(Kernel(oom_kills=1, kills=(other,), same_pids=True))
+    silent = w.down(kernel=kernel, log=Missing(what="log", reason="not found"))
+    assert "oom_killed" not in [c.id for c in diagnose(silent).causes if c.probability >= 0.5]
+    left = w.down(lock_file=w.lock(pid=4711), kernel=kernel)
+    assert first(left).id == "oom_killed"
+
+
 # --- lock files -------------------------------------------------------------------------------
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from stanch.adapters.hosts.discover import discover_local_server
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.traces import LocalTraces
@@ -25,7 +24,7 @@ from stanch.facts.lock_file import LockFileWitness, parse_lock_file
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.events import RescueChecked
-from stanch.model.host import Found, LocalServer, LockFileRead, OomKills, Volume
+from stanch.model.host import Found, LockFileRead, OomKills, Volume
 from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import LockNote, ServerManager
@@ -39,7 +38,7 @@ from stanch.service.clock import Clock
 from stanch.service.diagnosing import Located, gather_for_target, judged
 from stanch.service.eyes import SharedSentinel
 from stanch.service.managers import manager_of
-from stanch.service.whereabouts import host_readings
+from stanch.service.whereabouts import discovered, host_readings
 from stanch.steps.world import World
 from stanch.store.statedir import StateDir, write_durably
 from stanch.watch.run import Eyes, TargetWatch
@@ -61,7 +60,30 @@ class Home:
     located: Located
     manager: ServerManager | None
     data_directory: str
-    log_directory: str
+    bin_directory: str
+    log: str
+
+    @property
+    def log_directory(self) -> str:
+        return _folder_of(self.log)
+
+    def shows_less_than(self, before: Home) -> bool:
+        """The same place seen at a worse moment: a server that is down names less of itself."""
+        same = self.data_directory in ("", before.data_directory)
+        lost = (before.manager and not self.manager) or (before.log and not self.log)
+        return same and bool(lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What was noted while the server lived, for when it does not and we were started anew."""
+
+    witness: LockFileWitness
+    address: str
+    """Where the policy's connection string led; another one is another server."""
+    data_directory: str
+    bin_directory: str
+    log: str
 
 
 class Watched:
@@ -79,7 +101,9 @@ class Watched:
         self._clock = clock
         self._doubts = doubts
         self._note_path = state.path / "notes" / f"{target.name}.json"
-        self._note = _read_note(self._note_path)
+        kept = _read_note(self._note_path)
+        self._kept = kept if kept is not None and kept.address == _address(target) else None
+        self._note = self._kept.witness if self._kept is not None else NEVER_SEEN
         self._sentinel = SharedSentinel(target.dsn, now=clock.now)
         wants_acting = any(target.mode(a) is not Mode.OBSERVE for a in SESSION_ACTIONS)
         self._actor = (
@@ -156,21 +180,35 @@ class Watched:
         self._vitals_before = vitals
         if vitals.postmaster_start == self._life:
             return
-        self._home = None
-        home = await self._at_home(data_directory=vitals.settings.data_directory or "")
+        home = await self._look_again(vitals.settings.data_directory or "")
         host = home.located.host
         if not isinstance(host, Missing):
             oom = await host.oom_kills()
             self._oom_before = oom if isinstance(oom, OomKills) else None
             self._note = await _noted(host)
             if isinstance(self._note, LockFileWitness):
-                await asyncio.to_thread(_write_note, self._note_path, self._note)
+                kept = Kept(
+                    witness=self._note,
+                    address=_address(self.target),
+                    data_directory=home.data_directory,
+                    bin_directory=home.bin_directory,
+                    log=home.log,
+                )
+                await asyncio.to_thread(_write_note, self._note_path, kept)
         self._life = vitals.postmaster_start
 
-    async def _at_home(self, *, data_directory: str = "") -> Home:
+    async def _at_home(self) -> Home:
         async with self._finding_home:
             if self._home is None:
-                self._home = await find_home(self.target, data_directory=data_directory)
+                self._home = await find_home(_as_kept(self.target, self._kept))
+        return self._home
+
+    async def _look_again(self, data_directory: str) -> Home:
+        """A start may have brought other programs, another log, another data directory."""
+        async with self._finding_home:
+            fresh = await find_home(self.target, data_directory=data_directory)
+            if self._home is None or not fresh.shows_less_than(self._home):
+                self._home = fresh
         return self._home
 
     # --- hands ---
@@ -235,8 +273,8 @@ async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
         reason = readings.files_why or f"the server is not on this machine ({readings.source})"
         nowhere = Missing(what="host", reason=reason)
         located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
-        return Home(located=located, manager=None, data_directory="", log_directory="")
-    server = await asyncio.to_thread(_discovered, target)
+        return Home(located=located, manager=None, data_directory="", bin_directory="", log="")
+    server = await asyncio.to_thread(discovered, target, folder)
     programs = target.bin_directory or _value(server.bin_dir)
     log_path = target.log or _value(server.log_path)
     manager = manager_of(target, server, data_directory=folder)
@@ -252,14 +290,25 @@ async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
         located=Located(place=place, host=host, traces=LocalTraces(folder)),
         manager=None if isinstance(manager, Missing) else manager,
         data_directory=folder,
-        log_directory=_folder_of(log_path),
+        bin_directory=programs,
+        log=log_path,
     )
 
 
-def _discovered(target: TargetPolicy) -> LocalServer:
+def _address(target: TargetPolicy) -> str:
     known = resolve(target.dsn)
-    return discover_local_server(
-        known.port, socket_directory=known.host if known.is_socket else None
+    return f"{known.host}:{known.port}"
+
+
+def _as_kept(target: TargetPolicy, kept: Kept | None) -> TargetPolicy:
+    """The target with what an earlier process saw, where the policy leaves it to be found."""
+    if kept is None:
+        return target
+    return replace(
+        target,
+        data_directory=target.data_directory or kept.data_directory,
+        bin_directory=target.bin_directory or kept.bin_directory,
+        log=target.log or kept.log,
     )
 
 
@@ -290,24 +339,34 @@ async def _noted(host: LocalHost | object) -> LockFileWitness | Missing:
     )
 
 
-def _read_note(path: Path) -> LockFileWitness | Missing:
+def _read_note(path: Path) -> Kept | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return LockFileWitness(
-            boot_id=str(kept["boot_id"]),
-            pid=int(kept["pid"]),
-            started_at_epoch_s=int(kept["started_at_epoch_s"]),
+        return Kept(
+            witness=LockFileWitness(
+                boot_id=str(kept["boot_id"]),
+                pid=int(kept["pid"]),
+                started_at_epoch_s=int(kept["started_at_epoch_s"]),
+            ),
+            address=str(kept["address"]),
+            data_directory=str(kept["data_directory"]),
+            bin_directory=str(kept["bin_directory"]),
+            log=str(kept["log"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
-        return NEVER_SEEN
+        return None
 
 
-def _write_note(path: Path, note: LockFileWitness) -> None:
+def _write_note(path: Path, kept: Kept) -> None:
     text = json.dumps(
         {
-            "boot_id": note.boot_id,
-            "pid": note.pid,
-            "started_at_epoch_s": note.started_at_epoch_s,
+            "boot_id": kept.witness.boot_id,
+            "pid": kept.witness.pid,
+            "started_at_epoch_s": kept.witness.started_at_epoch_s,
+            "address": kept.address,
+            "data_directory": kept.data_directory,
+            "bin_directory": kept.bin_directory,
+            "log": kept.log,
         }
     )
     try:

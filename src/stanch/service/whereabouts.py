@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 
-from stanch.adapters.hosts.discover import discover_local_server
+from stanch.adapters.hosts.discover import describe_local_server, discover_local_server
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.here import is_this_machine
 from stanch.adapters.hosts.local import LocalHost
@@ -32,18 +32,22 @@ async def host_readings(target: TargetPolicy, *, address: str, data_directory: s
     if target.host == "none" or not shared:
         why = "the policy says host: none" if target.host == "none" else ""
         return HostReadings(shared=shared, source=source, files_why=why)
-    server = await asyncio.to_thread(_discovered, target)
-    found = server.data_directory
     folder = target.data_directory or data_directory
+    server = await asyncio.to_thread(discovered, target, folder)
+    found = server.data_directory
     if not folder and isinstance(found, Found):
         folder = found.value
     return await _with_files(target, source, folder, server)
 
 
-def _discovered(target: TargetPolicy) -> LocalServer:
+def discovered(target: TargetPolicy, data_directory: str) -> LocalServer:
+    """The server of the target's port; once stopped in order it is only known by its folder."""
     known = resolve(target.dsn)
     folder = known.host if known.is_socket else None
-    return discover_local_server(known.port, socket_directory=folder)
+    server = discover_local_server(known.port, socket_directory=folder)
+    if data_directory and isinstance(server.data_directory, Missing):
+        return describe_local_server(data_directory)
+    return server
 
 
 async def _shared(target: TargetPolicy, address: str) -> tuple[bool | None, str]:

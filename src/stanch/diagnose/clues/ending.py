@@ -152,6 +152,9 @@ def oom_kill(evidence: Evidence) -> Kill | None:
             return kill
     if kernel.same_pids and pids - {CONTAINER_PID}:
         return None
+    if lock is not None and not lock.present and died is None:
+        # Whoever kills a postmaster leaves its lock file behind: this kill was a neighbour's.
+        return None
     newest = kernel.kills[-1]
     # PIDs of a container differ from the kernel's, so the moment must do.
     if died is not None and died.at is not None:

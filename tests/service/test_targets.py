@@ -1,0 +1,133 @@
+"""Where a target lives: found while it runs, known when it does not, also to a later process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stanch.adapters.hosts.manager import PgCtl
+from stanch.adapters.postgres.scratch import ScratchServer, free_port
+from stanch.model.diagnosis import Missing
+from stanch.model.ids import TargetName
+from stanch.model.samples import Sample
+from stanch.policy.policy import TargetPolicy
+from stanch.service.clock import SteadyClock
+from stanch.service.diagnosing import Located
+from stanch.service.targets import Home, Watched, find_home
+from stanch.store.statedir import StateDir
+
+pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
+
+
+def target(server: ScratchServer, port: int | None = None) -> TargetPolicy:
+    dsn = server.dsn("stanch_watch", port=port or server.port)
+    return TargetPolicy(name=TargetName("orders"), dsn=dsn, manager="pg_ctl", desired="running")
+
+
+def watched(policy: TargetPolicy, state: Path) -> Watched:
+    async def no_doubts() -> tuple[str, ...]:
+        return ()
+
+    return Watched(policy, clock=SteadyClock(), state=StateDir(path=state), doubts=no_doubts)
+
+
+class Enough(Exception):
+    """The watch has told what was waited for."""
+
+
+async def watch_until_noted(policy: TargetPolicy, state: Path) -> None:
+    """Watch as `stanch run` does, until the first reading, before which the note is written."""
+
+    async def emit(sample: Sample) -> None:
+        if sample.vitals is not None:
+            raise Enough
+
+    one = watched(policy, state)
+    try:
+        with pytest.raises(ExceptionGroup) as told:
+            await one.run(emit)
+    finally:
+        await one.close()
+    assert told.group_contains(Enough)
+
+
+def known_to(one: Watched) -> tuple[str, bool, bool]:
+    """What its hands would work with: folder, whether there is a manager, and a lock note."""
+    world = one.hands.world(None)
+    return world.data_directory, world.manager is not None, not isinstance(world.lock_note, Missing)
+
+
+async def test_a_server_stopped_in_order_is_known_by_its_folder_alone(
+    server: ScratchServer,
+) -> None:
+    running = await find_home(target(server))
+    server.stop("fast")
+    unseen = await find_home(target(server))
+    assert unseen.manager is None
+    named = await find_home(target(server), data_directory=str(server.data_directory))
+    assert named.manager is not None
+    assert named.bin_directory == running.bin_directory
+    assert named.data_directory == running.data_directory
+
+
+async def test_a_process_started_while_the_server_is_down_knows_what_the_last_one_saw(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    await watch_until_noted(target(server), tmp_path)
+    server.kill()
+    later = watched(target(server), tmp_path)
+    diagnosis, _evidence = await later.hands.diagnose()
+    assert diagnosis.first is not None
+    assert diagnosis.first.id == "killed"
+    assert known_to(later) == (str(server.data_directory), True, True)
+
+
+async def test_what_was_noted_about_another_address_is_not_believed(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    await watch_until_noted(target(server), tmp_path)
+    server.stop("fast")
+    moved = watched(target(server, port=free_port()), tmp_path)
+    await moved.hands.diagnose()
+    assert known_to(moved) == ("", False, False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"boot_id": "b", "pid": "x"}', "\x00"])
+async def test_a_damaged_note_is_no_note(server: ScratchServer, tmp_path: Path, text: str) -> None:
+    note = tmp_path / "notes" / "orders.json"
+    note.parent.mkdir()
+    note.write_text(text)
+    one = watched(target(server), tmp_path)
+    assert known_to(one)[2] is False
+
+
+async def test_an_older_releases_note_is_no_note(server: ScratchServer, tmp_path: Path) -> None:
+    note = tmp_path / "notes" / "orders.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps({"boot_id": "b", "pid": 1, "started_at_epoch_s": 1}))
+    assert known_to(watched(target(server), tmp_path))[2] is False
+
+
+def home(*, manager: bool, log: str, folder: str = "/srv/pg") -> Home:
+    nowhere = Missing(what="host", reason="a test")
+    return Home(
+        located=Located(place=nowhere, host=nowhere, traces=nowhere),
+        manager=PgCtl(data_directory=folder, bin_directory="/bin", log_file="")
+        if manager
+        else None,
+        data_directory=folder,
+        bin_directory="/bin",
+        log=log,
+    )
+
+
+def test_a_look_at_a_server_that_just_went_down_replaces_no_better_one(pg_major: int) -> None:
+    full = home(manager=True, log="/var/log/pg")
+    assert home(manager=False, log="").shows_less_than(full)
+    assert home(manager=True, log="").shows_less_than(full)
+    assert home(manager=False, log="", folder="").shows_less_than(full)
+    assert not home(manager=True, log="/elsewhere").shows_less_than(full)
+    assert not home(manager=False, log="", folder="/another").shows_less_than(full)
+    assert not full.shows_less_than(home(manager=False, log=""))
