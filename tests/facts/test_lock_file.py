@@ -16,6 +16,7 @@ from stanch.facts.lock_file import (
     LockFileWitness,
     ProofName,
     judge_lock_file,
+    kernel_is_to_be_asked,
     parse_lock_file,
 )
 from stanch.model.diagnosis import Missing
@@ -23,6 +24,7 @@ from stanch.model.host import (
     ContainerSigns,
     DataDirectoryProcesses,
     FileHolder,
+    FileHolds,
     ProcessInfo,
     SharedMemory,
     Volume,
@@ -52,6 +54,10 @@ POSTMASTER = replace(
 NOBODY = DataDirectoryProcesses(postmaster=None, members=(), orphans=(), holders=())
 ORPHAN = replace(POSTMASTER, pid=4720, title="postgres: app app [local] idle")
 BACKUP = FileHolder(pid=99, title="tar c /srv/data", files=("/srv/data/base/1/2",))
+HIDDEN = replace(NOBODY, unreadable=1, unreadable_pids=(1,))
+NONE_OPEN = FileHolds(held=(), files=1200, complete=True)
+ONE_OPEN = FileHolds(held=("/srv/data/base/1/2",), files=1199, complete=False)
+NOT_ALL_ASKED = FileHolds(held=(), files=64, complete=False, gap="the time was over")
 LOCAL = Volume(
     use=VolumeUse.DATA,
     path="/srv/data",
@@ -71,6 +77,7 @@ PROVEN = LockFileFacts(
     boot_id="a",
     process=STRANGER,
     processes=NOBODY,
+    file_holds=MISSING,
     shared_memory=SharedMemory(shm_id=17, exists=False, attached=0),
     volumes=(LOCAL,),
     container=ContainerSigns(in_container=False),
@@ -115,6 +122,44 @@ def test_with_every_proof_it_is_stale(process: ProcessInfo | None) -> None:
     verdict = judge_lock_file(LOCK, replace(PROVEN, process=process))
     assert verdict.state is LockFileState.STALE
     assert all(proof.ok for proof in verdict.proofs)
+
+
+@pytest.mark.parametrize("processes", [HIDDEN, MISSING], ids=["some hidden", "not readable"])
+def test_the_kernels_word_is_enough_where_processes_are_hidden(
+    processes: DataDirectoryProcesses | Missing,
+) -> None:
+    facts = replace(PROVEN, processes=processes, file_holds=NONE_OPEN)
+    assert judge_lock_file(LOCK, facts).state is LockFileState.STALE
+
+
+@pytest.mark.parametrize("gap", [MISSING, NOT_ALL_ASKED], ids=["no leases", "not all asked"])
+def test_all_processes_seen_is_enough_where_the_kernel_does_not_tell(
+    gap: FileHolds | Missing,
+) -> None:
+    assert judge_lock_file(LOCK, replace(PROVEN, file_holds=gap)).state is LockFileState.STALE
+
+
+def test_no_open_file_does_not_outweigh_shared_memory_in_use() -> None:
+    alive = SharedMemory(shm_id=17, exists=True, attached=3)
+    facts = replace(PROVEN, processes=HIDDEN, file_holds=NONE_OPEN, shared_memory=alive)
+    assert judge_lock_file(LOCK, facts).state is LockFileState.LIVE
+
+
+@pytest.mark.parametrize(
+    ("processes", "asked"),
+    [
+        (NOBODY, True),
+        (HIDDEN, True),
+        (MISSING, True),
+        (replace(NOBODY, holders=(BACKUP,)), False),
+        (replace(NOBODY, orphans=(ORPHAN,)), False),
+        (replace(HIDDEN, postmaster=POSTMASTER), False),
+    ],
+)
+def test_the_kernel_is_not_asked_about_files_of_a_server_that_is_seen_at_work(
+    processes: DataDirectoryProcesses | Missing, *, asked: bool
+) -> None:
+    assert kernel_is_to_be_asked(processes) is asked
 
 
 def test_a_boot_since_then_is_a_proof_too() -> None:
@@ -162,7 +207,19 @@ def test_a_boot_since_then_is_a_proof_too() -> None:
             False,
         ),
         (replace(PROVEN, processes=MISSING), ProofName.NO_FILE_HOLDER, None),
-        (replace(PROVEN, processes=replace(NOBODY, unreadable=1)), ProofName.NO_FILE_HOLDER, None),
+        (replace(PROVEN, processes=HIDDEN), ProofName.NO_FILE_HOLDER, None),
+        (
+            replace(PROVEN, processes=HIDDEN, file_holds=NOT_ALL_ASKED),
+            ProofName.NO_FILE_HOLDER,
+            None,
+        ),
+        (replace(PROVEN, processes=HIDDEN, file_holds=ONE_OPEN), ProofName.NO_FILE_HOLDER, False),
+        (replace(PROVEN, file_holds=ONE_OPEN), ProofName.NO_FILE_HOLDER, False),
+        (
+            replace(PROVEN, processes=replace(NOBODY, holders=(BACKUP,)), file_holds=NONE_OPEN),
+            ProofName.NO_FILE_HOLDER,
+            False,
+        ),
         (
             replace(PROVEN, processes=replace(NOBODY, holders=(BACKUP,))),
             ProofName.NO_FILE_HOLDER,

@@ -16,8 +16,7 @@ from acting_worlds import note_of, run, step, world_of
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.postgres.os_user import as_user
 from stanch.adapters.postgres.scratch import ScratchServer
-from stanch.model.diagnosis import Missing
-from stanch.model.host import ContainerSigns, DataDirectoryProcesses
+from stanch.model.host import ContainerSigns
 from stanch.model.plans import PlannedStep, StepOutcome
 from stanch.model.ports.acting import LockNote
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
@@ -27,14 +26,10 @@ from stanch.steps.world import World
 pytestmark = pytest.mark.story
 
 
-class OpenMachine(LocalHost):
-    """This machine as one that shows every process's files and is a container or is none."""
+class ThisMachine(LocalHost):
+    """This machine, said to be a container or none."""
 
     in_container: bool = False
-
-    async def data_directory_processes(self) -> DataDirectoryProcesses | Missing:
-        seen = await super().data_directory_processes()
-        return seen if isinstance(seen, Missing) else replace(seen, unreadable=0)
 
     async def container_signs(self) -> ContainerSigns:
         return ContainerSigns(in_container=self.in_container, signs=("a test says so",))
@@ -57,7 +52,7 @@ def lock_path(server: ScratchServer) -> Path:
 
 def world(server: ScratchServer, root: Path, note: LockNote) -> World:
     known = world_of(server, root, note=note)
-    host = OpenMachine(
+    host = ThisMachine(
         data_directory=str(server.data_directory),
         bin_dir=str(server.binaries.bin_dir),
         log_path=str(server.log_path),
@@ -171,7 +166,7 @@ async def test_in_a_container_the_file_is_never_touched(
     with owned_sleep(server) as pid:
         note = reuse_pid(server, note, pid)
         here = world(server, tmp_path, note)
-        assert isinstance(here.host, OpenMachine)
+        assert isinstance(here.host, ThisMachine)
         here.host.in_container = True
         done, _log = await run(SET_ASIDE_LOCK_FILE, aside(server), here)
     assert done.refusal is not None

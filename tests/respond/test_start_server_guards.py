@@ -19,6 +19,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import (
     DataDirectoryProcesses,
     FileHolder,
+    FileHolds,
     ProcessInfo,
     Volume,
     VolumeUse,
@@ -111,6 +112,7 @@ GOOD = StartReadings(
     target=TARGET,
     manager=MANAGER,
     processes=PROCESSES,
+    file_holds=FileHolds(held=(), files=900, complete=True),
     lock=lock(None),
     control=control(),
     volumes=(volume(), volume(VolumeUse.WAL)),
@@ -140,6 +142,13 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
             processes=replace(
                 PROCESSES, holders=(FileHolder(pid=9, title="cp", files=("/data",)),)
             ),
+        ),
+    ),
+    (
+        "somebody who is not shown has files open",
+        "no_live_postmaster",
+        lambda: replace(
+            GOOD, file_holds=FileHolds(held=("/data/PG_VERSION",), files=899, complete=False)
         ),
     ),
     ("the lock file cannot be read", "lock_free", lambda: replace(GOOD, lock=GONE)),

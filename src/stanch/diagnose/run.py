@@ -24,7 +24,7 @@ from stanch.diagnose.condense import (
     sessions_from_titles,
     volumes_from,
 )
-from stanch.diagnose.condense_files import NO_LOCK_FILE, lock_from, log_from
+from stanch.diagnose.condense_files import log_from
 from stanch.diagnose.evidence import (
     Chains,
     Control,
@@ -39,20 +39,15 @@ from stanch.diagnose.evidence import (
     Sessions,
     Volumes,
 )
+from stanch.diagnose.reading.run import read_lock_file
 from stanch.facts.controldata import ControlData, parse_controldata
-from stanch.facts.lock_file import (
-    LockFile,
-    LockFileFacts,
-    LockFileWitness,
-    judge_lock_file,
-    parse_lock_file,
-)
+from stanch.facts.lock_file import LockFileWitness
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.sql import load
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
-from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills, ProcessInfo
+from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
@@ -280,43 +275,13 @@ class _Gathering:
         return retention_on_disk(wal, None if isinstance(sizes, Missing) else sizes.archive_ready)
 
     async def _lock_file(self, host: HostReader) -> LockFileSeen | Missing:
-        read = await host.lock_file()
-        if read is None:
-            return NO_LOCK_FILE
-        if isinstance(read, Missing):
-            return read
-        lock = parse_lock_file(read.content)
-        facts = await self._lock_facts(host, lock)
-        traces = self._w.traces
-        return lock_from(
-            read,
-            lock,
-            judge_lock_file(lock, facts),
-            holder=facts.process,
-            shared_memory=facts.shared_memory,
-            owner_uid=traces if isinstance(traces, Missing) else await traces.owner_uid(),
-            boot_id=facts.boot_id,
-        )
-
-    async def _lock_facts(self, host: HostReader, lock: LockFile) -> LockFileFacts:
-        """Read after the lock file, so that a proof is never older than what it proves."""
-        no_pid = Missing(what="process", reason="the lock file names no process")
-        no_segment = Missing(what="shared memory", reason="the lock file names no segment")
         place = self._w.place
-        holder: ProcessInfo | Missing | None = no_pid
-        if lock.pid is not None:
-            holder = await host.process(lock.pid)
-        return LockFileFacts(
+        return await read_lock_file(
+            host,
             data_directory="" if isinstance(place, Missing) else place.data_directory,
             witness=self._w.lock_witness,
-            boot_id=await host.boot_id(),
-            process=holder,
-            processes=await host.data_directory_processes(),
-            shared_memory=no_segment
-            if lock.shm_id is None
-            else await host.shared_memory(lock.shm_id),
-            volumes=await host.volumes(),
-            container=await host.container_signs(),
+            traces=self._w.traces,
+            left_s=self._left_s,
         )
 
     # --- keeping ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import (
     ContainerSigns,
     DataDirectoryProcesses,
+    FileHolds,
     ProcessInfo,
     SharedMemory,
     Volume,
@@ -136,6 +137,8 @@ class LockFileFacts:
     process: ProcessInfo | Missing | None
     """The process that has the file's pid now; None: there is none."""
     processes: DataDirectoryProcesses | Missing
+    file_holds: FileHolds | Missing
+    """Asked after `processes`; see `kernel_is_to_be_asked`."""
     shared_memory: SharedMemory | Missing
     volumes: tuple[Volume | Missing, ...]
     """Of data, WAL and tablespaces; none at all proves nothing."""
@@ -154,13 +157,24 @@ class LockFileVerdict:
         return next(proof for proof in self.proofs if proof.name is name)
 
 
+ALREADY_NAMED: Final = Missing(what="open files", reason="processes that use it are known already")
+
+
+def kernel_is_to_be_asked(processes: DataDirectoryProcesses | Missing) -> bool:
+    """Whether `file_holds` is to be read: not once /proc has named somebody.
+
+    Then it can prove nothing more, and a server that lives shall not wait for us even for a moment.
+    """
+    return isinstance(processes, Missing) or not _users(processes)
+
+
 def judge_lock_file(lock: LockFile, facts: LockFileFacts) -> LockFileVerdict:
     """Decide about a lock file: any sign of life is `live`, any gap in the proofs `unproven`."""
     proofs = (
         _boot_id(lock, facts),
-        _process_start(lock, facts.process),
-        _process_identity(lock, facts),
-        _no_file_holder(facts.processes),
+        _start_time_of(lock, facts.process),
+        _identity_of(lock, facts),
+        _no_file_holder(facts.processes, facts.file_holds),
         _shared_memory(lock, facts.shared_memory),
         _exclusive_volume(facts.volumes, facts.container),
     )
@@ -193,7 +207,7 @@ def _boot_id(lock: LockFile, facts: LockFileFacts) -> Proof:
     return _proof(name, True, "the machine has booted since the file was written")
 
 
-def _process_start(lock: LockFile, process: ProcessInfo | Missing | None) -> Proof:
+def _start_time_of(lock: LockFile, process: ProcessInfo | Missing | None) -> Proof:
     name = ProofName.PROCESS_START
     if lock.pid is None or lock.started_at_epoch_s is None:
         return _proof(name, None, "the file does not say which process, started when")
@@ -212,7 +226,7 @@ def _process_start(lock: LockFile, process: ProcessInfo | Missing | None) -> Pro
     return _proof(name, True, f"process {lock.pid} started {abs(apart_s):.0f} s {when} the file's")
 
 
-def _process_identity(lock: LockFile, facts: LockFileFacts) -> Proof:
+def _identity_of(lock: LockFile, facts: LockFileFacts) -> Proof:
     """What has the pid now must be somebody else entirely: executable and folder both."""
     name, process = ProofName.PROCESS_IDENTITY, facts.process
     if lock.pid is None:
@@ -233,19 +247,31 @@ def _process_identity(lock: LockFile, facts: LockFileFacts) -> Proof:
     return _proof(name, not server and not here, what)
 
 
-def _no_file_holder(processes: DataDirectoryProcesses | Missing) -> Proof:
+def _no_file_holder(
+    processes: DataDirectoryProcesses | Missing, holds: FileHolds | Missing
+) -> Proof:
+    """Either witness refutes it; either that saw everything proves it."""
     name = ProofName.NO_FILE_HOLDER
+    if isinstance(processes, DataDirectoryProcesses) and _users(processes):
+        shown = ", ".join(str(pid) for pid in _users(processes)[:5])
+        return _proof(name, False, f"the data directory is in use by process {shown}")
+    if isinstance(holds, FileHolds) and holds.held:
+        return _proof(name, False, f"somebody has {holds.held[0]} open")
+    if isinstance(holds, FileHolds) and holds.complete:
+        detail = f"none of {holds.files} files of the data directory is open, the kernel says"
+        return _proof(name, True, detail)
     if isinstance(processes, Missing):
         return _proof(name, None, processes.reason)
-    pids = sorted({*_servers(processes), *(holder.pid for holder in processes.holders)})
-    if pids:
-        shown = ", ".join(str(pid) for pid in pids[:5])
-        return _proof(name, False, f"the data directory is in use by process {shown}")
     if not processes.complete:
         which = ", ".join(str(pid) for pid in processes.unreadable_pids) or "unknown"
-        detail = f"{processes.unreadable} processes could not be inspected (PID {which})"
-        return _proof(name, None, detail)
+        hidden = f"{processes.unreadable} processes could not be inspected (PID {which})"
+        reason = holds.reason if isinstance(holds, Missing) else holds.gap
+        return _proof(name, None, f"{hidden}; the kernel does not tell either: {reason}")
     return _proof(name, True, "no process has files of the data directory open")
+
+
+def _users(processes: DataDirectoryProcesses) -> list[int]:
+    return sorted({*_servers(processes), *(holder.pid for holder in processes.holders)})
 
 
 def _shared_memory(lock: LockFile, segment: SharedMemory | Missing) -> Proof:

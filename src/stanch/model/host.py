@@ -75,6 +75,24 @@ class DataDirectoryProcesses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileHolds:
+    """Which files of a data directory somebody has open, as the kernel tells it.
+
+    It does not tell who. A server at rest has hardly a file open: this proves that nobody uses the
+    files, never by itself that no server lives.
+    """
+
+    held: tuple[str, ...]
+    """Some of the paths, at most five."""
+    files: int
+    """So many are open nowhere."""
+    complete: bool
+    """Every file was asked about, and none is open."""
+    gap: str = ""
+    """Why not every file was asked about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMemory:
     """The System V segment a lock file names."""
 

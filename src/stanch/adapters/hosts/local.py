@@ -13,6 +13,7 @@ import psutil
 from stanch.adapters.hosts import (
     containers,
     control_groups,
+    leases,
     lock_files,
     log_files,
     processes,
@@ -25,6 +26,7 @@ from stanch.model.host import (
     DataDirectoryProcesses,
     DeletedOpenFile,
     DirectorySizes,
+    FileHolds,
     LockFileRead,
     LogChunk,
     LogPosition,
@@ -67,6 +69,16 @@ class LocalHost:
         return await asyncio.to_thread(
             processes.read_data_directory, self.data_directory, self.proc
         )
+
+    async def file_holds(self, *, deadline_s: float) -> FileHolds | Missing:
+        end_s = time.monotonic() + deadline_s
+
+        def read() -> FileHolds | Missing:
+            return leases.read_holds(
+                self.data_directory, lambda: time.monotonic() > end_s, proc=self.proc
+            )
+
+        return await asyncio.to_thread(read)
 
     async def boot_id(self) -> str | Missing:
         return await asyncio.to_thread(self._boot_id)

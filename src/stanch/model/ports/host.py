@@ -10,6 +10,7 @@ from stanch.model.host import (
     DataDirectoryProcesses,
     DeletedOpenFile,
     DirectorySizes,
+    FileHolds,
     LockFileRead,
     LogChunk,
     LogPosition,
@@ -40,6 +41,13 @@ class HostReader(Protocol):
 
     async def data_directory_processes(self) -> DataDirectoryProcesses | Missing:
         """Everybody at work in the data directory. Cost: reads every process of the machine."""
+        ...
+
+    async def file_holds(self, *, deadline_s: float) -> FileHolds | Missing:
+        """Files of the data directory that somebody has open, ourselves included.
+
+        The second witness where processes hide their files. Cost: opens every file for a moment.
+        """
         ...
 
     async def boot_id(self) -> str | Missing:

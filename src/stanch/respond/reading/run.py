@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import (
+    ALREADY_NAMED,
     LockFile,
     LockFileFacts,
     LockFileVerdict,
     LockFileWitness,
     judge_lock_file,
+    kernel_is_to_be_asked,
     parse_lock_file,
 )
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, WaitingSession, parse_waiting
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
-from stanch.model.host import DataDirectoryProcesses, ProcessInfo, SharedMemory
+from stanch.model.host import DataDirectoryProcesses, FileHolds, ProcessInfo, SharedMemory
 from stanch.model.ports.acting import LockNote
 from stanch.model.ports.host import HostReader
 from stanch.model.vitals import Vitals
@@ -27,6 +29,8 @@ from stanch.steps.world import World
 
 CONTROL_DEADLINE_S = 2.0
 QUESTION_TIMEOUT_S = 2.0
+HOLDS_DEADLINE_S = 5.0
+"""Enough for a hundred thousand files and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,15 @@ async def read_lock(world: World, host: HostReader) -> LockReading | Missing | N
     process = Missing(what="process", reason="the lock file names none")
     if lock.pid is not None:
         process = await host.process(lock.pid)
+    processes = await host.data_directory_processes()
+    holds = await read_holds(host, processes)
     facts = LockFileFacts(
         data_directory=world.data_directory,
         witness=_witness(world.lock_note),
         boot_id=await host.boot_id(),
         process=process,
-        processes=await host.data_directory_processes(),
+        processes=processes,
+        file_holds=holds,
         shared_memory=await _shared_memory(host, lock),
         volumes=await host.volumes(),
         container=await host.container_signs(),
@@ -71,6 +78,15 @@ async def read_lock(world: World, host: HostReader) -> LockReading | Missing | N
         process=process,
         verdict=judge_lock_file(lock, facts),
     )
+
+
+async def read_holds(
+    host: HostReader, processes: DataDirectoryProcesses | Missing
+) -> FileHolds | Missing:
+    """Whether somebody has files open whom /proc does not show."""
+    if not kernel_is_to_be_asked(processes):
+        return ALREADY_NAMED
+    return await host.file_holds(deadline_s=HOLDS_DEADLINE_S)
 
 
 def _witness(note: LockNote | Missing) -> LockFileWitness | Missing:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from stanch.facts.controldata import ControlData
 from stanch.model.diagnosis import Missing
-from stanch.model.host import DataDirectoryProcesses, ProcessInfo, Volume, VolumeUse
+from stanch.model.host import (
+    DataDirectoryProcesses,
+    FileHolds,
+    ProcessInfo,
+    Volume,
+    VolumeUse,
+)
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
 from stanch.policy.policy import TargetPolicy
@@ -45,6 +51,8 @@ class StartReadings:
     target: TargetPolicy
     manager: ManagerStatus | Missing
     processes: DataDirectoryProcesses | Missing
+    file_holds: FileHolds | Missing
+    """The kernel's word where a process may hide its files; see `HostReader.file_holds`."""
     lock: LockReading | Missing | None
     control: ControlData | Missing
     volumes: tuple[Volume | Missing, ...]
@@ -57,7 +65,7 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
     return first_no(
         (
             _manager_known(seen),
-            _no_live_postmaster(seen.processes),
+            _no_live_postmaster(seen.processes, seen.file_holds),
             _lock_free(seen),
             _same_cluster(step, seen.control),
             _clean_stop(seen),
@@ -78,8 +86,10 @@ def _manager_known(seen: StartReadings) -> Refusal | None:
     return None
 
 
-def _no_live_postmaster(processes: DataDirectoryProcesses | Missing) -> Refusal | None:
-    """Processes that could not be inspected do not count here.
+def _no_live_postmaster(
+    processes: DataDirectoryProcesses | Missing, holds: FileHolds | Missing
+) -> Refusal | None:
+    """Processes that could not be inspected do not count here, unless the kernel tells of one.
 
     A server runs as the owner of its data directory, and only the owner or root may ask for a
     start (`may_act`): both see all of the owner's processes. What is left is PostgreSQL's own
@@ -95,6 +105,8 @@ def _no_live_postmaster(processes: DataDirectoryProcesses | Missing) -> Refusal 
     if others:
         pids = ", ".join(str(holder.pid) for holder in others[:5])
         return no(guard, f"process {pids} has files of the data directory open")
+    if isinstance(holds, FileHolds) and holds.held and not processes.orphans:
+        return no(guard, f"a process that is not shown here has {holds.held[0]} open")
     return None
 
 

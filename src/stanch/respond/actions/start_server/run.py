@@ -14,7 +14,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.respond.actions.start_server.guards import GUARDS, StartReadings, may_start
 from stanch.respond.guarding import no
 from stanch.respond.reading.corruption import corruption_signs
-from stanch.respond.reading.run import orphans_left, read_control, read_lock
+from stanch.respond.reading.run import orphans_left, read_control, read_holds, read_lock
 from stanch.steps.action import Action, ActReport, Param, Permit, Verification
 from stanch.steps.world import World
 
@@ -141,6 +141,7 @@ async def _readings(world: World, host: HostReader, manager: ServerManager) -> S
         target=world.target,
         manager=status,
         processes=processes,
+        file_holds=await read_holds(host, processes),
         lock=lock,
         control=control,
         volumes=volumes,

@@ -1,0 +1,1 @@
+"""Readings of one file or folder that take several steps, each after the other."""
