@@ -110,9 +110,9 @@ def _resolve(command: Resolve, incident: Incident, at: datetime) -> Decided:
             reason=why_not,
             lifts="wait for the checks, or add --unverified and say why; every text will say so",
         )
-    return (
-        e.IncidentResolved(verified=not command.unverified, reason=command.reason, by=command.by),
-    )
+    # What only a person saw may be closed by a person; "checked" is said only where it was.
+    verified = not command.unverified and _not_checked(incident, at) is None
+    return (e.IncidentResolved(verified=verified, reason=command.reason, by=command.by),)
 
 
 def _unproven(incident: Incident, at: datetime) -> str | None:
@@ -122,6 +122,11 @@ def _unproven(incident: Incident, at: datetime) -> str | None:
     if all(key.startswith(SymptomKind.REPORTED.value) for key in incident.seen):
         # Only a person ever saw it, so only a person can say that it is over.
         return None
+    return _not_checked(incident, at)
+
+
+def _not_checked(incident: Incident, at: datetime) -> str | None:
+    """Why no check on the database speaks for it now; None where a fresh one does."""
     checked = incident.rescue.last_at
     if checked is None or not incident.rescue.last_ok:
         return "no check has shown yet that the target serves again"
