@@ -1,0 +1,127 @@
+"""A blocking chain, and long transactions that block nobody."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import pytest
+
+from fix_responder import MakeResponder
+from stanch.adapters.postgres.scratch import ScratchServer
+
+pytestmark = pytest.mark.story
+
+WAITERS = 4
+
+
+def session(server: ScratchServer, application: str) -> psycopg.Connection:
+    return psycopg.connect(server.dsn("app"), application_name=application, autocommit=True)
+
+
+class Crowd:
+    """Sessions that wait for the same row, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.failed: list[str] = []
+        self._turn = threading.Lock()
+
+    def work(self, one: psycopg.Connection) -> None:
+        try:
+            one.execute("UPDATE stock SET n = n + 1 WHERE id = 1")
+        except psycopg.Error as error:
+            with self._turn:
+                self.failed.append(str(error))
+        else:
+            with self._turn:
+                self.done += 1
+
+
+@contextmanager
+def chain(server: ScratchServer, root: str = "forgetful") -> Iterator[Crowd]:
+    """One session holds a row in a transaction it does not end; others wait for it."""
+    crowd = Crowd()
+    with ExitStack() as stack:
+        head = session(server, root)
+        stack.callback(head.close)
+        head.execute("CREATE TABLE stock (id int PRIMARY KEY, n int)")
+        head.execute("INSERT INTO stock VALUES (1, 0)")
+        head.execute("BEGIN")
+        head.execute("UPDATE stock SET n = 100 WHERE id = 1")
+        for _ in range(WAITERS):
+            one = session(server, "shop")
+            stack.callback(one.close)
+            thread = threading.Thread(target=crowd.work, args=(one,), daemon=True)
+            thread.start()
+            stack.callback(thread.join, 10)
+            stack.callback(one.cancel_safe, timeout=5)
+        yield crowd
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_the_idle_transaction_at_the_head_is_ended_and_everybody_behind_it_goes_on(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    with chain(server) as crowd:
+        stanch.wait_for(lambda: crowd.done == WAITERS, what="the waiters go on")
+        seen = stanch.wait_for_status("resolved")
+    assert crowd.failed == []
+    assert seen["diagnosis"]["cause"] in ("idle_in_transaction", "blocking_chain")
+    assert stanch.started_actions() == ["end_blocking_session"]
+    # What the head had not committed is gone; what the others did is there.
+    assert server.query("SELECT n FROM stock", dbname="app") == [(WAITERS,)]
+    stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
+    written = stanch.cli("postmortem", "1").out
+    assert "forgetful" in written
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+def test_a_backup_at_the_head_is_never_ended_and_people_are_asked(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    with chain(server, root="pg_dump") as crowd:
+        ended = stanch.wait_for_event("step.outcome")
+        assert ended["refusal"]["guard"] == "not_protected"
+        stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
+        assert crowd.done == 0
+        assert server.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+        ) == [(1,)]
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+def test_the_long_transaction_of_a_real_backup_alarms_nobody(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    rows = "CREATE TABLE stock AS SELECT generate_series(1, 100000) AS id"
+    server.query(rows, user="app", dbname="app")
+    stanch = make_responder(server)
+    # Held at its first byte of output: a pipe nobody reads keeps it inside its snapshot.
+    dump = subprocess.Popen(
+        [str(server.binaries.program("pg_dump")), "--dbname", server.dsn("postgres", "app")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        holding = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+        stanch.wait_for(lambda: server.query(holding) == [(1,)], what="the backup is at work")
+        with session(server, "shop") as one:
+            end = time.monotonic() + 5
+            while time.monotonic() < end:
+                one.execute("INSERT INTO stock VALUES (1)")
+                time.sleep(0.05)
+        assert server.query(holding) == [(1,)], "the backup must have been under way all the time"
+        out, _ = dump.communicate(timeout=20)
+    finally:
+        dump.kill()
+    assert dump.returncode == 0
+    assert b"PostgreSQL database dump complete" in out
+    assert stanch.incidents() == []
+    assert stanch.subjects() == []
