@@ -87,7 +87,10 @@ class Smtp:
         client = transfer.client
         transfer.at("connecting")
         address = (channel.host, channel.port)
-        transfer.holds(socket.create_connection(address, transfer.remaining_s()))
+        sock = socket.create_connection(address, transfer.remaining_s())
+        # The dot goes out apart from the text: it must not wait for a delayed acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transfer.holds(sock)
         if channel.tls == "tls":
             transfer.at("starting TLS")
             self._wrap(transfer)

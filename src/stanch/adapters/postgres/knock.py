@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from functools import lru_cache
 
 from stanch.adapters.postgres import addresses
-from stanch.adapters.postgres.conninfo import resolve
+from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import ReachState
 
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+
+RESOLVED_FOR_S = 30.0
+"""Service files are not read again for every knock; every fresh session reads them anew."""
 
 
 async def knock(dsn: str, deadline_s: float) -> bool:
@@ -54,11 +59,17 @@ async def greet(dsn: str, deadline_s: float) -> bool:
 
 
 async def _connected(dsn: str) -> socket.socket:
-    conninfo = resolve(dsn)
+    conninfo = _where(dsn, int(time.monotonic() // RESOLVED_FOR_S))
     if conninfo.is_socket:
         return await addresses.connect(addresses.socket_address(conninfo))
     found = await addresses.look_up(conninfo.hostaddr or conninfo.host, conninfo.port)
     return await addresses.connect(found[0])
+
+
+@lru_cache(maxsize=4096)
+def _where(dsn: str, period: int) -> Conninfo:
+    """Resolving costs half of what a knock costs, and many targets are knocked at all the time."""
+    return resolve(dsn)
 
 
 def _refused(error: Exception) -> bool:
