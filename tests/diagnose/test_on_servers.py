@@ -21,6 +21,7 @@ from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.service.diagnosing import diagnose_dsn
 
 SECONDS_MAX = 3.0
+one_version = pytest.mark.parametrize("pg_major", [15], indirect=True)
 MIB = 1024 * 1024
 
 
@@ -394,14 +395,29 @@ def small_memory(server: ScratchServer, limit_mb: int) -> Iterator[None]:
         group.rmdir()
 
 
-@pytest.mark.skipif(
+with_groups = pytest.mark.skipif(
     not os.access(GROUPS / "memory.limit_in_bytes", os.R_OK) or os.geteuid() != 0,
     reason="needs root and control groups of version 1",
 )
+HUNGRY = "SELECT length(string_agg(repeat('x', 1000), '')) FROM generate_series(1, 900000)"
+
+
+@with_groups
+@one_version
+async def test_a_kill_for_memory_next_door_is_not_ours(make_server: MakeServer) -> None:
+    neighbour, ours, stopped = make_server(), make_server(), make_server()
+    with small_memory(neighbour, 110):
+        assert not is_done(neighbour, HUNGRY)
+    ours.kill()
+    stopped.stop("immediate")
+    assert named(await look(ours)) == ["killed"]
+    assert named(await look(stopped)) == ["stopped_cleanly"]
+
+
+@with_groups
 async def test_a_backend_that_the_kernel_killed_for_memory(server: ScratchServer) -> None:
-    hungry = "SELECT length(string_agg(repeat('x', 1000), '')) FROM generate_series(1, 900000)"
     with small_memory(server, 110):
-        assert not is_done(server, hungry)
+        assert not is_done(server, HUNGRY)
         until(lambda: server.log_text().count("ready to accept connections") >= 2, "recovery")
         found = await look(server)
     assert found.verdict is Verdict.RECOVERED, why(found)

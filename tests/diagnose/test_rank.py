@@ -193,27 +193,68 @@ def test_a_kill_of_another_server_at_the_same_time_is_not_ours() -> None:
     assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "killed"
 
 
-def test_in_a_container_the_moment_of_the_kill_must_do() -> None:
-    kill = Kill(pid=4711, name="postgres", at=w.ago(20))
-    kernel = w.read(Kernel(oom_kills=1, kills=(kill,), same_pids=True))
-    assert first(w.down(lock_file=w.lock(pid=1), kernel=kernel)).id == "oom_killed"
-    elsewhere = w.read(Kernel(oom_kills=1, kills=(kill,), same_pids=False))
-    assert first(w.down(lock_file=w.lock(), kernel=elsewhere)).id == "oom_killed"
+NEIGHBOUR = Kill(pid=4711, name="postgres", at=w.ago(20))
 
 
-def test_a_kill_counted_since_the_last_look_is_an_oom_kill_where_no_kernel_log_is_readable() -> (
-    None
-):
-    kernel = w.read(Kernel(oom_kills=2, new_oom_kills=1))
+def may_be_anothers(evidence: Evidence) -> bool:
+    """Not called a kill for memory; where that is a candidate, it says whose the kill may be."""
+    found = [c for c in diagnose(evidence).causes if c.id == "oom_killed"]
+    said = [f.text for c in found for f in (*c.evidence_for, *c.missing)]
+    return "oom_killed" not in standing(evidence) and (
+        not found or any("may be another" in text for text in said)
+    )
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Kernel(oom_kills=1, kills=(NEIGHBOUR,), same_pids=False),
+        Kernel(oom_kills=4, new_oom_kills=1),
+        Kernel(oom_kills=4, new_oom_kills=1, kills=(NEIGHBOUR,), own_group=False),
+    ],
+    ids=["PIDs that cannot be compared", "a counter of the machine", "both"],
+)
+def test_a_kill_that_may_be_a_neighbours_is_weak_evidence_and_says_so(kernel: Kernel) -> None:
+    evidence = w.down(lock_file=w.lock(), kernel=w.read(kernel))
+    assert first(evidence).id == "killed"
+    assert may_be_anothers(evidence)
+
+
+def test_in_a_container_a_kill_at_the_moment_of_a_death_by_signal_9_is_ours() -> None:
+    kernel = w.read(Kernel(oom_kills=1, kills=(replace(NEIGHBOUR, at=w.ago(31)),), same_pids=True))
+    log, inside = w.log(w.SIGKILLED_CHILD), w.lock(pid=1)
+    numbered = replace(w.SIGKILLED_CHILD, named_pid=None)
+    assert first(w.down(lock_file=inside, log=w.log(numbered), kernel=kernel)).id == "oom_killed"
+    assert first(w.down(lock_file=w.lock(), log=log, kernel=kernel)).id == "killed"
+    assert may_be_anothers(w.down(lock_file=inside, kernel=kernel))
+
+
+def test_a_kill_counted_in_the_servers_own_group_is_an_oom_kill() -> None:
+    kernel = w.read(Kernel(oom_kills=2, new_oom_kills=1, own_group=True))
     assert first(w.down(lock_file=w.lock(), kernel=kernel)).id == "oom_killed"
 
 
+def test_the_pid_noted_while_the_server_lived_tells_the_kill_when_the_lock_file_is_gone() -> None:
+    kernel = w.read(Kernel(oom_kills=1, kills=(NEIGHBOUR,), same_pids=True))
+    gone = Missing(what="lock_file", reason="permission denied")
+    evidence = replace(w.down(kernel=kernel, lock_file=gone), noted_pid=NEIGHBOUR.pid)
+    assert first(evidence).id == "oom_killed"
+    assert "oom_killed" not in standing(replace(evidence, noted_pid=w.PID))
+
+
+def test_a_kill_that_the_server_outlived_did_not_end_it() -> None:
+    kernel = w.read(Kernel(oom_kills=1, kills=(Kill(pid=w.PID, name="postgres", at=w.ago(300)),)))
+    evidence = w.down(lock_file=w.lock(), kernel=kernel)
+    assert first(evidence).id == "oom_killed"
+    assert first(replace(evidence, well_at=w.ago(60))).id == "killed"
+    assert first(replace(evidence, well_at=w.ago(301))).id == "oom_killed"
+
+
 def test_a_kill_nearby_is_not_ours_where_no_lock_file_was_left_behind() -> None:
-    other = Kill(pid=4711, name="postgres", at=w.ago(20))
-    kernel = w.read(Kernel(oom_kills=1, kills=(other,), same_pids=True))
+    kernel = w.read(Kernel(oom_kills=1, kills=(NEIGHBOUR,), same_pids=True))
     silent = w.down(kernel=kernel, log=Missing(what="log", reason="not found"))
-    assert "oom_killed" not in [c.id for c in diagnose(silent).causes if c.probability >= 0.5]
-    left = w.down(lock_file=w.lock(pid=4711), kernel=kernel)
+    assert "oom_killed" not in standing(silent)
+    left = w.down(lock_file=w.lock(pid=NEIGHBOUR.pid), kernel=kernel)
     assert first(left).id == "oom_killed"
 
 

@@ -286,6 +286,7 @@ def kernel_from(
     return Kernel(
         oom_kills=0 if silent_log else counts,
         new_oom_kills=new,
+        own_group=not isinstance(counted, Missing) and counted.own_group,
         kills=ours,
         same_pids=same_pids and not isinstance(kills, Missing),
         memory_total_bytes=known.total_bytes if known else None,

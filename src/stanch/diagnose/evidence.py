@@ -258,6 +258,8 @@ class Kernel:
     """Since boot, or of the server's control group. None: not counted on this system."""
     new_oom_kills: int | None = None
     """Since the watch's last look; None without an earlier look."""
+    own_group: bool = False
+    """The counts are of the server's own control group, not of the whole machine."""
     kills: tuple[Kill, ...] = ()
     """Of server processes, from the kernel's own log, oldest first."""
     same_pids: bool = False
@@ -298,6 +300,10 @@ class Evidence:
     volumes: Reading[Volumes] | Missing
     kernel: Reading[Kernel] | Missing
     place: Reading[Place] | Missing
+    noted_pid: int | None = None
+    """The postmaster's, noted while the server was known to live."""
+    well_at: datetime | None = None
+    """When the server was last seen to be well, by whoever watches it."""
     disk_full_free_bytes: int = 32 * 1024 * 1024
     """At or below this a volume counts as full; the policy's limit."""
 

@@ -129,6 +129,7 @@ class _Gathering:
         await self._wait()
         inside = self._done("sessions", _Inside)
         processes = self._done("processes", DataDirectoryProcesses)
+        noted, before = self._w.lock_witness, self._w.vitals_before
         return Evidence(
             target=target,
             at=datetime.now(UTC),
@@ -144,6 +145,8 @@ class _Gathering:
             volumes=self._reading("volumes", Volumes, "statfs"),
             kernel=self._reading("kernel", Kernel, "kernel log and counters"),
             place=self._place(),
+            noted_pid=None if isinstance(noted, Missing) else noted.pid,
+            well_at=None if before is None else before.at,
             disk_full_free_bytes=disk_full_free_bytes,
         )
 

@@ -153,6 +153,8 @@ class OomKills:
     cgroup: int | None
     """Of the server's own control group."""
     cgroup_path: str | None = None
+    own_group: bool = False
+    """The control group is narrower than the whole machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,25 @@ def test_in_version_2_the_tightest_limit_above_counts(tmp_path: Path) -> None:
     assert control_groups.oom_kills(group) == 2
 
 
+def test_only_a_group_narrower_than_the_machine_counts_as_a_servers_own(tmp_path: Path) -> None:
+    def is_narrow(path: str, top: str, version: int) -> bool:
+        group = control_groups.MemoryGroup(
+            path=tmp_path / path, top=tmp_path / top, version=version
+        )
+        return control_groups.is_narrow(group)
+
+    _write(tmp_path / "one/memory.oom_control", "oom_kill 3\n")
+    _write(tmp_path / "two/cgroup.controllers", "memory\n")
+    _write(tmp_path / "inside/memory.events", "oom_kill 0\n")
+    _write(tmp_path / "limited/memory.stat", "hierarchical_memory_limit 1000\n")
+    assert is_narrow("one/db", "one", 1)
+    assert not is_narrow("one", "one", 1)
+    assert not is_narrow("two", "two", 2)
+    # A container is shown its own group as the top.
+    assert is_narrow("inside", "inside", 2)
+    assert is_narrow("limited", "limited", 1)
+
+
 def test_a_process_without_groups_has_none(tmp_path: Path) -> None:
     assert control_groups.memory_group(tmp_path, tmp_path, 7) is None
     _write(tmp_path / "7/cgroup", "garbage\n::\n")

@@ -64,6 +64,17 @@ def oom_kills(group: MemoryGroup) -> int | None:
     return _keyed(group.path / name, "oom_kill")
 
 
+def is_narrow(group: MemoryGroup) -> bool:
+    """Whether the group holds less than the whole machine.
+
+    The topmost folder may be a container's group, shown to it as the top: then it has what the
+    machine's own lacks, a limit, or in version 2 any count at all.
+    """
+    if group.path != group.top or limit_bytes(group) is not None:
+        return True
+    return group.version == 2 and oom_kills(group) is not None
+
+
 def host_oom_kills(proc: Path) -> int | None:
     """Processes of the whole machine killed for want of memory since it booted."""
     return _keyed(proc / "vmstat", "oom_kill")

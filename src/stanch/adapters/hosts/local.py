@@ -139,6 +139,7 @@ class LocalHost:
             host=host,
             cgroup=None if group is None else control_groups.oom_kills(group),
             cgroup_path=None if group is None else str(group.path),
+            own_group=group is not None and control_groups.is_narrow(group),
         )
 
     def _memory_group(self) -> control_groups.MemoryGroup | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Weigh
 from stanch.diagnose.causes.common import DOC, server_facts
-from stanch.diagnose.clues import ending, lock, wire
+from stanch.diagnose.clues import ending, lock, memory, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.ids import CauseId
@@ -61,7 +61,7 @@ def _tell_killed(evidence: Evidence) -> str:
 
 
 def _tell_oom(evidence: Evidence) -> str:
-    kill = ending.oom_kill(evidence)
+    kill = memory.oom_kill(evidence)
     victim = f" (process {kill.pid}, {kill.name})" if kill else ""
     return f"The kernel killed the server for want of memory{victim}."
 
@@ -114,7 +114,7 @@ crashed = Cause(
         Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
         Weigh(clue=lock.lock_left, yes=1.0, no=-1.0, now=True),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
-        Weigh(clue=ending.kernel_oom, yes=-2.0, no=0.5),
+        Weigh(clue=memory.kernel_oom, yes=-2.0, no=0.5),
         Weigh(clue=lock.memory_in_use, yes=-4.0, no=0.0),
     ),
     tell=_tell_crashed,
@@ -148,7 +148,8 @@ killed = Cause(
         Weigh(clue=ending.shutdown_requested, yes=-4.0, no=0.5),
         Weigh(clue=ending.crash_logged, yes=-5.0, no=0.5),
         Weigh(clue=ending.panic_for_space, yes=-9.0, no=0.0),
-        Weigh(clue=ending.kernel_oom, yes=-5.0, no=0.5),
+        Weigh(clue=memory.kernel_oom, yes=-5.0, no=0.5),
+        Weigh(clue=memory.kernel_oom_nearby, yes=-0.5, no=0.0),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.5, now=True),
         Weigh(clue=lock.server_holder, yes=-6.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-2.0, no=0.0),
@@ -173,7 +174,8 @@ oom_killed = Cause(
     prior=-2.0,
     weighs=(
         *_down(),
-        Weigh(clue=ending.kernel_oom, yes=5.0, no=-5.0),
+        Weigh(clue=memory.kernel_oom, yes=5.0, no=-5.0),
+        Weigh(clue=memory.kernel_oom_nearby, yes=1.5, no=0.0),
         Weigh(clue=ending.child_killed, yes=2.5, no=-0.5),
         Weigh(clue=ending.had_to_recover, yes=0.5, no=-2.0),
         Weigh(clue=ending.shutdown_requested, yes=-3.0, no=0.5),

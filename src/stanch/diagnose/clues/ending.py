@@ -1,4 +1,4 @@
-"""How the server's last run ended: its log, its control file, the kernel's account.
+"""How the server's last run ended: its log, its control file.
 
 The stretch of the log that matters is the one after the newest "ready to accept connections";
 while the server answers it is the one before that line, so that a past failure can be told too.
@@ -12,8 +12,6 @@ from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.evidence import (
     Control,
     Evidence,
-    Kernel,
-    Kill,
     Log,
     LogEvent,
     is_open,
@@ -140,53 +138,6 @@ def _clean(control: Control, evidence: Evidence) -> YES_NO:
     return (False, said) if control.state in UNCLEAN else f"{said}, which decides nothing"
 
 
-def oom_kill(evidence: Evidence) -> Kill | None:
-    """The kernel's kill that ended this server: the same PID, else the same moment."""
-    kernel, lock = value_of(evidence.kernel), value_of(evidence.lock_file)
-    if kernel is None or not kernel.kills:
-        return None
-    died = killed_child(evidence)
-    pids = {lock.pid if lock else None, died.named_pid if died else None} - {None}
-    for kill in reversed(kernel.kills):
-        if kill.pid in pids:
-            return kill
-    if kernel.same_pids and pids - {CONTAINER_PID}:
-        return None
-    if lock is not None and not lock.present and died is None:
-        # Whoever kills a postmaster leaves its lock file behind: this kill was a neighbour's.
-        return None
-    newest = kernel.kills[-1]
-    # PIDs of a container differ from the kernel's, so the moment must do.
-    if died is not None and died.at is not None:
-        gap_s = abs((died.at - newest.at).total_seconds())
-        return newest if gap_s <= OOM_NEAR_S else None
-    age_s = (evidence.at - newest.at).total_seconds()
-    return newest if age_s <= OOM_RECENT_S else None
-
-
-def _oom(kernel: Kernel, evidence: Evidence) -> YES_NO:
-    kill = oom_kill(evidence)
-    if kill is not None:
-        return True, f"the kernel killed process {kill.pid} ({kill.name}) for memory", kill.at
-    if kernel.same_pids:
-        return False, "the kernel killed no process of this server for memory"
-    if kernel.new_oom_kills:
-        return True, f"the kernel killed {kernel.new_oom_kills} more for memory since the last look"
-    if kernel.kills:
-        return False, f"the kernel's newest kill for memory, at {kernel.kills[-1].at}, was another"
-    if kernel.oom_kills is None:
-        return "this system does not count kills for memory"
-    if kernel.oom_kills == 0 or kernel.new_oom_kills == 0:
-        return False, "the kernel killed no server process for memory"
-    return f"the kernel has killed {kernel.oom_kills} for memory since it started, times unknown"
-
-
-CONTAINER_PID = 1
-"""A postmaster with this PID is the first process of a container."""
-OOM_NEAR_S = 10.0
-"""Kernel log and server log tell of the same death within this; both clocks are this host's."""
-OOM_RECENT_S = 900.0
-
 shutdown_requested = clue_on(
     "shutdown_requested",
     "Does the log show a request to shut down?",
@@ -222,10 +173,4 @@ control_clean = clue_on(
     "Does the control file say that the server was shut down in order?",
     lambda e: e.control,
     _clean,
-)
-kernel_oom = clue_on(
-    "kernel_oom",
-    "Did the kernel kill for memory at that time?",
-    lambda e: e.kernel,
-    _oom,
 )
