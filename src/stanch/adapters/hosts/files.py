@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 
 import psutil
 
+from stanch.adapters.hosts.socket_locks import set_aside_socket_lock
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
 from stanch.model.ports.acting import FileAnswer, FileReport, KeptFile, Space
@@ -86,8 +87,12 @@ def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> F
         if seen != (inode, sha256):
             detail = "the lock file is not the one that was proven stale; it was not touched"
             return FileReport(answer=FileAnswer.CHANGED, detail=detail)
+        proven = _content(folder, LOCK_FILE)
         if _identity(folder, new_name) is not None:
             raise ActionFailed("the name to set it aside under is taken", on=new_name)
+        # First, so that a crash of ours in between leaves the lock file that is looked at again.
+        ending = new_name.removeprefix(f"{LOCK_FILE}.")
+        socket_lock = set_aside_socket_lock(proven, ending=ending) if proven is not None else ""
         try:
             os.rename(LOCK_FILE, new_name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileNotFoundError:
@@ -98,7 +103,10 @@ def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> F
             return put_back(folder, new_name)
         os.fsync(folder)
     path = str(Path(data_directory) / new_name)
-    return FileReport(answer=FileAnswer.DONE, detail=f"renamed to {new_name}", new_path=path)
+    detail = f"renamed to {new_name}"
+    if socket_lock:
+        detail += f"; beside it the lock of its socket to {socket_lock}"
+    return FileReport(answer=FileAnswer.DONE, detail=detail, new_path=path)
 
 
 def put_back(folder: int, new_name: str) -> FileReport:
@@ -116,6 +124,16 @@ def put_back(folder: int, new_name: str) -> FileReport:
 
 def _identity(folder: int, name: str) -> tuple[int, str] | None:
     """Inode and SHA-256 of one ordinary file; None where there is none."""
+    read = _read(folder, name)
+    return None if read is None else (read[0], hashlib.sha256(read[1]).hexdigest())
+
+
+def _content(folder: int, name: str) -> bytes | None:
+    read = _read(folder, name)
+    return None if read is None else read[1]
+
+
+def _read(folder: int, name: str) -> tuple[int, bytes] | None:
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except FileNotFoundError:
@@ -124,7 +142,7 @@ def _identity(folder: int, name: str) -> tuple[int, str] | None:
         raise ActionFailed(f"cannot read {name}: {error.strerror}", on=name) from error
     try:
         content = os.read(fd, LOCK_FILE_BYTES_MAX)
-        return os.fstat(fd).st_ino, hashlib.sha256(content).hexdigest()
+        return os.fstat(fd).st_ino, content
     finally:
         os.close(fd)
 
