@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -164,7 +164,7 @@ def _console(*, quiet: bool, record: bool) -> Console:
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def _signals_interrupt() -> Generator[None]:
     """A closed terminal and a `kill` end the demonstration the way Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -179,7 +179,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_while_leaving() -> Iterator[None]:
+def _deaf_while_leaving() -> Generator[None]:
     """A second Ctrl-C must not interrupt the taking away."""
     try:
         yield

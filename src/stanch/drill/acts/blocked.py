@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ FORGETFUL = "nightly-migration"
 
 
 @contextmanager
-def _forget_to_commit(place: Place) -> Iterator[Broken]:
+def _forget_to_commit(place: Place) -> Generator[Broken]:
     with place.server.connect("app", application_name=FORGETFUL) as session:
         try:
             session.execute("SET lock_timeout = '10s'")

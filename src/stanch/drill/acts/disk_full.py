@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ def _cannot() -> str:
 
 
 @contextmanager
-def _fill(place: Place) -> Iterator[Broken]:
+def _fill(place: Place) -> Generator[Broken]:
     place.server.query("SELECT pg_create_physical_replication_slot(%s, true)", [SLOT])
     written_mb = _write_until_refused(place)
     what = f"slot {SLOT} retains all WAL; after {written_mb} MB more the volume is full."

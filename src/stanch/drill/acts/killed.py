@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from stanch.drill.acts.act import Act, Broken, always_possible
@@ -11,7 +11,7 @@ from stanch.drill.scene import ORDERS, Place
 
 
 @contextmanager
-def _kill(place: Place) -> Iterator[Broken]:
+def _kill(place: Place) -> Generator[Broken]:
     pid = place.server.kill()
     assert place.server.signalled_at is not None
     what = f"kill -9 {pid}: the postmaster is gone, its lock file stays."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ GIVE_UP_S = 20.0
 
 
 @contextmanager
-def _leak(place: Place) -> Iterator[Broken]:
+def _leak(place: Place) -> Generator[Broken]:
     with ExitStack() as leaked:
         opened = _open_until_full(place, leaked)
         first_refused_s = place.load.report().first_failure_s

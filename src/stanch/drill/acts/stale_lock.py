@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ def _cannot() -> str:
 
 
 @contextmanager
-def _take_its_pid(place: Place) -> Iterator[Broken]:
+def _take_its_pid(place: Place) -> Generator[Broken]:
     server = place.server
     pid = server.postmaster_pid()
     assert pid is not None, "the server is not running"

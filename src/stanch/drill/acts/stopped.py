@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from stanch.drill.scene import ORDERS, Place
 
 
 @contextmanager
-def _stop(place: Place) -> Iterator[Broken]:
+def _stop(place: Place) -> Generator[Broken]:
     server = place.server
     at = datetime.now(UTC)
     # Not waited for: pg_ctl would wait on for a server that has been started again meanwhile.
