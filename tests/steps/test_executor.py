@@ -112,3 +112,11 @@ def test_on_another_boot_the_wall_clock_decides_with_a_margin() -> None:
     early = over - timedelta(seconds=1)
     assert settle_at(begun(), deadline_s=10.0, at=early, boot_ns=0, boot_id="boot-b") == over
     assert settle_at(begun(), deadline_s=10.0, at=over, boot_ns=0, boot_id="boot-b") is None
+
+
+@pytest.mark.parametrize("left_ns", [1, 400, 999, 1_000, 1_001])
+def test_a_step_is_never_to_be_looked_at_again_at_this_very_moment(left_ns: int) -> None:
+    before = begun().act_before_boot_ns + 10_000_000_000 - left_ns
+    asked = settle_at(begun(), deadline_s=10.0, at=AT, boot_ns=before, boot_id=BOOT_ID)
+    assert asked is not None
+    assert asked > AT

@@ -6,6 +6,7 @@ it cannot have begun) and `act_before` plus its deadline (after which it is no l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -129,8 +130,9 @@ def settle_at(
     margin for its error.
     """
     if boot_id == intended.boot_id:
-        left_s = (intended.act_before_boot_ns - boot_ns) / 1e9 + deadline_s
-        return at + timedelta(seconds=left_s) if left_s > 0 else None
+        left_ns = intended.act_before_boot_ns - boot_ns + math.ceil(deadline_s * 1e9)
+        # Rounded up: a moment that is not later than now would be asked for again and again.
+        return at + timedelta(microseconds=math.ceil(left_ns / 1000)) if left_ns > 0 else None
     over = intended.act_before + timedelta(seconds=deadline_s + CLOCK_SKEW_S)
     return over if at < over else None
 
