@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -364,6 +365,67 @@ def test_an_old_refusal_to_write_is_not_a_full_disk() -> None:
 def test_a_volume_without_inodes_is_full_however_many_bytes_are_free() -> None:
     none = replace(w.volume(*DATA_AND_WAL), free_inodes=0)
     assert standing(w.healthy(volumes=w.volumes(none))) == ["disk_full_data"]
+
+
+def after_the_fall(holds: tuple[str, ...], **differs: Any) -> Evidence:
+    """The server fell for want of space in WAL; somebody made room; it is still down."""
+    rest = [v for v in (w.volume(*holds),) if v]
+    if "wal" not in holds:
+        rest.append(w.volume("wal", mount="/wal"))
+    base: dict[str, Any] = {
+        "volumes": w.volumes(*rest),
+        "log": w.log(PANIC, ABORTED),
+        "lock_file": w.lock(),
+        "control": w.read(Control(state="in crash recovery")),
+    }
+    return w.down(**{**base, **differs})
+
+
+@pytest.mark.parametrize(
+    ("holds", "cause_id"), [(DATA_AND_WAL, "disk_full_data"), (("data", "log"), "disk_full_wal")]
+)
+def test_a_server_that_fell_for_space_is_down_for_that_also_when_there_is_room_again(
+    holds: tuple[str, ...], cause_id: str
+) -> None:
+    found = first(after_the_fall(holds))
+    assert found.id == cause_id
+    assert standing(after_the_fall(holds)) == [cause_id]
+    assert (found.fact("volume_full"), found.fact("server_running")) == (False, False)
+    assert "was full; there is room again" in found.summary
+
+
+def test_a_recovery_that_failed_for_space_counts_like_a_fall() -> None:
+    fatal = replace(PANIC, severity="FATAL")
+    assert first(after_the_fall(("data", "log"), log=w.log(fatal))).id == "disk_full_wal"
+
+
+def test_a_statement_refused_for_space_long_before_a_kill_is_not_its_cause() -> None:
+    evidence = w.down(lock_file=w.lock(), log=w.log(replace(EXTEND, at=w.ago(120))))
+    assert first(evidence).id == "killed"
+
+
+@pytest.mark.parametrize("holds", [DATA_AND_WAL, ("data", "log")])
+def test_a_server_that_recovers_with_room_again_is_waited_for(holds: tuple[str, ...]) -> None:
+    recovering = ServerProcesses(postmaster_pid=w.PID, recovering="postgres: startup recovering 1")
+    evidence = after_the_fall(
+        holds,
+        reach=w.reach("starting_up"),
+        processes=w.read(recovering),
+        lock_file=w.LIVE_LOCK,
+    )
+    assert diagnose(evidence).verdict is Verdict.UNKNOWN
+    assert all("start_server" in c.forbids for c in diagnose(evidence).causes)
+
+
+def test_a_server_that_recovers_on_a_full_volume_is_neither_up_nor_down() -> None:
+    evidence = replace(
+        CASES["disk_full_wal"],
+        reach=w.reach("starting_up"),
+        processes=w.read(ServerProcesses(postmaster_pid=w.PID)),
+    )
+    found = first(evidence)
+    assert (found.id, found.fact("volume_full")) == ("disk_full_wal", True)
+    assert found.fact("server_running") is None
 
 
 # --- connections ------------------------------------------------------------------------------

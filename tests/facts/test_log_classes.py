@@ -30,6 +30,8 @@ FULL = "No space left on device"
         ("FATAL", None, "remaining connection slots are reserved for roles", LogClass.TOO_MANY_CLIENTS),
         ("ERROR", "53100", f'could not extend file "base/5/1": {FULL}', LogClass.NO_SPACE_DATA),
         ("ERROR", None, f'could not extend file "base/5/1": {FULL}', LogClass.NO_SPACE_DATA),
+        ("ERROR", None, 'could not extend file "base/5/1": wrote only 4096 of 8192 bytes at block 7485', LogClass.NO_SPACE_DATA),
+        ("ERROR", None, "could not do it: wrote only 4096 of 8192 bytes at block 7 of my table", LogClass.OTHER),
         ("PANIC", "53100", f'could not write to file "pg_wal/xlogtemp.7": {FULL}', LogClass.NO_SPACE_WAL),
         ("PANIC", None, f'could not write to log file "000000010000000000000001" at offset 0: {FULL}', LogClass.NO_SPACE_WAL),
         ("LOG", None, f"could not write to log file: {FULL}", LogClass.NO_SPACE_LOG),

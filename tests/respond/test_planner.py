@@ -66,6 +66,7 @@ CHAIN = cause(
 DISK = cause(
     "disk_full_wal",
     volume="/data",
+    volume_full=True,
     free_bytes=0,
     total_bytes=1 << 30,
     data_directory="/data",
@@ -113,6 +114,8 @@ PLANS = [
     (CHAIN, ["end_blocking_session"]),
     (DISK, ["free_space", "start_server"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
+    (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
+    (replace(DISK, facts=(*DISK.facts, ("volume_full", False))), ["start_server"]),
 ]
 
 

@@ -170,7 +170,7 @@ def _is_between(evidence: Evidence) -> bool:
 
 def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Diagnosis:
     """A full volume keeps it from coming back and is the cause; anything else needs only time."""
-    if any(f.probability >= STANDS_FROM and f.id in _KEEPS_DOWN for f in found):
+    if any(f.probability >= STANDS_FROM and _keeps_down(f) for f in found):
         return _answer(evidence, Verdict.CAUSE, found, _story(found))
     waiting = tuple(
         replace(
@@ -187,7 +187,9 @@ def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Di
     return _answer(evidence, Verdict.UNKNOWN, waiting, f"{_between_text(evidence)}{because}")
 
 
-_KEEPS_DOWN = frozenset({"disk_full_data", "disk_full_wal"})
+def _keeps_down(found: CauseFinding) -> bool:
+    """A volume that is full now; one that has room again stands in nobody's way."""
+    return found.fact("volume_full") is True
 
 
 def _between_text(evidence: Evidence) -> str:

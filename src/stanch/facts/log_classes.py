@@ -189,7 +189,11 @@ _WITHOUT_SQLSTATE: Final = (
         "",
         rf"^could not [^\n]*(pg_wal/|log file \"?[0-9A-F]{{24}}|WAL segment)[^\n]*{_NO_SPACE}",
     ),
-    _rule(LogClass.NO_SPACE_DATA, "", rf"^could not [^\n]*{_NO_SPACE}"),
+    _rule(
+        LogClass.NO_SPACE_DATA,
+        "",
+        rf"^could not [^\n]*({_NO_SPACE}|: wrote only \d+ of \d+ bytes at block \d+$)",
+    ),
     _rule(LogClass.OUT_OF_MEMORY, "", r"^out of memory"),
     _rule(LogClass.INVALID_PAGE, "", r"^invalid page in block|^page verification failed"),
     _rule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stanch.diagnose.clues.wire import BETWEEN
 from stanch.diagnose.evidence import Chain, Evidence, is_open, postmaster_lives, value_of
 from stanch.model.diagnosis import Scalar
 
@@ -11,10 +12,15 @@ DOC = "https://www.postgresql.org/docs/current/"
 
 
 def is_running(evidence: Evidence) -> bool | None:
-    """A postmaster lives, or a server answers; None where neither could be looked at."""
+    """A postmaster lives, or a server answers; None where that cannot be told, or not yet.
+
+    A server that recovers or shuts down may be up or gone in a moment: its recovery can fail.
+    """
     lives, reach = postmaster_lives(evidence), value_of(evidence.reach)
-    if lives is not True and reach is not None and is_open(reach):
+    if reach is not None and is_open(reach):
         return True
+    if lives and reach is not None and reach.state in BETWEEN:
+        return None
     return lives
 
 

@@ -6,7 +6,7 @@ from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.stopping import CRASHED, KILLED
-from stanch.diagnose.clues import ending, space
+from stanch.diagnose.clues import space
 from stanch.diagnose.evidence import Evidence
 from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
@@ -25,6 +25,7 @@ def _disk_facts(evidence: Evidence, holds: str) -> Facts:
         *server_facts(evidence),
         ("volume", seen.mount_point if seen else None),
         ("device", seen.device if seen else None),
+        ("volume_full", space.is_full(seen, evidence) if seen else None),
         ("free_bytes", seen.free_bytes if seen else None),
         ("total_bytes", seen.total_bytes if seen else None),
         ("retainer", kept.name),
@@ -41,6 +42,9 @@ def _space(evidence: Evidence, holds: str) -> str:
 
 
 def _tell_data(evidence: Evidence) -> str:
+    seen = space.volume(evidence, "data")
+    if seen is not None and not space.is_full(seen, evidence):
+        return f"The data volume was full; there is room again: {_space(evidence, 'data')}."
     both = ", WAL with it" if space.shares_volume(evidence) else ""
     return f"The data volume is full: {_space(evidence, 'data')}{both}."
 
@@ -73,6 +77,7 @@ disk_full_data = Cause(
     weighs=(
         Weigh(clue=space.data_full, yes=6.0, no=-6.0, now=True),
         Weigh(clue=space.data_write_refused, yes=3.0, no=-0.5),
+        Weigh(clue=space.fell_for_data, yes=4.5, no=0.0),
         # Retained WAL that fills a shared volume is told by its own cause.
         Weigh(clue=space.wal_fills_shared, yes=-5.0, no=0.5, now=True),
     ),
@@ -104,7 +109,7 @@ disk_full_wal = Cause(
         Weigh(clue=space.wal_full, yes=4.0, no=-6.0, now=True),
         Weigh(clue=space.wal_own_or_filling, yes=3.0, no=-6.0, now=True),
         Weigh(clue=space.wal_write_refused, yes=3.0, no=-0.5),
-        Weigh(clue=ending.panic_for_space, yes=3.0, no=0.0),
+        Weigh(clue=space.fell_for_wal, yes=3.0, no=0.0),
     ),
     tell=_tell_wal,
     facts=lambda e: _disk_facts(e, "wal"),

@@ -108,13 +108,17 @@ def _child_killed(log: Log, evidence: Evidence) -> YES_NO:
     return _logged(killed_child(evidence), "no server process ended by signal 9 in the log")
 
 
+def fell_for_space(evidence: Evidence) -> LogEvent | None:
+    """The line with which the server went down, or failed to come back, for want of space."""
+    return _last(
+        e for e in ending(evidence) if e.kind in FULL_VOLUME and e.severity in {"PANIC", "FATAL"}
+    )
+
+
 def _panic_for_space(log: Log, evidence: Evidence) -> YES_NO:
     if not log.events:
         return f"nothing of use in {log.path}"
-    event = _last(
-        e for e in ending(evidence) if e.kind in FULL_VOLUME and e.severity in {"PANIC", "FATAL"}
-    )
-    return _logged(event, "the server did not go down for want of space")
+    return _logged(fell_for_space(evidence), "the server did not go down for want of space")
 
 
 def _recovered(log: Log, evidence: Evidence) -> YES_NO:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
-from stanch.diagnose.evidence import Evidence, Log, LogEvent, Retention, Volume, Volumes, value_of
+from stanch.diagnose.clues.ending import fell_for_space
+from stanch.diagnose.evidence import (
+    Evidence,
+    Log,
+    LogEvent,
+    Retention,
+    Volume,
+    Volumes,
+    is_open,
+    value_of,
+)
 
 RECENT_S = 900.0
 """A refusal to write older than this says little about now."""
@@ -87,18 +97,46 @@ def _candidates(retention: Retention) -> list[Retainer]:
     return found
 
 
+def fell_on(evidence: Evidence, holds: str) -> LogEvent | None:
+    """The line that tells that the server went down because this volume was full."""
+    event = fell_for_space(evidence)
+    if event is None:
+        return None
+    named = "wal" if event.kind == "no_space_wal" else "data"
+    return event if holds == named or shares_volume(evidence) else None
+
+
+def _full(seen: Volume, evidence: Evidence, *, fell: LogEvent | None) -> YES_NO:
+    """Room that was made after the server fell does not make the volume innocent of the fall."""
+    if is_full(seen, evidence):
+        return True, _describe(seen)
+    reach = value_of(evidence.reach)
+    if fell is not None and (reach is None or not is_open(reach)):
+        return f"{_describe(seen)}; that is room made since the server went down"
+    return False, _describe(seen)
+
+
+def _fell(log: Log, evidence: Evidence, holds: str) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    event = fell_on(evidence, holds)
+    if event is None:
+        return False, "the server did not go down because of this volume"
+    return True, f"the log says: {event.text}", event.at
+
+
 def _data_full(_volumes: Volumes, evidence: Evidence) -> YES_NO:
     data = volume(evidence, "data")
     if data is None:
         return "the volume of the data directory was not read"
-    return is_full(data, evidence), _describe(data)
+    return _full(data, evidence, fell=fell_on(evidence, "data"))
 
 
 def _wal_full(_volumes: Volumes, evidence: Evidence) -> YES_NO:
     wal = volume(evidence, "wal")
     if wal is None:
         return "the volume of pg_wal was not read"
-    return is_full(wal, evidence), _describe(wal)
+    return _full(wal, evidence, fell=fell_on(evidence, "wal"))
 
 
 def _wal_own_or_filling(_volumes: Volumes, evidence: Evidence) -> YES_NO:
@@ -163,4 +201,16 @@ wal_write_refused = clue_on(
     "Does the log show WAL that could not be written (53100)?",
     lambda e: e.log,
     lambda log, e: _refused_write(log, e, "no_space_wal", "WAL write"),
+)
+fell_for_data = clue_on(
+    "fell_for_data",
+    "Did the server go down because the data volume was full?",
+    lambda e: e.log,
+    lambda log, e: _fell(log, e, "data"),
+)
+fell_for_wal = clue_on(
+    "fell_for_wal",
+    "Did the server go down because the volume of pg_wal was full?",
+    lambda e: e.log,
+    lambda log, e: _fell(log, e, "wal"),
 )
