@@ -48,6 +48,15 @@ ACTIONS = (
 ACT = dict.fromkeys(ACTIONS, "act")
 
 
+def severities(*, ack_within: str) -> dict[int, dict[str, Any]]:
+    """The usual scale, with another time to answer in."""
+    names = {1: "critical", 2: "high", 3: "medium", 4: "low"}
+    return {
+        rank: {"label": f"P{rank - 1}", "name": name, "ack_within": ack_within, "pages": rank < 3}
+        for rank, name in names.items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """What one command of `stanch` answered."""
@@ -297,10 +306,8 @@ class Responder:
     def write_policy(self, policy: Mapping[str, Any]) -> None:
         """Put a policy in place, for a start or a reload."""
         self.policy = dict(policy)
-        # JSON is YAML, and never folds a long DSN.
         draft = self.config.with_suffix(".new")
-        draft.write_text(json.dumps(self.policy, indent=1), encoding="utf-8")
-        assert yaml.safe_load(draft.read_text()) == self.policy
+        draft.write_text(yaml.safe_dump(self.policy, width=10_000), encoding="utf-8")
         draft.replace(self.config)
 
     def change_target(self, **keys: Any) -> None:
