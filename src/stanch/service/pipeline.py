@@ -25,6 +25,7 @@ from stanch.policy.policy import Policy
 from stanch.service.acting import Acting
 from stanch.service.book import Book
 from stanch.service.clock import Clock
+from stanch.service.looked import LOOKS, Looked
 from stanch.service.paging import Paging
 from stanch.service.policies import Policies
 
@@ -47,6 +48,7 @@ class Pipeline:
         self._policies = policies
         self._clock = clock
         self._paging = paging
+        self._looked = Looked()
         self._pieces: dict[Job, Piece] = {
             Job.PAGE: self._page,
             Job.UPDATE: self._update,
@@ -71,9 +73,16 @@ class Pipeline:
             return now + timedelta(seconds=IDLE_RETRY_S)
         if claim.lane is Lane.DELIVER:
             return await self._paging.deliver(incident, ready, policy)
-        first = ready[0]
+        first = next((d for d in ready if not self._looked.put_off(incident, d.job, now)), None)
+        if first is None:
+            return self._looked.soonest(incident, ready) or now + timedelta(seconds=IDLE_RETRY_S)
         log.debug("due", incident=incident.id, job=first.job.value, reason=first.reason)
-        return await self._pieces[first.job](claim, incident, first, policy)
+        again_at = await self._pieces[first.job](claim, incident, first, policy)
+        if again_at is None or first.job not in LOOKS:
+            return again_at
+        self._looked.without_news(incident, first.job, now=now, until=again_at)
+        # Whatever else is ready comes next: a look without news must not stand before it.
+        return now if len(ready) > 1 else again_at
 
     async def _page(self, claim: Claim, i: Incident, what: Due, policy: Policy) -> None:
         await self._paging.page(claim, i, what, policy)
