@@ -31,7 +31,8 @@ def test_deciding_modules_neither_wait_nor_read_a_clock() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        tidy.too_long,
+        tidy.long_functions,
+        tidy.long_files,
         tidy.too_many_positional,
         tidy.broad_excepts,
         tidy.vague_names,
@@ -44,7 +45,9 @@ def test_the_product_keeps_the_house_rule(rule: Rule) -> None:
     assert broken(rule, MODULES) == []
 
 
-@pytest.mark.parametrize("rule", [tidy.too_long, tidy.vague_names], ids=lambda r: r.__name__)
+@pytest.mark.parametrize(
+    "rule", [tidy.long_functions, tidy.vague_names], ids=lambda rule: rule.__name__
+)
 def test_tests_and_benchmarks_keep_the_rules_of_size_and_name(rule: Rule) -> None:
     assert broken(rule, TESTS) == []
     assert broken(rule, BENCHMARKS) == []
@@ -126,14 +129,14 @@ def test_a_port_may_be_declared_async_and_not_implemented_where_ports_are() -> N
 
 def test_a_function_of_sixty_lines_passes_and_one_more_does_not() -> None:
     body = "    pass\n"
-    assert lines(tidy.too_long, "def f():\n" + body * 59) == []
-    assert lines(tidy.too_long, "x = 1\ndef f():\n" + body * 60) == [2]
+    assert lines(tidy.long_functions, "def f():\n" + body * 59) == []
+    assert lines(tidy.long_functions, "x = 1\ndef f():\n" + body * 60) == [2]
 
 
 def test_a_file_of_four_hundred_lines_passes_and_one_more_does_not() -> None:
-    assert lines(tidy.too_long, "x = 1\n" * 400) == []
-    assert lines(tidy.too_long, "x = 1\n" * 401) == [401]
-    assert lines(tidy.too_long, "x = 1\n" * 401, path="model/events.py") == []
+    assert lines(tidy.long_files, "x = 1\n" * 400) == []
+    assert lines(tidy.long_files, "x = 1\n" * 401) == [401]
+    assert lines(tidy.long_files, "x = 1\n" * 401, path="model/events.py") == []
 
 
 def test_the_fifth_argument_has_to_be_named() -> None:

@@ -1,0 +1,192 @@
+"""Everything an operator can meet has its place in the documents, and nothing else has."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pages import ROOT, blocks, headings, pages, table_keys
+from stanch.cli.diagnose import EXIT_CODES
+from stanch.cli.page import commands, commands_page
+from stanch.diagnose.catalogue import BY_ID, CAUSES
+from stanch.diagnose.page import causes_page
+from stanch.model.events import KINDS
+from stanch.model.reach import STATE_MEANINGS
+from stanch.model.symptoms import SymptomKind
+from stanch.policy.parse import read_policy
+from stanch.policy.policy import ACTIONS, DEFAULT_SEVERITY_OF
+from stanch.policy.reference import reference
+from stanch.policy.schema import json_schema
+from stanch.respond.library import shipped_runbooks
+from stanch.respond.page import actions_page
+from stanch.review.page import events_page
+from stanch.service.metrics import Metrics
+
+PAGES = pages()
+COMMANDS = [words for words, _ in commands()]
+
+GENERATED = {
+    "docs/actions.md": actions_page,
+    "docs/causes.md": causes_page,
+    "docs/commands.md": commands_page,
+    "docs/events.md": events_page,
+    "docs/policy.md": reference,
+}
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=str)
+def test_a_page_made_from_the_code_is_what_the_code_says(page: str) -> None:
+    assert PAGES[page] == GENERATED[page](), f"{page} is old: make docs"
+
+
+def test_the_schema_is_what_the_code_says() -> None:
+    written = json.loads((ROOT / "docs" / "schemas" / "policy-1.json").read_text("utf-8"))
+    assert written == json_schema()
+
+
+def test_every_symptom_has_a_section_and_back() -> None:
+    page = PAGES["docs/symptoms.md"]
+    assert headings(page) - {"Symptoms"} == {kind.value for kind in SymptomKind}
+
+
+def test_the_severities_in_the_table_are_those_that_hold() -> None:
+    page = PAGES["docs/symptoms.md"]
+    rows = dict(zip(table_keys(page, 0), table_keys(page, 1), strict=True))
+    assert rows.pop("Symptom")
+    assert {kind: int(rank) for kind, rank in rows.items()} == dict(DEFAULT_SEVERITY_OF)
+
+
+def test_limits_that_the_symptoms_name_are_settings() -> None:
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", PAGES["docs/symptoms.md"]))
+    settings = set(table_keys(PAGES["docs/policy.md"], 0))
+    kinds = {kind.value for kind in SymptomKind}
+    assert named - kinds - {"pg_terminate_backend"} <= settings
+
+
+@pytest.mark.parametrize("cause", BY_ID, ids=str)
+def test_every_cause_has_a_section(cause: str) -> None:
+    assert cause in headings(PAGES["docs/causes.md"])
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_has_a_section(action: str) -> None:
+    assert action in headings(PAGES["docs/actions.md"])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_of_event_has_a_section(kind: str) -> None:
+    assert kind in headings(PAGES["docs/events.md"])
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_has_a_section(words: str) -> None:
+    assert f"stanch {words}" in headings(PAGES["docs/commands.md"])
+
+
+def section(page: str, heading: str) -> str:
+    return PAGES[page].split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_every_exit_code_of_ping_is_told_once() -> None:
+    told = section("docs/commands.md", "stanch ping")
+    for state, meaning in STATE_MEANINGS.items():
+        assert re.search(rf"(?m)^ *{meaning.exit_code}  {state.value} ", told), state
+    codes = [meaning.exit_code for meaning in STATE_MEANINGS.values()]
+    assert len(codes) == len(set(codes))
+
+
+def test_every_exit_code_of_diagnose_is_told() -> None:
+    told = section("docs/commands.md", "stanch diagnose")
+    for verdict, code in EXIT_CODES.items():
+        assert re.search(rf"(?m)^ *{code}  {verdict.value} ", told), verdict
+
+
+@pytest.mark.parametrize("words", ["init", "check", "grants"])
+def test_commands_with_exit_codes_of_their_own_tell_them(words: str) -> None:
+    source = (ROOT / "src" / "stanch" / "cli" / f"{words}.py").read_text()
+    codes = set(re.findall(r"(?m)^[A-Z_]+ = ([1-9])$", source))
+    told = section("docs/commands.md", f"stanch {words}").split("Exit codes:")[1]
+    assert codes <= set(re.findall(r"\d+", told))
+
+
+def test_every_setting_has_a_row() -> None:
+    def keys(schema: object) -> set[str]:
+        found: set[str] = set()
+        if isinstance(schema, dict):
+            for name, value in schema.items():
+                if name == "properties" and isinstance(value, dict):
+                    found |= set(value)
+                found |= keys(value)
+        elif isinstance(schema, list):
+            found = set[str]().union(*map(keys, schema))
+        return found
+
+    mentioned = set(re.findall(r"[\w]+", PAGES["docs/policy.md"]))
+    assert keys(json_schema()) <= mentioned
+
+
+def test_every_metric_has_a_row_and_back() -> None:
+    names = set(re.findall(r"(?m)^# HELP (\w+)", Metrics().exposition().decode()))
+    made = {name for name in names if not name.endswith("_created")}
+    told = {re.sub(r"\{.*\}", "", row) for row in table_keys(PAGES["docs/running.md"])}
+    assert {name for name in told if name.startswith("stanch_")} == made
+
+
+def test_every_runbook_names_causes_that_exist_and_is_named_by_them() -> None:
+    for runbook in shipped_runbooks():
+        assert set(runbook.causes) <= set(BY_ID)
+    named = {cause.runbook for cause in CAUSES if cause.runbook}
+    assert named <= {runbook.id for runbook in shipped_runbooks()}
+
+
+def test_every_example_of_a_policy_is_one() -> None:
+    whole = [
+        block
+        for page, text in PAGES.items()
+        for block in blocks(page, text)
+        if block.language == "yaml" and block.text.startswith("state_directory:")
+    ]
+    assert whole
+    for block in whole:
+        assert read_policy(block.text, file=block.page).errors == (), block.page
+
+
+def test_actions_in_the_readme_are_actions() -> None:
+    [example] = [b for b in blocks("README.md", PAGES["README.md"]) if b.language == "yaml"]
+    modes = dict(re.findall(r"(\w+): (act|advise|observe)", example.text))
+    assert modes
+    assert set(modes) <= set(ACTIONS)
+
+
+def test_the_help_lists_every_command_with_a_first_sentence() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", "stanch", "--help"], capture_output=True, text=True, check=True
+    )
+    for words in COMMANDS:
+        assert words.split()[0] in asked.stdout
+    for _, command in commands():
+        assert (command.help or "").strip().splitlines()[0].endswith("."), command.name
+
+
+def test_the_glossary_is_sorted_and_says_each_word_once() -> None:
+    words = table_keys(PAGES["docs/GLOSSARY.md"])[1:]
+    assert words == sorted(set(words), key=str.casefold)
+
+
+def test_the_changelog_opens_each_release_with_a_paragraph() -> None:
+    for release in re.split(r"(?m)^## ", PAGES["CHANGELOG.md"])[1:]:
+        first = release.split("\n\n")[1]
+        assert len(first) > 80
+        assert not first.startswith(("#", "-"))
+
+
+def test_the_licence_is_the_whole_one() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert Path(ROOT, "pyproject.toml").read_text().count('license = "Apache-2.0"') == 1
