@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -256,14 +257,41 @@ async def test_a_role_without_any_right_is_told_what_is_missing(server: ScratchS
     assert "pg_monitor" in " ".join(f.text for f in found.absent)
 
 
-async def test_a_hung_server_is_not_called_dead(server: ScratchServer) -> None:
-    server.pause()
+async def test_a_suspended_server_is_named_and_not_called_dead(server: ScratchServer) -> None:
+    pid = server.pause()
     try:
         found = await look(server)
     finally:
         server.resume()
-    assert named(found) == [], why(found)
-    assert found.verdict is Verdict.UNKNOWN
+    assert named(found) == ["postmaster_stopped"], why(found)
+    assert found.causes[0].fact("postmaster_pid") == pid
+    assert found.causes[0].runbook == ""
+
+
+@one_version
+async def test_a_suspended_backend_is_no_suspended_server(server: ScratchServer) -> None:
+    with connect(server, "held") as connection:
+        os.kill(connection.info.backend_pid, signal.SIGSTOP)
+        try:
+            found = await look(server)
+        finally:
+            os.kill(connection.info.backend_pid, signal.SIGCONT)
+    assert found.verdict is Verdict.HEALTHY, why(found)
+
+
+@one_version
+async def test_a_role_that_is_turned_away(make_server: MakeServer) -> None:
+    server = make_server(auth="scram-sha-256")
+    found = await diagnose_dsn(
+        server.dsn(user="app", dbname="app", password="wrong"),
+        data_directory=str(server.data_directory),
+    )
+    assert named(found) == ["credentials_refused"], why(found)
+
+
+async def test_a_name_without_an_address() -> None:
+    found = await diagnose_dsn("host=db.invalid dbname=app user=app", host="none")
+    assert named(found) == ["dns_failure"], why(found)
 
 
 async def test_hostile_names_harm_nothing(server: ScratchServer) -> None:

@@ -77,6 +77,18 @@ CASES: dict[str, Evidence] = {
     "network_unreachable": w.far(
         reach=w.reach("timeout"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED
     ),
+    "postmaster_stopped": w.healthy(
+        reach=w.reach("hung"),
+        processes=w.read(
+            ServerProcesses(postmaster_pid=w.PID, postmaster_stopped=True, children=6)
+        ),
+    ),
+    "dns_failure": w.far(reach=w.reach("dns_failure"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED),
+    "credentials_refused": w.healthy(
+        reach=w.reach("auth_failed", "28P01: password authentication failed for user app"),
+        sessions=w.NOT_SERVED,
+        chains=w.NOT_SERVED,
+    ),
     "disk_full_data": w.healthy(volumes=w.volumes(full(*DATA_AND_WAL)), log=w.log(EXTEND)),
     "disk_full_wal": w.down(
         volumes=w.volumes(w.volume("data", "log"), full("wal", mount="/wal")),
@@ -298,14 +310,56 @@ def test_children_that_keep_a_start_from_succeeding_are_a_live_lock_file() -> No
     assert {"start_server", "set_aside_lock_file"} <= set(first(evidence).forbids)
 
 
-def test_a_hung_server_is_unknown_and_never_called_stale_or_stopped() -> None:
-    evidence = w.healthy(
-        reach=w.reach("hung"),
-        sessions=w.NOT_SERVED,
-        processes=w.read(ServerProcesses(postmaster_pid=w.PID, postmaster_stopped=True)),
+def hung(state: str = "hung", **process: Any) -> Evidence:
+    seen = ServerProcesses(postmaster_pid=w.PID, children=6, **process)
+    return w.healthy(
+        reach=w.reach(state), sessions=w.NOT_SERVED, chains=w.NOT_SERVED, processes=w.read(seen)
     )
-    assert standing(evidence) == []
-    assert diagnose(evidence).verdict is Verdict.UNKNOWN
+
+
+def test_a_hung_server_that_is_not_suspended_is_unknown_and_never_called_stale_or_stopped() -> None:
+    assert standing(hung()) == []
+    assert diagnose(hung()).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("state", ["hung", "timeout"])
+def test_a_suspended_server_is_named_also_when_its_queue_of_connections_is_full(state: str) -> None:
+    found = first(hung(state, postmaster_stopped=True))
+    assert found.id == "postmaster_stopped"
+    assert standing(hung(state, postmaster_stopped=True)) == ["postmaster_stopped"]
+    assert found.fact("server_running") is True
+    assert found.fact("postmaster_pid") == w.PID
+    assert found.runbook == ""
+    assert {"start_server", "set_aside_lock_file"} <= set(found.forbids)
+
+
+def test_a_debugger_that_holds_the_server_is_told_apart_from_a_signal() -> None:
+    assert "debugger" in first(hung(postmaster_stopped=True, postmaster_traced=True)).summary
+    assert "SIGSTOP" in first(hung(postmaster_stopped=True)).summary
+
+
+def test_a_server_that_answers_is_not_called_suspended() -> None:
+    assert standing(hung("up", postmaster_stopped=True)) == []
+
+
+def test_a_name_that_does_not_resolve_says_that_the_server_runs_where_that_is_known() -> None:
+    evidence = w.healthy(reach=w.reach("dns_failure"))
+    assert first(evidence).id == "dns_failure"
+    assert "The server itself runs" in first(evidence).summary
+    assert "The server itself runs" not in first(CASES["dns_failure"]).summary
+
+
+def test_a_server_that_died_behind_a_name_that_does_not_resolve_is_no_mere_matter_of_names() -> (
+    None
+):
+    evidence = w.down(reach=w.reach("dns_failure"), lock_file=w.lock())
+    assert "dns_failure" not in [c.id for c in diagnose(evidence).causes[:1]]
+
+
+@pytest.mark.parametrize("state", ["too_many_clients", "no_such_database", "tls_failure"])
+def test_another_refusal_is_not_one_of_credentials(state: str) -> None:
+    evidence = w.healthy(reach=w.reach(state), sessions=w.NOT_SERVED, chains=w.NOT_SERVED)
+    assert "credentials_refused" not in standing(evidence)
 
 
 def test_the_stale_lock_file_carries_what_setting_it_aside_is_bound_to() -> None:

@@ -298,6 +298,9 @@ def test_for_a_full_disk_the_retainer_is_named_and_growing_comes_before_dropping
         "disk_full_data",
         "disk_full_wal",
         "network_unreachable",
+        "postmaster_stopped",
+        "dns_failure",
+        "credentials_refused",
     ],
 )
 def test_every_cause_has_options_even_without_facts(cause_id: str) -> None:

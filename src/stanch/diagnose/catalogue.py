@@ -27,7 +27,12 @@ from stanch.diagnose.causes.locks import (
     blocking_chain,
     idle_in_transaction,
 )
-from stanch.diagnose.causes.network import NETWORK_UNREACHABLE, network_unreachable
+from stanch.diagnose.causes.network import (
+    DNS_FAILURE,
+    NETWORK_UNREACHABLE,
+    dns_failure,
+    network_unreachable,
+)
 from stanch.diagnose.causes.stopping import (
     CRASHED,
     KILLED,
@@ -40,6 +45,12 @@ from stanch.diagnose.causes.stopping import (
     oom_killed,
     stopped_cleanly,
 )
+from stanch.diagnose.causes.unanswering import (
+    CREDENTIALS_REFUSED,
+    POSTMASTER_STOPPED,
+    credentials_refused,
+    postmaster_stopped,
+)
 from stanch.model.ids import CauseId
 
 CAUSES: tuple[Cause, ...] = (
@@ -49,7 +60,10 @@ CAUSES: tuple[Cause, ...] = (
     oom_killed,
     stale_lock_file,
     live_lock_file,
+    postmaster_stopped,
     network_unreachable,
+    dns_failure,
+    credentials_refused,
     disk_full_data,
     disk_full_wal,
     connections_leaked,
@@ -91,6 +105,14 @@ SEPARATORS: Mapping[frozenset[CauseId], str] = MappingProxyType(
         frozenset({KILLED, NETWORK_UNREACHABLE}): "On the machine itself: does a postmaster run?",
         frozenset({STALE_LOCK_FILE, LIVE_LOCK_FILE}): "Is the process with the PID in "
         "postmaster.pid a postgres that works in this data directory?",
+        frozenset({POSTMASTER_STOPPED, NETWORK_UNREACHABLE}): "On the machine itself: does ps show "
+        "the postmaster in state T?",
+        frozenset({DNS_FAILURE, NETWORK_UNREACHABLE}): "Does a connection to the server's address, "
+        "instead of its name, get an answer?",
+        frozenset({CREDENTIALS_REFUSED, CONNECTIONS_LEAKED}): "Which SQLSTATE does the refusal "
+        "carry: 28P01 or 28000 (who you are), or 53300 (no room)?",
+        frozenset({CREDENTIALS_REFUSED, CONNECTIONS_LOAD}): "Which SQLSTATE does the refusal "
+        "carry: 28P01 or 28000 (who you are), or 53300 (no room)?",
         frozenset({CRASHED, DISK_FULL_WAL}): "Does the volume of pg_wal have free space?",
         frozenset({CRASHED, DISK_FULL_DATA}): "Does the data volume have free space?",
         frozenset({DISK_FULL_DATA, DISK_FULL_WAL}): "What grew: pg_wal or base?",

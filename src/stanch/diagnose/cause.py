@@ -55,7 +55,7 @@ class Weigh:
     """It speaks of this moment, not of what happened: left out when judging a past failure."""
 
 
-Family = Literal["down", "data_disk", "wal_disk", "connections", "chain", "idle"]
+Family = Literal["down", "access", "data_disk", "wal_disk", "connections", "chain", "idle"]
 """Causes of one family exclude each other and share one probability; families are independent."""
 
 

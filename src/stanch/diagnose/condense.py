@@ -215,6 +215,7 @@ def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses:
         postmaster_pid=seen.postmaster.pid if seen.postmaster else None,
         postmaster_stopped=seen.postmaster is not None
         and seen.postmaster.state in {"stopped", "tracing-stop"},
+        postmaster_traced=seen.postmaster is not None and seen.postmaster.state == "tracing-stop",
         children=len(seen.members),
         orphans=len(seen.orphans),
         recovering=replaying[:NAMES_MAX],

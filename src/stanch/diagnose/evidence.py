@@ -212,6 +212,8 @@ class ServerProcesses:
     postmaster_pid: int | None
     postmaster_stopped: bool = False
     """Suspended (SIGSTOP) or being traced."""
+    postmaster_traced: bool = False
+    """Suspended by a debugger or tracer."""
     children: int = 0
     orphans: int = 0
     """Server processes on this data directory whose postmaster is gone."""

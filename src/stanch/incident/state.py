@@ -33,6 +33,9 @@ KEEPS_WHAT_IS_COMMITTED = frozenset(
         "stale_lock_file",
         "live_lock_file",
         "network_unreachable",
+        "postmaster_stopped",
+        "dns_failure",
+        "credentials_refused",
     }
 )
 """Causes after which crash recovery gives back everything that was committed."""

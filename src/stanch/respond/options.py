@@ -120,6 +120,29 @@ def _network(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     )
 
 
+def _suspended(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    pid = _shown(cause.fact("postmaster_pid"), unknown="PID")
+    return (
+        f"See what holds it: `ps -o pid,stat,wchan -p {pid}`; TracerPid in /proc/{pid}/status "
+        "names a debugger.",
+        f"Let it go on once nobody needs it suspended: `kill -CONT {pid}`.",
+    )
+
+
+def _dns(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "Repair the resolver, or put the name back where it was removed.",
+        "Watch the server by its address (hostaddr) until the name works again.",
+    )
+
+
+def _credentials(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "Give the watch the password that is valid now (passfile or service), then reload it.",
+        "See pg_hba_file_rules and the role's rolcanlogin and rolvaliduntil in pg_roles.",
+    )
+
+
 _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] = {
     "stopped_cleanly": _start,
     "crashed": _start,
@@ -135,4 +158,7 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "disk_full_data": _disk,
     "disk_full_wal": _disk,
     "network_unreachable": _network,
+    "postmaster_stopped": _suspended,
+    "dns_failure": _dns,
+    "credentials_refused": _credentials,
 }

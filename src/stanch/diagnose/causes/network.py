@@ -11,6 +11,7 @@ from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
 
 NETWORK_UNREACHABLE = CauseId("network_unreachable")
+DNS_FAILURE = CauseId("dns_failure")
 
 
 def _tell(evidence: Evidence) -> str:
@@ -29,10 +30,12 @@ network_unreachable = Cause(
     weighs=(
         Weigh(clue=wire.silent, yes=5.0, no=-7.0, now=True),
         Weigh(clue=lock.postmaster_alive, yes=2.0, no=-4.0, now=True),
+        # Nobody takes connections from its queue, and once that is full packets are dropped.
+        Weigh(clue=lock.postmaster_suspended, yes=-6.0, no=0.0, now=True),
     ),
     tell=_tell,
     facts=server_facts,
-    look_alikes=(STOPPED_CLEANLY, KILLED),
+    look_alikes=(STOPPED_CLEANLY, KILLED, DNS_FAILURE),
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Try from a second place and from the machine itself; look at firewall rules and "
     "routes changed last.",
@@ -43,4 +46,37 @@ network_unreachable = Cause(
     forbids=("start_server", "set_aside_lock_file"),
     runbook="",
     source=f"{DOC}runtime-config-connection.html#RUNTIME-CONFIG-TCP-SETTINGS",
+)
+
+
+def _tell_dns(evidence: Evidence) -> str:
+    inside = value_of(evidence.sessions)
+    rest = " The server itself runs: an open session to it answers." if inside else ""
+    return f"The server's name could not be turned into an address here.{rest}"
+
+
+dns_failure = Cause(
+    id=DNS_FAILURE,
+    sentence="The name in the connection string has no address where the connection starts: a "
+    "resolver that is down, a name that was removed or mistyped.",
+    family="down",
+    prior=-2.0,
+    weighs=(
+        Weigh(clue=wire.unresolved, yes=6.5, no=-7.0, now=True),
+        # A server that is gone, too, is another failure beside this one.
+        Weigh(clue=lock.postmaster_alive, yes=1.0, no=-2.0, now=True),
+    ),
+    tell=_tell_dns,
+    facts=server_facts,
+    look_alikes=(NETWORK_UNREACHABLE,),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Ask for the name here and in another place (getent hosts), then connect to the "
+    "server's address instead of its name.",
+    never=(
+        "Do not restart the server: nothing is known to be wrong with it.",
+        "Do not fail over: whoever asks for the same name will not find the new server either.",
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="",
+    source=f"{DOC}libpq-connect.html#LIBPQ-CONNECT-HOST",
 )

@@ -72,6 +72,19 @@ def _alive(processes: ServerProcesses, evidence: Evidence) -> YES_NO:
     return True, f"postmaster {processes.postmaster_pid} runs on this data directory{state}"
 
 
+def _suspended(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
+    if processes.postmaster_pid is None:
+        if processes.uninspected:
+            return f"{processes.uninspected} processes could not be inspected"
+        return False, "no postmaster runs on this data directory"
+    who = f"postmaster {processes.postmaster_pid}"
+    if processes.postmaster_traced:
+        return True, f"{who} is held by a debugger or tracer (state t)"
+    if processes.postmaster_stopped:
+        return True, f"{who} is suspended (state T)"
+    return False, f"{who} is not suspended"
+
+
 def _orphans(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
     if processes.orphans:
         return True, f"{processes.orphans} processes of the old server still run"
@@ -116,6 +129,12 @@ postmaster_alive = clue_on(
     "Does a postmaster run on this data directory?",
     lambda e: e.processes,
     _alive,
+)
+postmaster_suspended = clue_on(
+    "postmaster_suspended",
+    "Is the postmaster suspended?",
+    lambda e: e.processes,
+    _suspended,
 )
 orphans = clue_on(
     "orphans", "Do processes of an old server still run?", lambda e: e.processes, _orphans

@@ -24,6 +24,18 @@ def _answers(seen: Reach, _evidence: Evidence) -> YES_NO:
     return is_open(seen), _says(seen)
 
 
+def _unanswered(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state is ReachState.HUNG or seen.state in SILENT, _says(seen)
+
+
+def _unresolved(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state is ReachState.DNS_FAILURE, _says(seen)
+
+
+def _not_let_in(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state is ReachState.AUTH_FAILED, _says(seen)
+
+
 def _silent(seen: Reach, _evidence: Evidence) -> YES_NO:
     return seen.state in SILENT, _says(seen)
 
@@ -47,6 +59,24 @@ silent = clue_on(
     "Is there no way to the server at all, or no answer to it?",
     lambda e: e.reach,
     _silent,
+)
+unanswered = clue_on(
+    "unanswered",
+    "Is a fresh connection left without any answer?",
+    lambda e: e.reach,
+    _unanswered,
+)
+unresolved = clue_on(
+    "unresolved",
+    "Is there no address for the server's name?",
+    lambda e: e.reach,
+    _unresolved,
+)
+not_let_in = clue_on(
+    "not_let_in",
+    "Is the watch's own role turned away (28P01, 28000)?",
+    lambda e: e.reach,
+    _not_let_in,
 )
 between = clue_on(
     "between",

@@ -1,0 +1,92 @@
+"""A server that runs and takes nobody new in: suspended, or turning this role away."""
+
+from __future__ import annotations
+
+from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.causes.common import DOC, Facts, server_facts
+from stanch.diagnose.causes.connections import CONNECTIONS_LEAKED, CONNECTIONS_LOAD
+from stanch.diagnose.causes.network import NETWORK_UNREACHABLE
+from stanch.diagnose.clues import lock, wire
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.ids import CauseId
+from stanch.model.symptoms import SymptomKind
+
+POSTMASTER_STOPPED = CauseId("postmaster_stopped")
+CREDENTIALS_REFUSED = CauseId("credentials_refused")
+
+
+def _tell_suspended(evidence: Evidence) -> str:
+    processes = value_of(evidence.processes)
+    if processes is None or processes.postmaster_pid is None:
+        return "The server process is suspended: nobody new is let in."
+    by = "held by a debugger or tracer" if processes.postmaster_traced else "suspended (SIGSTOP)"
+    return (
+        f"The server process {processes.postmaster_pid} is {by}: sessions that are open live on, "
+        "nobody new is answered."
+    )
+
+
+def _suspended_facts(evidence: Evidence) -> Facts:
+    processes = value_of(evidence.processes)
+    return (
+        *server_facts(evidence),
+        ("postmaster_pid", processes.postmaster_pid if processes else None),
+        ("traced", processes.postmaster_traced if processes else None),
+    )
+
+
+def _tell_refused(evidence: Evidence) -> str:
+    reach = value_of(evidence.reach)
+    layer = reach.failed_layer if reach else None
+    said = f": {layer.detail}" if layer and layer.detail else "."
+    return f"The server runs, but does not let the watch's role in{said}"
+
+
+postmaster_stopped = Cause(
+    id=POSTMASTER_STOPPED,
+    sentence="The postmaster is suspended: connections are taken by the kernel and answered by "
+    "nobody, while sessions that are open go on working.",
+    family="down",
+    prior=-2.5,
+    weighs=(
+        Weigh(clue=lock.postmaster_suspended, yes=7.0, no=-7.0, now=True),
+        Weigh(clue=wire.unanswered, yes=2.0, no=-2.5, now=True),
+        Weigh(clue=wire.answers, yes=-6.0, no=0.0, now=True),
+    ),
+    tell=_tell_suspended,
+    facts=_suspended_facts,
+    look_alikes=(NETWORK_UNREACHABLE,),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Find out who suspended it and why (a debugger, a snapshot or backup script, "
+    "somebody's kill -STOP); once that is over, a person lets it go on with kill -CONT.",
+    never=(
+        "Do not end it with SIGKILL: every open session would be lost, and it only waits.",
+        "Do not start a second server on this data directory.",
+        "Do not promote a standby: sessions that are open still commit here.",
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="",
+    source=f"{DOC}server-shutdown.html",
+)
+
+credentials_refused = Cause(
+    id=CREDENTIALS_REFUSED,
+    sentence="The server turns the role away that was to log in: a password that was changed or "
+    "has expired, a rule in pg_hba.conf, a role that is gone or may not log in.",
+    family="access",
+    prior=-2.0,
+    weighs=(Weigh(clue=wire.not_let_in, yes=6.5, no=-7.0, now=True),),
+    tell=_tell_refused,
+    facts=server_facts,
+    look_alikes=(CONNECTIONS_LEAKED, CONNECTIONS_LOAD),
+    symptoms=(SymptomKind.UNWATCHED,),
+    safe_first="Log in as another role to see whether it is this role or everybody; then compare "
+    "password, expiry (rolvaliduntil) and pg_hba.conf with what was changed last.",
+    never=(
+        "Do not open pg_hba.conf to everybody (trust) to get back in.",
+        "Do not restart the server: it runs, and a reload is enough for pg_hba.conf.",
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="",
+    source=f"{DOC}client-authentication-problems.html",
+)
