@@ -6,15 +6,16 @@ StanchError
 │   ├── StoreUnavailable   an event cannot be made durable now (retryable)
 │   ├── StoreLocked        another process owns this state directory
 │   ├── StoreCorrupt       the hash chain or the file does not verify
-│   └── StoreUnsuitable    the state directory is on a file system or path that cannot keep promises
-├── StaleDecision          the timeline moved on since the decision was made (retryable after re-reading)
+│   └── StoreUnsuitable    the state directory lies where promises cannot be kept
+├── StaleDecision          the timeline moved on since the decision (retryable after reading)
 ├── TargetError
 │   ├── ProbeFailed        a question to a target got no answer (retryable)
 │   └── ActionFailed       an action was tried and reported a failure
 ├── ChannelError           a message could not be handed over
 └── SetupError             something this machine lacks
 
-Expected answers are values (`Refusal`, `Missing`), never exceptions; broken invariants are assertions.
+Expected answers are values (`Refusal`, `Missing`), never exceptions; broken invariants are
+assertions.
 """
 
 from __future__ import annotations
