@@ -1,11 +1,10 @@
-"""`stanch run` as a process of its own, and its answers: over its socket and by its command line.
+"""`stanch run` as a process of its own, and its answers: JSON over its socket, and a command.
 
 Nothing is shared with it but its policy file and state directory, as with any user's.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -85,12 +84,8 @@ class ResponderProcess:
         return self._asked("/incidents", all="1").get("incidents", [])
 
     def incident(self, incident_id: str) -> dict[str, Any]:
-        """One incident with its timeline; empty while it does not answer."""
+        """What `stanch show --json` prints of one; empty while it does not answer."""
         return self._asked(f"/incidents/{incident_id}")
-
-    def show(self, incident_id: str) -> dict[str, Any]:
-        """What `stanch show --json` prints."""
-        return cast("dict[str, Any]", json.loads(self._said("show", incident_id, "--json")))
 
     def write_post_mortem(self, incident_id: str, path: Path) -> None:
         """What `stanch postmortem` writes."""

@@ -37,7 +37,7 @@ VOLUME_MB = 160
 BALLAST_MB = 32
 MIB = 1024 * 1024
 
-LOAD = LoadOptions(writers=3, pause_s=0.03, statement_timeout_s=1.0, rows_per_session=5)
+LOAD = LoadOptions(writers=3, pause_s=0.05, statement_timeout_s=1.0, rows_per_session=5)
 """The application: fresh logins all the time, and no patience beyond a second."""
 
 RULES = (

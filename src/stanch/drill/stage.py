@@ -66,6 +66,7 @@ class Stage:
             with act.breaks(place) as broken:
                 self._narrator.broken(broken)
                 self._watch(act, watched)
+                self._find_incident(act.target, watched)
                 outside = look_from_outside(place)
                 return self._judged(act, broken, watched, outside)
         except NotStaged as reason:
@@ -78,7 +79,8 @@ class Stage:
         """Until the incident is resolved, or it has taken too long."""
         end = time.monotonic() + act.expected.rescued_within_s + RESOLVE_WITHIN_S
         while not watched.resolved and time.monotonic() < end:
-            self._find_incident(act.target, watched)
+            if not watched.incident_id:
+                self._find_incident(act.target, watched)
             told: list[tuple[datetime, Entry | PageSeen]] = [*self._new_entries(watched)]
             told += [(page.at, page) for page in self._new_pages(watched)]
             for _, one in sorted(told, key=lambda t: t[0]):
@@ -133,7 +135,7 @@ class Stage:
     def _judged(self, act: Act, broken: Broken, watched: _Watched, outside: Outside) -> Result:
         told, path = None, Path()
         if watched.incident_id:
-            told = told_of(self._scene.responder.show(watched.incident_id))
+            told = told_of(self._scene.responder.incident(watched.incident_id))
             path = self._scene.post_mortems / f"{watched.incident_id}.md"
             self._scene.responder.write_post_mortem(watched.incident_id, path)
         seen = Seen(
