@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
@@ -105,6 +106,17 @@ async def test_an_incident_that_is_not_there_is_said_so(house: House) -> None:
     for wanted in ("7", "20260301-999", "x'; DROP TABLE journal; --", "٣"):
         with pytest.raises(BadRequest):
             await ask(house, "ack", incident=wanted)
+
+
+async def test_the_same_request_read_from_two_places_at_once_is_done_once(house: House) -> None:
+    request = {"command": "declare", "by": "ann", "id": "r1", "title": "slow", "target": "orders"}
+    one, other = await asyncio.gather(
+        house.operations.execute(request), house.operations.execute(request)
+    )
+    assert one.incident_id == other.incident_id
+    assert len(await house.operations.incidents(open_only=True, limit=9)) == 1
+    another = await house.operations.execute({**request, "id": "r2"})
+    assert another.incident_id != one.incident_id
 
 
 async def test_the_same_request_arriving_twice_is_done_once(house: House) -> None:

@@ -6,11 +6,13 @@ answers them itself; while a hung `stanch run` holds the store they wait in the 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 from stanch.incident import commands as c
 from stanch.incident.state import Incident
@@ -77,6 +79,7 @@ class Operations:
         self._standing = standing
         self._clock = clock
         self._answered: OrderedDict[str, Answer] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._by_name: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "declare": self._declare,
             "ack": self._ack,
@@ -95,17 +98,22 @@ class Operations:
         operation = self._by_name.get(name)
         if operation is None:
             raise BadRequest(f"there is no command {name!r}", hint="See `stanch --help`.")
-        # One command may arrive twice: an answer was lost, and it was left in the inbox as well.
         request_id = _text(request, "id")
-        answered = self._answered.get(request_id) if request_id else None
-        if answered is None:
-            answered = await operation(request)
-            self._remember(request_id, answered)
+        if not request_id:
+            return await operation(request)
+        # One command may arrive twice: an answer was lost, and it was left in the inbox as well.
+        # After a hang both are read in the same moment, so the second waits for the first.
+        async with self._turn(request_id):
+            answered = self._answered.get(request_id)
+            if answered is None:
+                answered = await operation(request)
+                self._remember(request_id, answered)
         return answered
 
+    def _turn(self, request_id: str) -> asyncio.Lock:
+        return self._turns.setdefault(request_id, asyncio.Lock())
+
     def _remember(self, request_id: str, answer: Answer) -> None:
-        if not request_id:
-            return
         self._answered[request_id] = answer
         while len(self._answered) > ANSWERED_MAX:
             self._answered.popitem(last=False)
