@@ -173,6 +173,24 @@ def test_the_help_lists_every_command_with_a_first_sentence() -> None:
         assert (command.help or "").strip().splitlines()[0].endswith("."), command.name
 
 
+def demo_says(option: str) -> str:
+    asked = [sys.executable, "-m", "stanch.drill.demo", option]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_option_of_the_demonstration_has_a_row_and_back() -> None:
+    offered = set(re.findall(r"(?m)^\s+(?:-\w, )?(--[\w-]+)", demo_says("--help"))) - {"--help"}
+    told = {row.split()[0] for row in table_keys(PAGES["docs/demo.md"]) if row.startswith("--")}
+    assert told == offered
+
+
+def test_every_act_of_the_demonstration_has_a_row() -> None:
+    listed = demo_says("--list")
+    acts = [row for row in table_keys(section("docs/demo.md", "The acts")) if row != "Act"]
+    assert len(acts) == 6
+    assert [act for act in acts if act not in listed] == []
+
+
 def test_the_glossary_is_sorted_and_says_each_word_once() -> None:
     words = table_keys(PAGES["docs/GLOSSARY.md"])[1:]
     assert words == sorted(set(words), key=str.casefold)
