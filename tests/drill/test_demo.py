@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,8 @@ pytestmark = pytest.mark.story
 DEMO = [sys.executable, "-m", "stanch.drill.demo"]
 SCRATCH = re.compile(r"/tmp/stanch-demo-[a-z0-9_]+")
 SECONDS_MAX = 120
+IN_ORDER = ["broken", "noticed", "cause", "did", "verified", "rescued", "resolved"]
+"""The page goes out beside them, at its own moment."""
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def test_a_killed_server_is_rescued_and_told_of_without_control_codes(folders: l
     folders.append(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\x1b" not in done.stdout
-    words = ("broken", "noticed", "cause", "paged", "did", "verified", "rescued", "resolved")
-    places = [done.stdout.index(f" {word} ") for word in words if word != "paged"]
-    assert places == sorted(places)
+    words = re.findall(r"^ +[+-]\d+\.\d\d s (\w+)", done.stdout, re.MULTILINE)
+    assert sorted(words) == sorted([*IN_ORDER, "paged"])
+    assert [word for word in words if word != "paged"] == IN_ORDER
     assert "ann@example.com by mail: [P0] orders: server down" in done.stdout
     story = next((folder / "post-mortems").iterdir())
     assert str(story) in done.stdout
@@ -122,14 +123,12 @@ def test_keep_leaves_it_running_until_it_is_told_to_end(folders: list[Path]) -> 
     assert at_work_in(folder) == []
 
 
-def test_programs_that_are_not_there_are_said_and_nothing_is_left(tmp_path: Path) -> None:
-    before = set(Path("/tmp").glob("stanch-demo-*"))
+def test_programs_that_are_not_there_are_said_before_anything_is_made(tmp_path: Path) -> None:
     done = demo("--pg-bin", str(tmp_path))
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr
     assert "hint:" in done.stderr
-    ours = set(Path("/tmp").glob("stanch-demo-*")) - before
-    assert all(path.stat().st_mtime < time.time() - 1 for path in ours if path.exists()) or not ours
+    assert not SCRATCH.findall(done.stdout)
 
 
 def test_the_list_names_every_act() -> None:
@@ -142,8 +141,8 @@ def test_the_list_names_every_act() -> None:
 def test_without_root_what_needs_it_is_skipped_with_its_reason(folders: list[Path]) -> None:
     acts = {act.name: act for act in PROGRAMME}
     script = (
-        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "from stanch.drill.acts.programme import PROGRAMME as P;"
+        "import os; from stanch.drill.acts.programme import PROGRAMME as P;"
+        "os.chdir('/'); os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "print([a.name for a in P if a.cannot()])"
     )
     done = subprocess.run(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -113,9 +114,10 @@ def _what_is_left(scene: Scene, results: Sequence[Result]) -> list[tuple[str, st
     written = [result for result in results if result.post_mortem]
     if not written:
         return []
+    more = [("", f"and {len(written) - 1} more beside it")] if len(written) > 1 else []
     return [
         ("read", written[0].post_mortem),
-        ("", f"and {len(written) - 1} more post-mortems beside it" if len(written) > 1 else ""),
+        *more,
         ("mails", str(scene.folder / "mails")),
         ("remove", f"rm -r {scene.folder}"),
     ]
@@ -150,7 +152,10 @@ def _save_recording(console: Console, path: str) -> None:
     Path(f"{path}.txt").write_text(
         "".join(f"{line.rstrip()}\n" for line in text.splitlines()), encoding="utf-8"
     )
-    console.save_svg(f"{path}.svg", title="make demo")
+    picture = console.export_svg(title="make demo")
+    # A picture must not fetch anything: fonts come from the reader's own machine.
+    picture = re.sub(r',\s*url\("[^"]*"\) format\("[^"]*"\)', "", picture)
+    Path(f"{path}.svg").write_text(picture, encoding="utf-8")
 
 
 def _binaries(pg_bin: str | None) -> Binaries:
