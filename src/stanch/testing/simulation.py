@@ -39,7 +39,7 @@ from stanch.store.sql import SqlStore
 from stanch.testing.simworld import SimServer
 from stanch.testing.simworld_life import Life, SimStore
 from stanch.testing.simworld_ports import SimMail, SimMailChannel
-from stanch.testing.simworld_target import Notes, SimTarget
+from stanch.testing.simworld_target import Notes, SimTarget, note_life
 from stanch.testing.virtual_time import VirtualClock
 
 MAIL = ChannelName("mail")
@@ -61,9 +61,9 @@ def sim_target(name: str) -> TargetPolicy:
         desired="running",
         manager="pg_ctl",
         actions=dict.fromkeys(ACTIONS, Mode.ACT),
-        limits=Limits(connections_hold_s=2.0, blocked_wait_s_min=2.0, clear_hold_s=2.0),
+        limits=Limits(connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0),
         free_space=FreeSpace(ballast=(server.ballast,)),
-        rescue=Rescue(window_s=3.0, check_every_s=1.0, resolve_after_s=3.0),
+        rescue=Rescue(window_s=2.0, check_every_s=1.0, resolve_after_s=2.0),
     )
 
 
@@ -117,7 +117,7 @@ class Simulation:
         self._policies = Policies(
             policy_hash(text), policy, text, lambda old: parse_policy(old, file="stored")
         )
-        self.servers = {t.name: SimServer(t.name) for t in policy.targets}
+        self.servers = {str(t.name): SimServer(t.name) for t in policy.targets}
         self.mail = SimMail()
         self.spool = SimSpool()
         self.lives: list[Life] = []
@@ -126,7 +126,10 @@ class Simulation:
         """Tasks in which the responder caught a bug of its own."""
         self.on_start: Callable[[Running], None] = lambda running: None
         """Told of every life before it does anything."""
-        self._notes: Notes = {}
+        self.notes: Notes = {}
+        """What earlier processes noted about each server while it lived."""
+        for server in self.servers.values():
+            note_life(self.notes, server)
         self._runbooks = shipped_runbooks()
         self._over = False
         self.sql = SqlStore.in_memory(
@@ -187,7 +190,7 @@ class Simulation:
         self.sql.take_over()
         house = await open_house(self._policies, store, clock=self.clock)
         targets = {
-            target.name: SimTarget(self.servers[target.name], target, life, self._notes)
+            target.name: SimTarget(self.servers[target.name], target, life, self.notes)
             for target in self.policy.targets
         }
         core = Core(

@@ -79,6 +79,8 @@ class SimServer:
     recovering: bool = False
     ended_cleanly: bool = False
     reachable: bool = True
+    reserves_slots: bool = True
+    """Stanch's roles may use the reserved connections, so it gets in when nobody else does."""
     free_bytes: int = ROOMY_BYTES
     lock_inode: int | None = None
     lock_content: bytes = b""
@@ -133,6 +135,12 @@ class SimServer:
         if self.recovering:
             return ReachState.STARTING_UP
         return ReachState.TOO_MANY_CLIENTS if self.full_house else ReachState.UP
+
+    @property
+    def reach_for_stanch(self) -> ReachState:
+        reach = self.reach
+        full = reach is ReachState.TOO_MANY_CLIENTS
+        return ReachState.UP if full and self.reserves_slots else reach
 
     @property
     def full_house(self) -> bool:

@@ -69,7 +69,7 @@ class SimNet:
         silent = not self._server.reachable
         await asyncio.sleep(deadline_s if silent else PROBE_S)
         self._life.check()
-        state = ReachState.TIMEOUT if silent else self._server.reach
+        state = ReachState.TIMEOUT if silent else self._server.reach_for_stanch
         return Reach(state=state, layers=(), elapsed_ms=1.0, at=self._server.clock.now())
 
     async def knock(self, deadline_s: float) -> bool:

@@ -40,6 +40,16 @@ Notes = dict[str, LockFileWitness]
 """What was noted while each server lived; on disk in the real world, so it outlives a process."""
 
 
+def note_life(notes: Notes, server: SimServer) -> None:
+    """What is noted down about a server that is known to live."""
+    lock = parse_lock_file(server.lock_content)
+    assert lock.pid is not None
+    assert lock.started_at_epoch_s is not None
+    notes[server.name] = LockFileWitness(
+        boot_id=server.clock.boot_id, pid=lock.pid, started_at_epoch_s=lock.started_at_epoch_s
+    )
+
+
 class SimTarget:
     """The simulator's counterpart of `service.targets.Watched`."""
 
@@ -77,13 +87,8 @@ class SimTarget:
         return tuple(v for v in await self._host.volumes() if isinstance(v, Volume))
 
     def _note_life(self) -> None:
-        lock = parse_lock_file(self._server.lock_content)
-        if self._server.running and lock.pid is not None and lock.started_at_epoch_s is not None:
-            self._notes[self._server.name] = LockFileWitness(
-                boot_id=self._server.clock.boot_id,
-                pid=lock.pid,
-                started_at_epoch_s=lock.started_at_epoch_s,
-            )
+        if self._server.running:
+            note_life(self._notes, self._server)
 
     async def _diagnose(self) -> tuple[Diagnosis, bytes]:
         place = Place(data_directory=self._server.data_directory, manager="pg_ctl")
