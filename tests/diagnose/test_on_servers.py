@@ -22,7 +22,9 @@ from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.service.diagnosing import diagnose_dsn
 
 SECONDS_MAX = 3.0
-one_version = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
 MIB = 1024 * 1024
 
 
@@ -83,6 +85,7 @@ async def test_a_server_stopped_in_order(server: ScratchServer) -> None:
     assert first.fact("control_state") == "shut down"
 
 
+@on_18
 async def test_a_server_stopped_at_once(server: ScratchServer) -> None:
     server.stop("immediate")
     found = await look(server)
@@ -98,6 +101,7 @@ async def test_a_killed_server_whose_lock_file_is_left(server: ScratchServer) ->
     assert "set_aside_lock_file" in found.causes[0].forbids
 
 
+@on_15
 async def test_a_lock_file_whose_pid_belongs_to_another_process(server: ScratchServer) -> None:
     server.kill()
     with a_process_of(server.data_directory) as pid:
@@ -110,6 +114,7 @@ async def test_a_lock_file_whose_pid_belongs_to_another_process(server: ScratchS
     assert len(str(facts["lock_sha256"])) == 64
 
 
+@on_18
 async def test_a_pid_taken_by_another_user_is_no_stale_lock_file(server: ScratchServer) -> None:
     server.kill()
     if Path(server.data_directory).stat().st_uid == os.geteuid():
@@ -123,6 +128,7 @@ async def test_a_pid_taken_by_another_user_is_no_stale_lock_file(server: Scratch
     assert named(found) == ["killed"], why(found)
 
 
+@on_15
 async def test_a_living_server_that_listens_elsewhere(server: ScratchServer) -> None:
     """The DSN leads to a closed port; the data directory is in use all the same."""
     dsn = server.dsn(user="app", dbname="app", port=free_port())
@@ -145,6 +151,7 @@ async def test_idle_sessions_of_one_application_hold_every_connection(
         assert "sessions" in [f.evidence for f in found.absent] or facts["application_name"] == ""
 
 
+@on_18
 async def test_a_role_that_still_gets_in_names_the_leaking_application(
     make_server: MakeServer,
 ) -> None:
@@ -156,6 +163,7 @@ async def test_a_role_that_still_gets_in_names_the_leaking_application(
     assert found.causes[0].fact("application_name") == "leaky"
 
 
+@on_15
 async def test_every_connection_waits_behind_one_lock(make_server: MakeServer) -> None:
     server = make_server(conf={"max_connections": 20})
     with ExitStack() as stack, waiting_crowd(server, stack, 15):
@@ -177,6 +185,7 @@ async def test_every_connection_waits_and_nobody_gets_in(make_server: MakeServer
     assert named(found) == ["connections_behind_lock"], why(found)
 
 
+@on_18
 async def test_every_connection_is_at_work(make_server: MakeServer) -> None:
     server = make_server(conf={"max_connections": 20})
     with ExitStack() as stack:
@@ -189,6 +198,7 @@ async def test_every_connection_is_at_work(make_server: MakeServer) -> None:
         assert named(found) == ["connections_load"], why(found)
 
 
+@on_15
 async def test_a_chain_headed_by_an_idle_transaction(server: ScratchServer) -> None:
     with ExitStack() as stack, waiting_crowd(server, stack, 3):
         found = await look(server)
@@ -205,6 +215,7 @@ async def test_a_chain_headed_by_a_session_at_work(server: ScratchServer) -> Non
     assert named(found) == ["blocking_chain"], why(found)
 
 
+@on_18
 async def test_a_data_volume_without_space(make_server: MakeServer) -> None:
     server = make_server(data_volume_mb=160, conf={"max_wal_size": "32MB"})
     fill_volume(Path(server.data_directory).parent)
@@ -243,6 +254,7 @@ async def test_a_crash_of_a_backend_is_told_after_the_server_came_back(
     assert found.causes[0].id == "crashed"
 
 
+@on_15
 async def test_a_killed_server_that_was_started_again_is_recovered(server: ScratchServer) -> None:
     server.kill()
     server.start()
@@ -251,12 +263,14 @@ async def test_a_killed_server_that_was_started_again_is_recovered(server: Scrat
     assert found.causes[0].id == "killed"
 
 
+@on_18
 async def test_a_role_without_any_right_is_told_what_is_missing(server: ScratchServer) -> None:
     found = await look(server, user="app")
     assert found.verdict is Verdict.UNKNOWN, why(found)
     assert "pg_monitor" in " ".join(f.text for f in found.absent)
 
 
+@on_15
 async def test_a_suspended_server_is_named_and_not_called_dead(server: ScratchServer) -> None:
     pid = server.pause()
     try:
@@ -268,7 +282,7 @@ async def test_a_suspended_server_is_named_and_not_called_dead(server: ScratchSe
     assert found.causes[0].runbook == ""
 
 
-@one_version
+@on_18
 async def test_a_suspended_backend_is_no_suspended_server(server: ScratchServer) -> None:
     with connect(server, "held") as connection:
         os.kill(connection.info.backend_pid, signal.SIGSTOP)
@@ -279,7 +293,7 @@ async def test_a_suspended_backend_is_no_suspended_server(server: ScratchServer)
     assert found.verdict is Verdict.HEALTHY, why(found)
 
 
-@one_version
+@on_18
 async def test_a_role_that_is_turned_away(make_server: MakeServer) -> None:
     server = make_server(auth="scram-sha-256")
     found = await diagnose_dsn(
@@ -294,6 +308,7 @@ async def test_a_name_without_an_address() -> None:
     assert named(found) == ["dns_failure"], why(found)
 
 
+@on_18
 async def test_hostile_names_harm_nothing(server: ScratchServer) -> None:
     hostile = "\x1b[2J'; DROP TABLE x; --<b>"
     with connect(server, hostile) as connection:
@@ -431,7 +446,7 @@ HUNGRY = "SELECT length(string_agg(repeat('x', 1000), '')) FROM generate_series(
 
 
 @with_groups
-@one_version
+@on_18
 async def test_a_kill_for_memory_next_door_is_not_ours(make_server: MakeServer) -> None:
     neighbour, ours, stopped = make_server(), make_server(), make_server()
     with small_memory(neighbour, 110):
@@ -443,6 +458,7 @@ async def test_a_kill_for_memory_next_door_is_not_ours(make_server: MakeServer) 
 
 
 @with_groups
+@on_15
 async def test_a_backend_that_the_kernel_killed_for_memory(server: ScratchServer) -> None:
     with small_memory(server, 110):
         assert not is_done(server, HUNGRY)

@@ -216,7 +216,7 @@ def _second_start(server: ScratchServer) -> None:
 def test_the_words_of_a_real_server_are_recognised(
     make_server: MakeServer, provoke: Callable[[ScratchServer], None], expected: LogClass
 ) -> None:
-    server = make_server(conf={"log_line_prefix": "%m [%p] %q%u@%d "})
+    server = make_server(conf={"log_line_prefix": "%m [%p] %q%u@%d ", "deadlock_timeout": "50ms"})
     assert expected not in [record.log_class for record in _records(server)]
     provoke(server)
     _seen(server, expected)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import psycopg
+import pytest
 
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.blocking import blocking_roots
@@ -25,6 +26,10 @@ from stanch.facts.sessions import (
     settle_temp_tables,
 )
 from stanch.model.host import TempRelationFile
+
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
 
 
 def _asked(session: psycopg.Connection[tuple[object, ...]], sql: str) -> object:
@@ -84,12 +89,14 @@ def test_the_root_of_a_queue_is_the_idle_transaction_not_the_waiter_in_front(
         root.execute("ROLLBACK")
 
 
+@on_18
 def test_a_busy_server_without_waiters_has_no_waiting_sessions(server: ScratchServer) -> None:
     with ExitStack() as stack:
         _app(stack, server).execute("BEGIN")
         assert _waiting_until(server, lambda _: True) == ()
 
 
+@on_15
 def test_a_prepared_transaction_is_a_root_without_a_session(server: ScratchServer) -> None:
     server.set_conf({"max_prepared_transactions": 2})
     server.restart()
@@ -103,6 +110,7 @@ def test_a_prepared_transaction_is_a_root_without_a_session(server: ScratchServe
         session.execute("ROLLBACK PREPARED 'left'")
 
 
+@on_18
 def test_an_ordinary_idle_session_may_be_ended(server: ScratchServer) -> None:
     with ExitStack() as stack:
         session = _app(stack, server)
@@ -127,6 +135,7 @@ def test_a_session_with_a_temporary_table_is_told_from_the_others(
         assert _idle(server)[owner.info.backend_pid].temp_tables is Tells.NO
 
 
+@on_15
 def test_sessions_of_another_database_are_unknown_until_the_files_are_seen(
     server: ScratchServer, pg_major: int
 ) -> None:
@@ -148,6 +157,7 @@ def test_sessions_of_another_database_are_unknown_until_the_files_are_seen(
         assert [s.temp_tables for s in settle_temp_tables((theirs,), [])] == [Tells.NO]
 
 
+@on_18
 def test_listeners_and_sessions_like_them_are_excluded(server: ScratchServer) -> None:
     with ExitStack() as stack:
         listener, twin = (_app(stack, server, application_name="web") for _ in range(2))
@@ -194,6 +204,7 @@ def test_a_session_is_ended_while_it_is_still_the_same(server: ScratchServer) ->
         assert seen.pid not in _idle(server)
 
 
+@on_15
 def test_a_session_that_moved_on_or_a_reused_pid_is_left_alone(server: ScratchServer) -> None:
     with ExitStack() as stack:
         session = _app(stack, server)

@@ -16,6 +16,10 @@ from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.vitals import Vitals
 
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
+
 
 def _vitals(dsn: str) -> Vitals:
     with psycopg.connect(dsn, autocommit=True) as session:
@@ -68,6 +72,7 @@ def test_an_idle_transaction_and_a_waiter_are_counted_with_their_ages(
         holder.rollback()
 
 
+@on_18
 def test_nobody_waiting_means_no_wait_and_no_idle_transaction(server: ScratchServer) -> None:
     sessions = _vitals(server.dsn(user="stanch_watch", dbname="postgres")).sessions
     assert sessions is not None
@@ -75,6 +80,7 @@ def test_nobody_waiting_means_no_wait_and_no_idle_transaction(server: ScratchSer
     assert sessions.oldest_idle_in_transaction_s is None
 
 
+@on_15
 def test_a_role_at_its_own_limit_is_named_and_one_below_is_not(server: ScratchServer) -> None:
     with server.connect() as admin:
         admin.execute("ALTER ROLE app CONNECTION LIMIT 2")
@@ -119,6 +125,7 @@ def test_a_failing_archive_shows_until_something_is_archived(
     assert archiver.failing
 
 
+@on_18
 def test_hostile_names_arrive_as_they_are(server: ScratchServer) -> None:
     name = "x'; DROP TABLE y; --<script>\x01"
     with psycopg.connect(server.dsn(user="app", dbname="app"), application_name=name):

@@ -18,6 +18,10 @@ from stanch.model.host import Found, ServerManager
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to see other users' processes")
 
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
+
 
 def _places(tmp_path: Path) -> Places:
     return Places(
@@ -45,6 +49,7 @@ def test_a_running_server_is_found_by_its_port(server: ScratchServer) -> None:
 
 
 @as_root
+@on_15
 def test_a_killed_server_is_found_by_the_lock_of_its_socket(server: ScratchServer) -> None:
     port, sockets = server.port, str(server.folder.sockets)
     server.kill()
@@ -54,6 +59,7 @@ def test_a_killed_server_is_found_by_the_lock_of_its_socket(server: ScratchServe
     assert Path(_value(found.bin_dir), "postgres").exists()
 
 
+@on_18
 def test_another_port_or_socket_finds_nothing(server: ScratchServer, tmp_path: Path) -> None:
     for port, sockets in ((1, None), (server.port, str(tmp_path))):
         found = discover_local_server(port, socket_directory=sockets, places=_places(tmp_path))

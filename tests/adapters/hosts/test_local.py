@@ -34,6 +34,9 @@ from stanch.model.host import (
 from stanch.model.ports.host import HostReader
 
 ROOT = os.geteuid() == 0
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
 as_root = pytest.mark.skipif(not ROOT, reason="needs root to see other users' processes")
 
 
@@ -84,6 +87,7 @@ def _wait_until_gone(server: ScratchServer) -> None:
 
 
 @as_root
+@on_18
 async def test_a_running_server_has_a_live_lock_file(server: ScratchServer) -> None:
     host = _host(server)
     read, facts = await _facts(host, server, await _witness(host))
@@ -106,6 +110,7 @@ async def test_a_killed_servers_lock_file_is_stale_once_everybody_left(
 
 
 @as_root
+@on_15
 async def test_without_a_note_of_its_lifetime_it_stays_unproven(server: ScratchServer) -> None:
     server.kill()
     _wait_until_gone(server)
@@ -116,6 +121,7 @@ async def test_without_a_note_of_its_lifetime_it_stays_unproven(server: ScratchS
 
 
 @as_root
+@on_18
 async def test_a_reused_pid_is_told_from_the_server(server: ScratchServer) -> None:
     host = _host(server)
     server.kill()
@@ -135,6 +141,7 @@ async def test_a_reused_pid_is_told_from_the_server(server: ScratchServer) -> No
 
 
 @as_root
+@on_15
 async def test_an_open_file_of_the_data_directory_is_seen_whoever_has_it(
     server: ScratchServer,
 ) -> None:
@@ -159,6 +166,7 @@ async def test_an_open_file_of_the_data_directory_is_seen_whoever_has_it(
 
 
 @as_root
+@on_18
 async def test_children_of_a_killed_postmaster_are_orphans(server: ScratchServer) -> None:
     host = _host(server)
     running = await host.data_directory_processes()
@@ -179,6 +187,7 @@ async def test_children_of_a_killed_postmaster_are_orphans(server: ScratchServer
     assert backend in [orphan.pid for orphan in found.orphans]
 
 
+@on_15
 async def test_a_process_that_is_not_there_is_none_and_no_lock_file_is_none(
     server: ScratchServer,
 ) -> None:
@@ -237,12 +246,14 @@ async def test_sizes_and_temporary_tables_of_a_running_server(server: ScratchSer
     assert sizes.base_bytes > 1_000_000
 
 
+@on_18
 async def test_counting_stops_at_its_deadline_and_says_so(server: ScratchServer) -> None:
     sizes = await _host(server).directory_sizes(deadline_s=0)
     assert isinstance(sizes, DirectorySizes)
     assert not sizes.complete
 
 
+@on_15
 async def test_the_volumes_of_data_and_wal_are_measured(server: ScratchServer) -> None:
     found = await _host(server).volumes()
     assert [v.use for v in found if isinstance(v, Volume)][:2] == [VolumeUse.DATA, VolumeUse.WAL]
@@ -255,6 +266,7 @@ async def test_the_volumes_of_data_and_wal_are_measured(server: ScratchServer) -
 
 
 @as_root
+@on_18
 async def test_a_deleted_file_that_is_still_open_is_found_with_its_size(
     server: ScratchServer,
 ) -> None:
@@ -295,6 +307,7 @@ async def test_a_tool_that_does_not_answer_is_ended_at_its_deadline(
     assert time.monotonic() - began < 10
 
 
+@on_15
 async def test_the_servers_control_group_is_remembered_after_its_death(
     server: ScratchServer,
 ) -> None:

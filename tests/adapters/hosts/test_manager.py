@@ -15,6 +15,10 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.acting import ManagerStatus
 
+on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
+"""For what no version does differently; tests without either run on both."""
+
 
 def pg_ctl(server: ScratchServer, *, log: bool = True) -> PgCtl:
     return PgCtl(
@@ -39,6 +43,7 @@ async def test_pg_ctl_starts_the_server_as_its_owner(server: ScratchServer) -> N
     assert os.stat(f"/proc/{pid}").st_uid == server.data_directory.stat().st_uid
 
 
+@on_18
 async def test_variables_of_whoever_runs_stanch_do_not_reach_the_server(
     server: ScratchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +75,7 @@ async def test_a_server_that_cannot_start_says_why(server: ScratchServer) -> Non
     assert "no_such_setting" in answer.detail
 
 
+@on_15
 async def test_no_answer_in_time_is_in_doubt_and_not_a_failure(
     server: ScratchServer, tmp_path: Path
 ) -> None:
@@ -86,6 +92,7 @@ async def test_no_answer_in_time_is_in_doubt_and_not_a_failure(
         await manager.start(deadline_s=0.3)
 
 
+@on_18
 async def test_where_the_log_goes_has_to_be_known(make_server: MakeServer) -> None:
     server = make_server()
     found = await status(pg_ctl(server, log=False))
@@ -95,6 +102,7 @@ async def test_where_the_log_goes_has_to_be_known(make_server: MakeServer) -> No
     assert (await status(pg_ctl(server, log=False))).may_act
 
 
+@on_15
 async def test_markers_of_unfinished_work_are_found(server: ScratchServer) -> None:
     found = await status(pg_ctl(server))
     assert (found.markers, found.jobs, found.other_manager) == ((), (), "")
@@ -104,6 +112,7 @@ async def test_markers_of_unfinished_work_are_found(server: ScratchServer) -> No
     assert markers_in(str(server.data_directory)) == ("backup_label", "global/pg_control.old")
 
 
+@on_18
 async def test_patroni_leaves_a_trace_in_the_data_directory(server: ScratchServer) -> None:
     (server.data_directory / "patroni.dynamic.json").touch()
     assert "Patroni" in (await status(pg_ctl(server))).other_manager
@@ -112,7 +121,7 @@ async def test_patroni_leaves_a_trace_in_the_data_directory(server: ScratchServe
 # --- pg_ctlcluster --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pg_major", [15], indirect=True)
+@on_15
 async def test_pg_ctlcluster_starts_a_cluster_and_heeds_its_start_conf(
     server: ScratchServer, tmp_path: Path
 ) -> None:
