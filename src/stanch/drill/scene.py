@@ -1,6 +1,6 @@
 """Everything the acts are played on: servers under load, a mail server, and a responder.
 
-<folder>/                  /tmp/stanch-demo-…, the only place anything is written
+<folder>/                  /tmp/stanch-demo-… (TMPDIR where /tmp is closed): all that is written
   stanch.yaml, stanch.log  the responder's policy and its log
   state/                   its timelines
   stanch-…/                one throw-away server each
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -96,10 +97,8 @@ class Scene:
         return self.folder / "post-mortems"
 
     def _set_up(self) -> None:
-        # Short, because Unix sockets lie below; passable, because servers run as another user.
-        self.folder = Path(tempfile.mkdtemp(prefix="stanch-demo-", dir="/tmp")).resolve()
+        self.folder = make_folder()
         self._stack.callback(_keep_results_only, self.folder)
-        self.folder.chmod(0o711)
         self.post_mortems.mkdir()
         self.mailbox = self._stack.enter_context(Mailbox(directory=self.folder / "mails"))
         for name in self._targets:
@@ -141,6 +140,25 @@ class Scene:
         if server.folder.user is not None:
             server.folder.user.own(path)
         return path
+
+
+def make_folder() -> Path:
+    """A fresh folder; short, because Unix sockets lie below it.
+
+    Raises: SetupError where none can be made.
+    """
+    parent = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # noqa: S108
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="stanch-demo-", dir=parent)).resolve()
+    except OSError as error:
+        raise SetupError(
+            f"no folder can be made: {error.strerror}",
+            on=parent,
+            hint="Set TMPDIR to a folder with a short path that this user may write to.",
+        ) from error
+    # As root, servers run as another user, who has to pass through.
+    folder.chmod(0o711)
+    return folder
 
 
 def policy_text(folder: Path, places: dict[str, Place], *, mail_port: int, listen: str) -> str:
