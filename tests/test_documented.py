@@ -6,16 +6,23 @@ import json
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pages import ROOT, blocks, headings, pages, table_keys
+from stanch.adapters.channels.signature import sign
+from stanch.adapters.channels.webhook import message_json
 from stanch.cli.diagnose import EXIT_CODES
 from stanch.cli.page import commands, commands_page
 from stanch.diagnose.catalogue import BY_ID, CAUSES
 from stanch.diagnose.page import causes_page
 from stanch.model.events import KINDS
+from stanch.model.ids import ChannelName, DeliveryId, IncidentId, MessageId
+from stanch.model.messages import Delivery, Message, MessageKind
 from stanch.model.reach import STATE_MEANINGS
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.parse import read_policy
@@ -171,6 +178,37 @@ def test_the_help_lists_every_command_with_a_first_sentence() -> None:
         assert words.split()[0] in asked.stdout
     for _, command in commands():
         assert (command.help or "").strip().splitlines()[0].endswith("."), command.name
+
+
+A_MESSAGE = Message(
+    id=MessageId("m"),
+    incident_id=IncidentId("20260301-001"),
+    kind=MessageKind.PAGE,
+    subject="s",
+    short="s",
+    body="b",
+    thread="t",
+)
+A_DELIVERY = Delivery(id=DeliveryId("d"), message_id=A_MESSAGE.id, channel=ChannelName("hook"))
+
+
+def test_every_field_of_the_webhook_has_a_row_and_back() -> None:
+    posted = json.loads(message_json(A_MESSAGE, A_DELIVERY, sent_at=datetime.now(UTC)))
+    rows = table_keys(PAGES["docs/webhook.md"].split("| Field |")[1])
+    assert {row for row in rows if row.islower()} == set(posted)
+
+
+def test_the_check_that_the_page_gives_to_receivers_is_right() -> None:
+    [code] = [b for b in blocks("w", PAGES["docs/webhook.md"]) if b.language == "python"]
+    given: dict[str, Any] = {}
+    exec(code.text, given)
+    is_from_stanch, now = given["is_from_stanch"], int(time.time())
+    header = sign(b"secret", sent_at_unix=now, body=b"{}")
+    assert is_from_stanch(header, b"{}", b"secret")
+    assert is_from_stanch(f"{header},v1={'0' * 64}", b"{}", b"secret")
+    assert not is_from_stanch(header, b"{ }", b"secret")
+    assert not is_from_stanch(header, b"{}", b"another")
+    assert not is_from_stanch(sign(b"secret", sent_at_unix=now - 301, body=b"{}"), b"{}", b"secret")
 
 
 def demo_says(option: str) -> str:
