@@ -1,5 +1,7 @@
 import asyncio
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
@@ -236,3 +238,24 @@ def test_retry_after_is_seconds_or_a_date(value: str, wait_s: float | None) -> N
 def test_no_retry_after_header_breaks_anything(value: str) -> None:
     wait_s = retry_after_s(value, now=NOW)
     assert wait_s is None or 0 <= wait_s <= RETRY_AFTER_S_MAX
+
+
+def test_a_first_page_finds_everything_the_client_needs_already_loaded() -> None:
+    script = """
+import asyncio, httpx, sys
+from stanch.adapters.channels.webhook import load_client
+load_client()
+async def post():
+    known = set(sys.modules)
+    try:
+        async with httpx.AsyncClient(verify=False) as client:
+            await client.post("http://127.0.0.1:1/", content=b"")
+    except httpx.ConnectError:
+        pass
+    return sorted(set(sys.modules) - known)
+print(asyncio.run(post()))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert said.stdout.strip() == "[]", said

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from stanch.adapters.channels.smtp import Smtp
 from stanch.adapters.channels.terminal import Terminal
-from stanch.adapters.channels.webhook import Webhook
+from stanch.adapters.channels.webhook import Webhook, load_client
 from stanch.model.ids import ChannelName
 from stanch.model.ports.channels import ChannelPort
 from stanch.policy.policy import Channel, Policy, SmtpChannel, WebhookChannel
@@ -22,5 +23,7 @@ def build_channel(channel: Channel) -> ChannelPort:
 
 
 def build_channels(policy: Policy) -> Mapping[ChannelName, ChannelPort]:
-    """Every channel of the policy by name."""
+    """Every channel of the policy by name; what they need for the first page loads beside."""
+    if any(isinstance(channel, WebhookChannel) for channel in policy.channels):
+        threading.Thread(target=load_client, name="stanch-webhook-load", daemon=True).start()
     return {channel.name: build_channel(channel) for channel in policy.channels}

@@ -114,6 +114,22 @@ class Webhook:
         return secret, self._tls or ssl.create_default_context()
 
 
+def load_client() -> None:
+    """Load what the HTTP client leaves to its first request, so that no page has to wait for it.
+
+    Cost: some tenths of a second of one thread, once a process; nothing is connected. Never on the
+    event loop, which must not stand still for so long while it watches servers.
+    """
+
+    async def touch() -> None:
+        from httpcore import AnyIOBackend
+
+        async with httpx.AsyncClient(verify=ssl.create_default_context()):
+            await AnyIOBackend().sleep(0)
+
+    asyncio.run(touch())
+
+
 class _Progress:
     """Whether any of the message's body may have left this machine."""
 
