@@ -104,3 +104,23 @@ def test_a_load_on_no_server_says_so_at_once(server: ScratchServer) -> None:
     server.stop()
     with pytest.raises(psycopg.OperationalError):
         Load(server.dsn("app")).start()
+
+
+def test_writers_without_a_pool_log_in_anew_after_so_many_rows(server: ScratchServer) -> None:
+    backends = "SELECT count(DISTINCT pid) FROM backend"
+    server.query("CREATE TABLE backend (pid int)", user="app")
+    note = "INSERT INTO backend VALUES (pg_backend_pid())"
+    with Load(server.dsn("app"), LoadOptions(writers=1, pause_s=0.005, rows_per_session=2)) as load:
+        server.query(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql"
+            f" AS $$ BEGIN {note}; RETURN NULL; END $$",
+            user="app",
+        )
+        server.query(
+            "CREATE TRIGGER noted AFTER INSERT ON load_row EXECUTE FUNCTION noted()", user="app"
+        )
+        assert load.wait_for_rows(12, timeout_s=20)
+        report = load.stop()
+    [(count,)] = server.query(backends, user="app")
+    assert count >= 5
+    assert (report.failures, report.first_failure_s) == (0, None)
