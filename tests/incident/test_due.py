@@ -3,10 +3,12 @@ from datetime import datetime
 
 import pytest
 
-from stanch.incident.due import PLANS_MAX, Due, Job, due
+from stanch.incident.commands import Reopen, decide
+from stanch.incident.due import PLANS_MAX, due
+from stanch.incident.work import Due, Job
 from stanch.model import events as e
-from stanch.model.ids import PlanId, StepId
-from stanch.model.messages import Handover
+from stanch.model.ids import ObligationId, PersonId, PlanId, StepId
+from stanch.model.messages import Handover, MessageKind
 from stanch.model.plans import Mode, StepOutcome
 from stanch.model.symptoms import SymptomKind
 from timelines import (
@@ -34,6 +36,9 @@ DONE = e.StepEnded(
 VERIFIED = e.StepVerified(plan_id=PlanId("plan-1"), step_id=StepId("s1"), ok=True, detail="")
 CLEARED = e.SymptomCleared(key="server_down")
 GOOD = e.RescueChecked(ok=True, detail="logins and writes work")
+RESCUED = e.IncidentRescued(
+    window_s=10, checks=2, detail="", obligation=ObligationId("rescued/1@4")
+)
 BAD = e.RescueChecked(ok=False, detail="no login")
 
 
@@ -83,11 +88,105 @@ def test_after_an_acknowledgement_nobody_is_paged() -> None:
     assert Job.DELIVER not in jobs(story, now=9999)
 
 
-def test_a_worse_severity_shortens_the_wait_for_the_next_page() -> None:
+def worse(rank: int = 1, by: PersonId | None = None) -> e.SeveritySet:
+    return e.SeveritySet(rank=rank, label="P0", reason="worse", by=by)
+
+
+def test_a_worse_severity_starts_paging_anew_for_everybody() -> None:
     story = Story(opened(severity_rank=2)).then(page(), 0)
     assert jobs(story)[Job.PAGE].at == at(900)
-    story.then(e.SeveritySet(rank=1, label="P0", reason="worse"), 10)
-    assert jobs(story)[Job.PAGE].at == at(300)
+    asked = jobs(story.then(worse(), 10))[Job.PAGE]
+    assert (asked.at, asked.level, asked.persons) == (at(10.25), 1, (ANN,))
+
+
+def test_who_took_a_small_incident_is_paged_when_it_becomes_a_big_one() -> None:
+    story = Story(opened(severity_rank=3)).then(e.IncidentAcknowledged(by=ANN, via="cli"), 2)
+    assert Job.PAGE not in jobs(story)
+    story.then(e.SymptomObserved(symptom=symptom(SymptomKind.DISK_FULL, "/data")), 60)
+    assert jobs(story.then(worse(), 60))[Job.PAGE].at == at(60.25)
+
+
+def test_who_took_it_and_calls_it_worse_is_not_paged_for_saying_so() -> None:
+    story = Story(opened(severity_rank=2)).then(e.IncidentAcknowledged(by=ANN, via="cli"), 2)
+    assert Job.PAGE not in jobs(story.then(worse(by=ANN), 10), now=9999)
+
+
+def test_a_matter_too_small_to_page_for_is_told_once_without_paging() -> None:
+    story = Story(opened(severity_rank=3))
+    asked = jobs(story)[Job.PAGE]
+    assert (asked.notice, asked.at) == (True, at(0.25))
+    assert Job.PAGE not in jobs(story.then(notice(), 0.3), now=99999)
+
+
+def test_a_notice_does_not_delay_the_page_once_it_becomes_worse() -> None:
+    story = Story(opened(severity_rank=3)).then(notice(), 0.3).then(worse(), 5)
+    asked = jobs(story)[Job.PAGE]
+    assert (asked.notice, asked.at, asked.level) == (False, at(5.25), 1)
+
+
+def notice() -> e.MessageRaised:
+    return replace(page(), message_kind=MessageKind.UPDATE, obligation=ObligationId("notice/1@1"))
+
+
+def test_a_relapse_after_rescue_pages_also_who_had_taken_it() -> None:
+    story = Story(opened()).then(page(), 1).then(e.IncidentAcknowledged(by=ANN, via="cli"), 2)
+    story.then(CLEARED, 5).then(GOOD, 5).then(GOOD, 15).then(RESCUED, 15)
+    story.then(e.SymptomObserved(symptom=symptom()), 30)
+    assert jobs(story, now=31)[Job.PAGE].level == 1
+
+
+def test_what_came_back_twice_is_paged_for_at_once_however_short_each_time() -> None:
+    story = Story(opened(page_after_s=60.0))
+    for n in (1, 2):
+        story.then(CLEARED, n * 100).then(GOOD, n * 100)
+        done = e.IncidentResolved(verified=True, reason="healed", self_healed=True)
+        story.then(done, n * 100).then(e.IncidentReopened(reason="back"), n * 100 + 50)
+        story.then(e.SymptomObserved(symptom=symptom()), n * 100 + 50)
+        expected = 150 + 60 if n == 1 else 250.25
+        assert jobs(story)[Job.PAGE].at == at(expected)
+
+
+def test_what_stanch_repaired_before_anybody_was_paged_is_told_and_not_called_healed() -> None:
+    story = Story(opened(page_after_s=600.0)).then(diagnosed(), 0.1)
+    story.then(e.PlanProposed(plan=plan()), 1).then(intended(), 2).then(DONE, 3)
+    story.then(VERIFIED, 3)
+    ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=True, reason="done")
+    asked = jobs(story.then(ended, 3).then(CLEARED, 6).then(GOOD, 6))
+    assert asked[Job.PAGE].notice
+    assert Job.RESOLVE not in asked
+
+
+def test_a_page_that_reached_nobody_gives_the_next_person_their_turn_soon() -> None:
+    [delivery] = page().deliveries
+    gone = e.DeliveryEnded(
+        id=delivery.id,
+        message_id=delivery.message_id,
+        attempt=1,
+        outcome=Handover.FAILED,
+        retryable=False,
+    )
+    asked = jobs(Story(opened()).then(page(), 0).then(gone, 1), now=2)[Job.PAGE]
+    assert (asked.at, asked.level, asked.persons) == (at(10), 2, (BO,))
+
+
+def test_what_a_person_reopens_stands_and_is_paged_for() -> None:
+    story = Story(opened()).then(page(), 1).then(CLEARED, 2)
+    story.then(e.IncidentResolved(verified=True, reason="ok"), 3)
+    decided = decide(Reopen(by=ANN, reason="still slow"), story.incident, POLICY, at(60))
+    assert isinstance(decided, tuple)
+    for event in decided:
+        story.then(event, 60)
+    asked = jobs(story.then(GOOD, 61), now=62)
+    assert asked[Job.PAGE].at == at(60.25)
+    assert Job.RESOLVE not in asked
+
+
+def test_an_approval_expires_with_its_plan() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
+    story.then(e.PlanApproved(plan_id=PlanId("plan-1"), digest="d" * 64, by=ANN), 9)
+    asked = jobs(story, now=1802)
+    assert Job.STEP not in asked
+    assert asked[Job.EXPIRE_PLAN].at == at(1801)
 
 
 def test_a_failed_hand_over_is_tried_again_later_and_a_page_never_gives_up() -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from stanch.incident.due import Due, Job, due
+from stanch.incident.due import due
 from stanch.incident.state import Incident
+from stanch.incident.work import Due, Job
 from stanch.model import events as e
 from stanch.model.ids import PlanId, StepId
 from stanch.model.plans import StepOutcome

@@ -9,7 +9,7 @@ from stanch.incident.state import Incident, Status
 from stanch.model import events as e
 from stanch.model.ids import PersonId, PlanId
 from stanch.model.plans import Refusal
-from stanch.model.symptoms import SymptomKind
+from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy
 
 
@@ -72,7 +72,7 @@ def decide(command: Command, incident: Incident, policy: Policy, at: datetime) -
         case Resolve():
             return _resolve(command, incident, at)
         case Reopen():
-            return _reopen(command, incident)
+            return _reopen(command, incident, at)
         case Approve():
             return _approve(command, incident, at)
 
@@ -135,12 +135,17 @@ def _not_checked(incident: Incident, at: datetime) -> str | None:
     return None
 
 
-def _reopen(command: Reopen, incident: Incident) -> Decided:
+def _reopen(command: Reopen, incident: Incident, at: datetime) -> Decided:
     if incident.status is Status.MERGED:
         return Refusal(guard="not_merged", reason=f"it continues in {incident.merged_into}")
     if not incident.status.ended:
         return Refusal(guard="ended", reason="it is still open")
-    return (e.IncidentReopened(reason=command.reason, by=command.by),)
+    # What a person sees is a symptom like any other: without one there is nothing to page for.
+    seen = Symptom(
+        kind=SymptomKind.REPORTED, target=incident.target, since=at, detail=command.reason
+    )
+    reopened = e.IncidentReopened(reason=command.reason, by=command.by)
+    return (reopened, e.SymptomObserved(symptom=seen))
 
 
 def _approve(command: Approve, incident: Incident, at: datetime) -> Decided:

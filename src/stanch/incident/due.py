@@ -7,69 +7,31 @@ now: after downtime overdue pages collapse into one that names every skipped lev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from stanch.incident.fold import obligation
-from stanch.incident.state import DeliveryState, Incident, PlanState, Status
+from stanch.incident.due_people import deliveries, pages, updates
+from stanch.incident.fold_people import obligation
+from stanch.incident.state import Incident, PlanState, Status
+from stanch.incident.work import Due, Job
 from stanch.model.diagnosis import Verdict
-from stanch.model.ids import DeliveryId, MessageId, ObligationId, PersonId, StepId
+from stanch.model.ids import ObligationId, StepId
 from stanch.model.plans import Mode, StepOutcome
 from stanch.model.timeline import Lane
-from stanch.policy.policy import Policy, Severity, TargetPolicy
-
-PAGE_GRACE_S = 0.25
-"""A page waits this long for the first diagnosis, so that it can name the cause."""
+from stanch.policy.policy import Policy, TargetPolicy
 
 PLANS_MAX = 4
 """Circuit breaker: after this many plans without rescue only people go on."""
 
-RETRY_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
-"""Waits between attempts to hand a message over; the last one repeats."""
-
 REDIAGNOSE_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Waits before looking again while no cause is found, or the found one could not be cured."""
+
+REFUSED_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
+"""Waits after plans that were refused before anything was touched."""
 
 SETTLING_S = 10.0
 SETTLING_FAILING_S = 1.5
 
 STABLE_CHECK_EVERY_S_MAX = 60.0
-
-
-class Job(StrEnum):
-    """Kinds of due work; which room does each is said in `service/pipeline.py`."""
-
-    PAGE = "page"
-    UPDATE = "update"
-    EXPIRE_PLAN = "expire_plan"
-    END_PLAN = "end_plan"
-    RESCUED = "rescued"
-    RESOLVE = "resolve"
-    DELIVER = "deliver"
-    DIAGNOSE = "diagnose"
-    PROPOSE = "propose"
-    STEP = "step"
-    SETTLE = "settle"
-    CHECK_RESCUE = "check_rescue"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """One piece of work and the earliest moment for it."""
-
-    lane: Lane
-    job: Job
-    at: datetime
-    obligation: ObligationId = ObligationId("")
-    reason: str = ""
-    level: int = 0
-    persons: tuple[PersonId, ...] = ()
-    message_id: MessageId = MessageId("")
-    delivery_id: DeliveryId = DeliveryId("")
-    step_id: StepId = StepId("")
-    completed: bool = False
-    self_healed: bool = False
 
 
 def due(policy: Policy, incident: Incident, now: datetime) -> tuple[Due, ...]:
@@ -84,112 +46,23 @@ def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
     if incident.opened_at is None or incident.status is Status.MERGED:
         return
     target = policy.target(incident.target)
-    yield from _deliveries(incident)
-    yield from _updates(incident)
+    yield from deliveries(incident)
+    yield from updates(incident)
     if incident.status is Status.RESOLVED:
         return
-    yield from _pages(policy, incident, now)
+    yield from pages(policy, incident, now)
     if target is None or incident.unknown_kinds:
         # Taken out of the policy, or written by a newer release: page and show, never act.
         return
     yield from _endings(target, incident)
-    yield from _plan(target, incident)
+    yield from _plan(target, incident, now)
     yield from _looks(target, incident)
-
-
-# --- people -------------------------------------------------------------------------------------
-
-
-def _pages(policy: Policy, i: Incident, now: datetime) -> Iterator[Due]:
-    failing = i.rescue.last_at is not None and not i.rescue.last_ok
-    if i.acknowledged_by is not None or not (i.standing or failing) or i.paging_from is None:
-        return
-    severity = policy.severity(i.severity_rank)
-    if i.page_level == 0:
-        yield _first_page(policy, i, severity)
-    elif severity.pages and i.paged_at is not None:
-        yield _next_page(policy, i, severity, now)
-
-
-def _first_page(policy: Policy, i: Incident, severity: Severity) -> Due:
-    assert i.paging_from is not None
-    named = i.diagnosed_at or i.paging_from + timedelta(seconds=PAGE_GRACE_S)
-    at = max(
-        i.paging_from + timedelta(seconds=i.page_after_s),
-        min(named, i.paging_from + timedelta(seconds=PAGE_GRACE_S)),
-        i.page_held_until or i.paging_from,
-    )
-    return Due(
-        lane=Lane.CLOCK,
-        job=Job.PAGE,
-        at=at,
-        level=1,
-        persons=_on_ladder(policy, 1, 1),
-        obligation=ObligationId(obligation("page", 1, i.paging_seq)),
-        reason=f"{severity.label}, first on the ladder",
-    )
-
-
-def _next_page(policy: Policy, i: Incident, severity: Severity, now: datetime) -> Due:
-    assert i.paged_at is not None
-    overdue = (now - i.paged_at).total_seconds() / severity.ack_within_s
-    skipped = max(1, int(overdue))
-    level = i.page_level + skipped
-    return Due(
-        lane=Lane.CLOCK,
-        job=Job.PAGE,
-        at=i.paged_at + timedelta(seconds=severity.ack_within_s),
-        level=level,
-        persons=_on_ladder(policy, i.page_level + 1, level),
-        obligation=ObligationId(obligation("page", level, i.paging_seq)),
-        reason=f"no acknowledgement within {severity.ack_within_s:g} s",
-    )
-
-
-def _on_ladder(policy: Policy, first: int, last: int) -> tuple[PersonId, ...]:
-    """Persons of levels `first` to `last`; the ladder goes round and round, nobody twice."""
-    rungs = len(policy.ladder)
-    levels = range(first, min(last, first + rungs - 1) + 1)
-    return tuple(dict.fromkeys(policy.ladder[(level - 1) % rungs] for level in levels))
-
-
-def _updates(i: Incident) -> Iterator[Due]:
-    for owed in i.updates_owed:
-        yield Due(
-            lane=Lane.CLOCK,
-            job=Job.UPDATE,
-            at=owed.at,
-            reason=owed.rule,
-            obligation=ObligationId(obligation(owed.rule, 1, owed.seq)),
-        )
-
-
-def _deliveries(i: Incident) -> Iterator[Due]:
-    for message in i.messages.values():
-        for delivery_id, delivery in message.deliveries.items():
-            if delivery.accepted or delivery.given_up:
-                continue
-            yield Due(
-                lane=Lane.DELIVER,
-                job=Job.DELIVER,
-                at=_next_attempt(delivery, message.raised_at),
-                message_id=message.raised.id,
-                delivery_id=delivery_id,
-            )
-
-
-def _next_attempt(delivery: DeliveryState, raised_at: datetime) -> datetime:
-    if delivery.last_at is None or delivery.in_flight:
-        # In flight here means: whoever attempted it is gone. A page in doubt is sent again.
-        return delivery.last_at or raised_at
-    wait = RETRY_S[min(delivery.attempts, len(RETRY_S)) - 1]
-    return delivery.last_at + timedelta(seconds=wait)
 
 
 # --- the target ---------------------------------------------------------------------------------
 
 
-def _plan(target: TargetPolicy, i: Incident) -> Iterator[Due]:
+def _plan(target: TargetPolicy, i: Incident, now: datetime) -> Iterator[Due]:
     state = i.plan
     if state is None or state.ended:
         if _proposal_wanted(i) and i.diagnosed_at is not None:
@@ -205,14 +78,18 @@ def _plan(target: TargetPolicy, i: Incident) -> Iterator[Due]:
     if ending is not None:
         yield ending
         return
-    if not state.runnable:
+    begun = any(s.attempts for s in state.steps.values())
+    if not begun:
+        # An approval expires as well: what was approved is what was seen then.
+        waited = "it was not begun" if state.runnable else "nobody approved it"
         yield Due(
             lane=Lane.CLOCK,
             job=Job.EXPIRE_PLAN,
             at=state.plan.expires_at,
             obligation=ObligationId(obligation("expire", 1, state.proposed_seq)),
-            reason="nobody approved it in time",
+            reason=f"{waited} in time",
         )
+    if not state.runnable or (not begun and now >= state.plan.expires_at):
         return
     step = next(s for s in state.plan.steps if not _finished(state, s.id))
     yield Due(lane=Lane.ACT, job=Job.STEP, at=state.plan.made_at, step_id=step.id)
@@ -312,6 +189,9 @@ def _diagnose_at(i: Incident) -> datetime | None:
         failing = i.rescue.last_at is not None and not i.rescue.last_ok
         settling_s = SETTLING_FAILING_S if failing else SETTLING_S
         return max(i.diagnosed_at + wait, i.plan.ended_at + timedelta(seconds=settling_s))
+    if i.plan is not None and i.plan.ended_at is not None and i.plans_refused:
+        refused_s = REFUSED_S[min(i.plans_refused, len(REFUSED_S)) - 1]
+        return max(i.diagnosed_at + wait, i.plan.ended_at + timedelta(seconds=refused_s))
     return i.diagnosed_at + wait
 
 
@@ -339,7 +219,7 @@ def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
     if i.plan is not None and i.plan.runnable:
         return
     stable_s = (rescue.last_at - rescue.ok_since).total_seconds()
-    if i.status is Status.OPEN and i.page_level == 0:
+    if i.status is Status.OPEN and i.page_level == 0 and i.plans_tried == 0:
         yield Due(
             lane=Lane.CLOCK,
             job=Job.RESOLVE,

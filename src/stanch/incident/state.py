@@ -12,6 +12,7 @@ from typing import TypeVar
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
 from stanch.model.events import MessageRaised, PlanWithheld, StepIntended
 from stanch.model.ids import DeliveryId, IncidentId, MessageId, PersonId, StepId, TargetName
+from stanch.model.messages import MessageKind
 from stanch.model.plans import Mode, Plan, StepOutcome
 from stanch.model.symptoms import Symptom
 
@@ -81,6 +82,15 @@ class MessageState:
     @property
     def settled(self) -> bool:
         return all(d.accepted or d.given_up for d in self.deliveries.values())
+
+    @property
+    def lost(self) -> bool:
+        """A page that no person got; that a shared channel took it wakes nobody."""
+        if self.raised.message_kind is not MessageKind.PAGE:
+            return False
+        personal = [d.id for d in self.raised.deliveries if d.person is not None]
+        ids = personal or [d.id for d in self.raised.deliveries]
+        return all(self.deliveries[delivery_id].given_up for delivery_id in ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +199,14 @@ class Incident:
     paging_from: datetime | None = None
     page_held_until: datetime | None = None
     page_level: int = 0
-    """Escalation level of the newest page; 0: nobody was paged yet."""
+    """Escalation level of the newest page of the present paging; 0: nobody was paged yet."""
     paged_at: datetime | None = None
+    page_lost: bool = False
+    """The newest page reached nobody: every hand-over to a person was refused for good."""
+    noticed_seq: int = 0
+    """The `paging_seq` for which people were told without being paged."""
+    reopens: int = 0
+    """How often it came back by itself."""
     paged: frozenset[PersonId] = frozenset()
     messages: Mapping[MessageId, MessageState] = field(default_factory=lambda: frozen({}))
     messages_raised: int = 0
@@ -207,6 +223,7 @@ class Incident:
     rescue: RescueState = field(default_factory=RescueState)
     rescued_at: datetime | None = None
     ended_at: datetime | None = None
+    ended_verified: bool = False
     merged_into: IncidentId | None = None
 
     unknown_kinds: frozenset[str] = frozenset()
@@ -216,6 +233,11 @@ class Incident:
     def standing(self) -> bool:
         """Is anything observed to be wrong right now?"""
         return bool(self.symptoms)
+
+    @property
+    def told(self) -> bool:
+        """Somebody knows of it: was paged, or given notice."""
+        return self.page_level > 0 or 0 < self.noticed_seq == self.paging_seq
 
     @property
     def risk(self) -> DataAtRisk:

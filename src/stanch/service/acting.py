@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from stanch.incident.correlate import same_story
-from stanch.incident.due import REDIAGNOSE_S, Due
+from stanch.incident.due import REDIAGNOSE_S
 from stanch.incident.state import Incident, PlanState
+from stanch.incident.work import Due
 from stanch.model import events as e
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar
 from stanch.model.errors import StaleDecision

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import structlog
 
-from stanch.incident.due import Job, due
+from stanch.incident.due import due
 from stanch.incident.state import Incident
+from stanch.incident.work import Job
 from stanch.model import events as e
 from stanch.model.codec import CodecError, decode
 from stanch.model.ids import (
@@ -40,6 +41,9 @@ from stanch.service.paging import story_of
 from stanch.service.policies import Policies
 
 DEADLINE_S = 10.0
+OPENED_WITHIN_S = 60.0
+"""A page from memory younger than this waits for its incident to be opened."""
+
 UNRECORDED = IncidentId("unrecorded")
 WHY = "Stanch cannot write its journal and acts on nothing"
 
@@ -53,6 +57,9 @@ class Spool(Protocol):
 
 
 class SpooledEvent(Protocol):
+    @property
+    def at(self) -> datetime: ...
+
     @property
     def incident_hint(self) -> IncidentId: ...
 
@@ -157,8 +164,13 @@ class Emergency:
         taken = result.outcome is Handover.ACCEPTED
         return f"{who}: accepted" if taken else f"{who}: {result.outcome.value} {result.detail}"
 
-    async def tell(self, spooled: Sequence[SpooledEvent]) -> None:
-        """The journal can be written again: what was spooled becomes facts of the timeline."""
+    async def tell(self, spooled: Sequence[SpooledEvent]) -> bool:
+        """The journal can be written again: what was spooled becomes facts of the timeline.
+
+        False where the trouble they tell of is about to be opened as an incident: ask again.
+        """
+        if any(self._too_early(entry) for entry in spooled):
+            return False
         for entry in spooled:
             try:
                 told = decode(e.PagedUnrecorded, entry.body)
@@ -166,14 +178,21 @@ class Emergency:
                 log.error("a spooled event cannot be read", error=str(error))
                 continue
             known = [i for i in self._book.known() if i.id == entry.incident_hint]
-            belongs = known[0].id if known else await self._newest_open()
+            belongs = known[0].id if known else self._newest_open() or RESPONDER
             await self._book.record(belongs, told)
         self._told_at.clear()
+        return True
 
-    async def _newest_open(self) -> IncidentId:
-        """Unrecorded trouble was opened as an incident by now; without one, our own stream."""
+    def _too_early(self, entry: SpooledEvent) -> bool:
+        """The watch tells the trouble again with its next sample, a moment after the spool does."""
+        waited_s = (self._clock.now() - entry.at).total_seconds()
+        unrecorded = entry.incident_hint == UNRECORDED and self._newest_open() is None
+        return unrecorded and 0 <= waited_s < OPENED_WITHIN_S
+
+    def _newest_open(self) -> IncidentId | None:
+        """What unrecorded trouble was opened as by now; None where it healed before that."""
         opened = [i for i in self._book.known() if i.opened_at and not i.status.ended]
-        return max((i.id for i in opened), default=RESPONDER)
+        return max((i.id for i in opened), default=None)
 
 
 def _pages(job: Job, incident: Incident) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from stanch.incident.due import Due, Job
 from stanch.incident.state import Incident
+from stanch.incident.work import Due, Job
 from stanch.model.ids import IncidentId
 
 LOOKS = frozenset({Job.DIAGNOSE, Job.CHECK_RESCUE})

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from stanch.incident.due import Due
 from stanch.incident.state import Incident, PlanState
+from stanch.incident.titles import title_now
+from stanch.incident.work import Due
 from stanch.model import events as e
 from stanch.model.ids import ChannelName, MessageId, PersonId, StepId
 from stanch.model.messages import Delivery, Handover, MessageKind
@@ -54,12 +55,11 @@ class Paging:
         """Page one level of the ladder."""
         text = page_text(story_of(incident, policy), at=self._clock.now())
         message_id = MessageId(f"{incident.id}.{incident.messages_raised + 1}")
-        pages = policy.severity(incident.severity_rank).pages
         raised = _raised(
             due,
             text,
             message_id=message_id,
-            kind=MessageKind.PAGE if pages else MessageKind.UPDATE,
+            kind=MessageKind.UPDATE if due.notice else MessageKind.PAGE,
             persons=due.persons,
             deliveries=page_deliveries(policy, due.persons, message_id=message_id),
         )
@@ -202,7 +202,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
     return Story(
         incident_id=incident.id,
         target=incident.target,
-        title=incident.title,
+        title=title_now(incident),
         since=incident.since,
         severity_label=incident.severity_label,
         data_at_risk=incident.risk,

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.incident.due import Due, Job, due
+from stanch.incident.due import due
 from stanch.incident.state import Incident
+from stanch.incident.work import Due, Job
 from stanch.model import events as e
 from stanch.model.timeline import Claim, Lane
 from stanch.policy.policy import Policy

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 
 from stanch.detect.rules import conditions
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Belongs, Explains, belongs
-from stanch.incident.state import Incident
+from stanch.incident.state import Incident, Status
+from stanch.incident.titles import TITLES
 from stanch.model import events as e
 from stanch.model.errors import StoreUnavailable
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
@@ -22,25 +24,14 @@ from stanch.service.book import Book
 from stanch.service.clock import Clock
 from stanch.service.policies import Policies
 from stanch.service.standing import Standing
-from stanch.watch.blindness import blinded
+from stanch.watch.blindness import TOGETHER_S, blinded
 from stanch.watch.silence import SILENT_STATES
 
-SILENCE_HOLD_S = 0.4
-"""A silence waits this long for others, because many at once mean something else."""
+BLIND_HOLD_S = 60.0
+"""So long nobody is woken for a target that fell silent together with many others."""
 
 RECENT_MAX = 64
 """Incidents per target that a new symptom may belong to."""
-
-TITLES = {
-    SymptomKind.SERVER_DOWN: "server down",
-    SymptomKind.CONNECTIONS_HIGH: "connections near the limit",
-    SymptomKind.CONNECTIONS_EXHAUSTED: "connections at the limit",
-    SymptomKind.SESSIONS_BLOCKED: "sessions blocked",
-    SymptomKind.DISK_LOW: "disk low",
-    SymptomKind.DISK_FULL: "disk full",
-    SymptomKind.UNWATCHED: "watch not let in",
-    SymptomKind.BLIND: "Stanch is blind",
-}
 
 AT_RISK = frozenset({SymptomKind.SERVER_DOWN, SymptomKind.DISK_FULL, SymptomKind.BLIND})
 """Until a diagnosis says otherwise, data may be at risk with these."""
@@ -74,6 +65,7 @@ class Watching:
         self._recent: dict[TargetName, list[IncidentId]] = {}
         self._silent: dict[TargetName, datetime] = {}
         self._blind_incident: IncidentId | None = None
+        self._blindness = asyncio.Lock()
         book.on_open = self.remember
 
     async def resume(self, incidents: Sequence[Incident]) -> None:
@@ -92,10 +84,14 @@ class Watching:
         target = self._policies.current.target(sample.target)
         if target is None:
             return
-        sample = await self._doubt(sample)
-        tracks = self._tracks.get(sample.target, {})
+        try:
+            sample = await self._doubt(sample)
+            before = await self._still_told(sample.target, target)
+        except StoreUnavailable as error:
+            log.error("store unavailable", target=sample.target, error=str(error))
+            before = self._tracks.get(sample.target, {})
         after, changes = step(
-            tracks,
+            before,
             conditions(sample, target.limits),
             target=sample.target,
             at=sample.at,
@@ -112,59 +108,102 @@ class Watching:
                 return
         self._tracks[sample.target] = after
 
+    async def _still_told(self, target: TargetName, policy: TargetPolicy) -> Tracks:
+        """The tracks, without what stands on the target but in no incident any more.
+
+        An incident that was closed while its symptom stood has to be told again: at once where
+        nobody said so, and after the flap window where a person closed it knowing better.
+        """
+        tracks = self._tracks.get(target, {})
+        standing = [key for key, track in tracks.items() if track.standing]
+        if not standing:
+            return tracks
+        incidents = await self._incidents(target)
+        told = {key for i in incidents if not i.status.ended for key in i.symptoms}
+        flap_window = timedelta(seconds=policy.limits.flap_window_s)
+        quiet = {
+            key
+            for i in incidents
+            if i.status is Status.RESOLVED and not i.ended_verified and i.ended_at is not None
+            if self._clock.now() - i.ended_at <= flap_window
+            for key in i.seen
+        }
+        forgotten = [key for key in standing if key not in told and key not in quiet]
+        return {key: track for key, track in tracks.items() if key not in forgotten}
+
     # --- blindness ---
 
     async def _doubt(self, sample: Sample) -> Sample:
         """Withhold a silence that is one of many; keep the account of who is silent."""
-        silent = sample.reach is not None and sample.reach.state in SILENT_STATES
-        if not silent:
+        if sample.reach is None or sample.reach.state not in SILENT_STATES:
             self._silent.pop(sample.target, None)
-            await self._see_again()
+            async with self._blindness:
+                await self._see_again()
             return sample
+        # Also while it is not confirmed: who is silent together shows before anybody is sure.
+        self._silent.setdefault(sample.target, sample.lost_at or sample.at)
         if not sample.confirmed:
             return sample
-        if sample.target not in self._silent:
-            self._silent[sample.target] = sample.at
-            await asyncio.sleep(SILENCE_HOLD_S)
-        together = blinded(
-            self._silent, watched=len(self._policies.current.targets), at=self._clock.now()
-        )
-        if together and self._blind_incident is None:
-            await self._go_blind(together)
+        async with self._blindness:
+            together = blinded(self._watched(), watched=len(self._targets()), at=self._clock.now())
+            if together and self._blind_incident is None:
+                await self._go_blind(together)
         if self._blind_incident is None:
             return sample
-        return Sample(
-            target=sample.target,
-            at=sample.at,
-            reach=sample.reach,
-            confirmed=False,
-            doubts=(*sample.doubts, "many targets fell silent at once"),
-            lost_at=sample.lost_at,
-            volumes=sample.volumes,
-        )
+        doubts = (*sample.doubts, "many targets fell silent at once")
+        return replace(sample, confirmed=False, doubts=doubts)
+
+    def _targets(self) -> set[str]:
+        return {target.name for target in self._policies.current.targets}
+
+    def _watched(self) -> dict[TargetName, datetime]:
+        """Silences of targets that are still watched."""
+        names = self._targets()
+        self._silent = {name: at for name, at in self._silent.items() if name in names}
+        return self._silent
 
     async def _go_blind(self, together: tuple[TargetName, ...]) -> None:
         reason = f"{len(together)} targets fell silent within seconds: {', '.join(together)}"
         at = self._clock.now()
         symptom = Symptom(kind=SymptomKind.BLIND, target=ITSELF, since=at, detail=reason)
-        incident = await self._open(None, symptom)
+        try:
+            incident = await self._open(None, symptom)
+        except StoreUnavailable:
+            await self._emergency(symptom)
+            raise
         self._blind_incident = incident.id
         entered = e.BlindnessEntered(reason=reason, targets=together)
         await self._book.record(RESPONDER, entered)
         self._standing.apply(entered)
+        await self._hold_pages_of(together, incident)
+
+    async def _hold_pages_of(self, together: tuple[TargetName, ...], blind: Incident) -> None:
+        """Those that were told as down a moment before the crowd showed wake nobody yet."""
+        until = self._clock.now() + timedelta(seconds=BLIND_HOLD_S)
+        held = e.PageHeld(until=until, reason=f"many fell silent at once: {blind.id}")
+        for target in together:
+            for incident in await self._incidents(target):
+                recent = incident.opened_at is not None and (
+                    self._clock.now() - incident.opened_at <= timedelta(seconds=TOGETHER_S)
+                )
+                if recent and not incident.told:
+                    await self._book.decide(
+                        incident.id, lambda i, at: () if i.status.ended else (held,)
+                    )
 
     async def _see_again(self) -> None:
         """One silent target may be down after all; blindness ends when no crowd is silent."""
-        crowd = len(self._silent) >= max(2, len(self._policies.current.targets) // 4)
-        if self._blind_incident is None or crowd:
+        if self._blind_incident is None:
             return
-        incident_id, self._blind_incident = self._blind_incident, None
-        reason = "targets answer again"
+        if len(self._watched()) >= max(2, len(self._targets()) // 4):
+            return
+        incident_id, reason = self._blind_incident, "targets answer again"
         await self._book.record(incident_id, e.SymptomCleared(key=SymptomKind.BLIND.value))
         await self._book.decide(incident_id, lambda i, at: _resolve_blindness(i, reason))
         left = e.BlindnessLeft(reason=reason)
         await self._book.record(RESPONDER, left)
         self._standing.apply(left)
+        self._blind_incident = None
 
     # --- changes ---
 
@@ -188,16 +227,27 @@ class Watching:
             await self._open(target, symptom)
             return
         if where.to == "ended":
-            await self._book.decide(
-                where.incident_id,
-                lambda i, at: (
-                    (e.IncidentReopened(reason=f"{symptom.key} came back"),)
-                    if i.status.ended
-                    else ()
-                ),
-            )
+            await self._reopen(where.incident_id, symptom)
         await self._book.record(where.incident_id, e.SymptomObserved(symptom=symptom))
         await self._raise_severity(target, where, symptom)
+
+    async def _reopen(self, incident_id: IncidentId, symptom: Symptom) -> None:
+        held = self._held(symptom.target)
+
+        def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+            if not incident.status.ended:
+                return ()
+            return (e.IncidentReopened(reason=f"{symptom.key} came back"), *held)
+
+        await self._book.decide(incident_id, decider)
+
+    def _held(self, target: TargetName) -> tuple[e.PageHeld, ...]:
+        """Nobody is woken for what happens inside a maintenance window."""
+        window = self._standing.maintenance(target, self._clock.now())
+        if window is None:
+            return ()
+        reason = f"maintenance by {window.by}: {window.reason}"
+        return (e.PageHeld(until=window.until, reason=reason),)
 
     async def _raise_severity(self, target: TargetPolicy, where: Belongs, symptom: Symptom) -> None:
         assert where.incident_id is not None
@@ -219,15 +269,8 @@ class Watching:
     async def _open(self, target: TargetPolicy | None, symptom: Symptom) -> Incident:
         policy = self._policies.current
         rank = _rank(target, symptom)
-        at = self._clock.now()
-        events: list[e.Event] = [
-            _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
-        ]
-        window = self._standing.maintenance(symptom.target, at)
-        if window is not None:
-            reason = f"maintenance by {window.by}: {window.reason}"
-            events.append(e.PageHeld(until=window.until, reason=reason))
-        incident = await self._book.open(events)
+        opened = _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
+        incident = await self._book.open([opened, *self._held(symptom.target)])
         log.warning(
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
         )

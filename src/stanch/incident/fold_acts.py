@@ -1,0 +1,128 @@
+"""What events say about plans, their steps, and whether the target serves again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from stanch.incident.fold_people import Rule, owe, relapsed
+from stanch.incident.state import Incident, PlanState, RescueState, Status, StepState, frozen
+from stanch.model import events as e
+from stanch.model.plans import Mode, StepOutcome
+from stanch.model.timeline import Recorded
+
+
+def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
+    steps = frozen({step.id: StepState() for step in event.plan.steps})
+    plan = PlanState(plan=event.plan, proposed_seq=r.seq, steps=steps)
+    proposed = replace(i, plan=plan, withheld=None)
+    return proposed if event.plan.mode is Mode.ACT else owe(proposed, "approval", r)
+
+
+def _withheld(i: Incident, event: e.PlanWithheld, r: Recorded) -> Incident:
+    return owe(replace(i, withheld=event, withheld_seq=r.seq), "withheld", r)
+
+
+def _approved(i: Incident, event: e.PlanApproved, r: Recorded) -> Incident:
+    if i.plan is None or i.plan.plan.id != event.plan_id:
+        return i
+    return replace(i, plan=replace(i.plan, approved_by=event.by))
+
+
+def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:
+    if i.plan is None or i.plan.plan.id != event.plan_id:
+        return i
+    ended = replace(
+        i.plan,
+        ended=True,
+        completed=event.completed,
+        ended_reason=event.reason,
+        ended_at=r.at,
+    )
+    if _touched(ended):
+        return owe(replace(i, plan=ended, plans_tried=i.plans_tried + 1), "acted", r)
+    # Refused before anything was touched: told once, tried again later, and no try of ours used up.
+    refused = replace(i, plan=ended, plans_refused=i.plans_refused + 1)
+    return refused if i.plans_refused else owe(refused, "acted", r)
+
+
+def _touched(plan: PlanState) -> bool:
+    untouched = (None, StepOutcome.REFUSED, StepOutcome.EXPIRED)
+    return any(s.outcome not in untouched or s.unsettled for s in plan.steps.values())
+
+
+def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
+    return _with_step(
+        i,
+        event,
+        lambda s: replace(
+            s,
+            intended=event,
+            intended_by=r.writer_id,
+            attempts=event.attempt,
+            outcome=None,
+            verified=None,
+        ),
+    )
+
+
+def _step_ended(i: Incident, event: e.StepEnded, r: Recorded) -> Incident:
+    settled = event.outcome is not StepOutcome.IN_DOUBT
+    return _with_step(
+        i,
+        event,
+        lambda s: replace(
+            s,
+            intended=None if settled else s.intended,
+            outcome=event.outcome,
+            detail=event.detail,
+        ),
+    )
+
+
+def _step_verified(i: Incident, event: e.StepVerified, r: Recorded) -> Incident:
+    return _with_step(
+        i, event, lambda s: replace(s, verified=event.ok, intended=None, detail=event.detail)
+    )
+
+
+def _with_step(
+    i: Incident,
+    event: e.StepIntended | e.StepEnded | e.StepVerified,
+    change: Callable[[StepState], StepState],
+) -> Incident:
+    plan = i.plan
+    if plan is None or plan.plan.id != event.plan_id or event.step_id not in plan.steps:
+        return i
+    steps = frozen({**plan.steps, event.step_id: change(plan.steps[event.step_id])})
+    return replace(i, plan=replace(plan, steps=steps))
+
+
+def _rescue_checked(i: Incident, event: e.RescueChecked, r: Recorded) -> Incident:
+    before = i.rescue
+    if not event.ok:
+        parts = (event.login_ok, event.write_ok, event.headroom_ok)
+        failed = RescueState(last_at=r.at, last_detail=event.detail, last_parts=parts)
+        unproven = replace(i, rescue=failed)
+        return relapsed(unproven, r) if i.status is Status.RESCUED else unproven
+    rescue = RescueState(
+        ok_since=before.ok_since or r.at,
+        ok_seq=before.ok_seq or r.seq,
+        ok_checks=before.ok_checks + 1,
+        last_at=r.at,
+        last_ok=True,
+        last_detail=event.detail,
+    )
+    return replace(i, rescue=rescue)
+
+
+RULES: dict[type[e.Event], Rule] = {
+    e.PlanProposed: _proposed,
+    e.PlanWithheld: _withheld,
+    e.PlanApproved: _approved,
+    e.PlanEnded: _plan_ended,
+    e.StepIntended: _intended,
+    e.StepEnded: _step_ended,
+    e.StepVerified: _step_verified,
+    e.RescueChecked: _rescue_checked,
+}

@@ -1,0 +1,134 @@
+"""What events say about people: who was paged, what they are owed, which hand-overs went well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from stanch.incident.state import (
+    UPDATE_ATTEMPTS_MAX,
+    DeliveryState,
+    Incident,
+    MessageState,
+    Status,
+    UpdateOwed,
+    frozen,
+)
+from stanch.model import events as e
+from stanch.model.messages import Handover, MessageKind
+from stanch.model.timeline import Recorded
+
+
+def obligation(rule: str, ordinal: int, seq: int) -> str:
+    """The id of one obligation: rule, how often it fired, and the event that caused it."""
+    return f"{rule}/{ordinal}@{seq}"
+
+
+def owe(i: Incident, rule: str, r: Recorded) -> Incident:
+    """Updates are owed only to people who know of it: a page itself tells what came before."""
+    if not i.told:
+        return i
+    owed = UpdateOwed(rule=rule, seq=r.seq, at=r.at)
+    # One update a rule: the newest replaces one nobody has sent yet.
+    others = tuple(u for u in i.updates_owed if u.rule != rule)
+    return replace(i, updates_owed=(*others, owed))
+
+
+def relapsed(i: Incident, r: Recorded) -> Incident:
+    """Whatever was proven before no longer holds, nor does anybody's having taken it."""
+    return page_anew(replace(i, status=Status.OPEN, rescued_at=None), r)
+
+
+def page_anew(i: Incident, r: Recorded) -> Incident:
+    """Paging starts at the first level: what people acknowledged was something else."""
+    return replace(
+        i,
+        acknowledged_by=None,
+        acknowledged_at=None,
+        paging_seq=r.seq,
+        paging_from=r.at,
+        page_level=0,
+        paged_at=None,
+        page_lost=False,
+    )
+
+
+def _message(i: Incident, event: e.MessageRaised, r: Recorded) -> Incident:
+    state = MessageState(
+        raised=event,
+        raised_at=r.at,
+        deliveries=frozen({d.id: DeliveryState() for d in event.deliveries}),
+    )
+    raised = replace(
+        i,
+        messages=frozen({**i.messages, event.id: state}),
+        messages_raised=i.messages_raised + 1,
+    )
+    if event.level == 0:
+        owed = tuple(u for u in i.updates_owed if obligation(u.rule, 1, u.seq) != event.obligation)
+        return replace(raised, updates_owed=owed)
+    # A page or notice tells the whole story up to now: nothing older is owed to anyone any more.
+    told = replace(raised, paged=i.paged | frozenset(event.persons), updates_owed=())
+    if event.message_kind is MessageKind.UPDATE:
+        return replace(told, noticed_seq=i.paging_seq)
+    return replace(told, page_level=event.level, paged_at=r.at, page_lost=False)
+
+
+def _attempted(i: Incident, event: e.DeliveryAttempted, r: Recorded) -> Incident:
+    return _with_delivery(
+        i,
+        event,
+        lambda d: replace(
+            d,
+            attempts=event.attempt,
+            in_flight=True,
+            possible_repeat=event.possible_repeat,
+            last_at=r.at,
+        ),
+    )
+
+
+def _delivered(i: Incident, event: e.DeliveryEnded, r: Recorded) -> Incident:
+    message = i.messages.get(event.message_id)
+    update = message is not None and message.raised.message_kind is MessageKind.UPDATE
+    hopeless = not event.retryable or (update and event.attempt >= UPDATE_ATTEMPTS_MAX)
+    return _with_delivery(
+        i,
+        event,
+        lambda d: replace(
+            d,
+            in_flight=False,
+            last_at=r.at,
+            accepted=d.accepted or event.outcome is Handover.ACCEPTED,
+            given_up=hopeless and event.outcome is not Handover.ACCEPTED,
+            possible_repeat=d.possible_repeat or event.outcome is Handover.IN_DOUBT,
+        ),
+    )
+
+
+def _with_delivery(
+    i: Incident,
+    event: e.DeliveryAttempted | e.DeliveryEnded,
+    change: Callable[[DeliveryState], DeliveryState],
+) -> Incident:
+    message = i.messages.get(event.message_id)
+    if message is None or event.id not in message.deliveries:
+        return i
+    deliveries = {**message.deliveries, event.id: change(message.deliveries[event.id])}
+    changed = replace(message, deliveries=frozen(deliveries))
+    messages = {**i.messages, event.message_id: changed}
+    if not changed.settled:
+        return replace(i, messages=frozen(messages))
+    del messages[event.message_id]
+    lost = i.page_lost or (changed.lost and message.raised.level == i.page_level)
+    return replace(i, messages=frozen(messages), page_lost=lost)
+
+
+Rule = Callable[[Incident, Any, Recorded], Incident]
+
+RULES: dict[type[e.Event], Rule] = {
+    e.MessageRaised: _message,
+    e.DeliveryAttempted: _attempted,
+    e.DeliveryEnded: _delivered,
+}
