@@ -5,10 +5,10 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest fmt docs lock
+.PHONY: help demo setup test lint pytest fmt docs lock bench bench-quick
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
 
 demo: ## break a throw-away server, act by act, and watch it being rescued
 	@scripts/setup-demo
@@ -38,3 +38,9 @@ docs: ## rewrite the pages that are made from the code
 
 lock: ## rewrite the requirement files from pyproject.toml
 	@scripts/lock $(ARGS)
+
+bench: setup ## measure everything on a quiet machine (half an hour); writes reports/bench-DATE.md
+	@$(BIN)/python benchmarks/report.py $(ARGS)
+
+bench-quick: setup ## try every benchmark with a few rounds (six minutes); writes to /tmp
+	@$(BIN)/python benchmarks/report.py --quick --to /tmp $(ARGS)
