@@ -58,7 +58,7 @@ class Outside:
     rows_lost: int = 0
     """Rows whose commit was confirmed to the application and which are not there."""
     outage_s: float | None = None
-    """First failed write to the first good one after it; None where no write failed."""
+    """First failed write to the good one after the last failed; None where no write failed."""
     still_out: bool = False
     """A write failed and none has gone through since."""
 

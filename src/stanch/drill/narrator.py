@@ -167,7 +167,7 @@ class Narrator:
         self._console.print(
             Text(
                 "Seconds after the break; rescued includes the 2 s of checks. The application's"
-                " outage: its first failed write to the first good one after it.",
+                " outage: from its first failed write to the good one after the last.",
                 style="dim",
             )
         )
@@ -217,4 +217,4 @@ def outage_text(result: Result) -> str:
         return "the application's writes still fail"
     if result.outage_s is None:
         return "none: no write of the application failed"
-    return f"{result.outage_s:.2f} s from the application's first failed write to its next good one"
+    return f"{result.outage_s:.2f} s, from the application's first failed write until none failed"

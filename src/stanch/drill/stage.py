@@ -167,9 +167,9 @@ def look_from_outside(place: Place) -> Outside:
     report = place.load.report()
     outage_s, still_out = None, False
     if report.first_failure_s is not None:
-        still_out = report.first_success_after_s is None
-        if report.first_success_after_s is not None:
-            outage_s = round(report.first_success_after_s - report.first_failure_s, 3)
+        still_out = report.recovered_s is None
+        if report.recovered_s is not None:
+            outage_s = round(report.recovered_s - report.first_failure_s, 3)
     try:
         place.server.query(OUTSIDE_SQL, user="app")
         [(rows,)] = place.server.query(ROWS_SQL, user="app")

@@ -124,3 +124,21 @@ def test_writers_without_a_pool_log_in_anew_after_so_many_rows(server: ScratchSe
     [(count,)] = server.query(backends, user="app")
     assert count >= 5
     assert (report.failures, report.first_failure_s) == (0, None)
+
+
+def test_an_outage_that_comes_and_goes_lasts_until_nothing_fails_any_more(
+    server: ScratchServer,
+) -> None:
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'"
+    with Load(server.dsn("app"), LoadOptions(writers=1)) as load:
+        assert load.wait_for_rows(5, timeout_s=20)
+        for _ in range(2):
+            server.query(ended)
+            assert load.wait_for_success_after_failure(timeout_s=20)
+            assert load.wait_for_rows(3, timeout_s=20)
+        while load.report().failures < 2 or load.report().recovered_s is None:
+            assert load.wait_for_rows(1, timeout_s=20)
+        report = load.stop()
+    assert report.first_success_after_s is not None
+    assert report.recovered_s is not None
+    assert report.recovered_s > report.first_success_after_s

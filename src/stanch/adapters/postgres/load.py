@@ -59,6 +59,8 @@ class LoadReport:
     """The first failure since the last reset."""
     first_success_after_s: float | None
     """The first commit of a writer that had failed; None while the outage lasts."""
+    recovered_s: float | None
+    """The same, but since then nothing has failed: an outage that comes and goes lasts as long."""
     last_error: str
 
 
@@ -74,6 +76,7 @@ class Load:
         self._failures = 0
         self._first_failure_s: float | None = None
         self._first_success_after_s: float | None = None
+        self._recovered_s: float | None = None
         self._last_error = ""
         self._failed_writers: set[int] = set()
         self._writers: list[_Writer] = []
@@ -99,13 +102,14 @@ class Load:
                 failures=self._failures,
                 first_failure_s=self._first_failure_s,
                 first_success_after_s=self._first_success_after_s,
+                recovered_s=self._recovered_s,
                 last_error=self._last_error,
             )
 
     def reset_outage(self) -> None:
         """Forget the last outage, so that the next failure counts as a first one."""
         with self._changed:
-            self._first_failure_s = self._first_success_after_s = None
+            self._first_failure_s = self._first_success_after_s = self._recovered_s = None
             self._failed_writers.clear()
 
     def wait_for_rows(self, more: int, *, timeout_s: float) -> bool:
@@ -157,8 +161,12 @@ class Load:
         """
         with self._changed:
             self._committed_rows += 1
-            if writer in self._failed_writers and self._first_success_after_s is None:
-                self._first_success_after_s = time.monotonic()
+            if writer in self._failed_writers:
+                now_s = time.monotonic()
+                if self._first_success_after_s is None:
+                    self._first_success_after_s = now_s
+                if self._recovered_s is None:
+                    self._recovered_s = now_s
             self._changed.notify_all()
 
     def failed(self, writer: int, error: psycopg.Error) -> None:
@@ -166,6 +174,7 @@ class Load:
         with self._changed:
             self._failures += 1
             self._failed_writers.add(writer)
+            self._recovered_s = None
             self._last_error = f"{error.sqlstate or 'no SQLSTATE'}: {error}"
             if self._first_failure_s is None:
                 self._first_failure_s = time.monotonic()
