@@ -170,6 +170,16 @@ def test_actions_in_the_readme_are_actions() -> None:
     assert set(modes) <= set(ACTIONS)
 
 
+def test_targets_of_make_that_a_page_names_exist_and_each_says_what_it_does() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"(?m)^([a-z][a-z-]*):", makefile))
+    told = set(re.findall(r"(?m)^([a-z][a-z-]*):.*## .+$", makefile))
+    named = {m for text in PAGES.values() for m in re.findall(r"(?m)(?:^|`)make ([a-z-]+)", text)}
+    assert named >= {"demo", "test", "setup", "lint", "docs"}
+    assert named <= targets
+    assert told == targets
+
+
 def test_the_help_lists_every_command_with_a_first_sentence() -> None:
     asked = subprocess.run(
         [sys.executable, "-m", "stanch", "--help"], capture_output=True, text=True, check=True
