@@ -49,7 +49,7 @@ DOWN_S = 2.0
 LOOK_S = 0.5
 
 
-def sim_target(name: str) -> TargetPolicy:
+def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
     """A target on which Stanch may do everything, with short windows."""
     server = SimServer(name)
     return TargetPolicy(
@@ -60,6 +60,7 @@ def sim_target(name: str) -> TargetPolicy:
         data_directory=server.data_directory,
         desired="running",
         manager="pg_ctl",
+        sample_every_s=sample_every_s,
         actions=dict.fromkeys(ACTIONS, Mode.ACT),
         limits=Limits(connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0),
         free_space=FreeSpace(ballast=(server.ballast,)),
@@ -122,6 +123,8 @@ class Simulation:
         self.spool = SimSpool()
         self.lives: list[Life] = []
         self.now: Running | None = None
+        self.watched = True
+        """False: nobody looks at the servers, so that days pass in a moment."""
         self.failures: list[str] = []
         """Tasks in which the responder caught a bug of its own."""
         self.on_start: Callable[[Running], None] = lambda running: None
@@ -215,7 +218,7 @@ class Simulation:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(core.engine.run())
             tasks.create_task(self._tell_spool(core, life))
-            for target in targets.values():
+            for target in targets.values() if self.watched else ():
                 tasks.create_task(target.run(core.watching.take))
 
     async def _tell_spool(self, core: Core, life: Life) -> None:
@@ -224,8 +227,8 @@ class Simulation:
             life.check()
             told = list(self.spool.entries)
             if told and self.now is not None and not self.now.store.broken:
-                await core.emergency.tell(told)
-                del self.spool.entries[: len(told)]
+                if await core.emergency.tell(told):
+                    del self.spool.entries[: len(told)]
 
     # --- looking --------------------------------------------------------------------------------
 

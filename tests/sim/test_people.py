@@ -1,0 +1,237 @@
+"""Who is told what and when: over days, over a broken channel, over a store that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import pytest
+
+from sim.truths import STORIES, check_everything, check_record, incident
+from stanch.incident.state import Status
+from stanch.model import events as e
+from stanch.model.ids import RESPONDER
+from stanch.model.messages import MessageKind
+from stanch.testing.simulation import ANN, BO, Simulation, sim_policy, sim_target
+from stanch.testing.simworld import SimServer
+from stanch.testing.virtual_time import EPOCH, VirtualLoop, run_virtually
+
+pytestmark = pytest.mark.sim
+
+DAY_S = 86_400.0
+ACK_WITHIN_S = 300.0
+
+
+def played(
+    script: Callable[[Simulation], Awaitable[None]], *, deadline_s: float, watched: bool = True
+) -> Simulation:
+    async def main() -> Simulation:
+        sim = Simulation(sim_policy(sim_target("orders")))
+        sim.watched = watched
+        await sim.run(script, deadline_s=deadline_s)
+        return sim
+
+    return run_virtually(main())[0]
+
+
+def lost_pid_without_a_note(sim: Simulation) -> SimServer:
+    """Broken so that Stanch may do nothing: the lock file cannot be proven stale."""
+    server = sim.servers["orders"]
+    server.die_and_lose_its_pid()
+    sim.notes.clear()
+    return server
+
+
+async def asked(sim: Simulation, command: str, **more: object) -> None:
+    assert sim.now is not None
+    newest = sim.incident_ids()[-1]
+    answer = await sim.now.house.operations.execute(
+        {"command": command, "incident": newest, "by": "ann", **more}
+    )
+    assert answer.ok, answer.text
+
+
+def pages(sim: Simulation) -> list[tuple[float, str]]:
+    """Moment and person of every page that the mail server took."""
+    return [
+        ((at - EPOCH).total_seconds(), str(delivery.person))
+        for at, message, delivery in sim.mail.taken
+        if message.kind is MessageKind.PAGE
+    ]
+
+
+async def declared(sim: Simulation) -> None:
+    assert sim.now is not None
+    request = {"command": "declare", "title": "orders are lost", "target": "orders", "by": "ann"}
+    answer = await sim.now.house.operations.execute({**request, "severity": "P0"})
+    assert answer.ok, answer.text
+
+
+def raised_pages(sim: Simulation) -> list[e.MessageRaised]:
+    events = [r.event for r in sim.timeline(sim.incident_ids()[0])]
+    return [
+        event
+        for event in events
+        if isinstance(event, e.MessageRaised) and event.message_kind is MessageKind.PAGE
+    ]
+
+
+def test_nobody_answers_so_the_ladder_goes_round_and_each_level_is_paged_once() -> None:
+    days = 2
+
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        await declared(sim)
+        await asyncio.sleep(days * DAY_S)
+        await asked(sim, "resolve", unverified=True, reason="found them")
+
+    sim = played(script, deadline_s=9 * DAY_S, watched=False)
+    levels = [event.level for event in raised_pages(sim)]
+    assert levels == list(range(1, len(levels) + 1))
+    assert abs(len(levels) - days * DAY_S / ACK_WITHIN_S) <= 1
+    told = pages(sim)
+    assert [who for _, who in told] == [[ANN, BO][n % 2] for n in range(len(levels))]
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(told)]
+    assert all(abs(gap - ACK_WITHIN_S) < 1.0 for gap in gaps)
+    check_everything(sim)
+
+
+def test_an_acknowledgement_ends_the_paging_but_not_the_incident() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        await declared(sim)
+        await asyncio.sleep(400)
+        await asked(sim, "ack")
+        await asyncio.sleep(DAY_S)
+        assert incident(sim).status is Status.OPEN
+        await asked(sim, "resolve", unverified=True, reason="found them")
+
+    sim = played(script, deadline_s=9 * DAY_S, watched=False)
+    assert [who for _, who in pages(sim)] == [ANN, BO]
+    check_everything(sim)
+
+
+def test_a_responder_that_was_away_for_hours_pages_everybody_it_skipped_in_one_page() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        await declared(sim)
+        await asyncio.sleep(60)
+        assert sim.now is not None
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        sim.now.life.kill()
+        loop.jump(4 * ACK_WITHIN_S)
+        await asyncio.sleep(60)
+        await asked(sim, "resolve", unverified=True, reason="found them")
+
+    sim = played(script, deadline_s=9 * DAY_S, watched=False)
+    first, after = raised_pages(sim)
+    assert (first.level, first.persons) == (1, (ANN,))
+    assert after.level > 3
+    assert set(after.persons) == {ANN, BO}
+    check_everything(sim)
+
+
+def test_a_channel_that_fails_for_an_hour_delivers_the_page_when_it_works_again() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        sim.mail.failing = True
+        await declared(sim)
+        await asyncio.sleep(3_600)
+        assert pages(sim) == []
+        sim.mail.failing = False
+        await asyncio.sleep(120)
+        assert len(pages(sim)) == len(raised_pages(sim))
+        await asked(sim, "resolve", unverified=True, reason="found them")
+
+    sim = played(script, deadline_s=9 * DAY_S, watched=False)
+    assert sim.mail.refused > 60
+    once = Counter(d.id for _, m, d in sim.mail.taken if m.kind is MessageKind.PAGE)
+    assert set(once.values()) == {1}
+    check_everything(sim)
+
+
+def test_without_a_proof_a_lock_file_stays_and_people_are_paged() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        server = lost_pid_without_a_note(sim)
+        await asyncio.sleep(60)
+        assert [who for _, who in pages(sim)] == [ANN]
+        server.come_back_by_itself()
+        await asyncio.sleep(5)
+
+    sim = played(script, deadline_s=DAY_S)
+    assert sim.servers["orders"].effects == []
+    check_everything(sim)
+
+
+def test_without_a_store_people_are_paged_and_nothing_is_done() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        assert sim.now is not None
+        sim.now.store.broken = True
+        server = sim.servers["orders"]
+        server.kill()
+        await asyncio.sleep(600)
+        assert server.effects == []
+        sim.now.store.broken = False
+        await asyncio.sleep(30)
+
+    sim = played(script, deadline_s=DAY_S)
+    unrecorded = [p for p in pages(sim) if p[0] < 601.5]
+    assert unrecorded[0][0] < 4.0, "at once"
+    assert {who for _, who in unrecorded} == {ANN, BO}, "the whole ladder"
+    assert 2 <= len(unrecorded) / 2 <= 4, "again and again, but not each second"
+    told = [
+        r.event
+        for stream in (RESPONDER, *sim.incident_ids())
+        for r in sim.timeline(stream)
+        if isinstance(r.event, e.PagedUnrecorded)
+    ]
+    assert len(told) == len(unrecorded) / 2, "afterwards the record knows of each"
+    assert sim.servers["orders"].done("start") == 1
+    check_everything(sim)
+
+
+def test_a_store_that_fails_in_the_middle_of_a_rescue_stops_all_acting() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        assert sim.now is not None
+        running, server = sim.now, sim.servers["orders"]
+        running.store.on_intent = lambda intent: setattr(running.store, "broken", True)
+        STORIES["connections leaked"](server)
+        await asyncio.sleep(600)
+        during = len(server.effects)
+        await asyncio.sleep(60)
+        assert len(server.effects) == during
+        running.store.on_intent = lambda intent: None
+        running.store.broken = False
+        await asyncio.sleep(30)
+
+    sim = played(script, deadline_s=DAY_S)
+    check_everything(sim)
+
+
+def test_a_server_that_lets_nobody_in_is_paged_for_and_left_alone() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        assert sim.now is not None
+        server = sim.servers["orders"]
+        server.reserves_slots = False
+        server.kill()
+        server.strangers.clear()
+        server.come_back_by_itself()
+        await asyncio.sleep(0.55)
+        server.leak()
+        await asyncio.sleep(400)
+        assert [who for _, who in pages(sim)] == [ANN, BO]
+        assert server.effects == []
+        server.kill()
+        await asyncio.sleep(60)
+
+    sim = played(script, deadline_s=DAY_S)
+    check_everything(sim)
+    for incident_id in sim.incident_ids():
+        check_record(sim.timeline(incident_id))
