@@ -30,8 +30,10 @@ from stanch.service.supervisor import contained
 from stanch.service.watching import Watching
 from stanch.steps.run import Clocks
 
-RESUMED_MAX = 200
-"""So many of the newest incidents may still be joined by a symptom after a restart."""
+ENDED_MAX = 200
+"""So many of the newest incidents may still be reopened by a symptom after a restart."""
+
+OPEN_MAX = 100_000
 
 
 def explains() -> Explains:
@@ -125,17 +127,19 @@ class Core:
         """Take up what an earlier process left: say so, and put the current policy in force."""
         house = self.house
         away_since = await _last_moment(house.store)
-        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
+        still_open = await house.operations.incidents(open_only=True, limit=OPEN_MAX)
+        for incident in still_open:
             facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
             if incident.policy_hash != house.policies.current_hash:
                 facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
             await house.book.record(incident.id, *facts)
-        recent = await house.operations.incidents(open_only=False, limit=RESUMED_MAX)
-        await self.watching.resume(recent)
+        recent = await house.operations.incidents(open_only=False, limit=ENDED_MAX)
+        ended = [i for i in recent if i.status.ended]
+        await self.watching.resume([*ended, *still_open])
         await house.book.record(RESPONDER, started)
 
     async def _open_incidents(self, target: TargetName) -> Sequence[Incident]:
-        found = await self.house.operations.incidents(open_only=True, limit=RESUMED_MAX)
+        found = await self.house.operations.incidents(open_only=True, limit=OPEN_MAX)
         return [i for i in found if i.target == target]
 
     async def _unavailable(self) -> None:

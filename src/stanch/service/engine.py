@@ -41,7 +41,7 @@ class Engine:
         *,
         on_unavailable: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_unavailable` is called about once a second while the store takes no claims."""
+        """`on_unavailable` is called about once a second while the store takes no events."""
         self._on_unavailable = on_unavailable
         self._timelines = timelines
         self._clock = clock
@@ -70,6 +70,10 @@ class Engine:
         async with asyncio.TaskGroup() as works:
             while not self._stopping:
                 self._poked[lane].clear()
+                if AT_ONCE[lane] <= self.working[lane]:
+                    # Full: the end of any work under way pokes.
+                    await self._wait(lane, SLEEP_S_MAX)
+                    continue
                 try:
                     claims = await self._claim(lane)
                     for claim in claims:
@@ -85,8 +89,6 @@ class Engine:
 
     async def _claim(self, lane: Lane) -> list[Claim]:
         room = AT_ONCE[lane] - self.working[lane]
-        if room <= 0:
-            return []
         now = self._clock.now()
         return list(await self._timelines.claim(lane, at=now, lease_s=LEASE_S[lane], limit=room))
 
@@ -113,6 +115,9 @@ class Engine:
             log.info("decision was stale", incident=claim.incident_id, error=str(error))
         except StoreUnavailable as error:
             log.error("store unavailable", incident=claim.incident_id, error=str(error))
+            if claim.lane is not Lane.ACT:
+                # A full disk may still take a claim, which changes a row, and no new event.
+                await self._on_unavailable()
             retry_at = self._clock.now() + timedelta(seconds=STORE_RETRY_S)
         finally:
             self.working[claim.lane] -= 1

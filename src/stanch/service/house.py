@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import cast
+
+import yaml
 
 from stanch.incident.projection import IncidentProjection
 from stanch.model.errors import PolicyInvalid
@@ -109,3 +112,17 @@ def open_store_reading(policies: Policies) -> Store:
 
 def state_path(policies: Policies) -> Path:
     return Path(policies.current.state_directory).expanduser()
+
+
+def state_path_of_invalid(path: Path) -> Path | None:
+    """Where a policy file with errors says the state is, if that much of it can be read.
+
+    While somebody edits the policy, acknowledging and halting must go on working.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+    given = cast("dict[object, object]", said) if isinstance(said, dict) else {}
+    directory = given.get("state_directory")
+    return Path(directory).expanduser() if isinstance(directory, str) and directory else None

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from stanch.model.errors import StoreLocked
-from stanch.service.api import commands_app
+from stanch.model.errors import PolicyInvalid, StoreLocked
+from stanch.service.api import VERIFY_PATH, commands_app, verification
 from stanch.service.client import NotAnswering, Reply, Socket
 from stanch.service.house import (
     Store,
@@ -20,38 +20,78 @@ from stanch.service.house import (
     open_store_reading,
     read_policy_file,
     state_path,
+    state_path_of_invalid,
 )
+from stanch.service.operations import BadRequest
 from stanch.service.policies import Policies
 from stanch.store.inbox import drop
-from stanch.store.statedir import StateDir
+from stanch.store.statedir import StateDir, holder, no_store
 
 
 async def execute(config: Path, request: Mapping[str, Any]) -> Reply:
-    """Do one command. The id lets a running responder do it once, however often it arrives."""
-    policies = read_policy_file(config)
-    state = StateDir(path=state_path(policies))
+    """Do one command. The id lets a running responder do it once, however often it arrives.
+
+    Raises: PolicyInvalid where only the policy could say what to do, StoreError.
+    Never: makes a store. A command answered by an empty one would have told nobody.
+    """
+    policies, state = _found(config)
     request = {"id": secrets.token_hex(8), **request}
     try:
         return await Socket(state.socket).execute(request)
     except NotAnswering:
         pass
+    if holder(state) is not None:
+        return _left(state, request)
+    if isinstance(policies, PolicyInvalid):
+        raise policies
+    if not state.db.exists():
+        raise no_store(state)
     try:
         store = open_store(policies, threaded=False)
     except StoreLocked:
-        name = drop(state.inbox, json.dumps(request))
-        return Reply(via="inbox", ok=True, body={"ok": True, "text": f"left as {name}"})
+        return _left(state, request)
     return await _in_store(policies, store, "POST", "/commands", json=dict(request))
 
 
 async def ask(config: Path, path: str, params: Mapping[str, str]) -> Reply:
     """Answer one question, without ever needing the right to write."""
-    policies = read_policy_file(config)
-    state = StateDir(path=state_path(policies))
+    policies, state = _found(config)
     try:
         return await Socket(state.socket).get(path, **params)
     except NotAnswering:
+        if isinstance(policies, PolicyInvalid):
+            raise policies from None
         store = open_store_reading(policies)
+        if path == VERIFY_PATH:
+            return await _verified(store, params)
         return await _in_store(policies, store, "GET", path, writable=False, params=params)
+
+
+def _found(config: Path) -> tuple[Policies | PolicyInvalid, StateDir]:
+    """The policy and the state directory; of a file with errors at least the directory."""
+    try:
+        policies = read_policy_file(config)
+    except PolicyInvalid as error:
+        path = state_path_of_invalid(config)
+        if path is None:
+            raise
+        return error, StateDir(path=path)
+    return policies, StateDir(path=state_path(policies))
+
+
+def _left(state: StateDir, request: Mapping[str, Any]) -> Reply:
+    name = drop(state.inbox, json.dumps(dict(request)))
+    return Reply(via="inbox", ok=True, body={"ok": True, "text": f"left as {name}"})
+
+
+async def _verified(store: Store, params: Mapping[str, str]) -> Reply:
+    """Without furnishing a house: a store that does not verify cannot be lived in."""
+    try:
+        return Reply(via="store", ok=True, body=await verification(store, params))
+    except BadRequest as error:
+        return Reply(via="store", ok=False, body={"text": str(error), "hint": error.hint})
+    finally:
+        await store.close()
 
 
 async def _in_store(

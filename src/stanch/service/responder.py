@@ -14,15 +14,15 @@ import structlog
 from stanch import __version__
 from stanch.adapters.channels.build import build_channels
 from stanch.model import events as e
-from stanch.model.errors import PolicyInvalid
+from stanch.model.errors import PolicyInvalid, StanchError
 from stanch.model.ids import RESPONDER, TargetName
-from stanch.policy.policy import TargetPolicy
+from stanch.policy.policy import Policy, TargetPolicy
 from stanch.respond.library import load_runbooks
 from stanch.respond.runbook import Runbook
 from stanch.service.acting import Hands
 from stanch.service.api import commands_app, health_app
 from stanch.service.clock import MachineBootClock, SteadyClock
-from stanch.service.core import RESUMED_MAX, Core
+from stanch.service.core import OPEN_MAX, Core
 from stanch.service.doubting import Doubts, LoopLag, knock_at
 from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
@@ -52,6 +52,7 @@ class Responder:
         self._spool = spool
         self._state = StateDir(path=state_path(house.policies))
         self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self.metrics = Metrics()
         self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
         self._targets: dict[TargetName, Watched] = {}
@@ -124,12 +125,18 @@ class Responder:
 
     async def reload(self) -> str:
         """SIGHUP: read the policy again. An invalid file changes nothing, and says so."""
-        try:
-            fresh = await asyncio.to_thread(read_policy_file, self._config)
-            runbooks = load_runbooks(fresh.current.runbook_directory)
-        except PolicyInvalid as error:
-            log.error("policy not reloaded, the old one stays", error=str(error))
-            return str(error)
+        async with self._reloading:
+            try:
+                fresh = await asyncio.to_thread(read_policy_file, self._config)
+                runbooks = load_runbooks(fresh.current.runbook_directory)
+                _refuse_moving(self._house.policy, fresh.current, on=str(self._config))
+                await self._apply(fresh, runbooks)
+            except StanchError as error:
+                log.error("policy not reloaded, the old one stays", error=str(error))
+                return str(error)
+        return ""
+
+    async def _apply(self, fresh: Policies, runbooks: Sequence[Runbook]) -> None:
         house, before = self._house, self._house.policy
         await house.store.put_policy(fresh.current_hash, fresh.current_text)
         house.policies.apply(fresh.current_hash, fresh.current, fresh.current_text)
@@ -137,11 +144,10 @@ class Responder:
         self._core.use_channels(build_channels(fresh.current))
         applied = e.PolicyApplied(policy_hash=fresh.current_hash, by="reload")
         await house.book.record(RESPONDER, applied)
-        for incident in await house.operations.incidents(open_only=True, limit=RESUMED_MAX):
+        for incident in await house.operations.incidents(open_only=True, limit=OPEN_MAX):
             await house.book.record(incident.id, applied)
         await self._change_watches(before.targets, fresh.current.targets)
         log.info("policy reloaded", hash=fresh.current_hash[:12])
-        return ""
 
     async def _change_watches(
         self, before: Sequence[TargetPolicy], after: Sequence[TargetPolicy]
@@ -245,6 +251,17 @@ class Responder:
             self._house.store.heads,
             lambda outcome: self.metrics.heartbeats_total.labels(outcome).inc(),
         )
+
+
+def _refuse_moving(before: Policy, after: Policy, *, on: str) -> None:
+    """What a running responder stands on cannot be changed under it. Raises PolicyInvalid."""
+    for name in ("state_directory", "listen"):
+        if getattr(before, name) != getattr(after, name):
+            raise PolicyInvalid(
+                f"{name} cannot change while `stanch run` is up",
+                on=on,
+                hint="Stop it, change it, start it again; commands follow the file.",
+            )
 
 
 async def open_responder(config: Path, policies: Policies, store: Store, spool: Spool) -> Responder:
