@@ -7,7 +7,7 @@ loopback TCP, read-only. Responses never hold secrets: the policy itself is not 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -18,11 +18,12 @@ from starlette.routing import Route
 from stanch.model.errors import StanchError, StoreError
 from stanch.model.ids import PersonId, WriterId
 from stanch.review.postmortem import postmortem
-from stanch.service.house import House
+from stanch.service.house import House, Store
 from stanch.service.operations import BadRequest
 from stanch.service.views import full, headline, journal_report
 
 BODY_BYTES_MAX = 64 * 1024
+VERIFY_PATH = "/verify"
 
 
 def commands_app(house: House) -> Starlette:
@@ -54,15 +55,14 @@ def commands_app(house: House) -> Starlette:
         return JSONResponse({"markdown": text})
 
     async def verified(request: Request) -> Response:
-        anchors = _anchors(request.query_params.get("anchor", ""))
-        return JSONResponse(journal_report(await house.store.verify(anchors)))
+        return JSONResponse(await verification(house.store, request.query_params))
 
     routes = [
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),
         Route("/incidents/{wanted}/postmortem", written_up),
-        Route("/verify", verified),
+        Route(VERIFY_PATH, verified),
     ]
     handlers: dict[Any, Any] = {
         BadRequest: _answer_error(400),
@@ -94,6 +94,11 @@ def health_app(
             Route("/metrics", exposition),
         ]
     )
+
+
+async def verification(store: Store, params: Mapping[str, str]) -> dict[str, Any]:
+    """What recomputing every hash of a store says. Raises BadRequest for what is no anchor."""
+    return journal_report(await store.verify(_anchors(params.get("anchor", ""))))
 
 
 def people_of(house: House) -> dict[PersonId, str]:

@@ -85,11 +85,12 @@ async def tell_spool(spool: Spool, emergency: Emergency) -> None:
         contents = await asyncio.to_thread(spool.pending)
         if contents.entries:
             try:
-                await emergency.tell(contents.entries)
+                told = await emergency.tell(contents.entries)
             except StoreUnavailable:
                 log.error("the spool waits for the store", entries=len(contents.entries))
             else:
-                await asyncio.to_thread(spool.clear, contents.through)
+                if told:
+                    await asyncio.to_thread(spool.clear, contents.through)
         await asyncio.sleep(SPOOL_EVERY_S)
 
 
