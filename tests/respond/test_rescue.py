@@ -46,6 +46,9 @@ def vitals(used: int) -> Vitals:
     )
 
 
+STANDBY_NOW = replace(vitals(50), in_recovery=True)
+
+
 def volume(free_bytes: int, use: VolumeUse = VolumeUse.WAL) -> Volume:
     return Volume(
         use=use,
@@ -93,12 +96,19 @@ NOT_RESCUED = [
     ("the disk is full, whatever the cause", replace(GOOD, volumes=(volume(0),))),
     ("the disk is low and nobody knows why", disk("unknown", 5 * GB)),
     ("the disk is low and nobody looked why", disk(None, 5 * GB)),
+    (
+        "a primary came back as a standby",
+        replace(GOOD, vitals=STANDBY_NOW, was_primary=True),
+    ),
     ("the full disk cannot be read", replace(disk("archiver", GB), volumes=(GONE,))),
 ]
 
 RESCUED = [
     ("one below the mark", replace(GOOD, vitals=vitals(79))),
     ("a role that only watches logs in", changed(write_ok=None)),
+    ("a standby is a standby again", replace(GOOD, vitals=STANDBY_NOW, was_primary=False)),
+    ("a standby whose past nobody saw", replace(GOOD, vitals=STANDBY_NOW)),
+    ("a primary is a primary again", replace(GOOD, was_primary=True)),
     ("the disks are elsewhere", replace(GOOD, volumes=None)),
     ("the disk is low and what fills it is named", disk("archiver", 5 * GB)),
     ("the disk has room again, whoever filled it", disk("unknown", 11 * GB)),
@@ -124,6 +134,11 @@ def test_a_write_that_was_not_proven_is_said_to_be_so() -> None:
     checked = judge(changed(write_ok=None), TARGET)
     assert checked.write_ok is None
     assert "not proven" in checked.detail
+
+
+def test_a_changed_role_is_said_in_a_sentence() -> None:
+    checked = judge(replace(GOOD, vitals=STANDBY_NOW, was_primary=True), TARGET)
+    assert "was a primary" in checked.detail
 
 
 def test_the_retainer_is_named() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from acting_worlds import TARGET, bare_world, step
-from stanch.facts.controldata import ControlData, parse_controldata
+from stanch.facts.controldata import ClusterState, ControlData, parse_controldata
 from stanch.facts.lock_file import (
     LockFile,
     LockFileState,
@@ -201,6 +201,20 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
             GOOD, control=clean(), manager=replace(MANAGER, markers=("standby.signal",))
         ),
     ),
+    (
+        "a primary died and would come back as a standby",
+        "no_markers",
+        lambda: replace(GOOD, manager=replace(MANAGER, markers=("standby.signal",))),
+    ),
+    (
+        "how a server with a standby's marker last ran is not clear",
+        "no_markers",
+        lambda: replace(
+            GOOD,
+            control=control(state=ClusterState.IN_CRASH_RECOVERY),
+            manager=replace(MANAGER, markers=("standby.signal",)),
+        ),
+    ),
     ("the log cannot be read", "no_corruption_signs", lambda: replace(GOOD, corruption=GONE)),
     (
         "the log speaks of damage",
@@ -235,7 +249,11 @@ NEAR_MISSES: list[tuple[str, StartReadings]] = [
     ("it died and nothing says it should run", replace(GOOD, target=UNMANAGED)),
     (
         "a standby died",
-        replace(GOOD, manager=replace(MANAGER, markers=("standby.signal",))),
+        replace(
+            GOOD,
+            control=control(state=ClusterState.IN_ARCHIVE_RECOVERY),
+            manager=replace(MANAGER, markers=("standby.signal",)),
+        ),
     ),
     (
         "children of the dead server are still leaving",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from stanch.adapters.hosts.manager import PgCtl
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
+from stanch.incident.state import Incident
 from stanch.model.diagnosis import Missing
-from stanch.model.ids import TargetName
+from stanch.model.ids import IncidentId, TargetName
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
 from stanch.service.clock import SteadyClock
@@ -108,6 +113,50 @@ async def test_an_older_releases_note_is_no_note(server: ScratchServer, tmp_path
     note.parent.mkdir()
     note.write_text(json.dumps({"boot_id": "b", "pid": 1, "started_at_epoch_s": 1}))
     assert known_to(watched(target(server), tmp_path))[2] is False
+
+
+async def seen_by(one: Watched, holds: Callable[[Sample], bool]) -> AsyncGenerator[Sample]:
+    """Watch, and give each first sample of which that holds; watching ends with the last one."""
+    samples: asyncio.Queue[Sample] = asyncio.Queue()
+    running = asyncio.create_task(one.run(samples.put))
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                sample = await samples.get()
+                if holds(sample):
+                    yield sample
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await one.close()
+
+
+@pytest.mark.parametrize("comes_back_as", ["standby", "primary"])
+async def test_a_primary_that_comes_back_as_a_standby_is_not_rescued(
+    server: ScratchServer, tmp_path: Path, comes_back_as: str
+) -> None:
+    one = watched(target(server), tmp_path)
+    life: set[datetime] = set()
+
+    def started_anew(sample: Sample) -> bool:
+        return sample.vitals is not None and sample.vitals.postmaster_start not in life
+
+    async with aclosing(seen_by(one, started_anew)) as starts:
+        first = await anext(starts)
+        assert first.vitals is not None
+        life.add(first.vitals.postmaster_start)
+        await asyncio.to_thread(server.kill)
+        if comes_back_as == "standby":
+            server.folder.write_owned(server.data_directory / "standby.signal", "")
+        await asyncio.to_thread(server.start)
+        await anext(starts)
+        incident = Incident(id=IncidentId("20260301-001"), opened_at=first.at)
+        checked = await one.hands.check_rescue(incident)
+        unseen = await one.hands.check_rescue(Incident(id=IncidentId("20260301-002")))
+    assert checked.login_ok
+    assert checked.ok is (comes_back_as == "primary"), checked.detail
+    assert ("was a primary" in checked.detail) is (comes_back_as == "standby")
+    assert unseen.ok, "what it was before an incident that nobody dated is not known"
 
 
 def home(*, manager: bool, log: str, folder: str = "/srv/pg") -> Home:

@@ -34,16 +34,19 @@ class RescueReadings:
     volumes: tuple[Volume | Missing, ...] | None
     """None: this machine is not the server's, so its disks cannot be looked at."""
     diagnosis: Diagnosis | None
+    was_primary: bool | None = None
+    """What the server last was before the incident; None: nobody saw it then."""
 
 
 def judge(seen: RescueReadings, target: TargetPolicy) -> RescueChecked:
     """What one look says; `ok` only if nothing that could be looked at speaks against it."""
     login_ok, write_ok, login = _login(seen.login)
     room_ok, room = _headroom(seen, target)
-    ok = login_ok and write_ok is not False and room_ok
+    role = _role(seen)
+    ok = login_ok and write_ok is not False and room_ok and not role
     return RescueChecked(
         ok=ok,
-        detail="; ".join(part for part in (login, room) if part),
+        detail="; ".join(part for part in (login, role, room) if part),
         login_ok=login_ok,
         write_ok=write_ok,
         headroom_ok=room_ok,
@@ -62,6 +65,13 @@ def _login(login: LoginReading | Missing) -> tuple[bool, bool | None, str]:
     if login.write_ok is None:
         return True, None, f"{role} logs in; a write was not proven{why}"
     return True, True, f"{role} logs in and writes within {login.took_ms:.0f} ms"
+
+
+def _role(seen: RescueReadings) -> str:
+    """What is wrong with its role; empty where nothing is, or it cannot be told."""
+    if isinstance(seen.vitals, Missing) or not seen.vitals.in_recovery or not seen.was_primary:
+        return ""
+    return "it was a primary before the incident and is in recovery now: a standby takes no writes"
 
 
 def _headroom(seen: RescueReadings, target: TargetPolicy) -> tuple[bool, str]:

@@ -24,7 +24,11 @@ async def check_rescue(world: World) -> RescueChecked:
         _login(world), read_vitals(world), _volumes(world)
     )
     readings = RescueReadings(
-        login=login, vitals=vitals, volumes=volumes, diagnosis=world.diagnosis
+        login=login,
+        vitals=vitals,
+        volumes=volumes,
+        diagnosis=world.diagnosis,
+        was_primary=world.was_primary,
     )
     return judge(readings, world.target)
 

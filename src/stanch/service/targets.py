@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,6 +46,7 @@ from stanch.watch.run import Eyes, TargetWatch
 
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
 KEEP_EVERY_S = 1.0
+ROLES_KEPT = 64
 NEVER_SEEN = Missing(what="note about the last start", reason="the server was never seen running")
 NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
 
@@ -116,6 +118,8 @@ class Watched:
         self._life: datetime | None = None
         self._oom_before: OomKills | None = None
         self._vitals_before: Vitals | None = None
+        self._roles: deque[tuple[datetime, bool]] = deque(maxlen=ROLES_KEPT)
+        """Each change between primary (True) and standby, and when it was first read."""
         self.last_sample_at: datetime | None = None
         self.hands = Hands(
             diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
@@ -127,6 +131,7 @@ class Watched:
         async def noted(sample: Sample) -> None:
             self.last_sample_at = sample.at
             if sample.vitals is not None:
+                self._note_role(sample.at, primary=not sample.vitals.in_recovery)
                 await self._note_life(sample.vitals)
             await emit(sample)
 
@@ -174,6 +179,17 @@ class Watched:
             await asyncio.sleep(max(KEEP_EVERY_S, actor.retry_delay_s))
 
     # --- noting while it lives ---
+
+    def _note_role(self, at: datetime, *, primary: bool) -> None:
+        if not self._roles or self._roles[-1][1] is not primary:
+            self._roles.append((at, primary))
+
+    def _was_primary(self, incident: Incident) -> bool | None:
+        """What it was when the incident opened; what it came back as says nothing about that."""
+        if incident.opened_at is None:
+            return None
+        before = [primary for at, primary in self._roles if at <= incident.opened_at]
+        return before[-1] if before else None
 
     async def _note_life(self, vitals: Vitals) -> None:
         """Once per start of the server: where it lives, and which process it is."""
@@ -227,7 +243,8 @@ class Watched:
 
     async def _check_rescue(self, incident: Incident) -> RescueChecked:
         await self._at_home()
-        return await check_rescue(self._world(incident.diagnosis))
+        world = self._world(incident.diagnosis)
+        return await check_rescue(replace(world, was_primary=self._was_primary(incident)))
 
     def _world(self, diagnosis: Diagnosis | None) -> World:
         home, note = self._home, self._note

@@ -36,3 +36,5 @@ class World:
     manager: ServerManager | None = None
     files: FileKeeper | None = None
     app_login: AppLogin | None = None
+    was_primary: bool | None = None
+    """What the server was in the last reading before the incident; None: it was not read."""

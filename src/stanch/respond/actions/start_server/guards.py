@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stanch.facts.controldata import ControlData
+from stanch.facts.controldata import ClusterState, ControlData
 from stanch.model.diagnosis import Missing
 from stanch.model.host import (
     DataDirectoryProcesses,
@@ -26,8 +26,11 @@ WAL_SEGMENTS_MIN = 2
 WAL_SEGMENT_BYTES = 16 * 1024 * 1024
 """PostgreSQL's default, where the control file does not say."""
 
-ALWAYS_MARKERS = frozenset({"standby.signal"})
-"""A standby carries these all its life; they forbid a start only after a clean stop."""
+STANDBY_MARKERS = frozenset({"standby.signal"})
+"""A standby carries these all its life, and may be started with them after it died as one."""
+
+ROLE_MARKERS = frozenset({"standby.signal", "recovery.signal"})
+"""With these a server starts in recovery, whatever it was before."""
 
 GUARDS = (
     Guard(name="host", asks="Does this machine show the server's files and processes?"),
@@ -177,10 +180,18 @@ def _nobody_else(manager: ManagerStatus | Missing) -> Refusal | None:
 def _no_markers(seen: StartReadings) -> Refusal | None:
     if isinstance(seen.manager, Missing):
         return unknown("no_markers", seen.manager)
-    clean = not isinstance(seen.control, Missing) and seen.control.ended_cleanly
-    standing = [m for m in seen.manager.markers if clean or m not in ALWAYS_MARKERS]
+    state = None if isinstance(seen.control, Missing) else seen.control.state
+    died_as_standby = state is ClusterState.IN_ARCHIVE_RECOVERY
+    expected = STANDBY_MARKERS if died_as_standby else frozenset[str]()
+    standing = [m for m in seen.manager.markers if m not in expected]
     if not standing:
         return None
+    if state is ClusterState.IN_PRODUCTION and ROLE_MARKERS.intersection(standing):
+        return no(
+            "no_markers",
+            f"its last run was as a primary, and {', '.join(standing)} would start it in recovery",
+            lifts="A person who knows whether it is meant to become a standby.",
+        )
     return no(
         "no_markers",
         f"{', '.join(standing)}: a backup, restore or upgrade may not have ended",
