@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from fix_servers import MakeServer
@@ -45,6 +47,28 @@ async def test_a_read_only_role_logs_in_but_does_not_write(server: ScratchServer
 async def test_a_role_that_only_watches_is_not_asked_to_write(server: ScratchServer) -> None:
     reading = await login(server, user="stanch_watch", writes=False)
     assert (reading.login_ok, reading.write_ok) == (True, None)
+
+
+async def test_a_server_that_is_read_only_for_all_is_told_by_a_role_that_only_watches(
+    server: ScratchServer,
+) -> None:
+    server.query("ALTER SYSTEM SET default_transaction_read_only = on")
+    server.query("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 10
+    while server.query("SHOW default_transaction_read_only", user="app") != [("on",)]:
+        assert time.monotonic() < deadline, "the setting never came into force"
+    reading = await login(server, user="stanch_watch", writes=False)
+    assert (reading.login_ok, reading.write_ok) == (True, False)
+    assert "read-only" in reading.detail
+
+
+async def test_a_watching_roles_own_read_only_setting_says_nothing_about_the_server(
+    server: ScratchServer,
+) -> None:
+    server.query("ALTER ROLE stanch_watch SET default_transaction_read_only = on")
+    reading = await login(server, user="stanch_watch", writes=False)
+    assert (reading.login_ok, reading.write_ok) == (True, None)
+    assert "own" in reading.detail
 
 
 async def test_without_the_right_to_emit_messages_a_temporary_table_proves_the_write(

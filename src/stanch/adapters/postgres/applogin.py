@@ -10,15 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.conninfo import resolve
 from stanch.model.errors import SetupError
 from stanch.model.ports.acting import LoginReading
 
 PREFIX = "stanch"
+
+LIMITS_SQL = """
+SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', '1000', true)
+"""
+
+# A setting of the role, or of this connection string, says nothing about anybody else's sessions.
+SERVER_WIDE_SQL = """
+SELECT source NOT IN ('user', 'database user', 'client')
+FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'
+"""
 
 # `transaction_read_only` has to be asked: the message itself is written in a read-only session too.
 STATE_SQL = """
@@ -36,6 +47,8 @@ WRITE_TEMP_SQL = "CREATE TEMPORARY TABLE stanch_rescue_check () ON COMMIT DROP"
 
 _VERSION_17 = 170000
 
+Session = psycopg.AsyncConnection[tuple[object, ...]]
+
 
 class PsycopgAppLogin:
     """Logs in with one connection string. `AppLogin`."""
@@ -48,18 +61,20 @@ class PsycopgAppLogin:
     async def login_and_write(self, *, deadline_s: float) -> LoginReading:
         """One login, one write, one logout. Never raises for trouble at the server.
 
+        Where it is not the application's role nothing is written, but a server that is read-only
+        for everybody is told all the same.
+
         Cost: one connection for a few milliseconds; about 100 bytes of WAL.
         """
         began = time.monotonic()
         role = ""
         logged_in = False
         try:
-            known = resolve(self._dsn)
-            role = known.user
+            role = resolve(self._dsn).user
             async with asyncio.timeout(deadline_s):
-                async with await self._connect(known, deadline_s) as session:
+                async with await self._connect(deadline_s) as session:
                     logged_in = True
-                    write_ok, detail = await _write(session) if self._writes else (None, "")
+                    write_ok, detail = await self._try(session, deadline_s)
         except TimeoutError:
             stage = "the write" if logged_in else "the login"
             return _failed(role, logged_in, f"{stage} took over {deadline_s:g} s", began=began)
@@ -72,34 +87,48 @@ class PsycopgAppLogin:
             role=role, login_ok=True, write_ok=write_ok, detail=detail, took_ms=_ms(began)
         )
 
-    async def _connect(
-        self, known: Conninfo, deadline_s: float
-    ) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        milliseconds = int(deadline_s * 1000)
-        limits = f"-c statement_timeout={milliseconds} -c lock_timeout=1000"
+    async def _connect(self, deadline_s: float) -> Session:
         conninfo = make_conninfo(
             self._dsn,
             application_name="stanch rescue check",
             connect_timeout=max(2, int(deadline_s)),
-            options=f"{known.options} {limits}".strip(),
         )
         return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
 
+    async def _try(self, session: Session, deadline_s: float) -> tuple[bool | None, str]:
+        """One transaction: through a pooler, the next one may be another server session's."""
+        try:
+            async with session.transaction():
+                # Not as `options` of the login: poolers, through which the application may well
+                # log in, refuse those, and a SET that outlives the transaction would be others'.
+                milliseconds = str(max(1, int(deadline_s * 1000)))
+                await session.execute(LIMITS_SQL, [milliseconds])
+                return await self._write(session)
+        except psycopg.errors.InsufficientPrivilege:
+            return None, "the role may not do any write that leaves nothing behind"
 
-async def _write(session: psycopg.AsyncConnection[tuple[object, ...]]) -> tuple[bool | None, str]:
-    state = STATE_SQL_17 if session.info.server_version >= _VERSION_17 else STATE_SQL
-    row = await (await session.execute(state)).fetchone()
-    assert row is not None
-    read_only, in_recovery, may_emit = row
-    if in_recovery:
-        return None, "a standby: it takes no writes by design"
-    if read_only:
-        return False, "the role's sessions are read-only"
-    try:
+    async def _write(self, session: Session) -> tuple[bool | None, str]:
+        state = STATE_SQL_17 if session.info.server_version >= _VERSION_17 else STATE_SQL
+        read_only, in_recovery, may_emit = await _row(session, state)
+        if in_recovery:
+            return None, "a standby: it takes no writes by design"
+        if read_only and not self._writes:
+            (server_wide,) = await _row(session, SERVER_WIDE_SQL)
+            if server_wide:
+                return False, "the server's sessions are read-only: default_transaction_read_only"
+            return None, "this role's own sessions are read-only; others' may not be"
+        if read_only:
+            return False, "the role's sessions are read-only"
+        if not self._writes:
+            return None, ""
         await session.execute(WRITE_SQL if may_emit else WRITE_TEMP_SQL)
-    except psycopg.errors.InsufficientPrivilege:
-        return None, "the role may not do any write that leaves nothing behind"
-    return True, ""
+        return True, ""
+
+
+async def _row(session: Session, sql: LiteralString) -> tuple[object, ...]:
+    row = await (await session.execute(sql)).fetchone()
+    assert row is not None, "a question that always has one answer"
+    return row
 
 
 def _failed(
