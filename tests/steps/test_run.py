@@ -107,7 +107,7 @@ class Bench:
             clocks=Clocks(boot=self.clock, at=self.clock.at),
         )
 
-    async def settle(self) -> Executed:
+    async def settle(self, *, abandoned: bool = False) -> Executed:
         """As a resumed process does: the intent without outcome, if there is one."""
         open_intent = None
         for event in self.log.events:
@@ -121,6 +121,7 @@ class Bench:
             PLAN,
             action=self.button.action(),
             intended=open_intent,
+            abandoned=abandoned,
             world=self.world,
             record=self.log,
             clocks=Clocks(boot=self.clock, at=self.clock.at),
@@ -474,3 +475,18 @@ async def test_nobody_settles_a_step_that_may_still_be_under_way() -> None:
     assert done.retry_at is not None
     assert done.retry_at > bench.clock.wall
     assert bench.button.looks == 0
+
+
+async def test_what_a_dead_process_intended_is_looked_at_once_it_can_no_longer_begin() -> None:
+    bench = Bench(log=Log(crash_after=1))
+    with pytest.raises(Crash):
+        await bench.execute()
+    bench.clock.go_on(2.9)
+    early = await bench.settle(abandoned=True)
+    assert early.retry_at is not None
+    assert bench.button.looks == 0
+    bench.clock.go_on(0.1)
+    await bench.settle(abandoned=True)
+    assert bench.button.looks == 1
+    assert not bench.log.verified().ok
+    assert bench.button.pressed == 0

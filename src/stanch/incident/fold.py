@@ -152,7 +152,7 @@ def _policy(i: Incident, event: e.PolicyApplied, r: Recorded) -> Incident:
 
 def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:
     """Nobody watched for a while: a stability window with a gap in it starts again."""
-    return replace(i, rescue=RescueState())
+    return replace(fold_acts.abandon_steps(i, r.writer_id), rescue=RescueState())
 
 
 def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident:

@@ -59,11 +59,25 @@ def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
             s,
             intended=event,
             intended_by=r.writer_id,
+            abandoned=False,
             attempts=event.attempt,
             outcome=None,
             verified=None,
         ),
     )
+
+
+def abandon_steps(i: Incident, writer_id: str) -> Incident:
+    """A journal has one writing process at a time: what an earlier one intended is left behind."""
+    if i.plan is None:
+        return i
+    steps = {
+        step_id: replace(step, abandoned=True)
+        if step.intended is not None and step.intended_by == writer_id
+        else step
+        for step_id, step in i.plan.steps.items()
+    }
+    return replace(i, plan=replace(i.plan, steps=frozen(steps)))
 
 
 def _step_ended(i: Incident, event: e.StepEnded, r: Recorded) -> Incident:

@@ -100,6 +100,8 @@ class StepState:
     intended: StepIntended | None = None
     """The newest intent without outcome: the step may be under way, or in doubt."""
     intended_by: str = ""
+    abandoned: bool = False
+    """The process that intended it is gone: its successor has taken over the same journal."""
     attempts: int = 0
     outcome: StepOutcome | None = None
     verified: bool | None = None

@@ -159,6 +159,7 @@ class Acting:
             state.plan,
             action=self._actions[planned.action],
             intended=state.steps[planned.id].intended,
+            abandoned=state.steps[planned.id].abandoned,
             world=hands.world(incident.diagnosis),
             record=self._recorder(incident),
             clocks=self._clocks,

@@ -123,17 +123,20 @@ async def settle(
     world: World,
     record: Record,
     clocks: Clocks,
+    abandoned: bool = False,
 ) -> Executed:
     """Look what became of a step that was begun, and write it down. Never repeats it.
 
     `intended` is the intent without outcome, or None where only the look is missing. While whoever
     intended it could still be acting, the answer is a moment to ask again. A look that sees no
     effect is recorded as such; only then may a new attempt be made, with all its guards.
+    `abandoned`: whoever intended it is known to be gone and is in the middle of nothing; what it
+    handed over to a manager is at work for all to see, and a new attempt's guards look for that.
     """
     if intended is not None:
         wait_until = settle_at(
             intended,
-            deadline_s=step.deadline_s,
+            deadline_s=0.0 if abandoned else step.deadline_s,
             at=clocks.at(),
             boot_ns=clocks.boot.now_ns(),
             boot_id=clocks.boot.boot_id,
