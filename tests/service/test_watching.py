@@ -1,0 +1,274 @@
+"""Samples to incidents, over a real store in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from stanch.incident.state import Incident, Status
+from stanch.model import events as e
+from stanch.model.errors import StoreUnavailable
+from stanch.model.host import Volume, VolumeUse
+from stanch.model.ids import ITSELF, PersonId, TargetName, WriterId
+from stanch.model.reach import Reach, ReachState
+from stanch.model.samples import Sample
+from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.policy import TargetPolicy
+from stanch.service.core import explains
+from stanch.service.house import House, open_house, projection_of
+from stanch.service.policies import Policies
+from stanch.service.watching import Watching
+from stanch.store.sql import SqlStore
+from stanch.store.timelines import InlineStore
+from timelines import POLICY, T0
+
+NAMES = tuple(f"t{n}" for n in range(10))
+
+
+class Bench:
+    """A watching over an open house, and a clock that is moved by hand."""
+
+    def __init__(self, targets: tuple[str, ...]) -> None:
+        policy = replace(
+            POLICY, targets=tuple(TargetPolicy(name=TargetName(n), dsn="x") for n in targets)
+        )
+        self.policies = Policies("h1", policy, "{}", lambda text: policy)
+        self.at = T0
+        self.paged: list[Symptom] = []
+        self.writable = True
+
+    def now(self) -> datetime:
+        return self.at
+
+    async def open(self) -> None:
+        store = InlineStore(
+            SqlStore.in_memory(
+                projection_of(self.policies), writer_id=WriterId("w"), lease_clock_us=lambda: 0
+            )
+        )
+        self.house: House = await open_house(self.policies, store, clock=self)
+        self.watching = Watching(
+            book=self.house.book,
+            policies=self.policies,
+            standing=self.house.standing,
+            clock=self,
+            explains=explains(),
+            emergency=self._emergency,
+        )
+
+    async def _emergency(self, symptom: Symptom) -> None:
+        self.paged.append(symptom)
+
+    async def see(
+        self,
+        target: str,
+        state: ReachState | None = None,
+        *,
+        after: float = 1.0,
+        confirmed: bool = True,
+        full: bool = False,
+    ) -> None:
+        """One sample: a state, or a good look when None."""
+        self.at += timedelta(seconds=after)
+        await self.watching.take(
+            Sample(
+                target=TargetName(target),
+                at=self.at,
+                reach=Reach(state=state or ReachState.UP, layers=(), elapsed_ms=1.0),
+                confirmed=confirmed,
+                lost_at=self.at,
+                volumes=(volume(free_mib=1 if full else 900),),
+            )
+        )
+
+    async def well(self, target: str, seconds: int = 6) -> None:
+        for _ in range(seconds):
+            await self.see(target)
+
+    async def incidents(self) -> list[Incident]:
+        """Oldest first."""
+        return list(reversed(await self.house.operations.incidents(open_only=False, limit=99)))
+
+    async def close(self, incident: Incident, *, by: str = "", verified: bool = True) -> None:
+        done = e.IncidentResolved(verified=verified, reason="over", by=PersonId(by) if by else None)
+        await self.house.book.decide(incident.id, lambda i, at: (done,))
+
+
+def volume(*, free_mib: int) -> Volume:
+    return Volume(
+        use=VolumeUse.DATA,
+        path="/data",
+        mount_point="/data",
+        device="/dev/x",
+        fs_type="ext4",
+        total_bytes=1000 * 2**20,
+        free_bytes=free_mib * 2**20,
+        inodes_total=None,
+        inodes_free=None,
+        network=False,
+        read_only=False,
+    )
+
+
+async def bench_of(*targets: str) -> Bench:
+    bench = Bench(targets)
+    await bench.open()
+    return bench
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return await bench_of("orders")
+
+
+async def test_a_refused_server_is_one_incident_however_often_it_is_seen(bench: Bench) -> None:
+    for _ in range(20):
+        await bench.see("orders", ReachState.REFUSED)
+    [incident] = await bench.incidents()
+    assert (incident.title, set(incident.symptoms)) == ("server down", {"server_down"})
+
+
+async def test_an_answer_clears_the_symptom_and_leaves_the_incident_to_be_verified(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    [incident] = await bench.incidents()
+    assert (incident.standing, incident.status) == (False, Status.OPEN)
+
+
+async def test_a_second_symptom_joins_while_no_cause_is_known(bench: Bench) -> None:
+    await bench.see("orders", full=True)
+    await bench.see("orders", ReachState.REFUSED, full=True)
+    [incident] = await bench.incidents()
+    assert set(incident.symptoms) == {"disk_full:/data", "server_down"}
+
+
+async def test_what_comes_back_soon_reopens_its_incident(bench: Bench) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    await bench.close((await bench.incidents())[0])
+    await bench.see("orders", ReachState.REFUSED, after=60)
+    [incident] = await bench.incidents()
+    assert (incident.status, incident.reopens) == (Status.OPEN, 1)
+
+
+async def test_what_comes_back_after_the_flap_window_is_a_new_incident(bench: Bench) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    await bench.close((await bench.incidents())[0])
+    await bench.see("orders", ReachState.REFUSED, after=3600)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED, Status.OPEN]
+
+
+async def test_an_incident_closed_while_its_symptom_stands_is_told_again_at_once(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.close((await bench.incidents())[0])
+    await bench.see("orders", ReachState.REFUSED)
+    assert [i.status for i in await bench.incidents()] == [Status.OPEN]
+
+
+async def test_a_person_who_closes_it_knowing_better_is_left_alone_for_the_flap_window(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.close((await bench.incidents())[0], by="ann", verified=False)
+    await bench.see("orders", ReachState.REFUSED, after=300)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED]
+    await bench.see("orders", ReachState.REFUSED, after=400)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED, Status.OPEN]
+
+
+async def test_maintenance_holds_pages_of_new_and_of_reopened_incidents(bench: Bench) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    await bench.close((await bench.incidents())[0])
+    request = {"command": "maintenance", "by": "ann", "target": "orders", "seconds": 3600}
+    await bench.house.operations.execute(request)
+    await bench.see("orders", ReachState.REFUSED, after=60)
+    [incident] = await bench.incidents()
+    assert incident.page_held_until is not None
+    assert incident.page_held_until > bench.at + timedelta(seconds=3000)
+
+
+async def test_a_worse_symptom_raises_the_severity_and_a_milder_one_does_not(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.AUTH_FAILED)
+    for _ in range(12):
+        await bench.see("orders", ReachState.AUTH_FAILED)
+    [incident] = await bench.incidents()
+    assert incident.severity_rank == 2
+    await bench.see("orders", ReachState.REFUSED)
+    [incident] = await bench.incidents()
+    assert incident.severity_rank == 1
+
+
+async def test_with_the_store_gone_people_are_paged_and_the_incident_opens_once_it_is_back(
+    bench: Bench,
+) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            raise StoreUnavailable("disk full")
+
+    book = bench.watching._book
+    bench.watching._book = Broken()  # type: ignore[assignment]
+    await bench.see("orders", ReachState.REFUSED)
+    assert [s.kind for s in bench.paged] == [SymptomKind.SERVER_DOWN]
+    bench.watching._book = book
+    await bench.see("orders", ReachState.REFUSED)
+    assert [i.title for i in await bench.incidents()] == ["server down"]
+
+
+async def test_many_targets_silent_at_once_are_one_page_about_our_own_sight() -> None:
+    bench = await bench_of(*NAMES)
+    for name in NAMES:
+        await bench.see(name, ReachState.TIMEOUT, after=0.05, confirmed=False)
+    for name in NAMES:
+        await bench.see(name, ReachState.TIMEOUT, after=0.05)
+    [incident] = await bench.incidents()
+    assert (incident.target, incident.title) == (ITSELF, "Stanch is blind")
+    assert bench.house.standing.blind_because
+
+
+async def test_blindness_ends_once_targets_answer_and_who_stays_silent_is_down() -> None:
+    bench = await bench_of(*NAMES)
+    for name in NAMES:
+        await bench.see(name, ReachState.TIMEOUT, after=0.05, confirmed=False)
+    for name in NAMES:
+        await bench.see(name, ReachState.TIMEOUT, after=0.05)
+    for name in NAMES[1:]:
+        await bench.see(name, after=0.05)
+    await bench.see(NAMES[0], ReachState.TIMEOUT)
+    blind, down = await bench.incidents()
+    assert (blind.status, down.target, down.title) == (Status.RESOLVED, NAMES[0], "server down")
+    assert not bench.house.standing.blind_because
+
+
+async def test_two_silent_targets_of_ten_are_two_servers_down() -> None:
+    bench = await bench_of(*NAMES)
+    for name in NAMES[:2]:
+        await bench.see(name, ReachState.TIMEOUT, after=0.05)
+    assert [i.title for i in await bench.incidents()] == ["server down", "server down"]
+
+
+async def test_many_refusals_are_answers_and_no_blindness() -> None:
+    bench = await bench_of(*NAMES)
+    for name in NAMES:
+        await bench.see(name, ReachState.REFUSED, after=0.05)
+    assert {i.title for i in await bench.incidents()} == {"server down"}
+
+
+async def test_a_silent_target_taken_out_of_the_policy_does_not_keep_us_blind() -> None:
+    bench = await bench_of("a", "b", "c", "d")
+    for _ in range(2):
+        for name in ("a", "b", "c"):
+            await bench.see(name, ReachState.TIMEOUT, after=0.05)
+    left = replace(bench.policies.current, targets=bench.policies.current.targets[2:])
+    bench.policies.apply("h2", left, "{}")
+    await bench.see("d", after=1.0)
+    assert not bench.house.standing.blind_because
