@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from stanch.model.ids import IncidentId
@@ -23,6 +35,43 @@ LEASE_S_MAX = 3_600.0
 _NEW = insert_or(wake)
 _UPSERT = _NEW.on_conflict_do_update(
     index_elements=["incident_id", "lane"], set_={"due_us": _NEW.excluded.due_us}
+)
+
+
+# Built once: putting a statement together costs more than running it, and lanes ask all the time.
+_UNHELD: ColumnElement[bool] = or_(
+    wake.c.owner.is_(None),
+    wake.c.lease_until_us.is_(None),
+    wake.c.lease_until_us <= bindparam("now"),
+    # A lease that would outlast the longest possible one was written under another clock.
+    wake.c.lease_until_us > bindparam("beyond"),
+)
+_DUE = (
+    select(wake.c.incident_id, wake.c.lane)
+    .where(wake.c.lane == bindparam("of_lane"), wake.c.due_us <= bindparam("until"), _UNHELD)
+    .order_by(wake.c.due_us, wake.c.incident_id)
+    .limit(bindparam("most"))
+)
+_TAKE = (
+    update(wake)
+    .where(tuple_(wake.c.incident_id, wake.c.lane).in_(_DUE))
+    .values(
+        owner=bindparam("taker"), epoch=wake.c.epoch + 1, lease_until_us=bindparam("lease_until")
+    )
+    .returning(wake.c.incident_id, wake.c.epoch, wake.c.due_us)
+)
+_NEXT = select(func.min(wake.c.due_us)).where(wake.c.lane == bindparam("of_lane"), _UNHELD)
+_IS = and_(
+    wake.c.incident_id == bindparam("of_incident"),
+    wake.c.lane == bindparam("of_lane"),
+    wake.c.owner == bindparam("taker"),
+    wake.c.epoch == bindparam("at_epoch"),
+)
+_HELD = select(wake.c.epoch).where(_IS, ~_UNHELD)
+_GIVE = update(wake).where(_IS).values(owner=None, lease_until_us=None)
+_UNMOVED = and_(wake.c.due_us == bindparam("claimed_due"), wake.c.due_us < bindparam("retry"))
+_PUT_OFF = _GIVE.values(
+    due_us=case((_UNMOVED, bindparam("retry", type_=BigInteger)), else_=wake.c.due_us)
 )
 
 
@@ -57,23 +106,14 @@ def claim(lane: Lane, *, at: datetime, lease_s: float, limit: int) -> Op[tuple[C
 
     def run(tx: Tx) -> tuple[Claim, ...]:
         now_us = tx.lease_clock_us()
-        due = (
-            select(wake.c.incident_id, wake.c.lane)
-            .where(wake.c.lane == lane.value, wake.c.due_us <= at_us, unheld(now_us))
-            .order_by(wake.c.due_us, wake.c.incident_id)
-            .limit(limit)
-        )
-        take = (
-            update(wake)
-            .where(tuple_(wake.c.incident_id, wake.c.lane).in_(due))
-            .values(
-                owner=tx.owner,
-                epoch=wake.c.epoch + 1,
-                lease_until_us=now_us + int(lease_s * 1_000_000),
-            )
-            .returning(wake.c.incident_id, wake.c.epoch, wake.c.due_us)
-        )
-        taken = [tuple(row) for row in tx.conn.execute(take)]
+        values = {
+            "of_lane": lane.value,
+            "until": at_us,
+            "most": limit,
+            "taker": tx.owner,
+            "lease_until": now_us + int(lease_s * 1_000_000),
+        }
+        taken = [tuple(row) for row in tx.conn.execute(_TAKE, values | _at(now_us))]
         return tuple(
             Claim(
                 incident_id=IncidentId(incident_id),
@@ -98,11 +138,10 @@ def release(lease: Claim, *, retry_at: datetime | None) -> Op[None]:
     due_us = to_us(lease.due_at)
 
     def run(tx: Tx) -> None:
-        give = update(wake).where(_is(lease)).values(owner=None, lease_until_us=None)
-        if retry_us is not None:
-            same = and_(wake.c.due_us == due_us, wake.c.due_us < retry_us)
-            give = give.values(due_us=case((same, retry_us), else_=wake.c.due_us))
-        tx.conn.execute(give)
+        if retry_us is None:
+            tx.conn.execute(_GIVE, _of(lease))
+        else:
+            tx.conn.execute(_PUT_OFF, _of(lease) | {"claimed_due": due_us, "retry": retry_us})
 
     return run
 
@@ -119,35 +158,23 @@ def void_leases() -> Op[None]:
 
 def is_held(tx: Tx, lease: Claim) -> bool:
     """Is it still this owner's, at this epoch, and not expired?"""
-    held = select(wake.c.epoch).where(_is(lease), ~unheld(tx.lease_clock_us()))
-    return tx.conn.execute(held).first() is not None
-
-
-def unheld(now_us: int) -> ColumnElement[bool]:
-    """Wakes nobody has a living lease on.
-
-    A lease that would outlast the longest possible one was written under another clock.
-    """
-    beyond = now_us + int(LEASE_S_MAX * 1_000_000)
-    return or_(
-        wake.c.owner.is_(None),
-        wake.c.lease_until_us.is_(None),
-        wake.c.lease_until_us <= now_us,
-        wake.c.lease_until_us > beyond,
-    )
+    return tx.conn.execute(_HELD, _of(lease) | _at(tx.lease_clock_us())).first() is not None
 
 
 def next_due(conn: Connection, lane: Lane, *, now_us: int) -> datetime | None:
     """The earliest moment at which something without a living lease is due."""
-    earliest = select(func.min(wake.c.due_us)).where(wake.c.lane == lane.value, unheld(now_us))
-    due_us = conn.execute(earliest).scalar()
+    due_us = conn.execute(_NEXT, {"of_lane": lane.value} | _at(now_us)).scalar()
     return None if due_us is None else from_us(due_us)
 
 
-def _is(lease: Claim) -> ColumnElement[bool]:
-    return and_(
-        wake.c.incident_id == storable(lease.incident_id),
-        wake.c.lane == lease.lane.value,
-        wake.c.owner == lease.owner,
-        wake.c.epoch == lease.epoch,
-    )
+def _at(now_us: int) -> dict[str, int]:
+    return {"now": now_us, "beyond": now_us + int(LEASE_S_MAX * 1_000_000)}
+
+
+def _of(lease: Claim) -> dict[str, str | int]:
+    return {
+        "of_incident": storable(lease.incident_id),
+        "of_lane": lease.lane.value,
+        "taker": lease.owner,
+        "at_epoch": lease.epoch,
+    }
