@@ -23,6 +23,8 @@ LEASE_S: Mapping[Lane, float] = {Lane.CLOCK: 30.0, Lane.DELIVER: 90.0, Lane.ACT:
 AT_ONCE: Mapping[Lane, int] = {Lane.CLOCK: 64, Lane.DELIVER: 64, Lane.ACT: 16}
 SLEEP_S_MAX = 15.0
 STORE_RETRY_S = 1.0
+FULL_WAIT_S = 1.0
+"""Due, yet not to be had: the lane is full, or somebody else was quicker. Work that ends pokes."""
 
 Work = Callable[[Claim], Awaitable[datetime | None]]
 """Does one claim's work; returns when to look again where no event said so."""
@@ -75,17 +77,23 @@ class Engine:
                     await self._wait(lane, SLEEP_S_MAX)
                     continue
                 try:
-                    claims = await self._claim(lane)
-                    for claim in claims:
-                        self.working[lane] += 1
-                        works.create_task(self._run_work(claim), name=f"{lane} {claim.incident_id}")
-                    wait_s = 0.0 if claims else await self._wait_s(lane)
+                    # Looked at first: a claim writes, and every append wakes all three lanes.
+                    wait_s = await self._wait_s(lane)
+                    if wait_s <= 0.0:
+                        claims = await self._claim(lane)
+                        wait_s = 0.0 if claims else FULL_WAIT_S
+                        for claim in claims:
+                            self._begin(claim, works)
                 except StoreUnavailable as error:
                     log.error("store unavailable", lane=lane.value, error=str(error))
                     if lane is Lane.CLOCK:
                         await self._on_unavailable()
                     wait_s = STORE_RETRY_S
                 await self._wait(lane, wait_s)
+
+    def _begin(self, claim: Claim, works: asyncio.TaskGroup) -> None:
+        self.working[claim.lane] += 1
+        works.create_task(self._run_work(claim), name=f"{claim.lane} {claim.incident_id}")
 
     async def _claim(self, lane: Lane) -> list[Claim]:
         room = AT_ONCE[lane] - self.working[lane]
