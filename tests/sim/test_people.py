@@ -12,8 +12,9 @@ import pytest
 from sim.truths import STORIES, check_everything, check_record, incident
 from stanch.incident.state import Status
 from stanch.model import events as e
-from stanch.model.ids import RESPONDER
+from stanch.model.ids import ITSELF, RESPONDER
 from stanch.model.messages import MessageKind
+from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.testing.simulation import ANN, BO, Simulation, sim_policy, sim_target
 from stanch.testing.simworld import SimServer
 from stanch.testing.virtual_time import EPOCH, VirtualLoop, run_virtually
@@ -69,6 +70,24 @@ async def declared(sim: Simulation) -> None:
     assert answer.ok, answer.text
 
 
+async def blind(sim: Simulation) -> None:
+    """An incident about the responder itself: it is nobody's target, so people are all there is."""
+    assert sim.now is not None
+    symptom = Symptom(kind=SymptomKind.BLIND, target=ITSELF, since=sim.clock.now())
+    opened = e.IncidentOpened(
+        target=ITSELF,
+        title="Stanch is blind",
+        symptom=symptom,
+        severity_rank=1,
+        severity_label="P0",
+        severity_reason="blind is P0 by policy",
+        data_at_risk="possible",
+        policy_hash=sim.now.house.policies.current_hash,
+        page_after_s=0.0,
+    )
+    await sim.now.house.book.open([opened])
+
+
 def raised_pages(sim: Simulation) -> list[e.MessageRaised]:
     events = [r.event for r in sim.timeline(sim.incident_ids()[0])]
     return [
@@ -83,7 +102,7 @@ def test_nobody_answers_so_the_ladder_goes_round_and_each_level_is_paged_once() 
 
     async def script(sim: Simulation) -> None:
         await asyncio.sleep(1.5)
-        await declared(sim)
+        await blind(sim)
         await asyncio.sleep(days * DAY_S)
         await asked(sim, "resolve", unverified=True, reason="found them")
 
@@ -104,7 +123,7 @@ def test_an_acknowledgement_ends_the_paging_but_not_the_incident() -> None:
         await declared(sim)
         await asyncio.sleep(400)
         await asked(sim, "ack")
-        await asyncio.sleep(DAY_S)
+        await asyncio.sleep(6 * ACK_WITHIN_S)
         assert incident(sim).status is Status.OPEN
         await asked(sim, "resolve", unverified=True, reason="found them")
 
@@ -138,7 +157,7 @@ def test_a_channel_that_fails_for_an_hour_delivers_the_page_when_it_works_again(
     async def script(sim: Simulation) -> None:
         await asyncio.sleep(1.5)
         sim.mail.failing = True
-        await declared(sim)
+        await blind(sim)
         await asyncio.sleep(3_600)
         assert pages(sim) == []
         sim.mail.failing = False

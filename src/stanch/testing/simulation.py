@@ -47,6 +47,7 @@ ANN, BO = PersonId("ann"), PersonId("bo")
 DOWN_S = 2.0
 """From the death of one process to the start of the next."""
 LOOK_S = 0.5
+SPOOL_EVERY_S = 1.0
 
 
 def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
@@ -87,10 +88,12 @@ class SimSpool:
 
     def __init__(self) -> None:
         self.entries: list[Spooled] = []
+        self.filled = asyncio.Event()
 
     def put(self, kind: str, at: datetime, *, incident_hint: str, body: bytes) -> bool:
         hint = IncidentId(incident_hint)
         self.entries.append(Spooled(at=at, kind=kind, incident_hint=hint, body=body))
+        self.filled.set()
         return True
 
 
@@ -217,18 +220,19 @@ class Simulation:
         await core.resume(started)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(core.engine.run())
-            tasks.create_task(self._tell_spool(core, life))
+            tasks.create_task(self._tell_spool(core, store))
             for target in targets.values() if self.watched else ():
                 tasks.create_task(target.run(core.watching.take))
 
-    async def _tell_spool(self, core: Core, life: Life) -> None:
+    async def _tell_spool(self, core: Core, store: SimStore) -> None:
         while True:
-            await asyncio.sleep(1.0)
-            life.check()
+            await self.spool.filled.wait()
+            await asyncio.sleep(SPOOL_EVERY_S)
             told = list(self.spool.entries)
-            if told and self.now is not None and not self.now.store.broken:
-                if await core.emergency.tell(told):
-                    del self.spool.entries[: len(told)]
+            if not store.broken:
+                await core.emergency.tell(told)
+                del self.spool.entries[: len(told)]
+                self.spool.filled.clear()
 
     # --- looking --------------------------------------------------------------------------------
 
