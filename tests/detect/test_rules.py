@@ -1,6 +1,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from stanch.detect.rules import conditions
 from stanch.detect.tracker import Cleared, Raised, Tracks, step
 from stanch.model.host import Volume, VolumeUse
@@ -126,6 +128,27 @@ def test_a_server_that_lets_nobody_new_in_stays_down_whatever_open_sessions_answ
 def test_a_full_server_is_exhausted_and_not_down() -> None:
     full = seen(reach=reach(ReachState.TOO_MANY_CLIENTS), confirmed=True)
     assert Watched().look(0, full).raised == ["connections_exhausted"]
+
+
+def test_a_full_house_that_one_witness_tells_of_is_no_verdict() -> None:
+    full = seen(reach=reach(ReachState.TOO_MANY_CLIENTS), confirmed=False)
+    watched = Watched()
+    for second in range(60):
+        watched.look(second, full)
+    assert watched.raised == []
+
+
+@pytest.mark.parametrize("state", [ReachState.CONNECTION_LIMIT, ReachState.TURNED_AWAY])
+def test_a_session_turned_away_by_a_living_server_is_unwatched_and_nothing_else(
+    state: ReachState,
+) -> None:
+    watched = Watched()
+    for second in range(10):
+        watched.look(second, seen(reach=reach(state), confirmed=True))
+    assert watched.raised == []
+    for second in range(10, 60):
+        watched.look(second, seen(reach=reach(state), confirmed=True))
+    assert watched.raised == ["unwatched"]
 
 
 def test_refused_credentials_are_unwatched_and_not_down() -> None:

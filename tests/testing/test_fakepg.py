@@ -184,11 +184,11 @@ async def test_the_sentinels_session_is_read_only(served: Served) -> None:
 
     [row] = await sentinel.fetch_rows(
         "SELECT pg_catalog.pg_is_in_recovery(), "
-        "pg_catalog.current_setting('transaction_read_only')",
+        "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_backend_pid()",
         timeout_s=5,
     )
 
-    assert list(row.values()) == ["f", "on"]
+    assert list(row.values()) == ["f", "on", str(sentinel.backend_pid)]
     sentinel.close()
 
 

@@ -94,6 +94,8 @@ def as_text(reach: Reach, label: str) -> str:
         if reach.failed_layer is not None:
             lines.append(f"  {reach.failed_layer.name}: {printable(reach.failed_layer.detail)}")
         lines.append(f"  Check next: {meaning.check_next}")
+    if reach.through_pooler:
+        lines.append("  A pooler answers here; name the server itself as the target.")
     return "\n".join(lines)
 
 

@@ -27,7 +27,13 @@ DOWN = frozenset(
 """States in which no application gets served."""
 
 NOT_LET_IN = frozenset(
-    {ReachState.AUTH_FAILED, ReachState.NO_SUCH_DATABASE, ReachState.TLS_FAILURE}
+    {
+        ReachState.AUTH_FAILED,
+        ReachState.NO_SUCH_DATABASE,
+        ReachState.TLS_FAILURE,
+        ReachState.CONNECTION_LIMIT,
+        ReachState.TURNED_AWAY,
+    }
 )
 """The server answers, but not to us: we cannot tell how it is."""
 
@@ -68,7 +74,10 @@ def _reachability(sample: Sample, reach: Reach) -> Iterator[Condition]:
     )
     if reach.state is ReachState.TOO_MANY_CLIENTS:
         yield Condition(
-            kind=SymptomKind.CONNECTIONS_EXHAUSTED, bad=True, detail=detail, since=sample.lost_at
+            kind=SymptomKind.CONNECTIONS_EXHAUSTED,
+            bad=True if sample.confirmed else None,
+            detail=detail,
+            since=sample.lost_at,
         )
     yield Condition(
         kind=SymptomKind.UNWATCHED,

@@ -38,6 +38,8 @@ RUNNING = frozenset(
         ReachState.AUTH_FAILED,
         ReachState.NO_SUCH_DATABASE,
         ReachState.TLS_FAILURE,
+        ReachState.CONNECTION_LIMIT,
+        ReachState.TURNED_AWAY,
     }
 )
 """States that only a server open for business can cause."""

@@ -26,6 +26,8 @@ class ReachState(StrEnum):
     STARTING_UP = "starting_up"
     SHUTTING_DOWN = "shutting_down"
     HUNG = "hung"
+    CONNECTION_LIMIT = "connection_limit"
+    TURNED_AWAY = "turned_away"
 
 
 LayerName = Literal[
@@ -60,6 +62,8 @@ class Reach:
     """The IP address that accepted the connection; empty for Unix sockets and where none did."""
     at: datetime | None = None
     """When the probe ended, UTC."""
+    through_pooler: bool = False
+    """Something between answered in the server's stead: a pooler, or another proxy that logs in."""
 
     @property
     def answers(self) -> bool:
@@ -177,6 +181,16 @@ STATE_MEANINGS: Mapping[ReachState, StateMeaning] = MappingProxyType(
             sentence="The connection is accepted, but the server never answers.",
             check_next="Is the machine starved of CPU, memory or disk, or the process stopped?",
             exit_code=14,
+        ),
+        ReachState.CONNECTION_LIMIT: StateMeaning(
+            sentence="The server runs, but this role or database is at a limit of its own.",
+            check_next="Compare its CONNECTION LIMIT with the sessions it has in pg_stat_activity.",
+            exit_code=15,
+        ),
+        ReachState.TURNED_AWAY: StateMeaning(
+            sentence="The server answers, but turns this session away for a reason of its own.",
+            check_next="Read the server's words; is a pooler or proxy in between?",
+            exit_code=16,
         ),
     }
 )

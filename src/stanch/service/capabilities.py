@@ -102,6 +102,8 @@ def _worth_trying(reach: Reach) -> bool:
         ReachState.TOO_MANY_CLIENTS,
         ReachState.AUTH_FAILED,
         ReachState.NO_SUCH_DATABASE,
+        ReachState.CONNECTION_LIMIT,
+        ReachState.TURNED_AWAY,
     )
     return reach.answers or reach.state in about_this_role
 

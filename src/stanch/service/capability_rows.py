@@ -102,6 +102,10 @@ def _watch(read: Readings) -> Capability:
     if isinstance(reach, Missing):
         return _row("watch", can=False, why=reach.reason, change="Correct `dsn`.")
     meaning = STATE_MEANINGS[reach.state]
+    if reach.through_pooler:
+        why = "a pooler answers here: whether the server itself lives cannot be told through it"
+        change = "Name the server itself as the target, not the pooler."
+        return _row("watch", can=False, why=why, change=change)
     if reach.answers:
         version = f", PostgreSQL {reach.server_version}" if reach.server_version else ""
         return _row("watch", can=True, why=f"answered in {reach.elapsed_ms:.0f} ms{version}")

@@ -204,8 +204,18 @@ class FakePostgres:
         asked = session.settings.get("default_transaction_read_only") == "on"
         read_only = self._in_recovery or self._read_only or asked
         return Answer(
-            columns=(("pg_is_in_recovery", pg.OID_BOOL), ("current_setting", pg.OID_TEXT)),
-            rows=(("t" if self._in_recovery else "f", "on" if read_only else "off"),),
+            columns=(
+                ("pg_is_in_recovery", pg.OID_BOOL),
+                ("current_setting", pg.OID_TEXT),
+                ("pg_backend_pid", pg.OID_INT4),
+            ),
+            rows=(
+                (
+                    "t" if self._in_recovery else "f",
+                    "on" if read_only else "off",
+                    str(session.pid),
+                ),
+            ),
         )
 
     def _terminate_by_pid(self, pid: str | None) -> Answer:
@@ -270,7 +280,8 @@ class FakePostgres:
 
 
 _READ_ONLY = (
-    "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
+    "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
+    " pg_catalog.pg_backend_pid()"
 )
 
 

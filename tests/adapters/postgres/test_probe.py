@@ -183,13 +183,16 @@ async def test_a_full_server_has_too_many_clients_but_lets_the_superuser_in(
     assert near_miss.state is ReachState.UP
 
 
-async def test_a_role_at_its_own_limit_has_too_many_clients(make_server: MakeServer) -> None:
+@pytest.mark.parametrize("limited", ["ROLE", "DATABASE"])
+async def test_a_role_or_database_at_its_own_limit_is_not_a_full_server(
+    make_server: MakeServer, limited: str
+) -> None:
     server = make_server()
-    server.query("ALTER ROLE app CONNECTION LIMIT 1")
+    server.query(f"ALTER {limited} app CONNECTION LIMIT 1")
     with server.connect("app"):
         reach = await probe(server.dsn("app"))
 
-    assert (reach.state, reach.sqlstate) == (ReachState.TOO_MANY_CLIENTS, "53300")
+    assert (reach.state, reach.sqlstate) == (ReachState.CONNECTION_LIMIT, "53300")
 
 
 async def test_a_probe_leaves_its_slot_free_when_it_returns(make_server: MakeServer) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stanch.adapters.postgres import protocol
 from stanch.adapters.postgres.protocol import NotPostgres, ServerError
-from stanch.adapters.postgres.refusals import in_words, loss_of, state_of_refusal
+from stanch.adapters.postgres.refusals import in_words, is_poolers, loss_of, state_of_refusal
 from stanch.adapters.postgres.scram import ScramClient, ScramFailed
 from stanch.adapters.postgres.tls import certificate_validity
 from stanch.model.reach import LossReason, ReachState
@@ -42,13 +42,50 @@ def refusal(sqlstate: str, message: str = "") -> ServerError:
         ("57P03", "le système de base de données s'arrête", ReachState.SHUTTING_DOWN),
         ("08P01", "no more connections allowed (max_client_conn)", ReachState.TOO_MANY_CLIENTS),
         ("08P01", "no such database: x", ReachState.NO_SUCH_DATABASE),
-        ("08P01", "server login has been failing", ReachState.REFUSED),
-        ("XX000", "something else", ReachState.REFUSED),
+        ("08P01", "server login has been failing", ReachState.TURNED_AWAY),
+        ("08P01", "unsupported startup parameter: options", ReachState.TURNED_AWAY),
+        ("XX000", "something else", ReachState.TURNED_AWAY),
+        ("53300", 'too many connections for role "app"', ReachState.CONNECTION_LIMIT),
+        ("53300", 'too many connections for database "app"', ReachState.CONNECTION_LIMIT),
+        ("53300", "sorry, too many clients already", ReachState.TOO_MANY_CLIENTS),
+        (
+            "53300",
+            'remaining connection slots are reserved for roles with privileges of the "x" role',
+            ReachState.TOO_MANY_CLIENTS,
+        ),
         ("", "", ReachState.REFUSED),
     ],
 )
 def test_each_refusal_has_its_state(sqlstate: str, message: str, state: ReachState) -> None:
     assert state_of_refusal(refusal(sqlstate, message)) is state
+
+
+@pytest.mark.parametrize(
+    ("routine", "state"),
+    [
+        ("InitializeSessionUserId", ReachState.CONNECTION_LIMIT),
+        ("CheckMyDatabase", ReachState.CONNECTION_LIMIT),
+        ("InitProcess", ReachState.TOO_MANY_CLIENTS),
+    ],
+)
+def test_whose_limit_it_is_can_be_told_in_every_language(routine: str, state: ReachState) -> None:
+    told = ServerError(
+        severity="FATAL", sqlstate="53300", message="zu viele Verbindungen", routine=routine
+    )
+    assert state_of_refusal(told) is state
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message", "is_so"),
+    [
+        ("08P01", "unsupported startup parameter: options", True),
+        ("08P01", "no such database: x", True),
+        ("08P01", "invalid startup packet layout", False),
+        ("57P03", "the database system is shutting down", False),
+    ],
+)
+def test_a_poolers_words_are_known_from_a_servers(sqlstate: str, message: str, is_so: bool) -> None:
+    assert is_poolers(refusal(sqlstate, message)) is is_so
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from stanch.adapters.postgres.conninfo import given_parameters, resolve
 from stanch.adapters.postgres.login import SessionFailed
-from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.probe import POOLER, probe
 from stanch.adapters.postgres.session import Loss, PgSession
 from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
 
@@ -112,19 +113,26 @@ class KeptSession:
         wanted, why = MAINTENANCE_DATABASE, ""
         reach = await self._probe(wanted, deadline_s)
         own = resolve(self._dsn).dbname
-        if not reach.answers and reach.sqlstate in _PERHAPS_ANOTHER_DATABASE and own != wanted:
+        # A pooler serves the databases it was told of, and has one code for every refusal.
+        elsewhere = reach.sqlstate in _PERHAPS_ANOTHER_DATABASE or reach.through_pooler
+        if not reach.answers and elsewhere and own != wanted:
             why = reach.failed_layer.detail if reach.failed_layer else ""
             wanted = own
             reach = await self._probe(wanted, until - self._time())
         if not reach.answers:
             return reach
+        if reach.through_pooler:
+            # Its sessions are others' too: our settings would be left behind in theirs, and what
+            # it answers says little about the server.
+            return _not_after_all(reach, ReachState.TURNED_AWAY, POOLER)
         try:
             async with asyncio.timeout_at(until):
                 self._session = await PgSession.open(
                     self._dsn, self._parameters(wanted, reach), on_lost=self._lost
                 )
         except SessionFailed as failed:
-            return _not_after_all(reach, ReachState.REFUSED, str(failed))
+            # A server that died in between is found by the next probe; this is no proof of it.
+            return _not_after_all(reach, ReachState.TURNED_AWAY, str(failed))
         except TimeoutError:
             return _not_after_all(reach, ReachState.HUNG, "no answer to libpq in time")
         self.dbname, self.fell_back_because = wanted, why
@@ -175,9 +183,7 @@ class KeptSession:
 def _not_after_all(reach: Reach, state: ReachState, detail: str) -> Reach:
     """The probe got in and libpq did not: the answer is libpq's."""
     failed = Layer(name="startup", ok=False, ms=0.0, detail=detail)
-    return Reach(
-        state=state, layers=(*reach.layers, failed), elapsed_ms=reach.elapsed_ms, at=reach.at
-    )
+    return replace(reach, state=state, layers=(*reach.layers, failed))
 
 
 def _major(reach: Reach) -> int:

@@ -36,6 +36,7 @@ class Trace:
         self.server_version: str | None = None
         self.address = ""
         self.encrypted = False
+        self.through_pooler = False
 
     @contextmanager
     def layer(self, name: LayerName) -> Generator[list[str]]:
@@ -78,6 +79,7 @@ class Trace:
             server_version=self.server_version,
             address=self.address,
             at=datetime.now(UTC),
+            through_pooler=self.through_pooler,
         )
 
     def ended(self, ended: Ended) -> Reach:

@@ -29,8 +29,10 @@ APPLICATION_NAME = "stanch probe"
 
 SELECT_SQL = "SET LOCAL statement_timeout = 2000; SELECT 1"
 READ_ONLY_SQL = (
-    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
+    " pg_catalog.pg_backend_pid()"
 )
+POOLER = "a pooler answers here; name the server itself as the target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ async def probe(
     """How far a fresh session gets at one server.
 
     Unit: `deadline_s` bounds the whole probe; by default connect_timeout of the string, or 5 s.
-    Source: the wire protocol; `pg_is_in_recovery()` and `transaction_read_only`, no privilege.
+    Source: the wire protocol; `pg_is_in_recovery()`, `transaction_read_only` and
+    `pg_backend_pid()`, no privilege.
     Cost: one session for a few round trips; a second one, after the first has ended, only where
     libpq has to confirm or sslmode allows another way in.
     Raises: SetupError for a string that libpq cannot use, ProbeFailed when this machine is out of
@@ -132,6 +135,7 @@ async def _try_way(
             return await _session(asked, wire, trace)
     except SessionRefused as refused:
         state = refusals.state_of_refusal(refused.error)
+        trace.through_pooler = trace.through_pooler or refusals.is_poolers(refused.error)
         raise Ended(
             state, refusals.in_words(refused.error), refused.error.sqlstate or None
         ) from refused
@@ -211,9 +215,21 @@ async def _session(asked: _Asked, wire: Wire, trace: Trace) -> ReachState:
     trace.server_version = refusals.shown(wire.parameters.get("server_version", "")) or None
     with trace.layer("select"):
         await wire.ask(SELECT_SQL)
-    with trace.layer("read_only"):
-        return _judge_writes(await wire.ask(READ_ONLY_SQL))
+    with trace.layer("read_only") as detail:
+        row = await wire.ask(READ_ONLY_SQL)
+        detail.extend(_note_pooler(trace, wire.backend_pid, row))
+        return _judge_writes(row)
     raise AssertionError("a layer never swallows its end")
+
+
+def _note_pooler(trace: Trace, named: int | None, row: tuple[str | None, ...]) -> list[str]:
+    """A login names the process that serves it; where the session says another, one is between.
+
+    No version or setting of a pooler hides that: it keeps the server's own key to itself.
+    """
+    served_by = row[2] if len(row) > 2 else None
+    trace.through_pooler = None not in (named, served_by) and str(named) != served_by
+    return [POOLER] if trace.through_pooler else []
 
 
 def _judge_writes(row: tuple[str | None, ...]) -> ReachState:
@@ -290,6 +306,8 @@ async def _let_libpq(asked: _Asked, trace: Trace, *, because: str) -> ReachState
         raise Ended(ReachState.HUNG if silent else ReachState.REFUSED, str(lost)) from lost
     finally:
         session.close()
-    with trace.layer("read_only"):
-        return _judge_writes(tuple(rows[0].values()))
+    with trace.layer("read_only") as detail:
+        row = tuple(rows[0].values())
+        detail.extend(_note_pooler(trace, session.backend_pid, row))
+        return _judge_writes(row)
     raise AssertionError("a layer never swallows its end")

@@ -29,6 +29,8 @@ class ServerError:
     sqlstate: str
     message: str
     detail: str = ""
+    routine: str = ""
+    """The function in the server's source that raised it; in no language, unlike the message."""
 
 
 def startup_message(parameters: Mapping[str, str]) -> bytes:
@@ -89,6 +91,7 @@ def read_error(body: bytes) -> ServerError:
         sqlstate=fields.get("C", ""),
         message=fields.get("M", ""),
         detail=fields.get("D", ""),
+        routine=fields.get("R", ""),
     )
 
 
@@ -98,6 +101,11 @@ def read_parameter(body: bytes) -> tuple[str, str]:
     if len(parts) < 2:
         raise NotPostgres("a parameter without a value")
     return parts[0].decode("utf-8", "replace"), parts[1].decode("utf-8", "replace")
+
+
+def read_key(body: bytes) -> int | None:
+    """The process that serves the session, as BackendKeyData names it; None where it does not."""
+    return int(struct.unpack_from("!i", body)[0]) if len(body) >= 4 else None
 
 
 def read_row(body: bytes) -> tuple[str | None, ...]:

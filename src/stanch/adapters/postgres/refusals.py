@@ -19,6 +19,11 @@ _BY_SQLSTATE = {
     "57P04": ReachState.NO_SUCH_DATABASE,
 }
 
+# 53300 also covers the limits of one role and one database, which say nothing about the server.
+# Its words come in the server's language; the routine that raised it does not.
+_OWN_LIMIT_ROUTINES = ("InitializeSessionUserId", "CheckMyDatabase")
+_OWN_LIMIT_WORDS = "too many connections for "
+
 # 57P03 covers starting, recovering, "not yet accepting connections" and shutting down, and only
 # the words tell them apart. They come in the server's lc_messages; these are its catalogues.
 _SHUTTING_DOWN = (
@@ -49,6 +54,8 @@ _BY_POOLER_WORDS = (
     ("no such user", ReachState.AUTH_FAILED),
     ("authentication failed", ReachState.AUTH_FAILED),
     ("shutting down", ReachState.SHUTTING_DOWN),
+    ("unsupported startup parameter", ReachState.TURNED_AWAY),
+    ("bouncer config error", ReachState.TURNED_AWAY),
 )
 
 _LOSS_BY_SQLSTATE = {
@@ -61,10 +68,16 @@ _LOSS_BY_SQLSTATE = {
 
 
 def state_of_refusal(error: ServerError) -> ReachState:
-    """Which state a server is in that refuses a session or the probe's question with this."""
+    """Which state a server is in that refuses a session or the probe's question with this.
+
+    A code that nothing here knows is the word of somebody who is there, and no sign of a server
+    that is down. Without any code it is the postmaster, which cannot even start a process.
+    """
     if error.sqlstate == "57P03":
         leaving = any(words in error.message for words in _SHUTTING_DOWN)
         return ReachState.SHUTTING_DOWN if leaving else ReachState.STARTING_UP
+    if error.sqlstate == "53300" and _own_limit(error):
+        return ReachState.CONNECTION_LIMIT
     if error.sqlstate.startswith("28"):
         return ReachState.AUTH_FAILED
     if error.sqlstate in _BY_SQLSTATE:
@@ -73,7 +86,17 @@ def state_of_refusal(error: ServerError) -> ReachState:
         for words, state in _BY_POOLER_WORDS:
             if words in error.message:
                 return state
-    return ReachState.REFUSED
+    return ReachState.TURNED_AWAY if error.sqlstate else ReachState.REFUSED
+
+
+def is_poolers(error: ServerError) -> bool:
+    """Words that only a pooler says, never a server."""
+    words = (words for words, _ in _BY_POOLER_WORDS)
+    return error.sqlstate == "08P01" and any(known in error.message for known in words)
+
+
+def _own_limit(error: ServerError) -> bool:
+    return error.routine in _OWN_LIMIT_ROUTINES or _OWN_LIMIT_WORDS in error.message
 
 
 def in_words(error: ServerError) -> str:

@@ -48,6 +48,8 @@ class Wire:
         self._sock = sock
         self._in_session = False
         self.parameters: dict[str, str] = {}
+        self.backend_pid: int | None = None
+        """The process that the other side says it is; None before it said so."""
 
     async def __aenter__(self) -> Wire:
         try:
@@ -191,10 +193,12 @@ class Wire:
             if kind == b"S":
                 name, value = protocol.read_parameter(body)
                 self.parameters[name] = value
+            elif kind == b"K":
+                self.backend_pid = protocol.read_key(body)
             elif kind == b"E":
                 self._in_session = False
                 raise SessionRefused(protocol.read_error(body))
-            elif kind not in b"NAK":
+            elif kind not in b"NA":
                 return kind, body
 
     async def _exactly(self, count: int) -> bytes:

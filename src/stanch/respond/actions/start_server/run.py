@@ -29,6 +29,8 @@ SERVES = frozenset(
         ReachState.TOO_MANY_CLIENTS,
         ReachState.AUTH_FAILED,
         ReachState.NO_SUCH_DATABASE,
+        ReachState.CONNECTION_LIMIT,
+        ReachState.TURNED_AWAY,
     }
 )
 """Answers that only a running server gives; whether it lets the right people in is another step."""
