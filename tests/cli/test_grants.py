@@ -15,7 +15,14 @@ from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import grants as command
 from stanch.model.reach import ReachState
-from stanch.service.grants import ACT_ROLE, WATCH_ROLE, grants, identifier, literal
+from stanch.service.grants import (
+    ACT_ROLE,
+    WATCH_CONNECTIONS,
+    WATCH_ROLE,
+    grants,
+    identifier,
+    literal,
+)
 
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
@@ -77,7 +84,7 @@ async def test_the_printed_sql_makes_roles_that_see_activity_and_read_no_user_ta
     assert seen.reads_all_settings
     assert not seen.signals_backends
     assert not seen.superuser
-    assert seen.connection_limit == 5
+    assert seen.connection_limit == WATCH_CONNECTIONS
     assert seen.data_directory == str(bare.data_directory)
 
 
@@ -127,7 +134,7 @@ def test_role_names_of_any_kind_are_quoted(server: ScratchServer, name: str) -> 
     sql = grants(watch_role=name, act_role=name + "2", major=15)
     psql(server, sql.watching + sql.acting)
     [[limit]] = server.query("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", [name])
-    assert limit == 5
+    assert limit == WATCH_CONNECTIONS
 
 
 def test_only_one_part_is_printed_when_asked_and_other_words_are_refused() -> None:

@@ -14,8 +14,11 @@ WATCH_ROLE = "stanch_watch"
 ACT_ROLE = "stanch_act"
 RESERVED_SINCE = 16
 
-WATCH_CONNECTIONS = 5
-ACT_CONNECTIONS = 3
+WATCH_CONNECTIONS = 20
+ACT_CONNECTIONS = 10
+"""Far more than are ever open at once (three and one). When the way is cut, the server keeps what
+was open, for hours where nothing is asked (tcp_keepalives_idle), and each return opens new ones: a
+tight limit would lock the watch out after a few cuts, just when it is needed."""
 
 SESSION_LIMITS: Mapping[str, str] = {
     "statement_timeout": "10s",
