@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest fmt docs lock bench bench-quick
+.PHONY: help demo setup test lint pytest soak fmt docs lock bench bench-quick
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -28,6 +28,9 @@ lint: ## style, formatting, types, and who may import whom
 
 pytest: ## the tests alone
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+soak: ## every boundary and the long near misses, on real servers: about ten minutes
+	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/stories $(ARGS)
 
 fmt: ## put the code into its format
 	@$(BIN)/ruff check --fix
