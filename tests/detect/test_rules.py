@@ -151,6 +151,36 @@ def test_a_session_turned_away_by_a_living_server_is_unwatched_and_nothing_else(
     assert watched.raised == ["unwatched"]
 
 
+def test_a_watch_that_cannot_read_for_ten_seconds_is_unwatched_and_says_why() -> None:
+    watched = Watched()
+    failing = seen(reach=reach(ReachState.UP), unread="ERROR 42501: permission denied", lost_at=T0)
+    for second in range(3, 10):
+        watched.look(second, failing)
+    assert watched.raised == []
+    watched.look(10, seen(unread="ERROR 42501: permission denied", lost_at=T0))
+    assert watched.raised == ["unwatched"]
+    [condition] = [c for c in conditions(failing, LIMITS) if c.kind is SymptomKind.UNWATCHED]
+    assert "42501" in condition.detail
+
+
+def test_where_nobody_is_let_in_that_is_told_and_not_that_the_watch_cannot_read() -> None:
+    watched = Watched()
+    hung = seen(reach=reach(ReachState.HUNG), confirmed=True, lets_in=False, unread="x", lost_at=T0)
+    watched.look(0, hung)
+    for second in range(1, 60):
+        watched.look(second, seen(unread="x", lets_in=False, lost_at=T0))
+    assert watched.raised == ["server_down"]
+
+
+def test_readings_that_come_again_end_being_unwatched() -> None:
+    watched = Watched()
+    for second in range(12):
+        watched.look(second, seen(unread="x", lost_at=T0))
+    for second in range(12, 16):
+        watched.look(second, seen(vitals=vitals()))
+    assert (watched.raised, watched.cleared) == (["unwatched"], ["unwatched"])
+
+
 def test_refused_credentials_are_unwatched_and_not_down() -> None:
     watched = Watched()
     for second in range(12):

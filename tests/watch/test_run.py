@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from stanch.model.errors import ProbeFailed
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
@@ -42,6 +44,11 @@ class Server:
         self.greetings_answered = True
         self.is_open = False
         self.round_trip_s = 0.001
+        self.error = ""
+        """What a question is answered with in place of vitals."""
+        self.login_takes_s = 0.0
+        """For probes beside an open session: a server that greets and lets nobody log in."""
+        self.probes = 0
         self.questions = 0
         self.greetings = 0
         self.lost_event = asyncio.Event()
@@ -80,6 +87,11 @@ class Server:
 
     # other eyes
     async def probe(self, deadline_s: float) -> Reach:
+        self.probes += 1
+        if self.login_takes_s:
+            await asyncio.sleep(min(deadline_s, self.login_takes_s))
+            hung = self.login_takes_s >= deadline_s
+            return reach(ReachState.HUNG if hung else self.state)
         silent = self.state in (ReachState.TIMEOUT, ReachState.HUNG)
         await asyncio.sleep(deadline_s if silent else 0.002)
         return reach(self.state)
@@ -90,14 +102,18 @@ class Server:
 
     async def greet(self, deadline_s: float) -> bool:
         self.greetings += 1
-        await asyncio.sleep(0.001 if self.greetings_answered else deadline_s)
-        return self.greetings_answered
+        answered = self.greetings_answered
+        await asyncio.sleep(0.001 if answered else deadline_s)
+        return answered
 
 
 class Silent(Server):
     """As `Server`, but a question that times out fails the way the real session says it."""
 
     async def vitals(self, *, timeout_s: float) -> Vitals:
+        if self.error:
+            self.questions += 1
+            raise ProbeFailed(self.error)
         try:
             return await super().vitals(timeout_s=timeout_s)
         except TimeoutError as error:
@@ -268,3 +284,172 @@ def test_refused_credentials_are_tried_once_a_minute_at_most() -> None:
 
     told, _ = watched(script)
     assert len([s for s in told if s.reach is not None]) <= 6
+
+
+# --- an open session that cannot be read ---
+
+
+def seconds(sample: Sample) -> float:
+    return (sample.at - EPOCH).total_seconds()
+
+
+def test_questions_that_fail_while_no_login_ends_are_a_server_down() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.error, server.login_takes_s = "ERROR 55P03: lock timeout", 1e9
+        await asyncio.sleep(40)
+
+    told, server = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.HUNG
+    assert at_s - 5.01 <= 8.0
+    assert not told[-1].lets_in
+    assert seconds(told[-1]) > 44, "it goes on telling"
+    assert server.probes <= 12, "each of them may leave a process at the server"
+
+
+def test_questions_that_fail_on_a_server_that_lets_us_in_are_told_as_unread_and_not_as_down() -> (
+    None
+):
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.error = "ERROR 42501: permission denied\x1b[31m"
+        await asyncio.sleep(60)
+
+    told, server = watched(script)
+    unread = [s for s in told if s.unread]
+    assert verdicts(told) == []
+    assert len(unread) > 50
+    assert "42501" in unread[0].unread
+    assert unread[0].unread.isprintable()
+    assert unread[0].lost_at is not None
+    assert (unread[0].lost_at - EPOCH).total_seconds() < 7.1
+    assert server.probes < 10
+
+
+def test_one_failed_question_or_two_are_no_news() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        for _ in range(10):
+            await asyncio.sleep(2.2)
+            server.error = "ERROR 57014: canceling statement due to statement timeout"
+            await asyncio.sleep(1.9)
+            server.error = ""
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+    assert not any(s.unread for s in told)
+
+
+def test_readings_that_come_again_end_it_as_soon_as_a_login_does_too() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.error, server.login_takes_s = "ERROR 55P03: lock timeout", 1e9
+        await asyncio.sleep(120)
+        server.error, server.login_takes_s = "", 0.0
+        await asyncio.sleep(8)
+
+    told, _ = watched(script)
+    assert verdicts(told)
+    assert told[-1].vitals is not None
+    assert told[-1].lets_in
+
+
+# --- a server that greets and lets nobody log in ---
+
+
+def test_a_server_that_greets_but_ends_no_login_is_a_verdict_within_twenty_seconds() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.login_takes_s = 1e9
+        await asyncio.sleep(40)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.HUNG
+    assert at_s - 5.01 <= 20.0
+    assert not told[-1].lets_in
+    assert told[-1].vitals is not None
+
+
+def test_a_login_that_hangs_once_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        for _ in range(8):
+            before = server.probes
+            server.login_takes_s = 1e9
+            while server.probes == before:
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
+            server.login_takes_s = 0.0
+            await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+    assert all(s.lets_in for s in told)
+
+
+def test_logins_that_take_long_on_a_way_that_loses_packets_are_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.login_takes_s = 1e9
+        for _ in range(600):
+            # Every tenth greeting goes unanswered at first: so it is the way, not the server.
+            server.greetings_answered = server.greetings % 10 != 9
+            await asyncio.sleep(0.1)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+
+
+def test_a_watch_whose_credentials_are_refused_later_does_not_go_on_trying_them() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(1)
+        server.state = ReachState.AUTH_FAILED
+        await asyncio.sleep(300)
+
+    told, server = watched(script)
+    assert server.probes <= 6
+    assert told[-1].vitals is not None
+
+
+# --- silences that this machine tells in no time ---
+
+
+@pytest.mark.parametrize("state", [ReachState.DNS_FAILURE, ReachState.UNREACHABLE])
+def test_local_errors_that_come_at_once_must_last_to_be_a_verdict(state: ReachState) -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state = state
+        server.lose()
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    first_state, at_s = verdicts(told)[0]
+    assert first_state is state
+    assert 2.2 <= at_s - 5.01 <= 2.6
+
+
+def test_a_moment_without_names_or_ways_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        for state in (ReachState.DNS_FAILURE, ReachState.UNREACHABLE):
+            server.state = state
+            server.lose()
+            await asyncio.sleep(1.9)
+            server.state = ReachState.UP
+            await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+    assert told[-1].vitals is not None
+
+
+def test_kinds_of_silence_agree_with_each_other() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state = ReachState.DNS_FAILURE
+        server.lose()
+        await asyncio.sleep(1.5)
+        server.state = ReachState.UNREACHABLE
+        await asyncio.sleep(2)
+
+    told, _ = watched(script)
+    assert verdicts(told)[0][1] - 5.01 <= 2.6

@@ -1,7 +1,7 @@
 import pytest
 
 from stanch.model.reach import Reach, ReachState
-from stanch.watch.silence import Hearing, Witnesses, hear, patience
+from stanch.watch.silence import Agreement, Hearing, Witnesses, hear, patience
 
 NEAR = patience(0.001)
 
@@ -59,3 +59,32 @@ def test_a_far_server_is_given_more_time() -> None:
 def test_the_verdict_comes_within_three_seconds_of_a_near_server_falling_silent() -> None:
     assert NEAR.silent_after_s + 0.4 <= 3.0
     assert NEAR.hung_after_s <= 5.0
+
+
+def agreed(*states: ReachState, every_s: float = 0.1) -> Agreement:
+    together = Agreement()
+    for n, state in enumerate(states):
+        together = together.joined_by(state, began_s=n * every_s)
+    return together
+
+
+DNS, NO_WAY = ReachState.DNS_FAILURE, ReachState.UNREACHABLE
+
+
+def test_a_refusal_after_a_loss_is_enough_and_without_one_two_are() -> None:
+    once, twice = agreed(ReachState.REFUSED), agreed(ReachState.REFUSED, ReachState.REFUSED)
+    assert once.enough(0.0, NEAR, after_loss=True)
+    assert not once.enough(0.0, NEAR, after_loss=False)
+    assert twice.enough(0.0, NEAR, after_loss=False)
+
+
+def test_silence_has_to_last_however_often_it_is_told() -> None:
+    often = agreed(*[DNS] * 9)
+    assert not often.enough(2.1, NEAR, after_loss=True)
+    assert often.enough(2.2, NEAR, after_loss=True)
+    assert not agreed(DNS).enough(9.0, NEAR, after_loss=True), "one probe may be one lost packet"
+
+
+def test_kinds_of_silence_agree_and_an_answer_between_them_starts_anew() -> None:
+    assert agreed(DNS, NO_WAY, ReachState.TIMEOUT).times == 3
+    assert agreed(DNS, DNS, ReachState.HUNG, DNS).times == 1

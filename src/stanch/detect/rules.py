@@ -37,11 +37,22 @@ NOT_LET_IN = frozenset(
 )
 """The server answers, but not to us: we cannot tell how it is."""
 
+UNWATCHED_HOLD_S = 10.0
+
 
 def conditions(sample: Sample, limits: Limits) -> Iterator[Condition]:
     """What the rules say about one sample. Missing readings yield no verdict."""
     if sample.reach is not None:
         yield from _reachability(sample, sample.reach)
+    if sample.unread:
+        yield Condition(
+            kind=SymptomKind.UNWATCHED,
+            # Where nobody gets in, that is the trouble, and this follows from it.
+            bad=True if sample.lets_in else None,
+            detail=f"the watch cannot read it: {sample.unread}",
+            since=sample.lost_at,
+            hold_s=UNWATCHED_HOLD_S,
+        )
     if sample.vitals is not None:
         yield Condition(
             kind=SymptomKind.SERVER_DOWN,
@@ -79,12 +90,13 @@ def _reachability(sample: Sample, reach: Reach) -> Iterator[Condition]:
             detail=detail,
             since=sample.lost_at,
         )
-    yield Condition(
-        kind=SymptomKind.UNWATCHED,
-        bad=None if down else reach.state in NOT_LET_IN,
-        detail=detail,
-        hold_s=10.0,
-    )
+    if not sample.unread:
+        yield Condition(
+            kind=SymptomKind.UNWATCHED,
+            bad=None if down else reach.state in NOT_LET_IN,
+            detail=detail,
+            hold_s=UNWATCHED_HOLD_S,
+        )
 
 
 def _connections(vitals: Vitals, limits: Limits) -> Iterator[Condition]:

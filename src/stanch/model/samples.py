@@ -20,6 +20,8 @@ class Sample:
     vitals: Vitals | None = None
     lets_in: bool = True
     """False: open sessions are served, but new connections get no answer."""
+    unread: str = ""
+    """Why the open session gave no vitals, several times in a row; empty where that is not so."""
     reach: Reach | None = None
     confirmed: bool = False
     """More than one witness agrees with `reach`, and none of the doubts below stands."""

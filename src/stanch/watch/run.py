@@ -15,8 +15,11 @@ from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
+from stanch.policy.quoting import printable
+from stanch.watch.newcomers.run import AUTH_RETRY_S, Newcomers
 from stanch.watch.silence import (
     SILENT_STATES,
+    Agreement,
     Hearing,
     Patience,
     Witnesses,
@@ -27,18 +30,11 @@ from stanch.watch.silence import (
 REPROBE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between probes while a target is down; the last one repeats."""
 
-AUTH_RETRY_S = 60.0
-"""After refused credentials: our own retries must not look like an attack."""
-
 PROBE_DEADLINE_S = 2.0
 VOLUMES_EVERY_S = 2.0
-GREET_EVERY_S = 1.5
-GREET_FIRST_S = 1.0
-GREETINGS = 6
-GREET_APART_S = 0.15
-GREET_AGAIN_S = 1.2
-"""With three packets in ten lost, six greetings that are accepted and then unanswered for 1.2 s
-happen less than once in 10,000; all of it together stays below five seconds."""
+UNREAD_MIN = 3
+UNREAD_S = 3.0
+"""One failed question is no news; so many in a row, or failing for so long, are."""
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
@@ -84,6 +80,19 @@ class Eyes:
     now: Callable[[], datetime]
 
 
+@dataclass(slots=True, kw_only=True)
+class _Unread:
+    """A run of failed questions on a session that lives."""
+
+    since: datetime
+    since_s: float
+    failures: int = 0
+    probed: bool = False
+
+    def lasts(self, now_s: float) -> bool:
+        return self.failures >= UNREAD_MIN or now_s - self.since_s >= UNREAD_S
+
+
 class TargetWatch:
     """Watches one target until cancelled; each look is handed to `emit`."""
 
@@ -104,6 +113,8 @@ class TargetWatch:
         """Two tasks look; what they see is told one after the other."""
         self._lets_in = True
         """New connections are answered, as far as the last greeting tells."""
+        self._newcomers = Newcomers(probe=eyes.probe, greet=eyes.greet)
+        self._unread: _Unread | None = None
         self.last_sample_at: datetime | None = None
         """For metrics and readiness."""
 
@@ -127,30 +138,15 @@ class TargetWatch:
     async def _greet_on(self) -> None:
         """An open session cannot notice that nobody new is let in."""
         while True:
-            await asyncio.sleep(GREET_EVERY_S)
+            await self._newcomers.until_next()
             greeted_at = self._eyes.now()
-            reach = await self._turned_away() if self._eyes.session.is_open else None
-            self._lets_in = reach is None
+            reach = None
+            if self._eyes.session.is_open:
+                limits = patience(self._eyes.session.round_trip_s)
+                reach = await self._newcomers.kept_out(limits)
+            self._lets_in = reach is None and not self._newcomers.stuck
             if reach is not None and self._eyes.session.is_open:
                 await self._tell(reach=reach, several_witnesses=True, lost_at=greeted_at)
-
-    async def _turned_away(self) -> Reach | None:
-        """How a probe ends if nobody new gets an answer; None while anybody does.
-
-        One lost packet leaves a greeting unanswered as well, so several are sent, and each must
-        have been accepted and then ignored.
-        """
-        if await self._eyes.greet(GREET_FIRST_S):
-            return None
-        probe = asyncio.ensure_future(self._eyes.probe(GREETINGS * GREET_APART_S + GREET_AGAIN_S))
-        again = [self._greet_after(n * GREET_APART_S) for n in range(GREETINGS)]
-        answered = await asyncio.gather(*again)
-        reach = await probe
-        return reach if reach.state is ReachState.HUNG and not any(answered) else None
-
-    async def _greet_after(self, wait_s: float) -> bool:
-        await asyncio.sleep(wait_s)
-        return await self._eyes.greet(GREET_AGAIN_S)
 
     # --- while a session is open ---
 
@@ -164,12 +160,52 @@ class TargetWatch:
             if not done:
                 await self._question_silence(question, limits, asked_at)
             vitals = await question
-        except ProbeFailed:
-            return None if self._eyes.session.is_open else asked_at
+        except ProbeFailed as failed:
+            if not self._eyes.session.is_open:
+                return asked_at
+            return await self._not_read(asked_at, printable(str(failed)))
         finally:
             question.cancel()
+        if self._unread is not None:
+            self._unread = None
+            self._newcomers.try_soon()
         await self._tell(vitals=vitals)
         return None
+
+    async def _not_read(self, asked_at: datetime, why: str) -> datetime | None:
+        """An error in place of vitals. Returns the moment of loss if the session went meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self._unread is None:
+            self._unread = _Unread(since=asked_at, since_s=loop.time())
+        unread = self._unread
+        unread.failures += 1
+        if not unread.lasts(loop.time()):
+            return None
+        reach = None
+        if not unread.probed:
+            unread.probed = True
+            reach = await self._probe_or_loss()
+            if isinstance(reach, datetime):
+                return reach
+            if reach.state is ReachState.HUNG:
+                # Failed questions and a login without an end; from here on the greetings follow it.
+                self._newcomers.note_hung()
+                self._lets_in = False
+        sure = reach is not None and reach.state not in SILENT_STATES
+        await self._tell(reach=reach, several_witnesses=sure, lost_at=unread.since, unread=why)
+        return None
+
+    async def _probe_or_loss(self) -> Reach | datetime:
+        limits = patience(self._eyes.session.round_trip_s)
+        probe = asyncio.ensure_future(self._eyes.probe(limits.hung_after_s))
+        lost = asyncio.ensure_future(self._eyes.session.lost())
+        try:
+            await asyncio.wait({probe, lost}, return_when=asyncio.FIRST_COMPLETED)
+            return lost.result() if lost.done() else probe.result()
+        finally:
+            probe.cancel()
+            lost.cancel()
+            await asyncio.gather(probe, lost, return_exceptions=True)
 
     async def _question_silence(
         self, question: asyncio.Task[Vitals], limits: Patience, asked_at: datetime
@@ -219,19 +255,20 @@ class TargetWatch:
 
     async def _find_out(self, lost_at: datetime | None) -> None:
         """Probe until the target lets us in again; every finding is told."""
-        agreeing, tries = 0, 0
-        before: ReachState | None = None
+        loop, limits = asyncio.get_running_loop(), patience(self._eyes.session.round_trip_s)
+        agreed, tries = Agreement(), 0
+        self._unread = None
         while not self._eyes.session.is_open:
+            began_s = loop.time()
             reach = await self._eyes.session.open(PROBE_DEADLINE_S)
-            agreeing = agreeing + 1 if reach.state is before else 1
-            before = reach.state
-            # A lost session and a probe are two witnesses; without one, two probes must agree.
-            # Silence is never confirmed by a single probe: its packets may just be lost.
-            needed = 1 if lost_at is not None and reach.state not in SILENT_STATES else 2
-            await self._tell(reach=reach, several_witnesses=agreeing >= needed, lost_at=lost_at)
+            agreed = agreed.joined_by(reach.state, began_s=began_s)
+            sure = agreed.enough(loop.time(), limits, after_loss=lost_at is not None)
+            await self._tell(reach=reach, several_witnesses=sure, lost_at=lost_at)
             if not self._eyes.session.is_open:
-                await asyncio.sleep(_reprobe_s(reach.state, tries))
+                wait_s, left_s = _reprobe_s(reach.state, tries), agreed.left_s(loop.time(), limits)
+                await asyncio.sleep(min(wait_s, left_s) if left_s else wait_s)
             tries += 1
+        self._newcomers.note_login()
 
     # --- telling ---
 
@@ -242,6 +279,7 @@ class TargetWatch:
         reach: Reach | None = None,
         several_witnesses: bool = False,
         lost_at: datetime | None = None,
+        unread: str = "",
     ) -> None:
         silent = reach is not None and reach.state in SILENT_STATES | {ReachState.HUNG}
         doubts = await self._eyes.doubts() if silent else ()
@@ -254,6 +292,7 @@ class TargetWatch:
                     at=self.last_sample_at,
                     vitals=vitals,
                     lets_in=self._lets_in,
+                    unread=unread,
                     reach=reach,
                     confirmed=several_witnesses and not doubts,
                     doubts=doubts,

@@ -13,6 +13,14 @@ from stanch.model.reach import Reach, ReachState
 
 SILENT_STATES = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE, ReachState.DNS_FAILURE})
 
+NOBODY_IN = SILENT_STATES | {
+    ReachState.REFUSED,
+    ReachState.HUNG,
+    ReachState.STARTING_UP,
+    ReachState.SHUTTING_DOWN,
+}
+"""How a login ends that says nothing of others' logins coming to an end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -49,6 +57,39 @@ class Witnesses:
     knock_answered: bool = False
     reach: Reach | None = None
     """The full probe, once it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Probes that went the same way, one after the other."""
+
+    state: ReachState | None = None
+    times: int = 0
+    since_s: float = 0.0
+    """On the loop's clock, when the first of them began."""
+
+    def joined_by(self, state: ReachState, *, began_s: float) -> Agreement:
+        """With one more probe; kinds of silence agree with each other."""
+        same = state is self.state or {state, self.state} <= SILENT_STATES
+        if not same:
+            return Agreement(state=state, times=1, since_s=began_s)
+        return Agreement(state=state, times=self.times + 1, since_s=self.since_s)
+
+    def left_s(self, now_s: float, limits: Patience) -> float:
+        """How much longer a silence has to last; zero where it has, or where somebody spoke."""
+        if self.state not in SILENT_STATES:
+            return 0.0
+        return max(0.0, self.since_s + limits.silent_after_s - now_s)
+
+    def enough(self, now_s: float, limits: Patience, *, after_loss: bool) -> bool:
+        """Whether it is a verdict.
+
+        A lost session and a probe are two witnesses; without one, two probes must agree. A name
+        that finds no address and a network without a way are told by this machine in no time, so
+        two of those in a row are one moment of our own: silence has to last as well.
+        """
+        needed = 1 if after_loss and self.state not in SILENT_STATES else 2
+        return self.times >= needed and self.left_s(now_s, limits) == 0.0
 
 
 class Hearing(StrEnum):

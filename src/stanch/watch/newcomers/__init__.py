@@ -1,0 +1,1 @@
+"""Whether anybody new is let in: what an open session cannot notice."""

@@ -1,0 +1,127 @@
+"""Greets a server again and again, and now and then logs in, while a session to it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from stanch.model.reach import Reach, ReachState
+from stanch.watch.silence import NOBODY_IN, Patience
+
+AUTH_RETRY_S = 60.0
+"""After refused credentials: our own retries must not look like an attack."""
+
+GREET_EVERY_S = 1.5
+GREET_FIRST_S = 1.0
+GREETINGS = 6
+GREET_APART_S = 0.15
+GREET_AGAIN_S = 1.2
+"""With three packets in ten lost, six greetings that are accepted and then unanswered for 1.2 s
+happen less than once in 10,000; all of it together stays below five seconds."""
+
+LOGIN_EVERY_S = 10.0
+"""A server may greet and still let nobody log in, so now and then the greeting is a whole login."""
+LOGIN_FIRST_S = 2.0
+LOGINS = 3
+LOGIN_GREETINGS = 12
+LOGIN_GREET_APART_S = 0.3
+LOGIN_GREET_S = 0.8
+"""A login is many packets, and with three in ten lost it may well take longer than patience lasts.
+But then all twelve greetings are answered within 0.8 s only once in 20,000."""
+
+STUCK_RETRY_S = (1.5, 3.0, 6.0, 12.0, 30.0)
+"""Waits between logins while none comes to its end: each may leave a process at the server."""
+
+
+class Newcomers:
+    """What happens to those who come to a server now. One call of `kept_out` at a time."""
+
+    def __init__(
+        self,
+        *,
+        probe: Callable[[float], Awaitable[Reach]],
+        greet: Callable[[float], Awaitable[bool]],
+    ) -> None:
+        self._probe = probe
+        self._greet = greet
+        self._hung = 0
+        self._login_at_s = 0.0
+        self._soon = asyncio.Event()
+
+    @property
+    def stuck(self) -> bool:
+        """Logins are known to come to no end."""
+        return self._hung > 0
+
+    def note_login(self) -> None:
+        """A session was opened just now."""
+        self._hung = 0
+        self._login_at_s = asyncio.get_running_loop().time() + LOGIN_EVERY_S
+
+    def note_hung(self) -> None:
+        """Somebody else found, with a second witness, that a login comes to no end."""
+        self._hung += 1
+
+    def try_soon(self) -> None:
+        """Something changed for the better: do not wait for the next login until it is due."""
+        self._soon.set()
+
+    async def until_next(self) -> None:
+        """Until the next greeting is due."""
+        if not self.stuck:
+            await asyncio.sleep(GREET_EVERY_S)
+        else:
+            wait_s = STUCK_RETRY_S[min(self._hung, len(STUCK_RETRY_S)) - 1]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._soon.wait()
+        self._soon.clear()
+
+    async def kept_out(self, limits: Patience) -> Reach | None:
+        """How a fresh connection ends if nobody new is served; None while anybody is.
+
+        Cost: one greeting; every ten seconds also one login of a few round trips.
+        """
+        return await self._turned_away() or await self._login_stuck(limits)
+
+    async def _turned_away(self) -> Reach | None:
+        """One lost packet leaves a greeting unanswered as well, so several are sent, and each must
+        have been accepted and then ignored.
+        """
+        if await self._greet(GREET_FIRST_S):
+            return None
+        probe = asyncio.ensure_future(self._probe(GREETINGS * GREET_APART_S + GREET_AGAIN_S))
+        again = [self._greet_after(n * GREET_APART_S, GREET_AGAIN_S) for n in range(GREETINGS)]
+        answered = await asyncio.gather(*again)
+        reach = await probe
+        return reach if reach.state is ReachState.HUNG and not any(answered) else None
+
+    async def _login_stuck(self, limits: Patience) -> Reach | None:
+        loop = asyncio.get_running_loop()
+        if not self.stuck and loop.time() < self._login_at_s:
+            return None
+        reach = await self._probe(limits.hung_after_s if self.stuck else LOGIN_FIRST_S)
+        refused = reach.state is ReachState.AUTH_FAILED
+        self._login_at_s = loop.time() + (AUTH_RETRY_S if refused else LOGIN_EVERY_S)
+        if reach.state is not ReachState.HUNG:
+            self._hung = self._hung if reach.state in NOBODY_IN else 0
+            return None
+        if self.stuck or await self._logins_hang(limits):
+            self._hung += 1
+            return reach
+        return None
+
+    async def _logins_hang(self, limits: Patience) -> bool:
+        """Several logins hang while every greeting is answered: so the way there is in order."""
+        logins = [self._probe(limits.hung_after_s) for _ in range(LOGINS)]
+        greetings = [
+            self._greet_after(n * LOGIN_GREET_APART_S, LOGIN_GREET_S)
+            for n in range(LOGIN_GREETINGS)
+        ]
+        ends, answered = await asyncio.gather(asyncio.gather(*logins), asyncio.gather(*greetings))
+        return all(answered) and all(end.state is ReachState.HUNG for end in ends)
+
+    async def _greet_after(self, wait_s: float, deadline_s: float) -> bool:
+        await asyncio.sleep(wait_s)
+        return await self._greet(deadline_s)
