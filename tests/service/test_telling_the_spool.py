@@ -91,9 +91,23 @@ async def test_it_waits_for_the_incident_and_goes_there(house: House, clock: Han
 async def test_trouble_that_healed_before_it_was_opened_is_told_in_our_own_stream(
     house: House, clock: HandClock
 ) -> None:
+    running = emergency(house, clock)
     clock.at += timedelta(seconds=OPENED_WITHIN_S)
-    assert await emergency(house, clock).tell([page()])
+    assert await running.tell([page()])
     assert await told_in(house, RESPONDER) == 1
+
+
+async def test_after_a_long_outage_it_waits_from_the_end_of_the_outage_on(
+    house: House, clock: HandClock
+) -> None:
+    running = emergency(house, clock)
+    clock.at += timedelta(seconds=10 * OPENED_WITHIN_S)
+    await running.overdue()  # the store still takes nothing
+    clock.at += timedelta(seconds=1)
+    assert not await running.tell([page()])
+    incident = await declared(house)
+    assert await running.tell([page()])
+    assert await told_in(house, incident) == 1
 
 
 async def test_a_page_of_a_known_incident_waits_for_nothing(house: House, clock: HandClock) -> None:

@@ -42,7 +42,7 @@ from stanch.service.policies import Policies
 
 DEADLINE_S = 10.0
 OPENED_WITHIN_S = 60.0
-"""A page from memory younger than this waits for its incident to be opened."""
+"""So long after the journal's return a page from memory waits for its incident to be opened."""
 
 UNRECORDED = IncidentId("unrecorded")
 WHY = "Stanch cannot write its journal and acts on nothing"
@@ -85,10 +85,13 @@ class Emergency:
         self._ports = ports
         self._spool = spool
         self._told_at: dict[str, datetime] = {}
+        self._vain_at = clock.now()
+        """When the journal was last known not to take anything; at first, our own start."""
         self._numbers = 0
 
     async def symptom(self, symptom: Symptom) -> None:
         """New trouble that could not be opened as an incident."""
+        self._vain_at = self._clock.now()
         policy = self._policies.current
         story = Story(
             incident_id=UNRECORDED,
@@ -104,7 +107,7 @@ class Emergency:
 
     async def overdue(self) -> None:
         """Pages of known incidents that are due and cannot be written down."""
-        now = self._clock.now()
+        now = self._vain_at = self._clock.now()
         for incident in self._book.known():
             policy = self._policies.for_incident(incident.policy_hash)
             if any(d.at <= now and _pages(d.job, incident) for d in due(policy, incident, now)):
@@ -185,7 +188,7 @@ class Emergency:
 
     def _too_early(self, entry: SpooledEvent) -> bool:
         """The watch tells the trouble again with its next sample, a moment after the spool does."""
-        waited_s = (self._clock.now() - entry.at).total_seconds()
+        waited_s = (self._clock.now() - max(entry.at, self._vain_at)).total_seconds()
         unrecorded = entry.incident_hint == UNRECORDED and self._newest_open() is None
         return unrecorded and 0 <= waited_s < OPENED_WITHIN_S
 
