@@ -20,8 +20,8 @@ def test_where_policy_wants_it_running_the_stop_is_undone(
     assert seen["diagnosis"]["cause"] == "stopped_cleanly"
     assert stanch.started_actions() == ["start_server"]
     assert server.postmaster_pid() is not None
-    page = stanch.wait_for_mail(lambda m: "server down" in m.subject, "of the page")
-    assert "stopped" in page.text
+    stanch.wait_for_mail(lambda m: "server down" in m.subject, "of the page")
+    stanch.wait_for_mail(lambda m: "stopped" in m.text, "that names the cause")
     written = stanch.cli("postmortem", "1").out
     assert "stopped" in written
 
