@@ -215,6 +215,19 @@ def test_a_black_hole_is_a_verdict_within_three_seconds() -> None:
     assert at_s - 5.01 <= 1.0 + 2.5
 
 
+def test_a_black_hole_is_suspected_a_second_before_it_is_a_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state, server.answer_s, server.knocks_answered = ReachState.TIMEOUT, 1e9, False
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    first = next(s for s in told if s.reach is not None and s.reach.state is ReachState.TIMEOUT)
+    _, verdict_s = verdicts(told)[0]
+    assert not first.confirmed
+    assert verdict_s - (first.at - EPOCH).total_seconds() >= 1.0
+
+
 def test_a_slow_answer_of_a_living_server_is_no_verdict() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
         server.answer_s = 3.5

@@ -25,6 +25,7 @@ from stanch.watch.silence import (
     Witnesses,
     hear,
     patience,
+    suspicious,
 )
 
 REPROBE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -215,7 +216,7 @@ class TargetWatch:
         began = loop.time() - limits.slow_after_s
         probe = asyncio.ensure_future(self._eyes.probe(limits.hung_after_s))
         knocks: dict[asyncio.Task[bool], float] = {}
-        answered, told = False, False
+        answered, told, suspected = False, False, False
         try:
             while not question.done():
                 if not answered:
@@ -230,6 +231,13 @@ class TargetWatch:
                     knock_answered=answered,
                     reach=_reach_so_far(probe, waited_s, limits, answered=answered),
                 )
+                if not suspected and suspicious(heard, limits):
+                    # Said before anybody is sure: who is silent together must show in time.
+                    suspicion = Reach(
+                        state=ReachState.TIMEOUT, layers=(), elapsed_ms=waited_s * 1000
+                    )
+                    await self._tell(reach=suspicion, lost_at=asked_at)
+                    suspected = True
                 if not told and hear(heard, limits) is Hearing.DOWN:
                     await self._tell(reach=heard.reach, several_witnesses=True, lost_at=asked_at)
                     told = True

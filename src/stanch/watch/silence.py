@@ -22,6 +22,10 @@ NOBODY_IN = SILENT_STATES | {
 """How a login ends that says nothing of others' logins coming to an end."""
 
 
+SUSPECTED_BEFORE_S = 1.15
+"""A suspicion comes so long before the verdict: the time between two questions, and some."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long each kind of silence is borne, in seconds since the question was asked."""
@@ -90,6 +94,16 @@ class Agreement:
         """
         needed = 1 if after_loss and self.state not in SILENT_STATES else 2
         return self.times >= needed and self.left_s(now_s, limits) == 0.0
+
+
+def suspicious(witnesses: Witnesses, limits: Patience) -> bool:
+    """Silent for so long that it may become a verdict; told as a suspicion, before it is one.
+
+    Early enough that of targets which fell silent together, and are asked up to a second apart,
+    each is suspected before the first is called down.
+    """
+    early_s = limits.silent_after_s - SUSPECTED_BEFORE_S
+    return not witnesses.knock_answered and witnesses.knocks >= 2 and witnesses.waited_s >= early_s
 
 
 class Hearing(StrEnum):
