@@ -177,14 +177,16 @@ def addressed(delivery: Delivery, raised: e.MessageRaised, policy: Policy) -> De
     person = policy.person(delivery.person) if delivery.person is not None else None
     if person is None:
         return delivery
-    alike = [
-        d.id
-        for d in raised.deliveries
-        if (d.person, d.channel) == (delivery.person, delivery.channel)
-    ]
+    # Numbered as it was when it was raised: an address that two people share is there once.
+    told = {d.person for d in raised.deliveries}
+    persons = [p for p in raised.persons if p in told]
+    numbered = {d.id: d for d in page_deliveries(policy, persons, message_id=raised.id)}
+    same = numbered.get(delivery.id)
+    if same is not None and (same.person, same.channel) == (delivery.person, delivery.channel):
+        return replace(delivery, address=same.address)
+    # The policy has changed since; any address of that person is better than none.
     addresses = [c.address for c in person.contacts if c.channel == delivery.channel]
-    place = min(alike.index(delivery.id), len(addresses) - 1)
-    return replace(delivery, address=addresses[place]) if addresses else delivery
+    return replace(delivery, address=addresses[0]) if addresses else delivery
 
 
 def _author(news: News) -> tuple[PersonId, ...]:
