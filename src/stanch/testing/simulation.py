@@ -63,7 +63,9 @@ def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
         manager="pg_ctl",
         sample_every_s=sample_every_s,
         actions=dict.fromkeys(ACTIONS, Mode.ACT),
-        limits=Limits(connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0),
+        limits=Limits(
+            connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0, flap_window_s=60.0
+        ),
         free_space=FreeSpace(ballast=(server.ballast,)),
         rescue=Rescue(window_s=2.0, check_every_s=1.0, resolve_after_s=2.0),
     )
@@ -228,10 +230,11 @@ class Simulation:
         while True:
             await self.spool.filled.wait()
             await asyncio.sleep(SPOOL_EVERY_S)
-            told = list(self.spool.entries)
-            if not store.broken:
-                await core.emergency.tell(told)
-                del self.spool.entries[: len(told)]
+            if store.broken:
+                continue
+            through = list(self.spool.entries)
+            if await core.emergency.tell(through):
+                del self.spool.entries[: len(through)]
                 self.spool.filled.clear()
 
     # --- looking --------------------------------------------------------------------------------
