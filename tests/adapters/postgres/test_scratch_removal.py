@@ -75,16 +75,19 @@ def test_whatever_its_state_a_destroyed_server_leaves_nothing(
     server = make_server()
     memory = shared_memory_of(server)
     assert len(memory) >= 2
+    # Held to the end: a session that nobody holds is closed, and its backend with it.
+    session = server.connect("app")
     if end == "killed":
         server.kill()
     elif end == "paused":
         server.pause()
     elif end == "backend stopped":
-        os.kill(server.connect("app").info.backend_pid, signal.SIGSTOP)
+        os.kill(session.info.backend_pid, signal.SIGSTOP)
     elif end == "lock file gone":
         (server.data_directory / "postmaster.pid").unlink()
     server.destroy()
     server.destroy()
+    session.close()
     assert server.processes() == set()
     assert not server.folder.path.exists()
     assert shared_memory_left(memory) == set()
