@@ -16,6 +16,7 @@ from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Missing
 from stanch.model.ids import IncidentId, TargetName
+from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
 from stanch.service.clock import SteadyClock
@@ -157,6 +158,29 @@ async def test_a_primary_that_comes_back_as_a_standby_is_not_rescued(
     assert checked.ok is (comes_back_as == "primary"), checked.detail
     assert ("was a primary" in checked.detail) is (comes_back_as == "standby")
     assert unseen.ok, "what it was before an incident that nobody dated is not known"
+
+
+async def test_a_locked_catalogue_that_lets_nobody_log_in_is_noticed_and_its_end_as_well(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    one = watched(target(server), tmp_path)
+
+    def matters(sample: Sample) -> bool:
+        kept_out = sample.reach is not None and sample.reach.state is ReachState.HUNG
+        return (kept_out and sample.confirmed) or sample.vitals is not None
+
+    async with aclosing(seen_by(one, matters)) as samples:
+        assert (await anext(samples)).lets_in
+        with server.connect() as admin, admin.transaction():
+            admin.execute("LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE")
+            locked_at = asyncio.get_running_loop().time()
+            while (sample := await anext(samples)).reach is None:
+                continue
+            assert asyncio.get_running_loop().time() - locked_at < 20
+            assert not sample.lets_in
+        while not (sample := await anext(samples)).lets_in:
+            continue
+        assert sample.vitals is not None
 
 
 def home(*, manager: bool, log: str, folder: str = "/srv/pg") -> Home:
