@@ -78,7 +78,7 @@ def test_no_test_patches_our_own_code() -> None:
 
 def test_tests_mirror_the_folders_of_the_product() -> None:
     rooms = {path.split("/")[0] for path in MODULES if "/" in path}
-    beside = {"stories", "sim", "world", "fixtures", "docs"}
+    beside = {"stories", "sim", "benchmarks"}
     assert {path.split("/")[0] for path in TESTS if "/" in path} <= rooms | beside
 
 

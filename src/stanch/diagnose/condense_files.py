@@ -8,7 +8,8 @@ import posixpath
 from stanch.diagnose.evidence import LockFileSeen, LockState, Log, LogEvent
 from stanch.facts.lock_file import LockFile, LockFileState, LockFileVerdict
 from stanch.facts.log_classes import LogClass
-from stanch.facts.log_lines import LogFormat, LogParser, LogRecord
+from stanch.facts.log_lines import LogFormat, LogParser
+from stanch.facts.log_records import LogRecord
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LockFileRead, LogChunk, ProcessInfo, SharedMemory
 

@@ -1,0 +1,80 @@
+"""Where a target's server lives on this machine, if it does, and who manages it there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.traces import LocalTraces
+from stanch.diagnose.evidence import Place
+from stanch.model.diagnosis import Missing
+from stanch.model.host import Found
+from stanch.model.ports.acting import ServerManager
+from stanch.policy.policy import TargetPolicy
+from stanch.service.diagnosing import Located
+from stanch.service.managers import manager_of
+from stanch.service.whereabouts import discovered, host_readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where the server lives, as far as this machine knows."""
+
+    located: Located
+    manager: ServerManager | None
+    data_directory: str
+    bin_directory: str
+    log: str
+
+    @property
+    def log_directory(self) -> str:
+        return _folder_of(self.log)
+
+    def shows_less_than(self, before: Home) -> bool:
+        """The same place seen at a worse moment: a server that is down names less of itself."""
+        same = self.data_directory in ("", before.data_directory)
+        lost = (before.manager and not self.manager) or (before.log and not self.log)
+        return same and bool(lost)
+
+
+async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
+    """The target's server on this machine, running or not; an empty home where it is not here."""
+    readings = await host_readings(target, address="", data_directory=data_directory)
+    folder = readings.files
+    if not folder:
+        reason = readings.files_why or f"the server is not on this machine ({readings.source})"
+        nowhere = Missing(what="host", reason=reason)
+        located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
+        return Home(located=located, manager=None, data_directory="", bin_directory="", log="")
+    server = await asyncio.to_thread(discovered, target, folder)
+    programs = target.bin_directory or _value(server.bin_dir)
+    log_path = target.log or _value(server.log_path)
+    manager = manager_of(target, server, data_directory=folder)
+    place = Place(
+        data_directory=folder,
+        log=log_path,
+        bin_directory=programs,
+        manager=server.manager.value,
+        concluded_from=server.manager_source,
+    )
+    host = LocalHost(data_directory=folder, bin_dir=programs or None, log_path=log_path or None)
+    return Home(
+        located=Located(place=place, host=host, traces=LocalTraces(folder)),
+        manager=None if isinstance(manager, Missing) else manager,
+        data_directory=folder,
+        bin_directory=programs,
+        log=log_path,
+    )
+
+
+def _value(found: Found | Missing) -> str:
+    return found.value if isinstance(found, Found) else ""
+
+
+def _folder_of(log_path: str) -> str:
+    if not log_path:
+        return ""
+    path = Path(log_path)
+    return str(path if path.is_dir() else path.parent)
