@@ -407,3 +407,18 @@ def test_an_event_of_a_newer_release_leaves_paging_on_and_acting_off() -> None:
 def test_people_who_were_paged_are_told_the_cause_when_it_is_found_later() -> None:
     assert Job.UPDATE not in jobs(Story(opened()).then(diagnosed(), 0.1).then(page(), 0.2))
     assert jobs(Story(opened()).then(page(), 0.2).then(diagnosed(), 3))[Job.UPDATE].at == at(3)
+
+
+def test_a_step_that_was_found_done_after_a_crash_counts_as_one_of_our_tries() -> None:
+    ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=True, reason="")
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan()), 1)
+    story.then(intended(), 2).then(VERIFIED, 70).then(ended, 71)
+    assert (story.incident.plans_tried, story.incident.plans_refused) == (1, 0)
+
+
+def test_a_step_that_expired_before_anything_was_touched_does_not() -> None:
+    ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=False, reason="")
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan()), 1)
+    expired = replace(DONE, outcome=StepOutcome.EXPIRED)
+    story.then(intended(), 2).then(expired, 62).then(ended, 63)
+    assert (story.incident.plans_tried, story.incident.plans_refused) == (0, 1)

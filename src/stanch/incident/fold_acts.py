@@ -47,8 +47,9 @@ def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:
 
 
 def _touched(plan: PlanState) -> bool:
-    untouched = (None, StepOutcome.REFUSED, StepOutcome.EXPIRED)
-    return any(s.outcome not in untouched or s.unsettled for s in plan.steps.values())
+    # Begun without an outcome counts: whoever intended it may have done it before it died.
+    untouched = (StepOutcome.REFUSED, StepOutcome.EXPIRED)
+    return any(s.attempts and s.outcome not in untouched for s in plan.steps.values())
 
 
 def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
