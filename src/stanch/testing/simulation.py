@@ -38,7 +38,7 @@ from stanch.store.spool import Spooled
 from stanch.store.sql import SqlStore
 from stanch.testing.simworld import SimServer
 from stanch.testing.simworld_life import Life, SimStore
-from stanch.testing.simworld_ports import SimMail, SimMailChannel
+from stanch.testing.simworld_mail import SimMail, SimMailChannel
 from stanch.testing.simworld_target import Notes, SimTarget, note_life
 from stanch.testing.virtual_time import VirtualClock
 
@@ -67,7 +67,7 @@ def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
             connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0, flap_window_s=60.0
         ),
         free_space=FreeSpace(ballast=(server.ballast,)),
-        rescue=Rescue(window_s=2.0, check_every_s=1.0, resolve_after_s=2.0),
+        rescue=Rescue(window_s=1.0, check_every_s=1.0, resolve_after_s=1.0),
     )
 
 
@@ -99,7 +99,7 @@ class SimSpool:
         return True
 
 
-@dataclass
+@dataclass(slots=True)
 class Running:
     """One life with everything it holds."""
 

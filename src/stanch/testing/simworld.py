@@ -10,64 +10,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stanch.model.ports.acting import KeptFile
 from stanch.model.reach import ReachState
+from stanch.testing.simworld_parts import (
+    BLOCKING,
+    FULL_BYTES,
+    IDLE_FOR_S,
+    LEAKING,
+    MARK_LOW_PCT,
+    MAX_CONNECTIONS,
+    RECOVERY_S,
+    RESERVED,
+    ROOMY_BYTES,
+    START_S,
+    TOTAL_BYTES,
+    Effect,
+    SimSession,
+    Stranger,
+    ballast_file,
+    freed,
+    lock_text,
+)
 from stanch.testing.virtual_time import EPOCH, VirtualClock
 
-MIB = 1024 * 1024
-TOTAL_BYTES = 10_240 * MIB
-BALLAST_BYTES = 2_048 * MIB
-ROOMY_BYTES = 5_120 * MIB
-FULL_BYTES = MIB
-MAX_CONNECTIONS = 40
-RESERVED = 3
-SERVER_UID = 1000
-START_S = 0.2
-RECOVERY_S = 0.5
-IDLE_FOR_S = 900.0
-"""How long leaked sessions have been idle when they are noticed."""
-MARK_LOW_PCT = 10.0
 
-LEAKING = "shop"
-BLOCKING = "nightly"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimSession:
-    """One client session."""
-
-    pid: int
-    backend_start: datetime
-    application: str
-    usename: str = "app"
-    state: str = "idle"
-    state_change: datetime
-    xact_start: datetime | None = None
-    waits_for: int | None = None
-    advisory: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
-    """A process of the same user that is no server."""
-
-    pid: int
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """Something that was really done to the server from outside."""
-
-    at: datetime
-    kind: str
-    what: str
-
-
-@dataclass
+@dataclass(slots=True)
 class SimServer:
     """One PostgreSQL server with its machine."""
 
@@ -225,8 +195,7 @@ class SimServer:
             self._keep_ballast()
         self.free_bytes = FULL_BYTES
         if dies:
-            where = 'could not write to file "pg_wal/xlogtemp.77": No space left on device'
-            self._say(f"PANIC:  {where}")
+                self._say(f"PANIC:  {where}")
             self._down(cleanly=False)
         self._say('ERROR:  could not extend file "base/5/2619": No space left on device')
         self.note()
@@ -381,29 +350,13 @@ class SimServer:
     def _write_lock(self) -> None:
         self._next_inode += 1
         self.lock_inode = self._next_inode
-        epoch_s = int(self.started_at.timestamp())
-        lines = (
-            str(self.postmaster),
-            self.data_directory,
-            str(epoch_s),
-            "5432",
-            "/run/postgresql",
-            "localhost",
-            f"  5432001  {self._next_inode}",
-            "ready",
+        self.lock_content = lock_text(
+            self.postmaster or 0, self.data_directory, self.started_at, shm_id=self._next_inode
         )
-        self.lock_content = "\n".join((*lines, "")).encode()
 
     def _keep_ballast(self) -> None:
         self._next_inode += 1
-        self.files[self.ballast] = KeptFile(
-            path=self.ballast,
-            inode=self._next_inode,
-            size_bytes=BALLAST_BYTES,
-            mtime_ns=1,
-            allocated_bytes=BALLAST_BYTES,
-            device=1,
-        )
+        self.files[self.ballast] = ballast_file(self.ballast, inode=self._next_inode)
 
     def _open_sessions(self, count: int, application: str, *, idle_s: float) -> None:
         since = self._now() - timedelta(seconds=idle_s)
@@ -435,10 +388,7 @@ class SimServer:
         now = self._now()
         for session in list(self.sessions.values()):
             if session.waits_for == root:
-                free = replace(
-                    session, waits_for=None, state="idle", state_change=now, xact_start=None
-                )
-                self.sessions[session.pid] = free
+                self.sessions[session.pid] = freed(session, now)
 
     def _pid(self) -> int:
         self._next_pid += 1

@@ -11,7 +11,8 @@ from stanch.facts.sessions import END_SESSION_SQL, IDLE_SESSIONS_SQL, SESSIONS_W
 from stanch.facts.vitals import VITALS_SQL
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import SqlParams
-from stanch.testing.simworld import MAX_CONNECTIONS, RESERVED, SimServer, SimSession
+from stanch.testing.simworld import SimServer
+from stanch.testing.simworld_parts import MAX_CONNECTIONS, RESERVED, SimSession
 
 Json = dict[str, Any]
 

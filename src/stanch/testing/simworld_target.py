@@ -21,16 +21,15 @@ from stanch.service.acting import Hands
 from stanch.service.diagnosing import judged
 from stanch.steps.world import World
 from stanch.testing.simworld import SimServer
+from stanch.testing.simworld_host import SimHost, SimTraces
 from stanch.testing.simworld_life import Life
 from stanch.testing.simworld_ports import (
     SimActor,
     SimFiles,
-    SimHost,
     SimLogin,
     SimManager,
     SimNet,
     SimSentinel,
-    SimTraces,
 )
 from stanch.watch.run import Eyes, TargetWatch
 
