@@ -195,7 +195,7 @@ class SimServer:
             self._keep_ballast()
         self.free_bytes = FULL_BYTES
         if dies:
-                self._say(f"PANIC:  {where}")
+            self._say('PANIC:  could not write to file "pg_wal/x.77": No space left on device')
             self._down(cleanly=False)
         self._say('ERROR:  could not extend file "base/5/2619": No space left on device')
         self.note()
