@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from stanch.adapters.postgres.kept import OPENING_MAX
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.sentinel import Sentinel
@@ -385,3 +386,40 @@ async def test_a_hostile_last_word_is_shown_escaped(shared_server: ScratchServer
 
     assert str(caught.value).isprintable()
     sentinel.close()
+
+
+async def test_many_sessions_are_opened_a_few_at_a_time() -> None:
+    async with FakePostgres(slow_ms=20) as server:
+
+        async def open_and_end(one: Sentinel) -> ReachState:
+            reach = await one.connect(deadline_s=5)
+            one.close()
+            return reach.state
+
+        many = [Sentinel(server.dsn()) for _ in range(4 * OPENING_MAX)]
+        states = await asyncio.gather(*map(open_and_end, many))
+
+        assert set(states) == {ReachState.UP}
+        # The probe of one and the session after it may overlap while the former ends.
+        assert server.connections_most_at_once <= 2 * OPENING_MAX
+
+
+async def test_the_first_try_after_a_loss_does_not_wait_behind_those_who_find_nobody() -> None:
+    async with FakePostgres() as silent, FakePostgres() as server:
+        await silent.set_mode(FakeMode.HUNG)
+        lost = Sentinel(server.dsn())
+        await lost.connect()
+        crowd = [Sentinel(silent.dsn()) for _ in range(OPENING_MAX)]
+        waiting = asyncio.gather(*(one.connect(deadline_s=30) for one in crowd))
+        newcomer = Sentinel(server.dsn())
+        await until(lambda: silent.connections_seen == OPENING_MAX)
+        queued = asyncio.create_task(newcomer.connect(deadline_s=5))
+
+        await server.crash()
+        await until(lambda: not lost.connected)
+        assert (await lost.connect(deadline_s=5)).state is ReachState.REFUSED
+        assert not queued.done()
+
+        for task in (waiting, queued):
+            task.cancel()
+        await asyncio.gather(waiting, queued, return_exceptions=True)

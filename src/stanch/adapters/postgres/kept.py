@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
 from stanch.adapters.postgres.conninfo import given_parameters, resolve
 from stanch.adapters.postgres.login import SessionFailed
@@ -19,6 +21,10 @@ RETRY_S_FIRST = 0.2
 RETRY_S_MAX = 5.0
 RETRY_S_AFTER_WRONG_CREDENTIALS = 60.0
 
+OPENING_MAX = 32
+"""So many sessions of one process are opened at a time. A thousand at once would all be late for
+their deadlines on a busy machine, and each try that is late is followed by another."""
+
 # Silent death is found by the kernel within about four seconds even where nothing is asked.
 _KEEPALIVE = {
     "keepalives": "1",
@@ -30,6 +36,17 @@ _KEEPALIVE = {
 
 # In these states another database of the same server may still let this role in.
 _PERHAPS_ANOTHER_DATABASE = frozenset({"3D000", "55000", "42501", "28000"})
+
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+def _place() -> asyncio.Semaphore:
+    """What whoever opens a session without need for haste waits for."""
+    loop = asyncio.get_running_loop()
+    if loop not in _places:
+        _places[loop] = asyncio.Semaphore(OPENING_MAX)
+    return _places[loop]
 
 
 def _utc_now() -> datetime:
@@ -77,6 +94,8 @@ class KeptSession:
     async def connect(self, *, deadline_s: float = 5.0) -> Reach:
         """One try to open the session; how far it got.
 
+        Unit: `deadline_s` runs from the moment of the try; where many sessions are being opened,
+        all but the first try after a loss wait for their turn before.
         A probe goes first: it knows the server's code for a refusal, and a wrong password is sent
         once and not twice. Within a minute of wrong credentials the last answer is given again,
         with its old `at`, and the server is left alone.
@@ -86,7 +105,10 @@ class KeptSession:
                 return self._last_reach
             if self._last_reach is not None and self._time() < self._locked_out_until:
                 return self._last_reach
-            reach = await self._connect_once(deadline_s)
+            # The first try after a loss is the witness that a page waits for.
+            first_witness = self.last_loss is not None and not self._failures
+            async with contextlib.nullcontext() if first_witness else _place():
+                reach = await self._connect_once(deadline_s)
             self._last_reach = reach
             self._failures = 0 if reach.answers else self._failures + 1
             if reach.state is ReachState.AUTH_FAILED:
