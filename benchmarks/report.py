@@ -40,7 +40,7 @@ def run(bench: str, *, quick: bool) -> Iterator[Line]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
-            line = in_one_shape(json.loads(text))
+            line = {**in_one_shape(json.loads(text)), "load": round(os.getloadavg()[0], 1)}
             say(f"{line['bench']} {line['case']}: {line['value']} {line['unit']}")
             yield line
     if process.returncode != 0:
@@ -94,11 +94,11 @@ def written(lines: Sequence[Line], facts: Mapping[str, str], *, command: str) ->
 
 
 def _table(lines: Sequence[Line]) -> Iterator[str]:
-    yield "| Case | Median | p99 | Largest | n | Target | Met | Beside | Ratio | Note |"
-    yield "| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | --- |"
+    yield "| Case | Median | p99 | Largest | n | Target | Met | Beside | Ratio | Load | Note |"
+    yield "| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: | ---: | --- |"
     for line in lines:
         if "value" not in line:
-            yield f"| {line['case']} | | | | | | | | | status {line['status']} |"
+            yield f"| {line['case']} | | | | | | | | | | status {line['status']} |"
             continue
         unit = line["unit"]
         cells = [
@@ -111,6 +111,7 @@ def _table(lines: Sequence[Line]) -> Iterator[str]:
             {True: "yes", False: "**no**", None: ""}[met(line)],
             line["peer"],
             _or_blank(line["ratio"]),
+            _or_blank(line.get("load")),
             line["note"],
         ]
         yield f"| {' | '.join(str(cell) for cell in cells)} |"
