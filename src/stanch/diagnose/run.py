@@ -323,7 +323,13 @@ class _Gathering:
         told = inside.sessions if isinstance(inside, _Inside) else inside
         if not isinstance(told, Missing):
             return self._kept("sessions", told, "pg_stat_activity")
-        titles = None if isinstance(processes, Missing) else sessions_from_titles(processes)
+        # Titles do not say how many would fit; only a server that turned a login away for want of
+        # slots has said so itself. Without that, one busy session is no load.
+        reach = self._done("reach", Reach)
+        full = isinstance(reach, Reach) and reach.state is ReachState.TOO_MANY_CLIENTS
+        titles = (
+            sessions_from_titles(processes) if full and not isinstance(processes, Missing) else None
+        )
         return told if titles is None else self._kept("processes", titles, "titles of processes")
 
     def _chains(self, inside: _Inside | Missing) -> Reading[Chains] | Missing:
