@@ -29,8 +29,8 @@ lint: ## style, formatting, types, and who may import whom
 pytest: ## the tests alone
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: ## every boundary and the long near misses, on real servers: about ten minutes
-	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/stories $(ARGS)
+soak: ## every boundary, the long near misses and thousands of simulated stories
+	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stories tests/sim/test_random_stories.py $(ARGS)
 
 fmt: ## put the code into its format
 	@$(BIN)/ruff check --fix

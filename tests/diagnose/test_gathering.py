@@ -238,6 +238,13 @@ async def test_process_titles_say_who_fills_a_server_that_lets_nobody_in(
     assert diagnose(evidence).causes[0].id == cause
 
 
+async def test_process_titles_are_no_load_where_nobody_said_that_the_server_is_full() -> None:
+    host = SlowHost(crowd("SELECT", 1))
+    evidence = await look(Door(Reader(), "auth_failed"), host=host, deadline_s=0.5)
+    assert isinstance(evidence.sessions, Missing)
+    assert "connections_load" not in {cause.id for cause in diagnose(evidence).causes}
+
+
 async def test_readings_that_are_late_are_missing_and_the_rest_is_kept() -> None:
     evidence = await look(Door(Reader(), "up"), host=SlowHost(crowd("idle", 2)), deadline_s=0.6)
     assert not isinstance(evidence.processes, Missing)
