@@ -1,4 +1,4 @@
-"""A thousand incidents on many servers, with everything going wrong at random moments."""
+"""Incidents on many servers, with everything going wrong at random moments."""
 
 from __future__ import annotations
 
