@@ -7,6 +7,7 @@ from stanch.incident.commands import Reopen, decide
 from stanch.incident.due import PLANS_MAX, due
 from stanch.incident.work import Due, Job
 from stanch.model import events as e
+from stanch.model.diagnosis import Verdict
 from stanch.model.ids import ObligationId, PersonId, PlanId, StepId
 from stanch.model.messages import Handover, MessageKind
 from stanch.model.plans import Mode, StepOutcome
@@ -231,6 +232,15 @@ def test_a_found_cause_asks_for_a_plan_and_an_unknown_one_for_another_look() -> 
     asked = jobs(Story(opened()).then(unknown_verdict(), 0.1))
     assert Job.PROPOSE not in asked
     assert asked[Job.DIAGNOSE].at == at(1.1)
+
+
+def test_a_cause_seen_only_once_it_was_over_is_told_and_asks_for_no_plan() -> None:
+    found = diagnosed()
+    assert isinstance(found, e.DiagnosisRecorded)
+    over = replace(found, diagnosis=replace(found.diagnosis, verdict=Verdict.RECOVERED))
+    story = Story(opened()).then(over, 0.1)
+    assert story.incident.named is not None
+    assert Job.PROPOSE not in jobs(story)
 
 
 def test_a_new_symptom_makes_the_diagnosis_stale() -> None:

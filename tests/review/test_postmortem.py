@@ -267,6 +267,13 @@ def test_nobody_acknowledging_is_told() -> None:
     assert "Nobody acknowledged it; pages went out 2 times." in sections(story)["What went wrong"]
 
 
+def test_what_was_over_before_the_limit_blames_nobody_for_not_acknowledging() -> None:
+    story = Story(opened()).then(page(1), 1).then(RESOLVED, 30)
+    report = sections(story, ack_within_s=300)
+    assert "Nobody acknowledged" not in report["What went wrong"]
+    assert "not acknowledged in time" not in report["Action items"]
+
+
 def test_a_plan_nobody_approved_is_told_and_asks_for_a_decision() -> None:
     ran_out = e.PlanEnded(plan_id=plan().id, completed=False, reason="nobody approved it")
     story = Story(opened()).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1).then(ran_out, 1801)

@@ -9,7 +9,7 @@ from stanch.incident import fold_acts, fold_people
 from stanch.incident.fold_people import Rule, owe, page_anew, relapsed
 from stanch.incident.state import Incident, RescueState, Status, frozen
 from stanch.model import events as e
-from stanch.model.diagnosis import Verdict
+from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.model.ids import IncidentId
 from stanch.model.messages import MessageKind
 from stanch.model.timeline import Recorded
@@ -155,6 +155,12 @@ def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:
     return replace(fold_acts.abandon_steps(i, r.writer_id), rescue=RescueState())
 
 
+def _over_by_itself(i: Incident, diagnosis: Diagnosis) -> bool:
+    """Seen only once it was over: there is a cause to tell, and nothing left to do about it."""
+    over = diagnosis.verdict is Verdict.RECOVERED and diagnosis.first is not None
+    return over and i.named is None
+
+
 def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident:
     before = i.named.first if i.named else None
     names = event.diagnosis.verdict is Verdict.CAUSE
@@ -163,7 +169,7 @@ def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident
     recorded = replace(
         i,
         diagnosis=event.diagnosis,
-        named=event.diagnosis if names else i.named,
+        named=event.diagnosis if names or _over_by_itself(i, event.diagnosis) else i.named,
         diagnosis_seq=r.seq,
         diagnosed_at=r.at,
         diagnoses=i.diagnoses + 1,

@@ -88,12 +88,23 @@ def _told_well(r: Reading, ack_within_s: float | None) -> Iterator[str]:
         yield f"Every hand-over worked at the first attempt ({len(outcomes)} in all)."
 
 
+def _left_unacknowledged(r: Reading, ack_within_s: float | None) -> bool:
+    """Nobody took it although there was time: what is over before the limit asks nobody to."""
+    if not r.pages or r.durations.acknowledge.end is not None:
+        return False
+    over = r.all(e.IncidentResolved)
+    if ack_within_s is None or not over or len(r.pages) > 1:
+        return True
+    return (over[-1][0] - r.pages[0][0]).total_seconds() > ack_within_s
+
+
 def _told_late(r: Reading, ack_within_s: float | None) -> Iterator[str]:
     taken = r.durations.acknowledge
     if taken.seconds is not None and ack_within_s is not None and taken.seconds > ack_within_s:
         yield f"Acknowledged only after {span(taken.seconds)}{_limit(ack_within_s)}."
-    if r.pages and taken.end is None:
-        yield f"Nobody acknowledged it; pages went out {len(r.pages)} times."
+    if _left_unacknowledged(r, ack_within_s):
+        times = "once" if len(r.pages) == 1 else f"{len(r.pages)} times"
+        yield f"Nobody acknowledged it; pages went out {times}."
     levels = max((page.level for _, page in r.pages), default=0)
     if levels > 1 and taken.end is not None:
         yield f"It took {levels} levels of escalation until somebody acknowledged."
@@ -270,7 +281,7 @@ def _about_telling(r: Reading, ack_within_s: float | None) -> Iterator[str]:
             yield f"Repair the way to people over {channel}: not every hand-over worked."
     taken = r.durations.acknowledge.seconds
     late = taken is not None and ack_within_s is not None and taken > ack_within_s
-    if r.pages and (r.durations.acknowledge.end is None or late):
+    if r.pages and (late or _left_unacknowledged(r, ack_within_s)):
         first = r.pages[0][1]
         whom = r.names.persons(first.persons) or "anybody"
         yield f"Find out why the first page, to {whom}, was not acknowledged in time."
