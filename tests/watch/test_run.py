@@ -262,6 +262,19 @@ def test_a_server_that_lets_nobody_new_in_is_a_verdict_within_five_seconds() -> 
     assert not told[-1].lets_in
 
 
+def test_a_question_that_is_never_answered_is_told_before_its_session_is_given_up() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        # Greeted at once all the time, so that only the question can tell.
+        server.state, server.answer_s = ReachState.HUNG, 1e9
+        await asyncio.sleep(8)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.HUNG
+    assert at_s - 5.01 <= 1.0 + 4.2 + 0.2
+
+
 def test_one_unanswered_greeting_is_no_verdict() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
         for _ in range(10):

@@ -36,6 +36,9 @@ VOLUMES_EVERY_S = 2.0
 UNREAD_MIN = 3
 UNREAD_S = 3.0
 """One failed question is no news; so many in a row, or failing for so long, are."""
+VERDICT_FIRST_S = 0.5
+"""The session is given up so much later than a hung server is told: a session that ends first
+would take the verdict with it, and finding out anew costs two seconds."""
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
@@ -155,7 +158,8 @@ class TargetWatch:
         """One question. Returns the moment of loss if the session did not survive it."""
         asked_at = self._eyes.now()
         limits = patience(self._eyes.session.round_trip_s)
-        question = asyncio.create_task(self._eyes.session.vitals(timeout_s=limits.hung_after_s))
+        until_s = limits.hung_after_s + VERDICT_FIRST_S
+        question = asyncio.create_task(self._eyes.session.vitals(timeout_s=until_s))
         try:
             done, _ = await asyncio.wait({question}, timeout=limits.slow_after_s)
             if not done:
