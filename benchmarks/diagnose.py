@@ -26,7 +26,7 @@ from receiver import Arrival, Receiver
 from running import StanchRun
 
 from stanch.adapters.postgres.scratch import ScratchServer
-from stanch.service.reaching import ask
+from stanch.service.people.reaching import ask
 from stanch.testing.mailbox import Mailbox
 
 BENCH = "diagnose"

@@ -26,7 +26,7 @@ import pytest
 import yaml
 
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
-from stanch.service.reaching import ask
+from stanch.service.people.reaching import ask
 from stanch.testing.mailbox import Mail, Mailbox
 
 T = TypeVar("T")

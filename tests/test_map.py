@@ -55,9 +55,10 @@ def test_a_stage_says_what_comes_in_what_goes_out_and_what_it_never_does() -> No
 
 
 def test_the_contract_is_exhaustive_and_forbids_drivers_to_every_stage() -> None:
-    layers, drivers = CONTRACTS["contracts"]
-    assert layers["type"] == "layers"
-    assert layers["exhaustive"] is True
+    layers, service, drivers = CONTRACTS["contracts"]
+    for floored in (layers, service):
+        assert floored["type"] == "layers"
+        assert floored["exhaustive"] is True
     below = {name for name, floor in floors().items() if floor <= 4}
     assert {name.removeprefix("stanch.") for name in drivers["source_modules"]} == below
     forbidden = {"httpx", "psutil", "psycopg", "smtplib", "sqlalchemy"}

@@ -46,7 +46,7 @@ CATCHES_ALL: Mapping[str, str] = {
 }
 """Everywhere else what is caught has a name, or is raised again after tidying up."""
 
-MANAGERS = frozenset({"adapters/hosts/manager.py", "service/managers.py"})
+MANAGERS = frozenset({"adapters/hosts/manager.py", "service/watched/managers.py"})
 """Here the word has its one meaning: whoever starts a server and keeps it running."""
 
 CLOCK_NAMES = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from stanch.cli.capability_table import as_json, print_table
-from stanch.service.capability_rows import Capability
+from stanch.service.readiness.capability_rows import Capability
 
 ROWS = (
     Capability(feature="watch", can=True, why="answered in 5 ms"),

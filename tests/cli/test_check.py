@@ -18,7 +18,7 @@ from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import check as command
 from stanch.policy.parse import parse_policy
-from stanch.service.checking import check_policy
+from stanch.service.readiness.checking import check_policy
 from stanch.store.mounts import Mount
 from stanch.testing.mailbox import Mailbox, Reply
 

@@ -15,7 +15,7 @@ from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import grants as command
 from stanch.model.reach import ReachState
-from stanch.service.grants import (
+from stanch.service.readiness.grants import (
     ACT_ROLE,
     WATCH_CONNECTIONS,
     WATCH_ROLE,

@@ -12,7 +12,7 @@ import pytest
 from fix_servers import DEBIAN_AS_ROOT, MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.diagnosis import Verdict
-from stanch.service.diagnosing import diagnose_dsn
+from stanch.service.watched.diagnosing import diagnose_dsn
 
 TOOLS = all(map(shutil.which, ("ip", "iptables")))
 pytestmark = [

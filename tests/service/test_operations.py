@@ -13,7 +13,7 @@ from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, TargetName, WriterId
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.operations import Answer, BadRequest
-from stanch.service.policies import Policies
+from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from timelines import POLICY, T0, symptom

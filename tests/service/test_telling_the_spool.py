@@ -10,9 +10,9 @@ import pytest
 
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, PersonId, WriterId
-from stanch.service.emergency import OPENED_WITHIN_S, UNRECORDED, Emergency
+from stanch.service.doing.emergency import OPENED_WITHIN_S, UNRECORDED, Emergency
 from stanch.service.house import House, open_house, projection_of
-from stanch.service.policies import Policies
+from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from timelines import POLICY, T0

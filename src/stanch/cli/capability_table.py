@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
-    from stanch.service.capability_rows import Capability
+    from stanch.service.readiness.capability_rows import Capability
 
 WORDS = {True: "yes", False: "no", None: "unknown"}
 STYLES = {True: "green", False: "red", None: "yellow"}

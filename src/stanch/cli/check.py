@@ -15,7 +15,7 @@ from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
     from stanch.policy.parse import Parsed
-    from stanch.service.checking import CheckReport
+    from stanch.service.readiness.checking import CheckReport
 
 PROBLEMS = 1
 INVALID = 3
@@ -47,7 +47,7 @@ def check(
     if parsed.policy is None:
         _show(parsed, None, as_json=as_json)
         raise typer.Exit(INVALID)
-    from stanch.service.checking import check_policy
+    from stanch.service.readiness.checking import check_policy
 
     report = asyncio.run(check_policy(parsed.policy, send_test=send_test))
     _show(parsed, report, as_json=as_json)

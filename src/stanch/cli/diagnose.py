@@ -99,7 +99,7 @@ def _found(
 ) -> Diagnosis:
     # Here and not above: `stanch --help` need not load the driver.
     from stanch.adapters.hosts.threads import LeavableThreads
-    from stanch.service.diagnosing import diagnose_dsn
+    from stanch.service.watched.diagnosing import diagnose_dsn
 
     async def look() -> Diagnosis:
         asyncio.get_running_loop().set_default_executor(LeavableThreads())

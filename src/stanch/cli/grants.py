@@ -14,7 +14,7 @@ from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
     from stanch.policy.policy import TargetPolicy
-    from stanch.service.grants import Grants
+    from stanch.service.readiness.grants import Grants
 
 READ_DEADLINE_S = 5.0
 
@@ -46,7 +46,7 @@ def grants_command(
 
 
 def _portable() -> Grants:
-    from stanch.service.grants import grants
+    from stanch.service.readiness.grants import grants
 
     return grants()
 
@@ -63,7 +63,7 @@ def _for_target(config: Path, name: str) -> Grants:
 
 
 async def _read(target: TargetPolicy) -> Grants:
-    from stanch.service.grants import ACT_ROLE, WATCH_ROLE, grants
+    from stanch.service.readiness.grants import ACT_ROLE, WATCH_ROLE, grants
 
     watch_role, major = await _role(target.dsn, target, instead=WATCH_ROLE)
     act_role = ACT_ROLE

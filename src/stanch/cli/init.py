@@ -31,7 +31,7 @@ from stanch.policy.quoting import printable
 if TYPE_CHECKING:
     from stanch.model.ports.channels import HandoverResult
     from stanch.policy.template import Answers
-    from stanch.service.capabilities import TargetReport
+    from stanch.service.readiness.capabilities import TargetReport
 
 NOT_ACKNOWLEDGED = 3
 NOT_SENT = 4
@@ -207,7 +207,7 @@ def write_private(path: Path, text: str) -> None:
 async def _test_page(policy: Policy, *, wait_s: float) -> dict[str, Any]:
     """Send it and wait; `acknowledged` is None where it did not even leave."""
     from stanch.model.messages import Handover
-    from stanch.service.trial_page import new_code, send_trial
+    from stanch.service.readiness.trial_page import new_code, send_trial
 
     code = new_code()
     [person], [channel] = policy.people, policy.channels
@@ -230,7 +230,7 @@ async def _test_page(policy: Policy, *, wait_s: float) -> dict[str, Any]:
 
 def _wait_for_code(code: str, wait_s: float) -> bool:
     """Ask until the code is right, nobody types any more, or the time is over."""
-    from stanch.service.trial_page import same_code
+    from stanch.service.readiness.trial_page import same_code
 
     answering = Answering(sys.stdin, wait_s)
     while True:
@@ -249,7 +249,7 @@ def _wait_for_code(code: str, wait_s: float) -> bool:
 
 
 async def _report(policy: Policy) -> TargetReport:
-    from stanch.service.capabilities import report_target
+    from stanch.service.readiness.capabilities import report_target
 
     [target] = policy.targets
     return await report_target(target, heartbeat=policy.heartbeat)

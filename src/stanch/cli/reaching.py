@@ -14,7 +14,7 @@ import typer
 
 from stanch.model.errors import StanchError
 from stanch.policy.quoting import printable
-from stanch.service.client import Reply
+from stanch.service.people.client import Reply
 
 ConfigOption = Annotated[
     Path,
@@ -44,7 +44,7 @@ def me(given: str) -> str:
 
 def command(config: Path, request: dict[str, Any], *, as_json: bool = False) -> None:
     """Send one command, show its answer, and end with the matching exit code."""
-    from stanch.service.reaching import execute
+    from stanch.service.people.reaching import execute
 
     reply = asyncio.run(execute(config, request))
     show(reply, as_json=as_json)
@@ -73,7 +73,7 @@ def fetched(config: Path, path: str, **params: str) -> dict[str, Any]:
 
     Raises StanchError where the answer is an error.
     """
-    from stanch.service.reaching import ask
+    from stanch.service.people.reaching import ask
 
     reply = asyncio.run(ask(config, path, params))
     if not reply.ok:

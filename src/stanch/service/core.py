@@ -19,15 +19,15 @@ from stanch.model.ports.channels import ChannelPort
 from stanch.model.symptoms import SymptomKind
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.runbook import Runbook
-from stanch.service.acting import Acting, Hands
-from stanch.service.emergency import Emergency, Spool
+from stanch.service.doing.acting import Acting, Hands
+from stanch.service.doing.emergency import Emergency, Spool
+from stanch.service.doing.paging import Paging
+from stanch.service.doing.proposing import proposer
+from stanch.service.doing.watching import Watching
 from stanch.service.engine import Engine
 from stanch.service.house import House, Store
-from stanch.service.paging import Paging
 from stanch.service.pipeline import Pipeline
-from stanch.service.proposing import proposer
 from stanch.service.supervisor import contained
-from stanch.service.watching import Watching
 from stanch.steps.run import Clocks
 
 ENDED_MAX = 200

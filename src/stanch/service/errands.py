@@ -13,7 +13,7 @@ import structlog
 
 from stanch.model.errors import StanchError, StoreUnavailable
 from stanch.policy.policy import Heartbeat
-from stanch.service.emergency import Emergency
+from stanch.service.doing.emergency import Emergency
 from stanch.service.operations import Operations
 from stanch.store.inbox import collect, finish
 from stanch.store.spool import Spool

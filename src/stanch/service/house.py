@@ -15,11 +15,11 @@ from stanch.model.ids import RESPONDER
 from stanch.policy.canonical import canonical_text
 from stanch.policy.parse import parse_policy, policy_hash
 from stanch.policy.policy import Policy
-from stanch.service.book import Book
 from stanch.service.clock import Clock, SteadyClock
 from stanch.service.operations import Operations
-from stanch.service.policies import Policies
-from stanch.service.standing import Standing
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
+from stanch.service.record.standing import Standing
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore, StoreThread
 

@@ -24,10 +24,10 @@ from stanch.model.ports.timelines import Timelines
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.model.timeline import Recorded
 from stanch.respond.planner import still_bound
-from stanch.service.book import Book
 from stanch.service.clock import Clock
-from stanch.service.policies import Policies
-from stanch.service.standing import Standing
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
+from stanch.service.record.standing import Standing
 
 TEXT_CHARS_MAX = 4000
 ANSWERED_MAX = 1000

@@ -1,6 +1,6 @@
 """The whole order of an incident on one screen.
 
-    sample -> detect -> incident            service/watching.py
+    sample -> detect -> incident            service/doing/watching.py
     clock:   page, update, end plan, rescued, resolve
     deliver: hand over
     act:     diagnose -> propose -> step -> settle -> check rescue
@@ -23,12 +23,12 @@ from stanch.incident.work import Due, Job
 from stanch.model import events as e
 from stanch.model.timeline import Claim, Lane
 from stanch.policy.policy import Policy
-from stanch.service.acting import Acting
-from stanch.service.book import Book
 from stanch.service.clock import Clock
-from stanch.service.looked import LOOKS, Looked
-from stanch.service.paging import Paging
-from stanch.service.policies import Policies
+from stanch.service.doing.acting import Acting
+from stanch.service.doing.paging import Paging
+from stanch.service.record.book import Book
+from stanch.service.record.looked import LOOKS, Looked
+from stanch.service.record.policies import Policies
 
 IDLE_RETRY_S = 1.0
 """A wake for which nothing is due any more is looked at again after this."""

@@ -19,18 +19,18 @@ from stanch.model.ids import RESPONDER, TargetName
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.respond.library import load_runbooks
 from stanch.respond.runbook import Runbook
-from stanch.service.acting import Hands
-from stanch.service.api import commands_app, health_app
 from stanch.service.clock import MachineBootClock, SteadyClock
 from stanch.service.core import OPEN_MAX, Core
-from stanch.service.doubting import Doubts, LoopLag, knock_at
+from stanch.service.doing.acting import Hands
 from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
-from stanch.service.listening import private_socket, serve, tcp_listener
 from stanch.service.metrics import Metrics
-from stanch.service.policies import Policies
+from stanch.service.people.api import commands_app, health_app
+from stanch.service.people.listening import private_socket, serve, tcp_listener
+from stanch.service.record.policies import Policies
 from stanch.service.supervisor import keep_running
-from stanch.service.targets import Watched
+from stanch.service.watched.doubting import Doubts, LoopLag, knock_at
+from stanch.service.watched.target import Watched
 from stanch.store.spool import Spool
 from stanch.store.statedir import StateDir
 

@@ -32,7 +32,7 @@ from stanch.policy.policy import (
 from stanch.respond.library import shipped_runbooks
 from stanch.service.core import Core
 from stanch.service.house import House, open_house, projection_of
-from stanch.service.policies import Policies
+from stanch.service.record.policies import Policies
 from stanch.store import queries
 from stanch.store.spool import Spooled
 from stanch.store.sql import SqlStore

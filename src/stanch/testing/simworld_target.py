@@ -17,8 +17,8 @@ from stanch.model.ports.acting import LockNote
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
-from stanch.service.acting import Hands
-from stanch.service.diagnosing import judged
+from stanch.service.doing.acting import Hands
+from stanch.service.watched.diagnosing import judged
 from stanch.steps.world import World
 from stanch.testing.simworld import SimServer
 from stanch.testing.simworld_host import SimHost, SimTraces

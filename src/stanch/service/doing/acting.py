@@ -20,10 +20,10 @@ from stanch.model.plans import Plan
 from stanch.model.ports.timelines import Timelines
 from stanch.model.timeline import Claim
 from stanch.policy.policy import Policy, TargetPolicy
-from stanch.service.book import Book
 from stanch.service.clock import Clock
 from stanch.service.engine import LEASE_S
-from stanch.service.standing import Standing
+from stanch.service.record.book import Book
+from stanch.service.record.standing import Standing
 from stanch.steps.action import Action
 from stanch.steps.run import Authority, Clocks, Executed, Record, execute, settle
 from stanch.steps.world import World

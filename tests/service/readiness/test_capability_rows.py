@@ -13,7 +13,8 @@ from stanch.model.plans import Mode
 from stanch.model.ports.acting import KeptFile, LoginReading, ManagerStatus
 from stanch.model.reach import Layer, Reach, ReachState
 from stanch.policy.policy import FreeSpace, Heartbeat, TargetPolicy
-from stanch.service.capability_rows import Capability, HostReadings, Readings, judge
+from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.watched.whereabouts import HostReadings
 
 TARGET = TargetPolicy(
     name=TargetName("orders"),

@@ -17,9 +17,9 @@ from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.service.core import explains
+from stanch.service.doing.watching import Watching
 from stanch.service.house import House, open_house, projection_of
-from stanch.service.policies import Policies
-from stanch.service.watching import Watching
+from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from timelines import POLICY, T0

@@ -18,8 +18,8 @@ from stanch.model.ports.channels import HandoverResult
 from stanch.model.timeline import Claim, Lane
 from stanch.notify.deliveries import page_deliveries
 from stanch.policy.policy import Contact, Person, Policy
-from stanch.service.book import Book
-from stanch.service.paging import HAND_OVER_DEADLINE_S, Paging, addressed, without_address
+from stanch.service.doing.paging import HAND_OVER_DEADLINE_S, Paging, addressed, without_address
+from stanch.service.record.book import Book
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from stanch.testing.virtual_time import VirtualClock, run_virtually

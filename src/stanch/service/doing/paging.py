@@ -29,8 +29,8 @@ from stanch.notify.run import hand_over
 from stanch.notify.story import Story
 from stanch.notify.texts import News, PageText, page_text, update_text
 from stanch.policy.policy import Policy
-from stanch.service.book import Book
 from stanch.service.clock import Clock
+from stanch.service.record.book import Book
 
 HAND_OVER_DEADLINE_S = 12.0
 

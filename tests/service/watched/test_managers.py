@@ -11,7 +11,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import Found, LocalServer, ServerManager
 from stanch.model.ids import TargetName
 from stanch.policy.policy import TargetPolicy
-from stanch.service.managers import manager_of
+from stanch.service.watched.managers import manager_of
 
 TARGET = TargetPolicy(name=TargetName("orders"), dsn="service=orders")
 PLAIN = LocalServer(

@@ -35,10 +35,10 @@ from stanch.notify.run import hand_over
 from stanch.notify.story import Story
 from stanch.notify.texts import page_text
 from stanch.policy.policy import Policy
-from stanch.service.book import Book
 from stanch.service.clock import Clock
-from stanch.service.paging import story_of
-from stanch.service.policies import Policies
+from stanch.service.doing.paging import story_of
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
 
 DEADLINE_S = 10.0
 OPENED_WITHIN_S = 60.0

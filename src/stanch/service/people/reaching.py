@@ -11,8 +11,6 @@ from typing import Any
 import httpx
 
 from stanch.model.errors import PolicyInvalid, StoreLocked
-from stanch.service.api import VERIFY_PATH, commands_app, verification
-from stanch.service.client import NotAnswering, Reply, Socket
 from stanch.service.house import (
     Store,
     open_house,
@@ -23,7 +21,9 @@ from stanch.service.house import (
     state_path_of_invalid,
 )
 from stanch.service.operations import BadRequest
-from stanch.service.policies import Policies
+from stanch.service.people.api import VERIFY_PATH, commands_app, verification
+from stanch.service.people.client import NotAnswering, Reply, Socket
+from stanch.service.record.policies import Policies
 from stanch.store.inbox import drop
 from stanch.store.statedir import StateDir, holder, no_store
 

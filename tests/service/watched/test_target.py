@@ -20,9 +20,9 @@ from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
 from stanch.service.clock import SteadyClock
-from stanch.service.diagnosing import Located
-from stanch.service.home import Home, find_home
-from stanch.service.targets import Watched
+from stanch.service.watched.diagnosing import Located
+from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.target import Watched
 from stanch.store.statedir import StateDir
 
 pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)

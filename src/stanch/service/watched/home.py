@@ -13,9 +13,9 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import Found
 from stanch.model.ports.acting import ServerManager
 from stanch.policy.policy import TargetPolicy
-from stanch.service.diagnosing import Located
-from stanch.service.managers import manager_of
-from stanch.service.whereabouts import discovered, host_readings
+from stanch.service.watched.diagnosing import Located
+from stanch.service.watched.managers import manager_of
+from stanch.service.watched.whereabouts import discovered, host_readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

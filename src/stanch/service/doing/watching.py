@@ -20,10 +20,10 @@ from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import DEFAULT_SEVERITY_OF, Policy, TargetPolicy
-from stanch.service.book import Book
 from stanch.service.clock import Clock
-from stanch.service.policies import Policies
-from stanch.service.standing import Standing
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
+from stanch.service.record.standing import Standing
 from stanch.watch.blindness import TOGETHER_S, blinded
 from stanch.watch.silence import SILENT_STATES
 

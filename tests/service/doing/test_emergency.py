@@ -12,9 +12,9 @@ from stanch.model.ids import WriterId
 from stanch.model.messages import Dedup, Delivery, Handover, Message
 from stanch.model.ports.channels import HandoverResult
 from stanch.model.symptoms import SymptomKind
-from stanch.service.book import Book
-from stanch.service.emergency import Emergency
-from stanch.service.policies import Policies
+from stanch.service.doing.emergency import Emergency
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from stanch.testing.simulation import SimSpool

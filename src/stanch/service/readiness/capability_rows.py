@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from stanch.adapters.postgres.privileges import Privileges
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import Mode
-from stanch.model.ports.acting import KeptFile, LoginReading, ManagerStatus
+from stanch.model.ports.acting import KeptFile, LoginReading
 from stanch.model.reach import STATE_MEANINGS, Reach
 from stanch.model.shown import shortened
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
-from stanch.service.grants import RESERVED_SINCE, grant
+from stanch.service.readiness.grants import RESERVED_SINCE, grant
+from stanch.service.watched.whereabouts import HostReadings
 
 WHY_CHARS_MAX = 240
 
@@ -31,27 +32,6 @@ class Capability:
     why: str
     change: str = ""
     """The exact SQL, setting or command that would make it possible; empty where it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostReadings:
-    """What this machine has to do with the server."""
-
-    shared: bool | None
-    """The server runs on this machine; None: could not be told."""
-    source: str
-    """From what that was concluded."""
-    files: str = ""
-    """The data directory, when its files can be read from here."""
-    files_why: str = ""
-    """Why they cannot."""
-    files_writable: bool = False
-    in_container: bool | None = False
-    manager: ManagerStatus | Missing | None = None
-    """None: not looked for, because the server is not on this machine."""
-    manager_words: str = ""
-    """Who the manager is and the command a person would type."""
-    ballast: tuple[tuple[str, KeptFile | Missing], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

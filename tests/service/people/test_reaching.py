@@ -9,7 +9,7 @@ import pytest
 
 from stanch.model.errors import PolicyInvalid, StoreUnsuitable
 from stanch.service.house import open_store, read_policy_file, state_path_of_invalid
-from stanch.service.reaching import ask, execute
+from stanch.service.people.reaching import ask, execute
 from stanch.store.inbox import collect
 from stanch.store.statedir import StateDir, prepare, take_lock
 

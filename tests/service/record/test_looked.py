@@ -14,8 +14,8 @@ from stanch.model.ids import PlanId, StepId
 from stanch.model.plans import StepOutcome
 from stanch.model.timeline import Claim, Lane
 from stanch.policy.policy import Policy
-from stanch.service.looked import Looked
 from stanch.service.pipeline import Pipeline
+from stanch.service.record.looked import Looked
 from timelines import POLICY, Story, at, diagnosed, intended, opened, page, plan
 
 DONE = e.StepEnded(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import dataclass
 
 from stanch.adapters.hosts.discover import describe_local_server, discover_local_server
 from stanch.adapters.hosts.files import LocalFiles
@@ -14,11 +15,32 @@ from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.facts.lock_file import parse_lock_file
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Found, LocalServer, LockFileRead
+from stanch.model.ports.acting import KeptFile, ManagerStatus
 from stanch.policy.policy import TargetPolicy
-from stanch.service.capability_rows import HostReadings
-from stanch.service.managers import manager_of
+from stanch.service.watched.managers import manager_of
 
 LOOKUP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReadings:
+    """What this machine has to do with the server."""
+
+    shared: bool | None
+    """The server runs on this machine; None: could not be told."""
+    source: str
+    """From what that was concluded."""
+    files: str = ""
+    """The data directory, when its files can be read from here."""
+    files_why: str = ""
+    """Why they cannot."""
+    files_writable: bool = False
+    in_container: bool | None = False
+    manager: ManagerStatus | Missing | None = None
+    """None: not looked for, because the server is not on this machine."""
+    manager_words: str = ""
+    """Who the manager is and the command a person would type."""
+    ballast: tuple[tuple[str, KeptFile | Missing], ...] = ()
 
 
 async def host_readings(target: TargetPolicy, *, address: str, data_directory: str) -> HostReadings:

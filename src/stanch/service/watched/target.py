@@ -26,12 +26,12 @@ from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
-from stanch.service.acting import Hands
 from stanch.service.clock import Clock
-from stanch.service.diagnosing import gather_for_target, judged
-from stanch.service.eyes import SharedSentinel
-from stanch.service.home import Home, find_home
-from stanch.service.noting import (
+from stanch.service.doing.acting import Hands
+from stanch.service.watched.diagnosing import gather_for_target, judged
+from stanch.service.watched.eyes import SharedSentinel
+from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.noting import (
     NEVER_SEEN,
     Kept,
     address_of,

@@ -12,7 +12,7 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.ids import TargetName
 from stanch.model.reach import ReachState
 from stanch.policy.policy import FreeSpace, TargetPolicy
-from stanch.service.capabilities import Capability, capabilities, report_target
+from stanch.service.readiness.capabilities import Capability, capabilities, report_target
 
 
 def target_of(server: ScratchServer) -> TargetPolicy:

@@ -13,7 +13,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.planner import plan_for
 from stanch.respond.runbook import Runbook
-from stanch.service.acting import Proposal
+from stanch.service.doing.acting import Proposal
 
 
 def proposer(runbooks: Callable[[], Sequence[Runbook]]) -> Proposal:

@@ -13,8 +13,8 @@ from stanch.model.errors import StoreError
 from stanch.model.messages import Handover
 from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
-from stanch.service.capabilities import Capability, TargetReport, report_target
-from stanch.service.trial_page import new_code, send_trial
+from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
+from stanch.service.readiness.trial_page import new_code, send_trial
 from stanch.store.mounts import Mount, mounts_here
 from stanch.store.statedir import refuse_network
 

@@ -18,7 +18,7 @@ from stanch.model.errors import StaleDecision
 from stanch.model.ids import RESPONDER, IncidentId, PersonId, WriterId
 from stanch.model.plans import Refusal
 from stanch.model.timeline import Append, Claim, Lane, Recorded
-from stanch.service.book import DECIDE_TRIES, Book
+from stanch.service.record.book import DECIDE_TRIES, Book
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from timelines import ANN, BO, POLICY, T0, opened

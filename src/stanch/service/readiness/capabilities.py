@@ -13,8 +13,8 @@ from stanch.model.ids import TargetName
 from stanch.model.ports.acting import LoginReading
 from stanch.model.reach import Reach, ReachState
 from stanch.policy.policy import Heartbeat, TargetPolicy
-from stanch.service.capability_rows import Capability, HostReadings, Readings, judge
-from stanch.service.whereabouts import host_readings
+from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.watched.whereabouts import HostReadings, host_readings
 
 __all__ = ["Capability", "TargetReport", "capabilities", "report_target"]
 
