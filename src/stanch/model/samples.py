@@ -8,6 +8,7 @@ from datetime import datetime
 from stanch.model.host import Volume
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach
+from stanch.model.readings import Reading
 from stanch.model.vitals import Vitals
 
 
@@ -30,3 +31,5 @@ class Sample:
     lost_at: datetime | None = None
     """When the watching session was lost or last answered, if that is why we probe."""
     volumes: tuple[Volume, ...] | None = None
+    readings: tuple[Reading, ...] = ()
+    """What sources beside the session say: pools, machines, backups, logs, applications."""
