@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.service.clock import SteadyClock
 from stanch.service.watched.diagnosing import Located
 from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.noting import read_note
 from stanch.service.watched.target import Watched
 from stanch.store.statedir import StateDir
 
@@ -159,6 +161,40 @@ async def test_a_primary_that_comes_back_as_a_standby_is_not_rescued(
     assert checked.ok is (comes_back_as == "primary"), checked.detail
     assert ("was a primary" in checked.detail) is (comes_back_as == "standby")
     assert unseen.ok, "what it was before an incident that nobody dated is not known"
+
+
+@pytest.mark.parametrize("comes_back_as", ["standby", "primary"])
+async def test_what_it_was_before_is_known_to_a_process_started_in_the_middle_of_it(
+    server: ScratchServer, tmp_path: Path, comes_back_as: str
+) -> None:
+    await watch_until_noted(target(server), tmp_path)
+    opened_at = SteadyClock().now()
+    await asyncio.to_thread(server.kill)
+    if comes_back_as == "standby":
+        server.folder.write_owned(server.data_directory / "standby.signal", "")
+    await asyncio.to_thread(server.start)
+    # One process sees how it came back and ends; what it notes of that replaces nothing.
+    await watch_until_noted(target(server), tmp_path)
+    later = watched(target(server), tmp_path)
+    incident = Incident(id=IncidentId("20260301-001"), opened_at=opened_at)
+    async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
+        await anext(samples)
+        checked = await later.hands.check_rescue(incident)
+    assert checked.login_ok
+    assert checked.ok is (comes_back_as == "primary"), checked.detail
+    assert ("was a primary" in checked.detail) is (comes_back_as == "standby")
+
+
+async def test_the_role_of_a_server_elsewhere_is_noted_as_well(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    elsewhere = replace(target(server), host="none")
+    await watch_until_noted(elsewhere, tmp_path)
+    kept = read_note(tmp_path / "notes" / "orders.json")
+    assert kept is not None
+    assert isinstance(kept.witness, Missing)
+    assert [primary for _, primary in kept.roles] == [True]
+    assert known_to(watched(elsewhere, tmp_path))[2] is False
 
 
 async def test_a_locked_catalogue_that_lets_nobody_log_in_is_noticed_and_its_end_as_well(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -16,6 +19,11 @@ from stanch.model.ports.host import HostReader
 from stanch.policy.policy import TargetPolicy
 from stanch.store.statedir import write_durably
 
+Roles = tuple[tuple[datetime, bool], ...]
+"""Each change between primary (True) and standby, and when it was first read; oldest first."""
+
+ROLES_KEPT = 64
+
 NEVER_SEEN = Missing(what="note about the last start", reason="the server was never seen running")
 
 log = structlog.get_logger("noting")
@@ -25,12 +33,14 @@ log = structlog.get_logger("noting")
 class Kept:
     """What was noted while the server lived, for when it does not and we were started anew."""
 
-    witness: LockFileWitness
+    witness: LockFileWitness | Missing
+    """Missing: the server's machine was not seen, only the server."""
     address: str
     """Where the policy's connection string led; another one is another server."""
     data_directory: str
     bin_directory: str
     log: str
+    roles: Roles = ()
 
 
 def address_of(target: TargetPolicy) -> str:
@@ -63,41 +73,71 @@ async def noted(host: HostReader) -> LockFileWitness | Missing:
     )
 
 
+def role_at(roles: Roles, moment: datetime) -> bool | None:
+    """Whether it was a primary then; None: nobody had read it by then."""
+    before = [primary for at, primary in roles if at <= moment]
+    return before[-1] if before else None
+
+
+def with_role(roles: Roles, at: datetime, *, primary: bool) -> Roles:
+    """With one more reading; one that says nothing new changes nothing."""
+    if roles and roles[-1][1] is primary:
+        return roles
+    return (*roles, (at, primary))[-ROLES_KEPT:]
+
+
 def read_note(path: Path) -> Kept | None:
     """What an earlier process noted; None where it cannot be read as such."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return Kept(
-            witness=LockFileWitness(
-                boot_id=str(kept["boot_id"]),
-                pid=int(kept["pid"]),
-                started_at_epoch_s=int(kept["started_at_epoch_s"]),
-            ),
+            witness=_witness(kept),
             address=str(kept["address"]),
             data_directory=str(kept["data_directory"]),
             bin_directory=str(kept["bin_directory"]),
             log=str(kept["log"]),
+            roles=_roles(kept.get("roles", ())),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _witness(kept: Mapping[str, Any]) -> LockFileWitness | Missing:
+    if kept["pid"] is None:
+        return NEVER_SEEN
+    return LockFileWitness(
+        boot_id=str(kept["boot_id"]),
+        pid=int(kept["pid"]),
+        started_at_epoch_s=int(kept["started_at_epoch_s"]),
+    )
+
+
+def _roles(kept: Any) -> Roles:
+    roles = tuple((datetime.fromisoformat(at), primary is True) for at, primary in kept)
+    if any(at.tzinfo is None for at, _ in roles):
+        raise ValueError("a moment without its zone")
+    return roles[-ROLES_KEPT:]
 
 
 def write_note(path: Path, kept: Kept) -> None:
     """Keep it durably. Never: raises where it cannot be kept."""
+    witness = None if isinstance(kept.witness, Missing) else kept.witness
     text = json.dumps(
         {
-            "boot_id": kept.witness.boot_id,
-            "pid": kept.witness.pid,
-            "started_at_epoch_s": kept.witness.started_at_epoch_s,
+            "boot_id": witness and witness.boot_id,
+            "pid": witness and witness.pid,
+            "started_at_epoch_s": witness and witness.started_at_epoch_s,
             "address": kept.address,
             "data_directory": kept.data_directory,
             "bin_directory": kept.bin_directory,
             "log": kept.log,
+            "roles": [(at.isoformat(), primary) for at, primary in kept.roles],
         }
     )
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_durably(path, text.encode())
     except OSError as error:
-        # Without the note a stale lock file stays unproven after our own restart; nothing worse.
+        # Without the note a stale lock file stays unproven after our own restart, and a primary
+        # that came back as a standby is not known to have been one.
         log.warning("the note about the server's start was not kept", error=str(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +12,6 @@ from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.knock import greet, knock
 from stanch.adapters.postgres.probe import probe
-from stanch.facts.lock_file import LockFileWitness
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.events import RescueChecked
@@ -38,6 +36,8 @@ from stanch.service.watched.noting import (
     as_kept,
     noted,
     read_note,
+    role_at,
+    with_role,
     write_note,
 )
 from stanch.steps.world import World
@@ -46,7 +46,6 @@ from stanch.watch.run import Eyes, TargetWatch
 
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
 KEEP_EVERY_S = 1.0
-ROLES_KEPT = 64
 NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
 
 Emit = Callable[[Sample], Awaitable[None]]
@@ -82,8 +81,7 @@ class Watched:
         self._life: datetime | None = None
         self._oom_before: OomKills | None = None
         self._vitals_before: Vitals | None = None
-        self._roles: deque[tuple[datetime, bool]] = deque(maxlen=ROLES_KEPT)
-        """Each change between primary (True) and standby, and when it was first read."""
+        self._roles = self._kept.roles if self._kept is not None else ()
         self.last_sample_at: datetime | None = None
         self.hands = Hands(
             diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
@@ -95,8 +93,7 @@ class Watched:
         async def take(sample: Sample) -> None:
             self.last_sample_at = sample.at
             if sample.vitals is not None:
-                self._note_role(sample.at, primary=not sample.vitals.in_recovery)
-                await self._note_life(sample.vitals)
+                await self._note_down(sample.at, sample.vitals)
             await emit(sample)
 
         await self._at_home()
@@ -144,38 +141,42 @@ class Watched:
 
     # --- noting while it lives ---
 
-    def _note_role(self, at: datetime, *, primary: bool) -> None:
-        if not self._roles or self._roles[-1][1] is not primary:
-            self._roles.append((at, primary))
-
-    def _was_primary(self, incident: Incident) -> bool | None:
-        """What it was when the incident opened; what it came back as says nothing about that."""
-        if incident.opened_at is None:
-            return None
-        before = [primary for at, primary in self._roles if at <= incident.opened_at]
-        return before[-1] if before else None
+    async def _note_down(self, at: datetime, vitals: Vitals) -> None:
+        """Durable before the sample is told: what is decided on it may outlive this process."""
+        roles = with_role(self._roles, at, primary=not vitals.in_recovery)
+        changed = roles is not self._roles or vitals.postmaster_start != self._life
+        self._roles = roles
+        self._vitals_before = vitals
+        if vitals.postmaster_start != self._life:
+            await self._note_life(vitals)
+        if changed:
+            await self._keep()
 
     async def _note_life(self, vitals: Vitals) -> None:
         """Once per start of the server: where it lives, and which process it is."""
-        self._vitals_before = vitals
-        if vitals.postmaster_start == self._life:
-            return
         home = await self._look_again(vitals.settings.data_directory or "")
         host = home.located.host
         if not isinstance(host, Missing):
             oom = await host.oom_kills()
             self._oom_before = oom if isinstance(oom, OomKills) else None
             self._note = await noted(host)
-            if isinstance(self._note, LockFileWitness):
-                kept = Kept(
-                    witness=self._note,
-                    address=address_of(self.target),
-                    data_directory=home.data_directory,
-                    bin_directory=home.bin_directory,
-                    log=home.log,
-                )
-                await asyncio.to_thread(write_note, self._note_path, kept)
         self._life = vitals.postmaster_start
+
+    async def _keep(self) -> None:
+        home = await self._at_home()
+        kept = Kept(
+            witness=self._note,
+            address=address_of(self.target),
+            data_directory=home.data_directory,
+            bin_directory=home.bin_directory,
+            log=home.log,
+            roles=self._roles,
+        )
+        await asyncio.to_thread(write_note, self._note_path, kept)
+
+    def _was_primary(self, incident: Incident) -> bool | None:
+        """What it was when the incident opened; what it came back as says nothing about that."""
+        return None if incident.opened_at is None else role_at(self._roles, incident.opened_at)
 
     async def _at_home(self) -> Home:
         async with self._finding_home:
