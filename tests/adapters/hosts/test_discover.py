@@ -129,3 +129,17 @@ def test_patronis_file_makes_it_patronis_even_in_debians_layout(tmp_path: Path) 
     (data / "patroni.dynamic.json").write_text("{}")
     found = discover_local_server(4712, places=_places(tmp_path))
     assert found.manager is ServerManager.PATRONI
+
+
+@as_root
+def test_a_folder_that_this_os_user_may_not_read_is_an_answer_and_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    (folder / "PG_VERSION").write_text("15\n")
+    os.seteuid(65534)
+    try:
+        found = describe_local_server(str(folder), places=_places(tmp_path))
+    finally:
+        os.seteuid(0)
+    assert found.manager is ServerManager.UNKNOWN
+    assert isinstance(found.log_path, Missing)

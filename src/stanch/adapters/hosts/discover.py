@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import psutil
@@ -158,7 +159,8 @@ def _debian(port: int, socket_directory: str | None, at: Places) -> _Lead | None
 
 
 def _clusters(at: Places) -> list[Path]:
-    return sorted(path.parent for path in at.debian_etc.glob("*/*/postgresql.conf"))
+    found = glob("*/*/postgresql.conf", root_dir=at.debian_etc)
+    return sorted((at.debian_etc / path).parent for path in found)
 
 
 def _cluster_of(data_directory: str, at: Places) -> tuple[str, str] | None:
@@ -193,11 +195,11 @@ def _bin_dir(lead: _Lead, cluster: tuple[str, str] | None, at: Places) -> Found 
         folder = str(Path(lead.process.exe.removesuffix(" (deleted)")).parent)
         return Found(value=folder, source=f"executable of process {lead.process.pid}")
     started = _started_with(lead.path)
-    if started and is_server(started[0]) and Path(started[0]).is_file():
+    if started and is_server(started[0]) and os.path.isfile(started[0]):
         return Found(value=str(Path(started[0]).parent), source="postmaster.opts")
     version = cluster[0] if cluster is not None else _version(lead.path)
     folder = at.debian_lib / version / "bin"
-    if version and (folder / "postgres").is_file():
+    if version and os.path.isfile(folder / "postgres"):
         return Found(value=str(folder), source=f"Debian's folder of version {version}")
     return Missing(what="programs", reason="neither postmaster.opts nor Debian's folders have them")
 
@@ -229,11 +231,11 @@ def _log_path(lead: _Lead, cluster: tuple[str, str] | None, at: Places) -> Found
             written = os.readlink(at.proc / str(lead.process.pid) / "fd/2")
         except OSError:
             written = ""
-        if written.startswith("/") and Path(written).is_file():
+        if written.startswith("/") and os.path.isfile(written):
             return Found(value=written, source=f"standard error of process {lead.process.pid}")
     if cluster is not None:
         log = at.debian_log / f"postgresql-{cluster[0]}-{cluster[1]}.log"
-        if log.is_file():
+        if os.path.isfile(log):
             return Found(value=str(log), source="Debian's log of this cluster")
     return Missing(what="log", reason="no collected log, no file as standard error, none of Debian")
 
@@ -247,7 +249,8 @@ def _manager(
     container = re.search(r"(?:docker|libpod)[-/]([0-9a-f]{12,64})", groups)
     if container is not None:
         return ServerManager.DOCKER, container[1][:12], f"control group of process {pid}"
-    if Path(lead.path, "patroni.dynamic.json").is_file():
+    # Of os.path and not of Path: a folder this OS user may not read is an answer, not an error.
+    if os.path.isfile(f"{lead.path}/patroni.dynamic.json"):
         return ServerManager.PATRONI, "", "patroni.dynamic.json lies in the data directory"
     if lead.process is not None and _below_patroni(lead.process, at.proc):
         return ServerManager.PATRONI, "", f"a parent of process {pid} is Patroni"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,5 +77,4 @@ def _value(found: Found | Missing) -> str:
 def _folder_of(log_path: str) -> str:
     if not log_path:
         return ""
-    path = Path(log_path)
-    return str(path if path.is_dir() else path.parent)
+    return log_path if os.path.isdir(log_path) else str(Path(log_path).parent)
