@@ -44,6 +44,9 @@ class Server:
         self.greetings_answered = True
         self.is_open = False
         self.round_trip_s = 0.001
+        self.unheard: bool | None = None
+        """What the kernels say about an open question; None as on a Unix socket."""
+        self.knocks = 0
         self.error = ""
         """What a question is answered with in place of vitals."""
         self.login_takes_s = 0.0
@@ -97,6 +100,7 @@ class Server:
         return reach(self.state)
 
     async def knock(self, deadline_s: float) -> bool:
+        self.knocks += 1
         await asyncio.sleep(0.001 if self.knocks_answered else deadline_s)
         return self.knocks_answered
 
@@ -159,6 +163,10 @@ def watched(script: Script, *, doubts: tuple[str, ...] = ()) -> tuple[list[Sampl
         return told, server
 
     return run_virtually(main())[0]
+
+
+def seconds(sample: Sample) -> float:
+    return (sample.at - EPOCH).total_seconds()
 
 
 def verdicts(told: list[Sample]) -> list[tuple[ReachState, float]]:
@@ -226,6 +234,75 @@ def test_a_black_hole_is_suspected_a_second_before_it_is_a_verdict() -> None:
     _, verdict_s = verdicts(told)[0]
     assert not first.confirmed
     assert verdict_s - (first.at - EPOCH).total_seconds() >= 1.0
+
+
+# --- what the kernels say about an open question ---
+
+
+def fall_silent(server: Silent, *, unheard: bool | None) -> None:
+    server.state, server.answer_s, server.knocks_answered = ReachState.TIMEOUT, 1e9, False
+    server.unheard = unheard
+
+
+def test_a_black_hole_that_confirms_nothing_is_a_verdict_sooner_and_suspected_in_time() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        fall_silent(server, unheard=True)
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    first = next(s for s in told if s.reach is not None and s.reach.state is ReachState.TIMEOUT)
+    assert state is ReachState.TIMEOUT
+    assert at_s - 5.01 <= 1.0 + 1.75
+    assert not first.confirmed
+    assert at_s - seconds(first) >= 1.05
+
+
+def test_silence_after_a_confirmation_is_borne_longer() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        fall_silent(server, unheard=True)
+        # A retransmission of the question came through, and nothing else.
+        await asyncio.sleep(1.8)
+        server.unheard = False
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    assert verdicts(told)[0][1] >= 6.0 + 2.2
+
+
+def test_a_way_that_is_silent_for_a_second_and_a_half_is_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        for _ in range(5):
+            await asyncio.sleep(3.0)
+            server.unheard, server.answer_s, server.knocks_answered = True, 1.5, False
+            await asyncio.sleep(1.5)
+            server.unheard, server.answer_s, server.knocks_answered = None, 0.001, True
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+
+
+@pytest.mark.parametrize("unheard", [None, False])
+def test_a_server_that_thinks_for_half_a_second_is_not_knocked_at(unheard: bool | None) -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.answer_s, server.unheard = 0.5, unheard
+        await asyncio.sleep(20)
+
+    _, server = watched(script)
+    assert server.questions > 10
+    assert server.knocks == 0
+
+
+def test_a_lost_question_is_knocked_for_until_one_knock_is_answered() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.answer_s, server.unheard = 0.5, True
+        await asyncio.sleep(20)
+
+    told, server = watched(script)
+    assert verdicts(told) == []
+    assert server.questions - 1 <= server.knocks <= server.questions
 
 
 def test_a_slow_answer_of_a_living_server_is_no_verdict() -> None:
@@ -313,10 +390,6 @@ def test_refused_credentials_are_tried_once_a_minute_at_most() -> None:
 
 
 # --- an open session that cannot be read ---
-
-
-def seconds(sample: Sample) -> float:
-    return (sample.at - EPOCH).total_seconds()
 
 
 def test_questions_that_fail_while_no_login_ends_are_a_server_down() -> None:

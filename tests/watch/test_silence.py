@@ -1,7 +1,7 @@
 import pytest
 
 from stanch.model.reach import Reach, ReachState
-from stanch.watch.silence import Agreement, Hearing, Witnesses, hear, patience
+from stanch.watch.silence import Agreement, Hearing, Witnesses, hear, patience, suspicious
 
 NEAR = patience(0.001)
 
@@ -11,21 +11,60 @@ def probed(state: ReachState) -> Reach:
 
 
 def test_silence_of_every_witness_for_long_enough_is_a_verdict() -> None:
-    silent = Witnesses(waited_s=2.2, knocks=8, reach=probed(ReachState.TIMEOUT))
+    silent = Witnesses(waited_s=2.2, knocks=10, reach=probed(ReachState.TIMEOUT))
     assert hear(silent, NEAR) is Hearing.DOWN
 
 
 @pytest.mark.parametrize(
     "witnesses",
     [
-        Witnesses(waited_s=2.1, knocks=8, reach=probed(ReachState.TIMEOUT)),
-        Witnesses(waited_s=9.0, knocks=7, reach=probed(ReachState.TIMEOUT)),
+        Witnesses(waited_s=2.1, knocks=10, reach=probed(ReachState.TIMEOUT)),
+        Witnesses(waited_s=9.0, knocks=9, reach=probed(ReachState.TIMEOUT)),
         Witnesses(waited_s=9.0, knocks=99),
+        Witnesses(waited_s=2.1, knocks=99, unheard=False, reach=probed(ReachState.TIMEOUT)),
+        Witnesses(waited_s=1.5, knocks=99, unheard=True, reach=probed(ReachState.TIMEOUT)),
+        Witnesses(waited_s=9.0, knocks=9, unheard=True, reach=probed(ReachState.TIMEOUT)),
+        Witnesses(waited_s=9.0, knocks=99, unheard=True),
     ],
-    ids=["too soon", "too few knocks", "no probe"],
+    ids=[
+        "too soon",
+        "too few knocks",
+        "no probe",
+        "too soon where the question was confirmed",
+        "too soon even where nothing is confirmed",
+        "nothing confirmed and too few knocks",
+        "nothing confirmed and no probe",
+    ],
 )
 def test_silence_with_a_witness_missing_is_no_verdict(witnesses: Witnesses) -> None:
     assert hear(witnesses, NEAR) is Hearing.WAIT
+
+
+def test_a_question_that_not_even_the_other_kernel_confirms_is_believed_sooner() -> None:
+    silent = Witnesses(waited_s=1.6, knocks=10, unheard=True, reach=probed(ReachState.TIMEOUT))
+    assert hear(silent, NEAR) is Hearing.DOWN
+
+
+def test_one_answered_knock_outweighs_a_question_that_nobody_confirms() -> None:
+    heard = Witnesses(
+        waited_s=3.0,
+        knocks=20,
+        unheard=True,
+        knock_answered=True,
+        reach=probed(ReachState.TIMEOUT),
+    )
+    assert hear(heard, NEAR) is Hearing.WAIT
+
+
+@pytest.mark.parametrize("unheard", [None, False, True])
+def test_a_suspicion_comes_more_than_a_second_before_the_verdict(unheard: bool | None) -> None:
+    verdict_s = NEAR.silence_s(unheard=unheard)
+    early = Witnesses(waited_s=verdict_s - 1.1, knocks=2, unheard=unheard)
+    assert suspicious(early, NEAR)
+    assert not suspicious(
+        Witnesses(waited_s=verdict_s - 1.1, knocks=2, unheard=unheard, knock_answered=True), NEAR
+    )
+    assert not suspicious(Witnesses(waited_s=0.4, knocks=2, unheard=unheard), NEAR)
 
 
 def test_one_answered_knock_turns_silence_into_waiting() -> None:
@@ -57,6 +96,7 @@ def test_a_far_server_is_given_more_time() -> None:
 
 
 def test_the_verdict_comes_within_three_seconds_of_a_near_server_falling_silent() -> None:
+    assert 1.0 + NEAR.gone_after_s + 0.4 <= 3.0, "the question is up to a second away"
     assert NEAR.silent_after_s + 0.4 <= 3.0
     assert NEAR.hung_after_s <= 5.0
 

@@ -64,6 +64,8 @@ class SimSentinel:
         self._gone = asyncio.Event()
         self._gone.set()
         self.round_trip_s = QUESTION_S
+        self.unheard = None
+        """No kernel keeps an account of a simulated connection."""
 
     @property
     def is_open(self) -> bool:

@@ -39,6 +39,8 @@ UNREAD_S = 3.0
 VERDICT_FIRST_S = 0.5
 """The session is given up so much later than a hung server is told: a session that ends first
 would take the verdict with it, and finding out anew costs two seconds."""
+AFTERWARDS_S = 0.5
+"""Between knocks once a silence was told: a thousand silent targets must not take every file."""
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
@@ -51,6 +53,11 @@ class WatchSession(Protocol):
 
     @property
     def round_trip_s(self) -> float: ...
+
+    @property
+    def unheard(self) -> bool | None:
+        """What was sent is not confirmed by the other machine; None where nobody can tell."""
+        ...
 
     async def open(self, deadline_s: float) -> Reach:
         """One try; how far it got. `is_open` says whether there is a session now."""
@@ -161,9 +168,9 @@ class TargetWatch:
         until_s = limits.hung_after_s + VERDICT_FIRST_S
         question = asyncio.create_task(self._eyes.session.vitals(timeout_s=until_s))
         try:
-            done, _ = await asyncio.wait({question}, timeout=limits.slow_after_s)
-            if not done:
-                await self._question_silence(question, limits, asked_at)
+            began_s = asyncio.get_running_loop().time()
+            if not await self._answered(question, limits):
+                await self._question_silence(question, limits, asked_at, began_s=began_s)
             vitals = await question
         except ProbeFailed as failed:
             if not self._eyes.session.is_open:
@@ -176,6 +183,14 @@ class TargetWatch:
             self._newcomers.try_soon()
         await self._tell(vitals=vitals)
         return None
+
+    async def _answered(self, question: asyncio.Task[Vitals], limits: Patience) -> bool:
+        """False once it is time to ask others: sooner where the other machine is not heard."""
+        wait_s = limits.unheard_after_s
+        done, _ = await asyncio.wait({question}, timeout=wait_s)
+        if not done and not self._eyes.session.unheard:
+            done, _ = await asyncio.wait({question}, timeout=limits.slow_after_s - wait_s)
+        return bool(done)
 
     async def _not_read(self, asked_at: datetime, why: str) -> datetime | None:
         """An error in place of vitals. Returns the moment of loss if the session went meanwhile."""
@@ -213,27 +228,34 @@ class TargetWatch:
             await asyncio.gather(probe, lost, return_exceptions=True)
 
     async def _question_silence(
-        self, question: asyncio.Task[Vitals], limits: Patience, asked_at: datetime
+        self,
+        question: asyncio.Task[Vitals],
+        limits: Patience,
+        asked_at: datetime,
+        *,
+        began_s: float,
     ) -> None:
         """Ask other witnesses until the answer comes, or all agree that none will."""
         loop = asyncio.get_running_loop()
-        began = loop.time() - limits.slow_after_s
         probe = asyncio.ensure_future(self._eyes.probe(limits.hung_after_s))
         knocks: dict[asyncio.Task[bool], float] = {}
         answered, told, suspected = False, False, False
         try:
             while not question.done():
                 if not answered:
-                    knock = asyncio.ensure_future(self._knock(limits.hung_after_s))
+                    knock = asyncio.ensure_future(self._knock(limits.silent_after_s))
                     knocks[knock] = loop.time()
-                await asyncio.wait({question}, timeout=limits.knock_every_s)
+                pace_s = AFTERWARDS_S if told else limits.knock_every_s
+                await asyncio.wait({question}, timeout=pace_s)
                 answered = answered or any(k.done() and k.result() for k in knocks)
-                waited_s = loop.time() - began
+                waited_s, unheard = loop.time() - began_s, self._eyes.session.unheard
+                silent_s = limits.silence_s(unheard=unheard)
                 heard = Witnesses(
                     waited_s=waited_s,
                     knocks=sum(loop.time() - at >= KNOCK_SILENT_S for at in knocks.values()),
+                    unheard=unheard,
                     knock_answered=answered,
-                    reach=_reach_so_far(probe, waited_s, limits, answered=answered),
+                    reach=_reach_so_far(probe, waited_s, silent_s, answered=answered),
                 )
                 if not suspected and suspicious(heard, limits):
                     # Said before anybody is sure: who is silent together must show in time.
@@ -322,12 +344,12 @@ class TargetWatch:
 
 
 def _reach_so_far(
-    probe: asyncio.Future[Reach], waited_s: float, limits: Patience, *, answered: bool
+    probe: asyncio.Future[Reach], waited_s: float, silent_s: float, *, answered: bool
 ) -> Reach | None:
     """The probe's finding; once silence has lasted, what it amounts to without waiting longer."""
     if probe.done():
         return probe.result()
-    if waited_s < limits.silent_after_s:
+    if waited_s < silent_s:
         return None
     state = ReachState.HUNG if answered else ReachState.TIMEOUT
     return Reach(state=state, layers=(), elapsed_ms=waited_s * 1000)

@@ -30,22 +30,33 @@ SUSPECTED_BEFORE_S = 1.15
 class Patience:
     """How long each kind of silence is borne, in seconds since the question was asked."""
 
+    unheard_after_s: float
+    """From here on other witnesses are asked if not even the kernel at the other end confirmed the
+    question: by now it was sent at least twice."""
     slow_after_s: float
-    """From here on other witnesses are asked."""
+    """From here on they are asked in any case."""
+    gone_after_s: float
+    """From here on silence of all of them is a verdict, if that kernel has stayed silent, too."""
     silent_after_s: float
-    """From here on silence of all of them is a verdict."""
+    """The same where it once confirmed, or where nobody can tell."""
     hung_after_s: float
     """From here on a server that accepts but never answers is hung."""
-    knock_every_s: float = 0.15
-    knocks_min: int = 8
-    """With three packets in ten lost, eight unanswered knocks happen once in 200; together with
-    the retransmissions of the open session and of the probe, less than once in 10,000."""
+    knock_every_s: float = 0.1
+    knocks_min: int = 10
+    """With three packets in ten lost both ways, ten unanswered knocks happen once in 800; together
+    with the retransmissions of the knocks, the open session and the probe, once in a million."""
+
+    def silence_s(self, *, unheard: bool | None) -> float:
+        """How long silence has to last, given what the kernels say about the question."""
+        return self.gone_after_s if unheard is True else self.silent_after_s
 
 
 def patience(round_trip_s: float) -> Patience:
     """Deadlines grow with the learned round trip, so that a far server is not a dead one."""
     return Patience(
+        unheard_after_s=max(0.25, 12 * round_trip_s),
         slow_after_s=max(0.6, 12 * round_trip_s),
+        gone_after_s=max(1.6, 40 * round_trip_s),
         silent_after_s=max(2.2, 40 * round_trip_s),
         hung_after_s=max(4.2, 60 * round_trip_s),
     )
@@ -58,6 +69,8 @@ class Witnesses:
     waited_s: float
     knocks: int = 0
     """Bare connection attempts that have had time to be answered and were not."""
+    unheard: bool | None = None
+    """The kernel at the other end has not confirmed the question; None where nobody can tell."""
     knock_answered: bool = False
     reach: Reach | None = None
     """The full probe, once it ended."""
@@ -102,8 +115,9 @@ def suspicious(witnesses: Witnesses, limits: Patience) -> bool:
     Early enough that of targets which fell silent together, and are asked up to a second apart,
     each is suspected before the first is called down.
     """
-    early_s = limits.silent_after_s - SUSPECTED_BEFORE_S
-    return not witnesses.knock_answered and witnesses.knocks >= 2 and witnesses.waited_s >= early_s
+    early_s = limits.silence_s(unheard=witnesses.unheard) - SUSPECTED_BEFORE_S
+    several = witnesses.unheard is True or witnesses.knocks >= 2
+    return not witnesses.knock_answered and several and witnesses.waited_s >= early_s
 
 
 class Hearing(StrEnum):
@@ -124,7 +138,7 @@ def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
         hung = witnesses.waited_s >= limits.hung_after_s
         return Hearing.DOWN if hung and reach is not None else Hearing.WAIT
     silent = (
-        witnesses.waited_s >= limits.silent_after_s
+        witnesses.waited_s >= limits.silence_s(unheard=witnesses.unheard)
         and witnesses.knocks >= limits.knocks_min
         and reach is not None
     )

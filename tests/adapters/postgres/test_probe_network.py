@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from fix_servers import DEBIAN_AS_ROOT, MakeServer
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.sentinel import Sentinel
 from stanch.model.reach import ReachState
 
 one_major = pytest.mark.parametrize("pg_major", [15], indirect=True)
@@ -127,6 +129,26 @@ async def test_a_cut_after_the_connection_is_hung_and_not_timeout(
     reach = await probe(dsn, deadline_s=0.7)
 
     assert reach.state is ReachState.HUNG
+
+
+@one_major
+async def test_a_question_into_a_black_hole_is_unheard_until_packets_come_through_again(
+    machine: Machine, far_server: ScratchServer
+) -> None:
+    sentinel = Sentinel(far_server.dsn("stanch_watch", host=machine.ip))
+    await sentinel.connect()
+    assert await sentinel.fetch_rows("SELECT 1", timeout_s=5)
+    machine.firewall("-A", "INPUT", "-p", "tcp", "-j", "DROP")
+
+    question = asyncio.create_task(sentinel.fetch_rows("SELECT 1", timeout_s=10))
+    await asyncio.sleep(0.25)
+    in_the_dark = sentinel.unheard
+    machine.firewall("-D", "INPUT", "-p", "tcp", "-j", "DROP")
+
+    assert in_the_dark is True
+    assert await question
+    assert sentinel.unheard is False
+    sentinel.close()
 
 
 async def test_no_route_is_unreachable(machine: Machine) -> None:

@@ -313,6 +313,33 @@ async def test_it_comes_back_after_a_restart(make_server: MakeServer) -> None:
     sentinel.close()
 
 
+async def test_a_server_that_is_stopped_is_still_heard(shared_server: ScratchServer) -> None:
+    sentinel = Sentinel(shared_server.dsn("stanch_watch"))
+    await sentinel.connect()
+    assert sentinel.backend_pid is not None
+    os.kill(sentinel.backend_pid, signal.SIGSTOP)
+    try:
+        question = asyncio.create_task(sentinel.fetch_rows("SELECT 1", timeout_s=10))
+        await asyncio.sleep(0.25)
+        assert sentinel.unheard is False
+        assert not question.done()
+    finally:
+        os.kill(sentinel.backend_pid, signal.SIGCONT)
+    assert await question
+    sentinel.close()
+
+
+async def test_nobody_can_tell_whether_a_unix_socket_or_a_lost_session_is_heard(
+    shared_server: ScratchServer,
+) -> None:
+    sentinel = Sentinel(shared_server.dsn("stanch_watch", over_socket=True))
+    assert sentinel.unheard is None
+    await sentinel.connect()
+    assert sentinel.connected
+    assert sentinel.unheard is None
+    sentinel.close()
+
+
 async def test_asking_without_a_session_is_a_failed_probe() -> None:
     with pytest.raises(ProbeFailed, match="no session"):
         await Sentinel("host=127.0.0.1").fetch_rows("SELECT 1", timeout_s=1)

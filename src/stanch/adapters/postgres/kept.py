@@ -91,6 +91,11 @@ class KeptSession:
         """The server process of the open session; what not to end by mistake."""
         return self._session.backend_pid if self._session and self._session.is_open else None
 
+    @property
+    def unheard(self) -> bool | None:
+        """What was sent is not confirmed by the other machine; None where nobody can tell."""
+        return self._session.unheard if self._session is not None else None
+
     async def connect(self, *, deadline_s: float = 5.0) -> Reach:
         """One try to open the session; how far it got.
 

@@ -20,6 +20,7 @@ from stanch.adapters.postgres.conninfo import for_session
 from stanch.adapters.postgres.libpq import PGconn, PGresult, start_connecting
 from stanch.adapters.postgres.login import finish_connecting, with_address
 from stanch.adapters.postgres.protocol import ServerError
+from stanch.adapters.postgres.session_tcp import unheard
 from stanch.model.ports.server import Row, SqlParams, SqlValue
 from stanch.model.reach import LossReason
 
@@ -99,6 +100,11 @@ class PgSession:
     def is_open(self) -> bool:
         """No loss has been seen."""
         return self._loss is None
+
+    @property
+    def unheard(self) -> bool | None:
+        """What was sent is not confirmed by the other machine; None where nobody can tell."""
+        return unheard(self._socket) if self._loss is None else None
 
     async def query(
         self,

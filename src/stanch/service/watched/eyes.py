@@ -46,6 +46,10 @@ class SharedSentinel:
         """The fastest of the last answers: what the way there costs, without the server's load."""
         return min(self._took_s, default=0.0)
 
+    @property
+    def unheard(self) -> bool | None:
+        return self._sentinel.unheard
+
     async def open(self, deadline_s: float) -> Reach:
         async with self._turn:
             reach = await self._sentinel.connect(deadline_s=deadline_s)
