@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -28,6 +29,10 @@ def command_line() -> typer.Typer:
 
 def main() -> None:
     """Entry point. Operational failures end in one clear line with a hint, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no such character shows "?"; it may not cost the answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         command_line()()
     except StanchError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import queue
 import sys
 import threading
@@ -49,9 +51,17 @@ def ask_line(answering: Answering, question: str) -> str | None:
     return line
 
 
-def length_s(text: str, option: str) -> float:
+def os_user() -> str:
+    """The name of the OS user; in many containers there is none, and the number has to do."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
+def length_s(text: str, option: str, *, days_max: int = 1) -> float:
     """A length of time given on the command line, in seconds."""
-    value = Duration(min_s=0.1, max_s=86_400).read(Written(text=text, is_text=True))
+    value = Duration(min_s=0.1, max_s=days_max * 86_400).read(Written(text=text, is_text=True))
     if isinstance(value, Wrong):
         raise typer.BadParameter(f"{value.what}. {value.hint}", param_hint=option)
     return value

@@ -16,7 +16,9 @@ from stanch.cli.reaching import (
     command,
     fetched,
     me,
+    path_of,
 )
+from stanch.model.errors import SetupError
 from stanch.policy.quoting import printable
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the timeline.")]
@@ -86,7 +88,7 @@ def show(
     """Show one incident: what is known, what waits for you, and its timeline."""
     from stanch.cli.rendering import incident_lines
 
-    found = fetched(config, f"/incidents/{incident}")
+    found = fetched(config, path_of(incident))
     if as_json:
         print(json.dumps(found, ensure_ascii=False, sort_keys=True))
         return
@@ -204,12 +206,12 @@ def maintenance(
     as_json: JsonOption = False,
 ) -> None:
     """Expect trouble on a target for a while: all is recorded, nobody is paged."""
-    from stanch.cli.reaching import seconds_of
+    from stanch.cli.asking import length_s
 
     request = {
         "command": "maintenance",
         "target": target,
-        "seconds": seconds_of(length),
+        "seconds": length_s(length, "--for", days_max=30),
         "end": end,
         "reason": reason,
         "by": me(by),
@@ -227,9 +229,14 @@ def postmortem(
     """Write the post-mortem, as Markdown, from the timeline alone."""
     from pathlib import Path
 
-    text = fetched(config, f"/incidents/{incident}/postmortem")["markdown"]
+    text = fetched(config, f"{path_of(incident)}/postmortem")["markdown"]
     if not output:
         print(text)
         return
-    Path(output).write_text(text, encoding="utf-8")
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(
+            f"cannot be written: {error.strerror}", on=output, hint="--output names another file."
+        ) from error
     print(output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stanch.cli.asking import Answering, ask_line, length_s
+from stanch.cli.asking import Answering, ask_line, length_s, os_user
 from stanch.model.errors import SetupError
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.policy.dsn import read_conninfo
@@ -148,7 +147,7 @@ def _contact(
     contact: str, *, smtp: str, sender: str
 ) -> tuple[Person, SmtpChannel | TerminalChannel]:
     if contact == "terminal":
-        user = _name(getpass.getuser(), "me")
+        user = _name(os_user(), "me")
         person = Person(id=PersonId(user), name=user)
         return person, TerminalChannel(name=ChannelName("console"))
     address = MAIL_ADDRESS.read(Written(text=contact, is_text=True))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stanch.cli.asking import os_user
 from stanch.model.errors import StanchError
 from stanch.policy.quoting import printable
 from stanch.service.people.client import Reply
@@ -31,7 +32,9 @@ IncidentArgument = Annotated[
 ]
 
 NOTICES = {
-    "store": "stanch run is not running: done directly in the store",
+    "store": "stanch run is not running: nothing is watched, paged or acted on until it is started;"
+    " this went directly to the store",
+    "held_store": "stanch run holds the store but does not answer: read beside it",
     "inbox": "stanch run holds the store but does not answer: left in its inbox,"
     " done as soon as it reads it",
 }
@@ -39,7 +42,7 @@ NOTICES = {
 
 def me(given: str) -> str:
     """The person a command is from."""
-    return given or os.environ.get("STANCH_PERSON", "") or getpass.getuser()
+    return given or os.environ.get("STANCH_PERSON", "") or os_user()
 
 
 def command(config: Path, request: dict[str, Any], *, as_json: bool = False) -> None:
@@ -52,9 +55,7 @@ def command(config: Path, request: dict[str, Any], *, as_json: bool = False) -> 
 
 def show(reply: Reply, *, as_json: bool) -> None:
     """Print an answer; refusals and errors go to standard error with what would lift them."""
-    notice = NOTICES.get(reply.via)
-    if notice:
-        print(f"note: {notice}", file=sys.stderr)
+    _notice(reply)
     if as_json:
         print(json.dumps({"via": reply.via, **reply.body}, ensure_ascii=False, sort_keys=True))
     elif reply.ok:
@@ -68,6 +69,12 @@ def show(reply: Reply, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+def _notice(reply: Reply) -> None:
+    notice = NOTICES.get(reply.via)
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+
+
 def fetched(config: Path, path: str, **params: str) -> dict[str, Any]:
     """What a responder, or failing that its store, answers to a question.
 
@@ -76,16 +83,17 @@ def fetched(config: Path, path: str, **params: str) -> dict[str, Any]:
     from stanch.service.people.reaching import ask
 
     reply = asyncio.run(ask(config, path, params))
+    _notice(reply)
     if not reply.ok:
         raise StanchError(reply.body["text"], hint=reply.body.get("hint") or "")
     return reply.body
 
 
-def seconds_of(length: str) -> float:
-    """`30m`, `2h`, `90s`, `1d` in seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number, unit = length[:-1], length[-1:]
-    try:
-        return float(number) * units[unit]
-    except (KeyError, ValueError) as error:
-        raise typer.BadParameter(f"{length!r} is not a length such as 30m, 2h or 1d") from error
+def path_of(incident: str) -> str:
+    """Where a responder answers about one incident. Raises StanchError for what is no id."""
+    if not re.fullmatch(r"[0-9A-Za-z-]+", incident):
+        raise StanchError(
+            f"there is no incident {printable(incident)!r}",
+            hint="`stanch incidents --all` lists them.",
+        )
+    return f"/incidents/{incident}"

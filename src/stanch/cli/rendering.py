@@ -7,6 +7,13 @@ from typing import Any
 
 Found = Mapping[str, Any]
 
+VERDICTS = {
+    "cause": "none named",
+    "healthy": "none; the target looked healthy when it was examined",
+    "recovered": "not known; it was over when it was examined",
+    "unknown": "unknown: none has enough evidence",
+}
+
 
 def incident_lines(found: Found) -> Iterator[str]:
     """What a person needs first comes first; the timeline comes last."""
@@ -32,7 +39,7 @@ def _cause(diagnosis: Found | None) -> Iterator[str]:
         yield "  cause: nobody has looked yet"
         return
     if diagnosis["cause"] is None:
-        yield f"  cause: {diagnosis['verdict']}"
+        yield f"  cause: {VERDICTS[diagnosis['verdict']]}"
         return
     yield f"  cause: {diagnosis['summary']} ({diagnosis['probability']:.0%}, {diagnosis['cause']})"
     for sign, key in (("+", "for"), ("-", "against"), ("?", "missing")):

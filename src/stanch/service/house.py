@@ -67,8 +67,11 @@ async def open_house(
     *,
     clock: Clock | None = None,
     writable: bool = True,
+    attended: bool = True,
 ) -> House:
     """Furnish an open store: the clock never behind the newest entry, standing facts folded.
+
+    `attended`: by a responder that does what is due; not by a command that is gone at once.
 
     Raises: StoreError.
     """
@@ -80,7 +83,12 @@ async def open_house(
     standing.apply_all(await store.read(RESPONDER))
     book = Book(store, clock)
     operations = Operations(
-        timelines=store, book=book, policies=policies, standing=standing, clock=clock
+        timelines=store,
+        book=book,
+        policies=policies,
+        standing=standing,
+        clock=clock,
+        attended=attended,
     )
     return House(
         policies=policies,

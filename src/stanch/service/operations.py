@@ -23,6 +23,7 @@ from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.model.timeline import Recorded
+from stanch.policy.policy import Severity
 from stanch.respond.planner import still_bound
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
@@ -72,7 +73,10 @@ class Operations:
         policies: Policies,
         standing: Standing,
         clock: Clock,
+        attended: bool = True,
     ) -> None:
+        """`attended`: a responder runs on this store, so what is due now is done now."""
+        self._attended = attended
         self._timelines = timelines
         self._book = book
         self._policies = policies
@@ -190,7 +194,7 @@ class Operations:
         )
         return Answer(
             ok=True,
-            text=f"opened {incident.id} as {severity.label}; the ladder is being paged",
+            text=f"opened {incident.id} as {severity.label}; {self._paging(severity)}",
             incident_id=incident.id,
         )
 
@@ -222,7 +226,7 @@ class Operations:
 
     async def _reopen(self, request: Request) -> Answer:
         command = c.Reopen(by=_by(request), reason=_text(request, "reason", required=True))
-        return await self._decide(request, command, "reopened; paging starts again")
+        return await self._decide(request, command, "reopened", pages=True)
 
     async def _approve(self, request: Request) -> Answer:
         plan = _text(request, "plan")
@@ -235,7 +239,17 @@ class Operations:
             request, command, "approved; every guard is read again right before each step"
         )
 
-    async def _decide(self, request: Request, command: c.Command, done: str) -> Answer:
+    def _paging(self, severity: Severity) -> str:
+        """Whether anybody is being told now: only what is true may be promised."""
+        if not self._attended:
+            return "NOBODY is told until `stanch run` is started"
+        if not severity.pages:
+            return f"{severity.label} pages nobody; the first on the ladder gets a notice"
+        return "the ladder is being paged"
+
+    async def _decide(
+        self, request: Request, command: c.Command, done: str, *, pages: bool = False
+    ) -> Answer:
         incident = await self.find(_text(request, "incident", required=True))
 
         def decider(now_is: Incident, at: datetime) -> c.Decided:
@@ -246,6 +260,8 @@ class Operations:
         decided = await self._book.decide(incident.id, decider)
         if isinstance(decided, Refusal):
             return Answer(ok=False, text=decided.reason, incident_id=incident.id, refusal=decided)
+        if pages:
+            done += f"; {self._paging(self._policies.current.severity(decided.severity_rank))}"
         return Answer(ok=True, text=f"{incident.id} {done}", incident_id=incident.id)
 
     async def _halt(self, request: Request) -> Answer:
@@ -266,7 +282,8 @@ class Operations:
     async def _maintenance(self, request: Request) -> Answer:
         target = TargetName(_text(request, "target", required=True))
         if self._policies.current.target(target) is None:
-            raise BadRequest(f"no target {target!r} in the policy")
+            names = ", ".join(sorted(t.name for t in self._policies.current.targets))
+            raise BadRequest(f"no target {target!r} in the policy", hint=f"Targets: {names}.")
         by, reason = _by(request), _text(request, "reason") or "planned work"
         if request.get("end"):
             await self._record_standing(e.MaintenanceEnded(target=target, by=by, reason=reason))
@@ -303,7 +320,7 @@ def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
 
 def _text(request: Request, name: str, *, required: bool = False) -> str:
     value = request.get(name)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         if required:
             raise BadRequest(f"{name} is missing")
         return ""

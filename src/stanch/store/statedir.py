@@ -232,7 +232,7 @@ def _make_private(state: StateDir) -> None:
             raise StoreUnsuitable(
                 "is open to other users and holds files that are not Stanch's",
                 on=str(state.path),
-                hint="Name a directory of its own as state_dir; it is made private (0700).",
+                hint="Name a directory of its own as state_directory; it is made private (0700).",
             )
         state.path.chmod(0o700)
 

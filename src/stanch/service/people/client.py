@@ -19,7 +19,8 @@ from stanch.model.errors import StanchError
 CONNECT_S = 1.0
 ANSWER_S = 3.0
 
-Via = Literal["running", "store", "inbox"]
+Via = Literal["running", "store", "held_store", "inbox"]
+"""`held_store`: read beside a responder that holds the store and does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

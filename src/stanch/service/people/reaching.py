@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from stanch.model.errors import PolicyInvalid, StoreLocked
+from stanch.model.errors import PolicyInvalid, StoreLocked, StoreUnsuitable
 from stanch.service.house import (
     Store,
     open_house,
@@ -22,7 +24,7 @@ from stanch.service.house import (
 )
 from stanch.service.operations import BadRequest
 from stanch.service.people.api import VERIFY_PATH, commands_app, verification
-from stanch.service.people.client import NotAnswering, Reply, Socket
+from stanch.service.people.client import NotAnswering, Reply, Socket, Via
 from stanch.service.record.policies import Policies
 from stanch.store.inbox import drop
 from stanch.store.statedir import StateDir, holder, no_store
@@ -61,10 +63,12 @@ async def ask(config: Path, path: str, params: Mapping[str, str]) -> Reply:
     except NotAnswering:
         if isinstance(policies, PolicyInvalid):
             raise policies from None
+        via: Via = "store" if holder(state) is None else "held_store"
         store = open_store_reading(policies)
         if path == VERIFY_PATH:
-            return await _verified(store, params)
-        return await _in_store(policies, store, "GET", path, writable=False, params=params)
+            return replace(await _verified(store, params), via=via)
+        reply = await _in_store(policies, store, "GET", path, writable=False, params=params)
+        return replace(reply, via=via)
 
 
 def _found(config: Path) -> tuple[Policies | PolicyInvalid, StateDir]:
@@ -75,8 +79,30 @@ def _found(config: Path) -> tuple[Policies | PolicyInvalid, StateDir]:
         path = state_path_of_invalid(config)
         if path is None:
             raise
-        return error, StateDir(path=path)
-    return policies, StateDir(path=state_path(policies))
+        return error, _ours(StateDir(path=path))
+    return policies, _ours(StateDir(path=state_path(policies)))
+
+
+def _ours(state: StateDir) -> StateDir:
+    """Raises StoreUnsuitable where the directory is another OS user's, who alone may look."""
+    try:
+        os.stat(state.socket)
+    except PermissionError as error:
+        raise StoreUnsuitable(
+            "may not be entered by this OS user",
+            on=str(state.path),
+            hint=f"Commands work for the OS user of `stanch run`{_owner(state.path)} and root.",
+        ) from error
+    except OSError:
+        pass
+    return state
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f" ({path.owner()})"
+    except (OSError, KeyError):
+        return ""
 
 
 def _left(state: StateDir, request: Mapping[str, Any]) -> Reply:
@@ -105,7 +131,7 @@ async def _in_store(
 ) -> Reply:
     """The same interface a running responder serves, called in this process."""
     try:
-        house = await open_house(policies, store, writable=writable)
+        house = await open_house(policies, store, writable=writable, attended=False)
         transport = httpx.ASGITransport(app=commands_app(house))
         async with httpx.AsyncClient(transport=transport, base_url="http://stanch") as client:
             response = await client.request(method, path, **more)
