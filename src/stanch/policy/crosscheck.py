@@ -16,6 +16,7 @@ from stanch.policy.places import PathTo, Places
 from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
+from stanch.policy.signal_checks import signal_contradictions
 
 NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
 NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")
@@ -39,6 +40,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_channels(draft),
         *_targets(draft, places),
         *_addresses(draft),
+        *_signals(draft, places),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -208,3 +210,8 @@ def _addresses(draft: Policy) -> Iterator[Doubt]:
             hint="Use 127.0.0.1 unless something else guards this port.",
             level="warning",
         )
+
+
+def _signals(draft: Policy, places: Places) -> Iterator[Doubt]:
+    for path, what, hint, is_error in signal_contradictions(draft, places):
+        yield Doubt(path=path, what=what, hint=hint, level="error" if is_error else "warning")

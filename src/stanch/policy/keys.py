@@ -39,6 +39,7 @@ from stanch.policy.policy import (
 )
 from stanch.policy.quantities import Duration, Percent, Size
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
+from stanch.policy.signal_keys import SIGNALS
 
 RANKS = ("1", "2", "3", "4")
 CONNECT_TIMEOUT = Duration(min_s=0.1, max_s=300)
@@ -514,6 +515,12 @@ POLICY = Section(
             holds=HEARTBEAT,
             doc="Who notices when Stanch itself falls silent. "
             "Needed where Stanch shares a machine with a target.",
+        ),
+        Key(
+            name="signals",
+            field="signals",
+            holds=SIGNALS,
+            doc="Alerts of other monitors, reports by mail, and heartbeats that have to arrive.",
         ),
         Key(
             name="listen",

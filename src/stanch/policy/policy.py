@@ -8,6 +8,7 @@ from typing import Literal
 
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.plans import Mode
+from stanch.policy.signals import Signals
 
 ACTIONS = (
     "start_server",
@@ -52,6 +53,7 @@ DEFAULT_SEVERITY_OF: Mapping[str, int] = {
     "unwatched": 2,
     "blind": 1,
     "reported": 2,
+    "outside_alert": 2,
 }
 """Symptom kind to severity rank. Unsure means the higher."""
 
@@ -205,6 +207,8 @@ class Policy:
     targets: tuple[TargetPolicy, ...]
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
     heartbeat: Heartbeat | None = None
+    signals: Signals = field(default_factory=Signals)
+    """Alerts and reports from outside."""
     listen: str = "127.0.0.1:8432"
     """Health and metrics; loopback unless said otherwise. Commands use the local socket only."""
     control_endpoint: str = ""

@@ -10,6 +10,7 @@ from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVE
 from stanch.policy.kinds import Choice, Integer, Kind
 from stanch.policy.quantities import Duration, Size
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape, Variants
+from stanch.policy.signal_keys import EXPECTED_HEARTBEAT, MAILBOX, ROUTE, SIGNALS, SOURCE
 
 HEAD = """\
 # stanch.yaml
@@ -65,6 +66,11 @@ def reference() -> str:
     ]
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))
+    parts.append(_table("`signals`", SIGNALS))
+    parts.append(_table("`signals.sources.<name>`", SOURCE))
+    parts.append(_table("`signals.routes[]`", ROUTE))
+    parts.append(_table("`signals.heartbeats.<name>`", EXPECTED_HEARTBEAT))
+    parts.append(_table("`signals.mailbox`", MAILBOX))
     return "\n".join(parts)
 
 

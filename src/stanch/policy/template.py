@@ -120,7 +120,9 @@ def _commented(section: Section, key: Key, indent: int) -> Iterator[str]:
     pad = " " * indent
     if isinstance(key.holds, Section):
         inner = key.holds
-        yield f"{pad}# {key.name}:"
+        # Alone, the head of examples would be a key without a value.
+        mark = "" if any(_has_default(inner, part) for part in inner.keys) else f"  {EXAMPLE}"
+        yield f"{pad}# {key.name}:{mark}"
         for part in inner.keys:
             yield from _prose(part.doc, indent, inset=2)
             yield f"{pad}#   {part.name}: {_suggestion(inner, part)}"
@@ -130,12 +132,16 @@ def _commented(section: Section, key: Key, indent: int) -> Iterator[str]:
         yield f"{pad}# {key.name}: {_inline(key.holds, default)}"
 
 
+def _has_default(section: Section, key: Key) -> bool:
+    default = section.default(key)
+    return not (default is MISSING or default is None or default in ("", ()) or default == {})
+
+
 def _suggestion(section: Section, key: Key) -> str:
     """The default; where that is nothing, an example that says it is one."""
-    default = section.default(key)
-    if default is MISSING or default is None or default in ("", ()) or default == {}:
+    if not _has_default(section, key):
         return f"{key.example}  {EXAMPLE}" if key.example else '""'
-    return _inline(key.holds, default)
+    return _inline(key.holds, section.default(key))
 
 
 def _inline(shape: Shape, value: Any) -> str:
