@@ -470,6 +470,20 @@ def test_a_server_that_greets_but_ends_no_login_is_a_verdict_within_twenty_secon
     assert told[-1].vitals is not None
 
 
+def test_a_smart_shutdown_is_told_and_not_held_up_by_the_session_of_the_watch() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state = ReachState.SHUTTING_DOWN  # Open sessions are served as before.
+        await asyncio.sleep(12)
+        assert not server.is_open
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.SHUTTING_DOWN
+    assert at_s - 5.01 <= 11.0
+    assert told[-1].vitals is None
+
+
 def test_a_login_that_hangs_once_is_no_verdict() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
         for _ in range(8):

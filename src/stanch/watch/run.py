@@ -158,6 +158,9 @@ class TargetWatch:
             self._lets_in = reach is None and not self._newcomers.stuck
             if reach is not None and self._eyes.session.is_open:
                 await self._tell(reach=reach, several_witnesses=True, lost_at=greeted_at)
+                if reach.state is ReachState.SHUTTING_DOWN:
+                    # It waits for every session to end, and ours would keep it for ever.
+                    await self._eyes.session.close()
 
     # --- while a session is open ---
 

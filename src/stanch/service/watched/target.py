@@ -19,7 +19,7 @@ from stanch.model.host import OomKills, Volume
 from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import LockNote
-from stanch.model.reach import Reach
+from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
@@ -95,6 +95,9 @@ class Watched:
             if sample.vitals is not None:
                 await self._note_down(sample.at, sample.vitals)
             await emit(sample)
+            if sample.reach is not None and sample.reach.state is ReachState.SHUTTING_DOWN:
+                # A smart shutdown waits for every session to end; the watch closes its own.
+                self._close_actor()
 
         await self._at_home()
         watch = TargetWatch(
@@ -107,6 +110,9 @@ class Watched:
 
     async def close(self) -> None:
         await self._sentinel.close()
+        self._close_actor()
+
+    def _close_actor(self) -> None:
         if self._actor is not None:
             self._actor.close()
 

@@ -104,6 +104,9 @@ class Newcomers:
         reach = await self._probe(limits.hung_after_s if self.stuck else LOGIN_FIRST_S)
         refused = reach.state is ReachState.AUTH_FAILED
         self._login_at_s = loop.time() + (AUTH_RETRY_S if refused else LOGIN_EVERY_S)
+        if reach.state is ReachState.SHUTTING_DOWN:
+            # The server's own word: a smart shutdown, which open sessions hear nothing of.
+            return reach
         if reach.state is not ReachState.HUNG:
             self._hung = self._hung if reach.state in NOBODY_IN else 0
             return None
