@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -162,6 +163,14 @@ def test_who_has_the_pid_of_the_lock_file(who: str) -> None:
     holder, expected = HOLDERS[who]
     seen = seen_lock(holder)
     assert (seen.holder_is_postmaster, seen.holder_blocks_start) == expected
+
+
+def test_a_killed_postmaster_that_nobody_has_collected_yet_is_no_living_server() -> None:
+    # What /proc shows of one: the name alone, neither command line nor executable nor folder.
+    dead = replace(process(812, "postgres", exe=None, cwd=None), state="zombie")
+    seen = seen_lock(dead)
+    assert (seen.holder_pid, seen.holder_unknown) == (None, False)
+    assert (seen.holder_is_postmaster, seen.holder_blocks_start) == (None, None)
 
 
 def test_whether_a_process_blocks_is_unknown_where_the_owner_is() -> None:

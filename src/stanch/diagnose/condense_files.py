@@ -87,7 +87,9 @@ def lock_from(
         LockFileState.STALE: "stale",
         LockFileState.UNPROVEN: "unproven",
     }
-    seen = holder if isinstance(holder, ProcessInfo) else None
+    # Where nobody collects the dead at once, a killed postmaster keeps its PID for a while: it is
+    # no living server, though PostgreSQL refuses to start until it is gone. The guards know that.
+    seen = holder if isinstance(holder, ProcessInfo) and holder.state != "zombie" else None
     attached = None if isinstance(shared_memory, Missing) else shared_memory.attached > 0
     return LockFileSeen(
         present=True,
