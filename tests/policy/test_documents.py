@@ -15,7 +15,7 @@ from stanch.policy.parse import parse_policy, read_policy
 from stanch.policy.policy import Contact, Person, SmtpChannel, TargetPolicy, TerminalChannel
 from stanch.policy.reference import EXAMPLE, reference
 from stanch.policy.schema import json_schema
-from stanch.policy.shapes import Named, Section, Variants
+from stanch.policy.shapes import Named, OneOf, Section, Variants
 from stanch.policy.template import Answers, template
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,10 @@ NOT_ASKED = (
     "signal source",
     "expected heartbeat",
     "mailbox",
+    "ssh host",
+    "docker host",
+    "kubernetes host",
+    "prometheus host",
 )
 
 TERMINAL = Answers(
@@ -96,6 +100,8 @@ def sections(section: Section) -> list[Section]:
     for key in section.keys:
         if isinstance(key.holds, Section):
             found += sections(key.holds)
+        elif isinstance(key.holds, OneOf):
+            found += key.holds.by_key.values()
         elif isinstance(key.holds, Named):
             entry = key.holds.entry
             inner = entry.by_type.values() if isinstance(entry, Variants) else [entry]

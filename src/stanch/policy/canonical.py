@@ -14,7 +14,7 @@ from stanch.policy.dsn import without_secrets
 from stanch.policy.keys import POLICY
 from stanch.policy.kinds import Boolean, Dsn, Integer
 from stanch.policy.policy import Policy
-from stanch.policy.shapes import ListOf, MapOf, Named, Section, Shape, Variants
+from stanch.policy.shapes import ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 
 def canonical_text(policy: Policy) -> str:
@@ -36,6 +36,9 @@ def _section(section: Section, value: object) -> dict[str, Any]:
 def _plain(shape: Shape, value: object) -> Any:
     if isinstance(shape, Section):
         return _section(shape, value)
+    if isinstance(shape, OneOf):
+        key = shape.key_of(value)
+        return {key: _section(shape.by_key[key], value)} if key else value
     if isinstance(shape, Named):
         return {str(getattr(item, shape.field)): _entry(shape, item) for item in _items(value)}
     if isinstance(shape, ListOf):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from stanch.model.findings import Level
 from stanch.model.plans import Mode
 from stanch.policy.dsn import read_conninfo
+from stanch.policy.host_checks import contradiction
 from stanch.policy.places import PathTo, Places
 from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
@@ -122,6 +123,7 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         yield from _secrets(target, path)
         yield from _actions(target, path)
         yield from _limits(target, path)
+        yield from _host(target, path)
         known = seen.setdefault(target.dsn, target.name)
         if known != target.name and not places.failed((*path, "dsn")):
             yield Doubt(
@@ -130,6 +132,13 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
                 hint="Two targets on one server open two incidents for every fault.",
                 level="warning",
             )
+
+
+def _host(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    found = contradiction(target.host)
+    if found is not None:
+        key, what, hint = found
+        yield Doubt(path=(*path, "host", key), what=what, hint=hint)
 
 
 def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
@@ -171,6 +180,8 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
         return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
     if action in NEEDS_HOST and target.host == "none":
         return "needs the server's machine, and host is none", "Set `host: auto` or `host: local`."
+    if action in NEEDS_HOST and not isinstance(target.host, str):
+        return "needs the server's machine, which is only watched", "Run Stanch on that machine."
     if action == "start_server" and target.manager == "none":
         return "manager none means nobody starts the server", "Set `manager: auto`."
     if action == "free_space" and not _freeable(target):

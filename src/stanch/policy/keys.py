@@ -6,6 +6,7 @@ Defaults are not repeated here: they are those of the dataclasses in `policy.py`
 from __future__ import annotations
 
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.host_keys import HOST_POLICY
 from stanch.policy.kinds import (
     HOST,
     HOST_PORT,
@@ -334,8 +335,9 @@ TARGET = Section(
         Key(
             name="host",
             field="host",
-            holds=Choice(values=("auto", "local", "none")),
-            doc="Whether the server runs on this machine, so that files and processes can be read.",
+            holds=HOST_POLICY,
+            doc="Whether the server runs on this machine, so that files and processes can be read; "
+            "or how its own machine is watched.",
         ),
         Key(
             name="data_directory",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.plans import Mode
+from stanch.policy.hosts import HostPolicy
 from stanch.policy.signals import Signals
 
 ACTIONS = (
@@ -159,8 +160,9 @@ class TargetPolicy:
     """How to end sessions; the role needs pg_signal_backend. Empty: those actions are not had."""
     app_dsn: str = ""
     """How the application logs in; rescue is proven with it. Empty: with `dsn`, reads only."""
-    host: Literal["auto", "local", "none"] = "auto"
-    """Whether this machine is the server's: then Stanch may look at its files and processes."""
+    host: HostPolicy = "auto"
+    """Whether this machine is the server's: then Stanch may look at its files and processes. Or the
+    way in which the server's own machine is watched."""
     data_directory: str = ""
     log: str = ""
     """Server log file or directory. Empty: found from the server's own settings."""

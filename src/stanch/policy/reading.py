@@ -18,7 +18,7 @@ from stanch.policy.mappings import Entry, described, entries
 from stanch.policy.nodes import unknown_tag
 from stanch.policy.places import PathTo, Places
 from stanch.policy.quoting import quoted
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape, Variants
+from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
@@ -78,6 +78,8 @@ class Reading:
             return spare
         if isinstance(shape, Section):
             return self.section(shape, node, path)
+        if isinstance(shape, OneOf):
+            return self._one_of(shape, node, path, spare)
         if isinstance(shape, Named):
             return self._named(shape, node, path)
         if isinstance(shape, ListOf):
@@ -96,6 +98,25 @@ class Reading:
             self.places.find(path, value.what, value.hint)
             return spare
         return value
+
+    def _one_of(self, shape: OneOf, node: yaml.Node, path: PathTo, spare: Any) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return self._scalar(shape.words, node, path, spare)
+        known = ", ".join(shape.by_key)
+        found = entries(node, path, self.places, title="mapping")
+        for key_node, _ in found:
+            name = str(key_node.value)
+            if name not in shape.by_key:
+                hint = nearest(name, tuple(shape.by_key)) or f"Use one of: {known}."
+                self.places.find((*path, name), f"unknown key {quoted(name)}", hint)
+        if len(found) != 1:
+            what = f"has {len(found)} keys in place of one"
+            self.places.find(path, what, f"Give one of {known}, with its keys below.")
+            return spare
+        [(key_node, value)] = found
+        section = shape.by_key.get(str(key_node.value))
+        at = (*path, str(key_node.value))
+        return spare if section is None else self._shaped(section, value, at, spare)
 
     def _list(self, shape: ListOf, node: yaml.Node, path: PathTo) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):

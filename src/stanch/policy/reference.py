@@ -9,7 +9,7 @@ from typing import Any, cast
 from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVERITY, TARGET
 from stanch.policy.kinds import Choice, Integer, Kind
 from stanch.policy.quantities import Duration, Size
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape, Variants
+from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 from stanch.policy.signal_keys import EXPECTED_HEARTBEAT, MAILBOX, ROUTE, SIGNALS, SOURCE
 
 HEAD = """\
@@ -64,6 +64,12 @@ def reference() -> str:
         for key in TARGET.keys
         if isinstance(key.holds, Section)
     ]
+    parts += [
+        _table(f"`targets.<name>.{key.name}.{word}`", section)
+        for key in TARGET.keys
+        if isinstance(key.holds, OneOf)
+        for word, section in key.holds.by_key.items()
+    ]
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))
     parts.append(_table("`signals`", SIGNALS))
@@ -89,6 +95,9 @@ def _row(section: Section, key: Key) -> str:
 def _value(shape: Shape) -> str:
     if isinstance(shape, Section):
         return "mapping, below"
+    if isinstance(shape, OneOf):
+        keys = ", ".join(f"`{key}`" for key in shape.by_key)
+        return f"{_scalar(shape.words)}, or a mapping with one of {keys}, below"
     if isinstance(shape, Named):
         entry = shape.entry.title if isinstance(shape.entry, Variants) else shape.noun
         return f"mapping of {shape.name.word}s to {entry} entries"

@@ -7,7 +7,7 @@ from typing import Any
 
 from stanch.policy.keys import POLICY
 from stanch.policy.kinds import Boolean, Integer, JsonSchema
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape, Variants
+from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -33,6 +33,8 @@ def _section(section: Section, extra: JsonSchema | None = None) -> JsonSchema:
 def _of(shape: Shape) -> JsonSchema:
     if isinstance(shape, Section):
         return _section(shape)
+    if isinstance(shape, OneOf):
+        return {"oneOf": [shape.words.schema(), *map(_only, shape.by_key.items())]}
     if isinstance(shape, Named):
         return _named(shape)
     if isinstance(shape, ListOf):
@@ -44,6 +46,17 @@ def _of(shape: Shape) -> JsonSchema:
             "additionalProperties": False,
         }
     return shape.schema()
+
+
+def _only(pair: tuple[str, Section]) -> JsonSchema:
+    """A mapping with one key."""
+    name, section = pair
+    return {
+        "type": "object",
+        "properties": {name: _section(section)},
+        "required": [name],
+        "additionalProperties": False,
+    }
 
 
 def _named(shape: Named) -> JsonSchema:

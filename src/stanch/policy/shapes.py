@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from typing import Any
 
-from stanch.policy.kinds import Kind
+from stanch.policy.kinds import Choice, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,23 @@ class Variants:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """A word, or a mapping with one of a few keys, whose section says more."""
+
+    words: Choice
+    by_key: Mapping[str, Section]
+
+    def key_of(self, value: object) -> str:
+        """The key under which a section's value stands; empty for a word."""
+        return next((k for k, s in self.by_key.items() if s.make is type(value)), "")
+
+    def show(self, value: object) -> str:
+        """A word as YAML."""
+        assert isinstance(value, str), "sections are written a line each"
+        return self.words.show(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """A mapping from names to sections; the name fills a field of each."""
 
@@ -86,4 +103,4 @@ class MapOf:
     noun: str
 
 
-Shape = Kind | Section | Named | ListOf | MapOf
+Shape = Kind | Section | OneOf | Named | ListOf | MapOf

@@ -1,4 +1,4 @@
-"""What the watch asks of a machine, near or far: the least that every way of seeing one can give."""
+"""What the watch asks of a machine, near or far: what every way of seeing one can answer."""
 
 from __future__ import annotations
 

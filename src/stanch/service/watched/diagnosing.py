@@ -123,7 +123,8 @@ async def locate_target(target: TargetPolicy) -> Located:
         data_directory=target.data_directory,
         log=target.log,
         bin_directory=target.bin_directory,
-        host=target.host,
+        # From afar a machine is only watched.
+        host=target.host if isinstance(target.host, str) else "none",
     )
 
 

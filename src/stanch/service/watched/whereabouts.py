@@ -50,6 +50,8 @@ async def host_readings(target: TargetPolicy, *, address: str, data_directory: s
     itself says, empty where it was not asked or does not tell.
     Cost: a name look-up where no session was accepted; a few files, and the manager's status.
     """
+    if not isinstance(target.host, str):
+        return HostReadings(shared=False, source="its machine is only watched, from afar")
     shared, source = await _shared(target, address)
     if target.host == "none" or not shared:
         why = "the policy says host: none" if target.host == "none" else ""

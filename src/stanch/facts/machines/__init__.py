@@ -1,0 +1,1 @@
+"""What machines, containers, pods and exporters answer, and what it means: parsers only."""
