@@ -22,7 +22,7 @@ KILLED = CauseFinding(
     evidence_against=(Finding(evidence="server log", text="no crash was logged"),),
     missing=(Finding(evidence="kernel log", text="not readable by this user"),),
     safe_first="Start it through its manager.",
-    never=("Delete postmaster.pid.",),
+    never=("Do not delete postmaster.pid.",),
 )
 FOUND = Diagnosis(verdict=Verdict.CAUSE, causes=(KILLED,), at=at(1), elapsed_ms=40.0)
 STORY = Story(
@@ -101,7 +101,7 @@ def test_the_body_holds_the_evidence_the_safe_move_and_what_never_to_do() -> Non
         "no crash was logged (server log)",
         "not readable by this user (kernel log)",
         "Start it through its manager.",
-        "Delete postmaster.pid.",
+        "- Never delete postmaster.pid.",
         "Started the server with pg_ctl.",
         "    stanch ack 001",
     ):
@@ -136,7 +136,7 @@ UPDATES: tuple[tuple[News, str], ...] = (
     (e.DiagnosisRecorded(diagnosis=FOUND), "cause: The server was killed from outside 93%"),
     (
         e.PlanEnded(plan_id=plan().id, completed=True, reason="verified"),
-        "Stanch acted: Started the server with pg_ctl",
+        "Stanch acted, the effect is verified: Started the server with pg_ctl",
     ),
     (
         e.PlanEnded(plan_id=plan().id, completed=False, reason="step failed"),
@@ -161,6 +161,37 @@ def test_an_update_says_what_is_new_on_one_short_line(event: News, says: str) ->
     assert text.short.startswith("P0 orders:")
     assert text.short.endswith("(001)")
     assert "    stanch ack 001" in text.body
+
+
+def test_nobody_is_asked_to_take_what_is_taken_or_over() -> None:
+    taken = update_text(UPDATES[3][0], replace(STORY, taken_by=ANN), at=NOW).body
+    assert "taken by Ann" in taken
+    assert "stanch ack" not in taken
+    over = update_text(UPDATES[4][0], replace(STORY, taken_by=ANN, over=True), at=NOW).body
+    assert "is closed" in over
+    assert "    stanch postmortem 001" in over
+    assert "stanch ack" not in over
+
+
+def test_an_update_about_a_deed_says_that_it_worked_before_its_wording_is_cut() -> None:
+    done = e.PlanEnded(plan_id=plan().id, completed=True, reason="verified")
+    story = replace(STORY, did=("Start the server of /var/lib/" + "x" * 200 + ": done",))
+    assert "Stanch acted, the effect is verified" in update_text(done, story, at=NOW).short
+
+
+def test_a_cause_whose_wording_does_not_fit_is_called_by_its_name_not_by_half_a_sentence() -> None:
+    cause = replace(
+        KILLED, id=CauseId("idle_in_transaction"), summary="Session 4711 (application " + "x" * 80
+    )
+    story = replace(
+        STORY, title="sessions blocked", did=(), diagnosis=replace(FOUND, causes=(cause,))
+    )
+    assert "Cause: idle in transaction 93%." in page_text(story, at=NOW).short
+
+
+def test_a_look_that_found_nothing_wrong_is_not_told_as_an_unknown_cause() -> None:
+    healthy = replace(FOUND, verdict=Verdict.HEALTHY, causes=())
+    assert "it looked healthy" in page_text(replace(STORY, diagnosis=healthy), at=NOW).short
 
 
 def test_an_incident_closed_without_proof_is_never_called_resolved() -> None:
@@ -207,7 +238,6 @@ def stories(draw: st.DrawFn) -> Story:
         did=tuple(draw(st.lists(anything, max_size=2))),
         plan=draw(st.sampled_from([None, replace(plan(), digest=text(), runbook=text())])),
         withheld=replace(WITHHELD, options=(text(),)),
-        links=(text(),),
         drill=draw(st.booleans()),
     )
 

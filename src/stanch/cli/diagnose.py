@@ -13,7 +13,7 @@ import typer
 from stanch.model.codec import to_iso
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.errors import SetupError
-from stanch.model.shown import percent, shortened
+from stanch.model.shown import never, percent, shortened
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.quoting import printable
 
@@ -238,8 +238,8 @@ def _cause_lines(cause: CauseFinding, *, colour: bool, missing_max: int) -> Iter
         more = "more " if missing_max else ""
         yield f"    ? {len(cause.missing) - missing_max} {more}questions without an answer"
     yield f"  First: {_shown(cause.safe_first)}"
-    for never in cause.never:
-        yield f"  Never: {_shown(never)}"
+    for warning in cause.never:
+        yield f"  {_shown(never(warning))}"
 
 
 def _shown(text: str) -> str:

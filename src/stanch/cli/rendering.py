@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stanch.model.shown import never
+
 Found = Mapping[str, Any]
 
 VERDICTS = {
@@ -46,8 +48,8 @@ def _cause(diagnosis: Found | None) -> Iterator[str]:
         for text in diagnosis[key]:
             yield f"    {sign} {text}"
     yield f"  first: {diagnosis['safe_first']}"
-    for never in diagnosis["never"]:
-        yield f"  never: {never}"
+    for warning in diagnosis["never"]:
+        yield f"  {never(warning)}"
 
 
 def _plan(found: Found) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stanch.diagnose.catalogue import CAUSES, SEPARATORS
 from stanch.diagnose.cause import Cause
 from stanch.diagnose.rank import SHOWN_FROM, STANDS_FROM
+from stanch.model.shown import never
 
 HEAD = f"""# Causes
 
@@ -45,8 +46,8 @@ def _cause(cause: Cause) -> Iterator[str]:
     if cause.brings_about:
         yield f"- Brings about: {_links(cause.brings_about)}"
     yield f"- Safe first move: {cause.safe_first}"
-    for never in cause.never:
-        yield f"- Never: {never}"
+    for warning in cause.never:
+        yield f"- {never(warning)}"
     if cause.forbids:
         yield f"- Actions refused while it stands: {', '.join(cause.forbids)}"
     yield f"- Runbook: {cause.runbook or 'none; people decide'}"

@@ -32,6 +32,12 @@ def percent(probability: float) -> str:
     return f"{min(99, max(1, round(probability * 100)))}%"
 
 
+def never(text: str) -> str:
+    """A warning that stands alone: `Do not stop it` after a "never" would say the opposite."""
+    rest = text.removeprefix("Do not ")
+    return f"Never: {text}" if rest == text else f"Never {rest}"
+
+
 def shortened(text: str, chars_max: int) -> str:
     """The text, cut to at most `chars_max` characters; a cut ends in an ellipsis."""
     if len(text) <= chars_max:

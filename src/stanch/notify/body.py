@@ -8,9 +8,9 @@ from datetime import datetime
 
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.plans import Plan
-from stanch.model.shown import moment, percent, span
+from stanch.model.shown import moment, never, percent, span
 from stanch.notify.fitting import one_line
-from stanch.notify.story import Story, ack_command, approve_command
+from stanch.notify.story import Story, ack_command, approve_command, postmortem_command
 
 FIELD_CHARS_MAX = 600
 ITEMS_MAX = 12
@@ -20,7 +20,7 @@ COLUMNS = 78
 def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
     """Everything known at `at`, most urgent first. `opening` says what is new in an update."""
     lines = [*opening, *([""] if opening else [])]
-    for section in (_head, _observed, _waiting, _withheld, _causes, _did, _links):
+    for section in (_head, _observed, _waiting, _withheld, _causes, _did):
         part = list(section(story, at))
         lines += [*part, ""] if part else []
     return "\n".join(lines).rstrip("\n")
@@ -52,8 +52,16 @@ def _head(story: Story, at: datetime) -> Iterator[str]:
     yield from paragraph(f"{story.severity_label} on {story.target}: {story.title}")
     gone = span(max(0.0, (at - story.since).total_seconds()))
     yield f"Since {moment(story.since)} ({gone}). Data at risk: {story.data_at_risk}."
-    yield from paragraph(f"Incident {story.incident_id}. To take it:")
-    yield f"    {ack_command(story)}"
+    if story.over:
+        yield from paragraph(f"Incident {story.incident_id} is closed. To write it up:")
+        yield f"    {postmortem_command(story)}"
+    elif story.taken_by is not None:
+        yield from paragraph(
+            f"Incident {story.incident_id}, taken by {story.name(story.taken_by)}."
+        )
+    else:
+        yield from paragraph(f"Incident {story.incident_id}. To take it:")
+        yield f"    {ack_command(story)}"
 
 
 def _observed(story: Story, at: datetime) -> Iterator[str]:
@@ -143,9 +151,7 @@ def _cause(cause: CauseFinding, title: str) -> Iterator[str]:
     if cause.safe_first:
         yield "Safe first move:"
         yield from paragraph(cause.safe_first, indent="  ")
-    if cause.never:
-        yield "Never:"
-        yield from bullets(cause.never)
+    yield from bullets([never(warning) for warning in cause.never])
 
 
 def _separator(diagnosis: Diagnosis) -> Iterator[str]:
@@ -160,10 +166,3 @@ def _texts(findings: Sequence[Finding]) -> list[str]:
 def _did(story: Story, at: datetime) -> Iterator[str]:
     yield "WHAT STANCH DID"
     yield from bullets(story.did) if story.did else ["Nothing so far."]
-
-
-def _links(story: Story, at: datetime) -> Iterator[str]:
-    if story.links:
-        yield "LINKS"
-        # Not wrapped: a broken link is no link.
-        yield from (one_line(link, FIELD_CHARS_MAX) for link in story.links[:ITEMS_MAX])

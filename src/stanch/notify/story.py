@@ -42,7 +42,9 @@ class Story:
     """Why Stanch does not act, where that is so now."""
     people: Mapping[PersonId, str] = field(default_factory=lambda: MappingProxyType({}))
     """Names by id; who is missing here is shown by id."""
-    links: tuple[str, ...] = ()
+    taken_by: PersonId | None = None
+    """Who has it in hand, so that nobody else is asked to take it."""
+    over: bool = False
     drill: bool = False
 
     @property
@@ -64,6 +66,11 @@ class Story:
 def ack_command(story: Story) -> str:
     """What a person types to take the incident."""
     return f"stanch ack {shlex.quote(printable(story.short_id))}"
+
+
+def postmortem_command(story: Story) -> str:
+    """What a person types to have it written up."""
+    return f"stanch postmortem {shlex.quote(printable(story.short_id))}"
 
 
 def approve_command(story: Story, plan: Plan) -> str:

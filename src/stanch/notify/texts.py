@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from stanch.model.diagnosis import Verdict
 from stanch.model.events import (
     DiagnosisRecorded,
     IncidentAcknowledged,
@@ -118,14 +119,22 @@ def _risk(story: Story, *, priority: int) -> Piece:
 def _cause(story: Story, *, priority: int) -> Piece:
     cause = story.cause
     if cause is None:
-        known = "not looked at yet" if story.diagnosis is None else "unknown"
-        return Piece(priority=priority, variants=(f"Cause: {known}.", f"{known}."))
+        known = _NAMELESS[story.diagnosis.verdict] if story.diagnosis else "not looked at yet"
+        return Piece(priority=priority, variants=(f"Cause: {known}.",))
     chance = percent(cause.probability)
     summary = one_line(cause.summary, SHORT_CHARS_MAX).rstrip(".")
     name = one_line(cause.id.replace("_", " "), 40)
-    cuts = tuple(f"Cause: {shortened(summary, room)} {chance}." for room in (70, 55, 40))
+    cuts = tuple(f"Cause: {shortened(summary, room)} {chance}." for room in (70, 55))
     whole = (f"Cause: {summary} {chance}.",)
     return Piece(priority=priority, variants=(*whole, *cuts, f"Cause: {name} {chance}."))
+
+
+_NAMELESS = {
+    Verdict.CAUSE: "unknown",
+    Verdict.HEALTHY: "none seen, it looked healthy",
+    Verdict.RECOVERED: "not known, it was over",
+    Verdict.UNKNOWN: "unknown",
+}
 
 
 def _did(story: Story, *, priority: int) -> Piece:
@@ -179,9 +188,10 @@ def _found(event: DiagnosisRecorded, at: datetime) -> tuple[str, list[str]]:
 
 def _acted(event: PlanEnded, story: Story) -> tuple[str, list[str]]:
     last = one_line(story.did[-1], 90).rstrip(".") if story.did else event.reason
-    headline = f"Stanch acted: {last}" if event.completed else f"the plan ended: {event.reason}"
-    ended = "Every step was done and verified" if event.completed else "Not every step was done"
-    return headline, paragraph(f"{ended}: {event.reason}.")
+    if event.completed:
+        headline = f"Stanch acted, the effect is verified: {last}"
+        return headline, paragraph("Every step was done, and its effect was seen on the target.")
+    return f"the plan ended: {event.reason}", paragraph(f"Not every step was done: {event.reason}.")
 
 
 def _rescued(event: IncidentRescued) -> tuple[str, list[str]]:

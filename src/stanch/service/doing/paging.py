@@ -214,6 +214,8 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         plan=waiting,
         withheld=incident.withheld,
         people={p.id: p.name for p in policy.people},
+        taken_by=incident.acknowledged_by,
+        over=incident.status.ended,
         drill=incident.drill,
     )
 
@@ -221,7 +223,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
 def did(plan: PlanState) -> tuple[str, ...]:
     """What became of each step that was begun, in one sentence each."""
     return tuple(
-        f"{step.preview or step.action}: {_became(plan, step.id)}"
+        f"{(step.preview or step.action).rstrip('.')}: {_became(plan, step.id)}"
         for step in plan.plan.steps
         if plan.steps[step.id].attempts
     )
