@@ -12,11 +12,11 @@ from stanch.incident.state import Status
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, TargetName, WriterId
 from stanch.service.house import House, open_house, projection_of
-from stanch.service.operations import Answer, BadRequest
 from stanch.service.record.policies import Policies
+from stanch.service.requests import Answer, BadRequest
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
-from timelines import POLICY, T0, symptom
+from timelines import POLICY, T0, page, symptom
 
 
 class SetClock:
@@ -161,6 +161,26 @@ async def test_maintenance_ends_by_itself(house: House, clock: SetClock) -> None
     orders = TargetName("orders")
     assert house.standing.maintenance(orders, clock.at) is not None
     assert house.standing.maintenance(orders, clock.at + timedelta(seconds=601)) is None
+
+
+async def test_a_window_set_again_moves_the_hold_of_what_was_opened_in_it(
+    house: House, clock: SetClock
+) -> None:
+    incident = await declared(house)
+    await ask(house, "maintenance", target="orders", seconds=28_800)
+    await ask(house, "maintenance", target="orders", seconds=600)
+    held_until = (await house.book.get(incident)).page_held_until
+    assert held_until == clock.at + timedelta(seconds=600)
+
+
+async def test_a_window_says_who_was_paged_before_it_and_holds_only_what_was_not(
+    house: House,
+) -> None:
+    incident = await declared(house)
+    await house.book.decide(incident, lambda i, at: (page(),))
+    answer = await ask(house, "maintenance", target="orders", seconds=600)
+    assert incident in answer.text
+    assert (await house.book.get(incident)).page_held_until is None
 
 
 async def test_ending_maintenance_lets_held_pages_go(house: House, clock: SetClock) -> None:

@@ -232,6 +232,25 @@ def test_a_store_that_fails_in_the_middle_of_a_rescue_stops_all_acting() -> None
     check_everything(sim)
 
 
+def test_a_server_stopped_in_a_maintenance_window_is_started_only_after_it() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        server = sim.servers["orders"]
+        assert sim.now is not None
+        request = {"command": "maintenance", "by": "ann", "target": "orders", "seconds": 7200}
+        await sim.now.house.operations.execute(request)
+        server.stop()
+        await asyncio.sleep(3600)
+        assert server.effects == []
+        assert pages(sim) == []
+        await sim.now.house.operations.execute({**request, "end": True})
+        await asyncio.sleep(60)
+        assert [effect.kind for effect in server.effects] == ["start"]
+
+    sim = played(script, deadline_s=DAY_S)
+    check_everything(sim)
+
+
 def test_a_server_that_lets_nobody_in_is_paged_for_and_left_alone() -> None:
     async def script(sim: Simulation) -> None:
         await asyncio.sleep(1.5)

@@ -117,6 +117,8 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         ended_at=None,
         ended_verified=False,
         rescued_at=None,
+        # Whatever it was held for is over by now, or said anew with the reopening.
+        page_held_until=None,
         reopens=i.reopens + (event.by is None),
         diagnosis=None,
         named=None,

@@ -294,15 +294,33 @@ class Operations:
         await self._record_standing(
             e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
         )
+        paged = await self._hold_pages(target, until)
         when = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return Answer(ok=True, text=f"nobody is paged for {target} until {when}; all is recorded")
+        text = f"nobody is paged for {target} until {when}, and nothing is done to it unasked"
+        if paged:
+            text += f"; paged for before, until somebody acknowledges: {', '.join(paged)}"
+        return Answer(ok=True, text=text)
 
     async def _record_standing(self, event: e.Event) -> None:
         await self._book.record(RESPONDER, event)
         self._standing.apply(event)
 
+    async def _hold_pages(self, target: TargetName, until: datetime) -> list[IncidentId]:
+        """Bind what is open to this window; returns what people were paged for already."""
+        held = e.PageHeld(until=until, reason="maintenance began, or its end was moved")
+        paged: list[IncidentId] = []
+        for incident in await self.incidents(open_only=True, limit=INCIDENTS_MAX):
+            if incident.target != target:
+                continue
+            if incident.page_level > 0 and incident.acknowledged_by is None:
+                paged.append(incident.id)
+            await self._book.decide(
+                incident.id, lambda i, at: () if i.status.ended or i.page_level else (held,)
+            )
+        return paged
+
     async def _release_pages(self, target: TargetName) -> None:
-        for incident in await self.incidents(open_only=True, limit=1000):
+        for incident in await self.incidents(open_only=True, limit=INCIDENTS_MAX):
             if incident.target == target and incident.page_held_until is not None:
                 await self._book.decide(incident.id, _lift_hold)
 

@@ -11,7 +11,7 @@ from stanch.incident.state import Incident, Status
 from stanch.model import events as e
 from stanch.model.errors import StoreUnavailable
 from stanch.model.host import Volume, VolumeUse
-from stanch.model.ids import ITSELF, PersonId, TargetName, WriterId
+from stanch.model.ids import ITSELF, ObligationId, PersonId, TargetName, WriterId
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -193,6 +193,39 @@ async def test_maintenance_holds_pages_of_new_and_of_reopened_incidents(bench: B
     [incident] = await bench.incidents()
     assert incident.page_held_until is not None
     assert incident.page_held_until > bench.at + timedelta(seconds=3000)
+
+
+async def test_a_hold_is_over_with_its_window_also_for_what_had_healed_meanwhile(
+    bench: Bench,
+) -> None:
+    request = {"command": "maintenance", "by": "ann", "target": "orders", "seconds": 28_800}
+    await bench.house.operations.execute(request)
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    await bench.close((await bench.incidents())[0])
+    await bench.house.operations.execute({**request, "end": True})
+    await bench.see("orders", ReachState.REFUSED, after=60)
+    [incident] = await bench.incidents()
+    assert incident.status is Status.OPEN
+    assert incident.page_held_until is None
+
+
+async def test_what_fails_again_inside_a_window_is_held_though_it_was_open_before(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    [incident] = await bench.incidents()
+    rescued = e.IncidentRescued(
+        window_s=1.0, checks=2, detail="", obligation=ObligationId("rescued/1@2")
+    )
+    await bench.house.book.decide(incident.id, lambda i, at: (rescued,))
+    request = {"command": "maintenance", "by": "ann", "target": "orders", "seconds": 3600}
+    await bench.house.operations.execute(request)
+    await bench.see("orders", ReachState.REFUSED, after=60)
+    [incident] = await bench.incidents()
+    assert incident.status is Status.OPEN
+    assert incident.page_held_until == bench.at + timedelta(seconds=3540)
 
 
 async def test_a_worse_symptom_raises_the_severity_and_a_milder_one_does_not(

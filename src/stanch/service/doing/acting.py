@@ -29,6 +29,7 @@ from stanch.steps.run import Authority, Clocks, Executed, Record, execute, settl
 from stanch.steps.world import World
 
 HALTED_RETRY_S = 0.5
+MAINTENANCE_RETRY_S = 5.0
 
 log = structlog.get_logger("acting")
 
@@ -122,12 +123,16 @@ class Acting:
     async def step(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy
     ) -> datetime | None:
-        """Run one step, once. A halt puts it off; every other no is an outcome."""
+        """Run one step, once. A halt or maintenance puts it off; every other no is an outcome."""
+        now = self._clock.now()
         if self._standing.halted:
-            return self._clock.now() + timedelta(seconds=HALTED_RETRY_S)
+            return now + timedelta(seconds=HALTED_RETRY_S)
         hands, state = self._hands(incident.target), incident.plan
         if hands is None or state is None:
-            return self._clock.now() + timedelta(seconds=HALTED_RETRY_S)
+            return now + timedelta(seconds=HALTED_RETRY_S)
+        if self._standing.maintenance(incident.target, now) and state.approved_by is None:
+            # Somebody is at work on it: nothing is done under their hands but what they approve.
+            return now + timedelta(seconds=MAINTENANCE_RETRY_S)
         planned = next(s for s in state.plan.steps if s.id == what.step_id)
         lease_ends_ns = self._clocks.boot.now_ns() + int(LEASE_S[claim.lane] * 1e9)
         done = await execute(

@@ -228,6 +228,8 @@ class Watching:
             return
         if where.to == "ended":
             await self._reopen(where.incident_id, symptom)
+        else:
+            await self._hold(where.incident_id, symptom.target)
         await self._book.record(where.incident_id, e.SymptomObserved(symptom=symptom))
         await self._raise_severity(target, where, symptom)
 
@@ -240,6 +242,18 @@ class Watching:
             return (e.IncidentReopened(reason=f"{symptom.key} came back"), *held)
 
         await self._book.decide(incident_id, decider)
+
+    async def _hold(self, incident_id: IncidentId, target: TargetName) -> None:
+        """What joins inside a maintenance window may page anew, so that is held as well."""
+        held = self._held(target)
+
+        def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+            until = incident.page_held_until
+            known = until is not None and all(until >= event.until for event in held)
+            return () if incident.status.ended or known else held
+
+        if held:
+            await self._book.decide(incident_id, decider)
 
     def _held(self, target: TargetName) -> tuple[e.PageHeld, ...]:
         """Nobody is woken for what happens inside a maintenance window."""
