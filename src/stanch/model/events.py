@@ -15,6 +15,7 @@ from stanch.model.codec import CodecError, decode, encode
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
 from stanch.model.ids import (
     BlobKey,
+    CommandId,
     DeliveryId,
     IncidentId,
     MessageId,
@@ -40,6 +41,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Commanded(Event):
+    """Base of the events that a person's command can lead to."""
+
+    command_id: CommandId | None = None
+    """The command it came from: one that arrives again finds here that it was done. None: no
+    command, or none that said which one it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownEvent(Event):
     """An event of a release this one does not know: page and show, do not decide or act."""
 
@@ -52,7 +62,7 @@ class UnknownEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentOpened(Event):
+class IncidentOpened(Commanded):
     """Something is wrong with a target."""
 
     kind: ClassVar[str] = "incident.opened.v1"
@@ -90,7 +100,7 @@ class SymptomCleared(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeveritySet(Event):
+class SeveritySet(Commanded):
     """The severity changed; timers follow."""
 
     kind: ClassVar[str] = "severity.set.v1"
@@ -102,7 +112,7 @@ class SeveritySet(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentAcknowledged(Event):
+class IncidentAcknowledged(Commanded):
     """A person has taken the incident: nobody else is paged for it."""
 
     kind: ClassVar[str] = "incident.acknowledged.v1"
@@ -112,7 +122,7 @@ class IncidentAcknowledged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoteAdded(Event):
+class NoteAdded(Commanded):
     """A person wrote something down."""
 
     kind: ClassVar[str] = "note.added.v1"
@@ -133,7 +143,7 @@ class IncidentRescued(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentResolved(Event):
+class IncidentResolved(Commanded):
     """The incident is over. `verified` is False only where a person said so without proof."""
 
     kind: ClassVar[str] = "incident.resolved.v1"
@@ -146,7 +156,7 @@ class IncidentResolved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentReopened(Event):
+class IncidentReopened(Commanded):
     """It is not over after all."""
 
     kind: ClassVar[str] = "incident.reopened.v1"
@@ -288,7 +298,7 @@ class PlanWithheld(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanApproved(Event):
+class PlanApproved(Commanded):
     """A person approved exactly this plan."""
 
     kind: ClassVar[str] = "plan.approved.v1"
@@ -381,7 +391,7 @@ class EvidenceKept(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HaltSet(Event):
+class HaltSet(Commanded):
     """Stanch does not act on any target until it is lifted."""
 
     kind: ClassVar[str] = "halt.set.v1"
@@ -390,7 +400,7 @@ class HaltSet(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HaltLifted(Event):
+class HaltLifted(Commanded):
     """Stanch may act again where policy says so."""
 
     kind: ClassVar[str] = "halt.lifted.v1"
@@ -399,7 +409,7 @@ class HaltLifted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaintenanceSet(Event):
+class MaintenanceSet(Commanded):
     """Expected trouble on a target until a moment: nobody is paged for it, everything is kept."""
 
     kind: ClassVar[str] = "maintenance.set.v1"
@@ -410,7 +420,7 @@ class MaintenanceSet(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaintenanceEnded(Event):
+class MaintenanceEnded(Commanded):
     """Trouble on the target is unexpected again."""
 
     kind: ClassVar[str] = "maintenance.ended.v1"
@@ -456,9 +466,9 @@ class ResponderStopped(Event):
 
 
 def _kinds() -> dict[str, type[Event]]:
-    # By kind, not by identity: a slotted dataclass is a second class made from the first, which
-    # stays among the subclasses until it is collected. The slotted one comes later and wins.
-    return {cls.kind: cls for cls in Event.__subclasses__() if cls.kind != UnknownEvent.kind}
+    """Every event of this module, in the order in which they stand here."""
+    found = [v for v in globals().values() if isinstance(v, type) and issubclass(v, Event)]
+    return {cls.kind: cls for cls in found if cls.kind not in ("", UnknownEvent.kind)}
 
 
 KINDS: dict[str, type[Event]] = _kinds()
@@ -489,4 +499,11 @@ def stored_kind(event: Event) -> str:
 
 def obligation_of(event: Event) -> ObligationId | None:
     """The obligation this event fulfils; a store lets each be fulfilled once per incident."""
+    if isinstance(event, Commanded):
+        return None if event.command_id is None else obligation_to(event.command_id)
     return getattr(event, "obligation", None)
+
+
+def obligation_to(command_id: CommandId) -> ObligationId:
+    """What a command asks for, to be fulfilled once however often it arrives."""
+    return ObligationId(f"command/{command_id}")

@@ -16,6 +16,9 @@ StepId = NewType("StepId", str)
 MessageId = NewType("MessageId", str)
 DeliveryId = NewType("DeliveryId", str)
 WriterId = NewType("WriterId", str)
+CommandId = NewType("CommandId", str)
+"""Given by whoever sends a command; the same one when it is sent again."""
+
 BlobKey = NewType("BlobKey", str)
 """Hex SHA-256 over salt and content: it names the content without giving it away."""
 

@@ -66,7 +66,8 @@ async def read_inbox(inbox: Path, operations: Operations) -> None:
     """Do commands that were left while nobody answered; each once, however often it arrived."""
     while True:
         for command in await asyncio.to_thread(collect, inbox):
-            request = cast("dict[str, Any]", json.loads(command.text))
+            # One sent over the socket as well has an id of its own, which is the same there.
+            request = {"id": command.id, **cast("dict[str, Any]", json.loads(command.text))}
             try:
                 answer = (await operations.execute(request)).plain()
             except StoreUnavailable as error:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from weakref import WeakValueDictionary
 
 from stanch.incident import commands as c
 from stanch.incident.state import Incident
 from stanch.model import events as e
-from stanch.model.errors import StanchError
-from stanch.model.ids import RESPONDER, IncidentId, PersonId, PlanId, TargetName
+from stanch.model.ids import RESPONDER, CommandId, IncidentId, PlanId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -29,37 +26,19 @@ from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
+from stanch.service.requests import (
+    Answer,
+    BadRequest,
+    Request,
+    person_in,
+    rank_in,
+    seconds_in,
+    stamped,
+    text_in,
+)
 
-TEXT_CHARS_MAX = 4000
 ANSWERED_MAX = 1000
 INCIDENTS_MAX = 100_000
-
-
-class BadRequest(StanchError):
-    """The request cannot be understood; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of a request, ready to be shown."""
-
-    ok: bool
-    text: str
-    incident_id: str = ""
-    refusal: Refusal | None = None
-
-    def plain(self) -> dict[str, Any]:
-        refusal = self.refusal
-        return {
-            "ok": self.ok,
-            "text": self.text,
-            "incident": self.incident_id,
-            "refused_by": refusal.guard if refusal else None,
-            "lifts": refusal.lifts if refusal else None,
-        }
-
-
-Request = Mapping[str, Any]
 
 
 class Operations:
@@ -98,21 +77,37 @@ class Operations:
 
     async def execute(self, request: Request) -> Answer:
         """Do one request. Raises BadRequest, StoreError."""
-        name = _text(request, "command", required=True)
+        name = text_in(request, "command", required=True)
         operation = self._by_name.get(name)
         if operation is None:
             raise BadRequest(f"there is no command {name!r}", hint="See `stanch --help`.")
-        request_id = _text(request, "id")
+        request_id = text_in(request, "id")
         if not request_id:
             return await operation(request)
         # One command may arrive twice: an answer was lost, and it was left in the inbox as well.
-        # After a hang both are read in the same moment, so the second waits for the first.
+        # After a hang both are read in the same moment, so the second waits for the first. What an
+        # earlier process did stands in its events.
         async with self._turn(request_id):
-            answered = self._answered.get(request_id)
+            answered = self._answered.get(request_id) or await self._done_before(request)
             if answered is None:
                 answered = await operation(request)
-                self._remember(request_id, answered)
+            self._remember(request_id, answered)
         return answered
+
+    async def _done_before(self, request: Request) -> Answer | None:
+        """The answer to a command that an earlier process did, and perhaps died before saying so.
+
+        A command that was refused made no event: it is decided on again.
+        """
+        asked = e.obligation_to(CommandId(text_in(request, "id")))
+        found = await self._timelines.fulfilled_in(asked)
+        if found is None:
+            return None
+        if found == RESPONDER:
+            await self._follow_up(request)
+            return Answer(ok=True, text="this was done already, when it arrived before")
+        text = f"{found}: this was done already, when it arrived before"
+        return Answer(ok=True, text=text, incident_id=found)
 
     def _turn(self, request_id: str) -> asyncio.Lock:
         return self._turns.setdefault(request_id, asyncio.Lock())
@@ -163,35 +158,32 @@ class Operations:
 
     async def _declare(self, request: Request) -> Answer:
         policy = self._policies.current
-        title = _text(request, "title", required=True)
-        target = policy.target(_text(request, "target", required=True))
+        title = text_in(request, "title", required=True)
+        target = policy.target(text_in(request, "target", required=True))
         if target is None:
             names = ", ".join(sorted(t.name for t in policy.targets))
             raise BadRequest(
                 f"no target {request['target']!r} in the policy", hint=f"Targets: {names}."
             )
-        severity = policy.severity(_rank(request, self._policies))
+        severity = policy.severity(rank_in(request, self._policies.current))
         at = self._clock.now()
-        by = _by(request)
+        by = person_in(request)
         symptom = Symptom(
             kind=SymptomKind.REPORTED, target=TargetName(target.name), since=at, detail=title
         )
-        incident = await self._book.open(
-            [
-                e.IncidentOpened(
-                    target=TargetName(target.name),
-                    title=title,
-                    symptom=symptom,
-                    severity_rank=severity.rank,
-                    severity_label=severity.label,
-                    severity_reason="declared by a person",
-                    data_at_risk="possible",
-                    policy_hash=self._policies.current_hash,
-                    page_after_s=0.0,
-                    declared_by=by,
-                )
-            ]
+        opened = e.IncidentOpened(
+            target=TargetName(target.name),
+            title=title,
+            symptom=symptom,
+            severity_rank=severity.rank,
+            severity_label=severity.label,
+            severity_reason="declared by a person",
+            data_at_risk="possible",
+            policy_hash=self._policies.current_hash,
+            page_after_s=0.0,
+            declared_by=by,
         )
+        incident = await self._book.open(stamped(request, [opened]))
         return Answer(
             ok=True,
             text=f"opened {incident.id} as {severity.label}; {self._paging(severity)}",
@@ -199,17 +191,21 @@ class Operations:
         )
 
     async def _ack(self, request: Request) -> Answer:
-        command = c.Acknowledge(by=_by(request), via=_text(request, "via") or "command line")
+        command = c.Acknowledge(
+            by=person_in(request), via=text_in(request, "via") or "command line"
+        )
         return await self._decide(request, command, "acknowledged: nobody else is paged for it")
 
     async def _note(self, request: Request) -> Answer:
-        command = c.AddNote(by=_by(request), text=_text(request, "text", required=True))
+        command = c.AddNote(by=person_in(request), text=text_in(request, "text", required=True))
         return await self._decide(request, command, "noted")
 
     async def _severity(self, request: Request) -> Answer:
-        rank = _rank(request, self._policies)
+        rank = rank_in(request, self._policies.current)
         command = c.SetSeverity(
-            by=_by(request), rank=rank, reason=_text(request, "reason") or "a person said so"
+            by=person_in(request),
+            rank=rank,
+            reason=text_in(request, "reason") or "a person said so",
         )
         label = self._policies.current.severity(rank).label
         return await self._decide(request, command, f"severity is now {label}; timers follow")
@@ -217,23 +213,23 @@ class Operations:
     async def _resolve(self, request: Request) -> Answer:
         unverified = bool(request.get("unverified"))
         command = c.Resolve(
-            by=_by(request),
-            reason=_text(request, "reason", required=unverified) or "a person said so",
+            by=person_in(request),
+            reason=text_in(request, "reason", required=unverified) or "a person said so",
             unverified=unverified,
         )
         done = "resolved without verification" if unverified else "resolved"
         return await self._decide(request, command, done)
 
     async def _reopen(self, request: Request) -> Answer:
-        command = c.Reopen(by=_by(request), reason=_text(request, "reason", required=True))
+        command = c.Reopen(by=person_in(request), reason=text_in(request, "reason", required=True))
         return await self._decide(request, command, "reopened", pages=True)
 
     async def _approve(self, request: Request) -> Answer:
-        plan = _text(request, "plan")
+        plan = text_in(request, "plan")
         command = c.Approve(
-            by=_by(request),
+            by=person_in(request),
             plan_id=PlanId(plan) if plan else None,
-            digest=_text(request, "digest"),
+            digest=text_in(request, "digest"),
         )
         return await self._decide(
             request, command, "approved; every guard is read again right before each step"
@@ -250,12 +246,13 @@ class Operations:
     async def _decide(
         self, request: Request, command: c.Command, done: str, *, pages: bool = False
     ) -> Answer:
-        incident = await self.find(_text(request, "incident", required=True))
+        incident = await self.find(text_in(request, "incident", required=True))
 
         def decider(now_is: Incident, at: datetime) -> c.Decided:
             policy = self._policies.for_incident(now_is.policy_hash)
             unbound = _unbound(now_is) if isinstance(command, c.Approve) else None
-            return unbound or c.decide(command, now_is, policy, at)
+            decided = unbound or c.decide(command, now_is, policy, at)
+            return decided if isinstance(decided, Refusal) else stamped(request, decided)
 
         decided = await self._book.decide(incident.id, decider)
         if isinstance(decided, Refusal):
@@ -265,13 +262,13 @@ class Operations:
         return Answer(ok=True, text=f"{incident.id} {done}", incident_id=incident.id)
 
     async def _halt(self, request: Request) -> Answer:
-        by = _by(request)
+        by = person_in(request)
         if request.get("lift"):
-            reason = _text(request, "reason") or "lifted"
-            await self._record_standing(e.HaltLifted(by=by, reason=reason))
+            reason = text_in(request, "reason") or "lifted"
+            await self._record_standing(request, e.HaltLifted(by=by, reason=reason))
             return Answer(ok=True, text="halt lifted: Stanch acts again where policy says so")
         await self._record_standing(
-            e.HaltSet(by=by, reason=_text(request, "reason") or "a person said so")
+            request, e.HaltSet(by=by, reason=text_in(request, "reason") or "a person said so")
         )
         return Answer(
             ok=True,
@@ -280,19 +277,20 @@ class Operations:
         )
 
     async def _maintenance(self, request: Request) -> Answer:
-        target = TargetName(_text(request, "target", required=True))
+        target = TargetName(text_in(request, "target", required=True))
         if self._policies.current.target(target) is None:
             names = ", ".join(sorted(t.name for t in self._policies.current.targets))
             raise BadRequest(f"no target {target!r} in the policy", hint=f"Targets: {names}.")
-        by, reason = _by(request), _text(request, "reason") or "planned work"
+        by, reason = person_in(request), text_in(request, "reason") or "planned work"
         if request.get("end"):
-            await self._record_standing(e.MaintenanceEnded(target=target, by=by, reason=reason))
+            ended = e.MaintenanceEnded(target=target, by=by, reason=reason)
+            await self._record_standing(request, ended)
             await self._release_pages(target)
             return Answer(ok=True, text=f"maintenance of {target} is over")
-        seconds = _seconds(request)
+        seconds = seconds_in(request)
         until = self._clock.now() + timedelta(seconds=seconds)
         await self._record_standing(
-            e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
+            request, e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
         )
         paged = await self._hold_pages(target, until)
         when = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -301,9 +299,21 @@ class Operations:
             text += f"; paged for before, until somebody acknowledges: {', '.join(paged)}"
         return Answer(ok=True, text=text)
 
-    async def _record_standing(self, event: e.Event) -> None:
-        await self._book.record(RESPONDER, event)
-        self._standing.apply(event)
+    async def _record_standing(self, request: Request, event: e.Commanded) -> None:
+        [fact] = stamped(request, [event])
+        await self._book.record(RESPONDER, fact)
+        self._standing.apply(fact)
+
+    async def _follow_up(self, request: Request) -> None:
+        """What a crash may have left undone in other timelines; done once more it does no harm."""
+        if request.get("command") != "maintenance":
+            return
+        target = TargetName(text_in(request, "target"))
+        window = self._standing.maintenance(target, self._clock.now())
+        if request.get("end") and window is None:
+            await self._release_pages(target)
+        elif window is not None and not request.get("end"):
+            await self._hold_pages(target, window.until)
 
     async def _hold_pages(self, target: TargetName, until: datetime) -> list[IncidentId]:
         """Bind what is open to this window; returns what people were paged for already."""
@@ -334,38 +344,3 @@ def _unbound(incident: Incident) -> Refusal | None:
 
 def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
     return (e.PageHeld(until=at, reason="maintenance ended"),)
-
-
-def _text(request: Request, name: str, *, required: bool = False) -> str:
-    value = request.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        if required:
-            raise BadRequest(f"{name} is missing")
-        return ""
-    if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
-        raise BadRequest(f"{name} must be text of at most {TEXT_CHARS_MAX} characters")
-    return value
-
-
-def _by(request: Request) -> PersonId:
-    return PersonId(_text(request, "by", required=True))
-
-
-def _seconds(request: Request) -> float:
-    value = request.get("seconds")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 30 * 86400:
-        raise BadRequest("seconds must be a number above 0 and at most 30 days")
-    return float(value)
-
-
-def _rank(request: Request, policies: Policies) -> int:
-    """Severity by rank (`1`) or by the policy's own label (`P0`); default: the second worst."""
-    wanted = _text(request, "severity")
-    scale = policies.current.severities
-    if not wanted:
-        return min(2, max(s.rank for s in scale))
-    for severity in scale:
-        if wanted.casefold() in (str(severity.rank), severity.label.casefold()):
-            return severity.rank
-    labels = ", ".join(f"{s.label} ({s.rank})" for s in scale)
-    raise BadRequest(f"there is no severity {wanted!r}", hint=f"The policy has: {labels}.")

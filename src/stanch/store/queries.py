@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, select
 
-from stanch.model.ids import BlobKey, IncidentId
+from stanch.model.ids import BlobKey, IncidentId, ObligationId
 from stanch.model.timeline import Blob, Recorded
 from stanch.store.chain import COLUMNS, Entry, Head, entry_from, entry_hash, storable
 from stanch.store.failures import corrupt
 from stanch.store.journal import checked_timeline
-from stanch.store.schema import blob, incident, journal, meta, policy, wake
+from stanch.store.schema import blob, fired, incident, journal, meta, policy, wake
 
 _COLUMNS = [journal.c[name] for name in COLUMNS]
 
@@ -38,6 +38,13 @@ def incident_ids(conn: Connection, *, open_only: bool, limit: int) -> Sequence[I
     if open_only:
         wanted = wanted.where(incident.c.is_open != 0)
     return [IncidentId(row[0]) for row in conn.execute(wanted)]
+
+
+def fulfilled_in(conn: Connection, obligation: ObligationId) -> IncidentId | None:
+    """The timeline in which it was fulfilled, the newest where there are several."""
+    wanted = select(fired.c.incident_id).where(fired.c.obligation == storable(obligation))
+    newest = conn.execute(wanted.order_by(fired.c.incident_id.desc()).limit(1)).scalar()
+    return None if newest is None else IncidentId(newest)
 
 
 def kept_blob(conn: Connection, key: BlobKey) -> Blob:

@@ -76,6 +76,8 @@ fired = Table(
     Column("incident_id", Text, nullable=False),
     Column("obligation", Text, nullable=False),
     PrimaryKeyConstraint("incident_id", "obligation"),
+    # A command that opened an incident cannot name it.
+    Index("fired_obligation", "obligation"),
 )
 
 blob = Table(

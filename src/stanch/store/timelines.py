@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from stanch.model.errors import StoreError, StoreUnavailable
-from stanch.model.ids import BlobKey, IncidentId
+from stanch.model.ids import BlobKey, IncidentId, ObligationId
 from stanch.model.timeline import Append, Blob, ChainReport, Claim, Lane, Recorded
 from stanch.store import journal, keeping, queries, wakes
 from stanch.store.connect import READ_CONNECTIONS_MAX
@@ -65,6 +65,10 @@ class _SqlTimelines(ABC):
         return await self._ask(
             lambda conn: queries.incident_ids(conn, open_only=open_only, limit=limit)
         )
+
+    async def fulfilled_in(self, obligation: ObligationId) -> IncidentId | None:
+        """The timeline in which it was fulfilled, the newest where there are several."""
+        return await self._ask(lambda conn: queries.fulfilled_in(conn, obligation))
 
     async def next_due(self, lane: Lane) -> datetime | None:
         """The earliest moment at which something without a living lease is due.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from stanch.model.ids import BlobKey, IncidentId
+from stanch.model.ids import BlobKey, IncidentId, ObligationId
 from stanch.model.timeline import Append, Blob, ChainReport, Claim, Lane, Recorded
 
 
@@ -28,6 +28,10 @@ class Timelines(Protocol):
 
     async def incident_ids(self, *, open_only: bool, limit: int) -> Sequence[IncidentId]:
         """Newest first."""
+        ...
+
+    async def fulfilled_in(self, obligation: ObligationId) -> IncidentId | None:
+        """The timeline in which it was fulfilled, the newest where there are several."""
         ...
 
     async def next_due(self, lane: Lane) -> datetime | None:

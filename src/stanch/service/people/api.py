@@ -19,8 +19,8 @@ from stanch.model.errors import StanchError, StoreError
 from stanch.model.ids import PersonId, WriterId
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
-from stanch.service.operations import BadRequest
 from stanch.service.people.views import full, headline, journal_report
+from stanch.service.requests import BadRequest
 
 BODY_BYTES_MAX = 64 * 1024
 VERIFY_PATH = "/verify"

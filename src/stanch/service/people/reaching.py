@@ -22,10 +22,10 @@ from stanch.service.house import (
     state_path,
     state_path_of_invalid,
 )
-from stanch.service.operations import BadRequest
 from stanch.service.people.api import VERIFY_PATH, commands_app, verification
 from stanch.service.people.client import NotAnswering, Reply, Socket, Via
 from stanch.service.record.policies import Policies
+from stanch.service.requests import BadRequest
 from stanch.store.inbox import drop
 from stanch.store.statedir import StateDir, holder, no_store
 
