@@ -100,6 +100,7 @@ NOT_RESCUED = [
         "a primary came back as a standby",
         replace(GOOD, vitals=STANDBY_NOW, was_primary=True),
     ),
+    ("another cluster answers in its place", replace(GOOD, cluster="43", was_cluster="42")),
     ("the full disk cannot be read", replace(disk("archiver", GB), volumes=(GONE,))),
 ]
 
@@ -109,6 +110,9 @@ RESCUED = [
     ("a standby is a standby again", replace(GOOD, vitals=STANDBY_NOW, was_primary=False)),
     ("a standby whose past nobody saw", replace(GOOD, vitals=STANDBY_NOW)),
     ("a primary is a primary again", replace(GOOD, was_primary=True)),
+    ("the same cluster answers", replace(GOOD, cluster="42", was_cluster="42")),
+    ("which cluster answers was not read", replace(GOOD, was_cluster="42")),
+    ("which cluster it was was not read", replace(GOOD, cluster="42")),
     ("the disks are elsewhere", replace(GOOD, volumes=None)),
     ("the disk is low and what fills it is named", disk("archiver", 5 * GB)),
     ("the disk has room again, whoever filled it", disk("unknown", 11 * GB)),

@@ -170,6 +170,11 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
         lambda: replace(GOOD, control=control(system_identifier="43")),
     ),
     (
+        "another cluster lies where ours ran, and the plan was made from it",
+        "same_cluster",
+        lambda: replace(GOOD, cluster="41"),
+    ),
+    (
         "it was stopped cleanly and nothing wants it running",
         "clean_stop_unordered",
         lambda: replace(GOOD, control=clean(), target=UNMANAGED),
@@ -241,6 +246,7 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
 ]
 
 NEAR_MISSES: list[tuple[str, StartReadings]] = [
+    ("the cluster that ran lies there", replace(GOOD, cluster="42")),
     ("everything is as it should be", GOOD),
     ("there is no lock file", replace(GOOD, lock=None)),
     ("another user's program has the PID", replace(GOOD, lock=lock(process(uid=0)))),

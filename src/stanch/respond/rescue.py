@@ -36,6 +36,10 @@ class RescueReadings:
     diagnosis: Diagnosis | None
     was_primary: bool | None = None
     """What the server last was before the incident; None: nobody saw it then."""
+    cluster: str = ""
+    """System identifier of who answers now; empty: not read."""
+    was_cluster: str = ""
+    """Of who answered before the incident; empty: not read."""
 
 
 def judge(seen: RescueReadings, target: TargetPolicy) -> RescueChecked:
@@ -43,10 +47,11 @@ def judge(seen: RescueReadings, target: TargetPolicy) -> RescueChecked:
     login_ok, write_ok, login = _login(seen.login)
     room_ok, room = _headroom(seen, target)
     role = _role(seen)
-    ok = login_ok and write_ok is not False and room_ok and not role
+    other = _other_cluster(seen)
+    ok = login_ok and write_ok is not False and room_ok and not role and not other
     return RescueChecked(
         ok=ok,
-        detail="; ".join(part for part in (login, role, room) if part),
+        detail="; ".join(part for part in (other, login, role, room) if part),
         login_ok=login_ok,
         write_ok=write_ok,
         headroom_ok=room_ok,
@@ -72,6 +77,17 @@ def _role(seen: RescueReadings) -> str:
     if isinstance(seen.vitals, Missing) or not seen.vitals.in_recovery or not seen.was_primary:
         return ""
     return "it was a primary before the incident and is in recovery now: a standby takes no writes"
+
+
+def _other_cluster(seen: RescueReadings) -> str:
+    """Another cluster in the place of ours serves, but not the data that was lost from sight."""
+    if not seen.cluster or not seen.was_cluster or seen.cluster == seen.was_cluster:
+        return ""
+    now, before = printable(seen.cluster)[:40], printable(seen.was_cluster)[:40]
+    return (
+        "another database cluster answers than before the incident: "
+        f"its system identifier is {now}, and it was {before}"
+    )
 
 
 def _headroom(seen: RescueReadings, target: TargetPolicy) -> tuple[bool, str]:

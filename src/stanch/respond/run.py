@@ -29,6 +29,8 @@ async def check_rescue(world: World) -> RescueChecked:
         volumes=volumes,
         diagnosis=world.diagnosis,
         was_primary=world.was_primary,
+        cluster=world.cluster,
+        was_cluster=world.was_cluster,
     )
     return judge(readings, world.target)
 

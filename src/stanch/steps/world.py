@@ -36,5 +36,9 @@ class World:
     manager: ServerManager | None = None
     files: FileKeeper | None = None
     app_login: AppLogin | None = None
+    cluster: str = ""
+    """The system identifier of the cluster that last answered; empty: it was never read."""
+    was_cluster: str = ""
+    """The same, of the last one before the incident."""
     was_primary: bool | None = None
     """What the server was in the last reading before the incident; None: it was not read."""

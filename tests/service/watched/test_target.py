@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,10 +18,12 @@ from stanch.adapters.hosts.manager import PgCtl
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Missing
-from stanch.model.ids import IncidentId, TargetName
+from stanch.model.ids import IncidentId, StepId, TargetName
+from stanch.model.plans import PlannedStep, Refusal
 from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
+from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.service.clock import SteadyClock
 from stanch.service.watched.diagnosing import Located
 from stanch.service.watched.home import Home, find_home
@@ -183,6 +187,41 @@ async def test_what_it_was_before_is_known_to_a_process_started_in_the_middle_of
     assert checked.login_ok
     assert checked.ok is (comes_back_as == "primary"), checked.detail
     assert ("was a primary" in checked.detail) is (comes_back_as == "standby")
+
+
+async def test_a_cluster_in_the_place_of_the_one_that_ran_is_neither_started_nor_called_a_rescue(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    policy = target(server)
+    await watch_until_noted(policy, tmp_path)
+    opened_at = SteadyClock().now()
+    await asyncio.to_thread(server.stop)
+    with ScratchServer.create(server.binaries) as other:
+        other.set_conf({"port": server.port})
+        await asyncio.to_thread(other.stop)
+        ours, theirs = server.data_directory, other.data_directory
+        ours.rename(ours.with_name("aside"))
+        shutil.copytree(theirs, ours, copy_function=shutil.copy2)
+        subprocess.run(["chown", "-R", "--reference", theirs, ours], check=True)
+        # Planned from what lies there now, so the plan itself knows nothing of the other one.
+        step = PlannedStep(
+            id=StepId("1-start_server"),
+            action="start_server",
+            params=(("data_directory", str(ours)),),
+        )
+        later = watched(policy, tmp_path)
+        await later.hands.diagnose()
+        refusal = await START_SERVER.check(step, later.hands.world(None))
+        assert isinstance(refusal, Refusal)
+        assert refusal.guard == "same_cluster"
+        await asyncio.to_thread(other.start)
+        incident = Incident(id=IncidentId("20260301-001"), opened_at=opened_at)
+        async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
+            await anext(samples)
+            checked = await later.hands.check_rescue(incident)
+    assert checked.login_ok
+    assert not checked.ok
+    assert "another database cluster" in checked.detail
 
 
 async def test_the_role_of_a_server_elsewhere_is_noted_as_well(

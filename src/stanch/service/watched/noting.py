@@ -22,7 +22,11 @@ from stanch.store.statedir import write_durably
 Roles = tuple[tuple[datetime, bool], ...]
 """Each change between primary (True) and standby, and when it was first read; oldest first."""
 
+Clusters = tuple[tuple[datetime, str], ...]
+"""Each change of the system identifier at the target's address, read as the roles are."""
+
 ROLES_KEPT = 64
+CLUSTERS_KEPT = 16
 
 NEVER_SEEN = Missing(what="note about the last start", reason="the server was never seen running")
 
@@ -41,6 +45,7 @@ class Kept:
     bin_directory: str
     log: str
     roles: Roles = ()
+    clusters: Clusters = ()
 
 
 def address_of(target: TargetPolicy) -> str:
@@ -86,6 +91,19 @@ def with_role(roles: Roles, at: datetime, *, primary: bool) -> Roles:
     return (*roles, (at, primary))[-ROLES_KEPT:]
 
 
+def cluster_at(clusters: Clusters, moment: datetime) -> str:
+    """The system identifier of the cluster that answered then; empty: nobody had read it."""
+    before = [cluster for at, cluster in clusters if at <= moment]
+    return before[-1] if before else ""
+
+
+def with_cluster(clusters: Clusters, at: datetime, cluster: str) -> Clusters:
+    """With one more reading; an unknown one, or one that says nothing new, changes nothing."""
+    if not cluster or (clusters and clusters[-1][1] == cluster):
+        return clusters
+    return (*clusters, (at, cluster))[-CLUSTERS_KEPT:]
+
+
 def read_note(path: Path) -> Kept | None:
     """What an earlier process noted; None where it cannot be read as such."""
     try:
@@ -97,6 +115,7 @@ def read_note(path: Path) -> Kept | None:
             bin_directory=str(kept["bin_directory"]),
             log=str(kept["log"]),
             roles=_roles(kept.get("roles", ())),
+            clusters=_clusters(kept.get("clusters", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -119,6 +138,13 @@ def _roles(kept: Any) -> Roles:
     return roles[-ROLES_KEPT:]
 
 
+def _clusters(kept: Any) -> Clusters:
+    clusters = tuple((datetime.fromisoformat(at), str(cluster)) for at, cluster in kept)
+    if any(at.tzinfo is None for at, _ in clusters):
+        raise ValueError("a moment without its zone")
+    return clusters[-CLUSTERS_KEPT:]
+
+
 def write_note(path: Path, kept: Kept) -> None:
     """Keep it durably. Never: raises where it cannot be kept."""
     witness = None if isinstance(kept.witness, Missing) else kept.witness
@@ -132,6 +158,7 @@ def write_note(path: Path, kept: Kept) -> None:
             "bin_directory": kept.bin_directory,
             "log": kept.log,
             "roles": [(at.isoformat(), primary) for at, primary in kept.roles],
+            "clusters": [(at.isoformat(), cluster) for at, cluster in kept.clusters],
         }
     )
     try:

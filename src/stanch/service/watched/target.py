@@ -12,8 +12,10 @@ from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.knock import greet, knock
 from stanch.adapters.postgres.probe import probe
+from stanch.facts.cluster import CLUSTER_IDENTITY_SQL, parse_cluster_identity
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.errors import ProbeFailed
 from stanch.model.events import RescueChecked
 from stanch.model.host import OomKills, Volume
 from stanch.model.ids import TargetName
@@ -34,9 +36,11 @@ from stanch.service.watched.noting import (
     Kept,
     address_of,
     as_kept,
+    cluster_at,
     noted,
     read_note,
     role_at,
+    with_cluster,
     with_role,
     write_note,
 )
@@ -46,6 +50,7 @@ from stanch.watch.run import Eyes, TargetWatch
 
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
 KEEP_EVERY_S = 1.0
+IDENTITY_S = 1.0
 NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
 
 Emit = Callable[[Sample], Awaitable[None]]
@@ -82,6 +87,7 @@ class Watched:
         self._oom_before: OomKills | None = None
         self._vitals_before: Vitals | None = None
         self._roles = self._kept.roles if self._kept is not None else ()
+        self._clusters = self._kept.clusters if self._kept is not None else ()
         self.last_sample_at: datetime | None = None
         self.hands = Hands(
             diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
@@ -155,6 +161,7 @@ class Watched:
         self._vitals_before = vitals
         if vitals.postmaster_start != self._life:
             await self._note_life(vitals)
+            self._clusters = with_cluster(self._clusters, at, await self._cluster())
         if changed:
             await self._keep()
 
@@ -168,6 +175,14 @@ class Watched:
             self._note = await noted(host)
         self._life = vitals.postmaster_start
 
+    async def _cluster(self) -> str:
+        """The system identifier of who answers; empty where it cannot be read."""
+        try:
+            answer = await self._sentinel.fetch_json(CLUSTER_IDENTITY_SQL, timeout_s=IDENTITY_S)
+            return parse_cluster_identity(answer)
+        except ProbeFailed:
+            return ""
+
     async def _keep(self) -> None:
         home = await self._at_home()
         kept = Kept(
@@ -177,6 +192,7 @@ class Watched:
             bin_directory=home.bin_directory,
             log=home.log,
             roles=self._roles,
+            clusters=self._clusters,
         )
         await asyncio.to_thread(write_note, self._note_path, kept)
 
@@ -215,7 +231,10 @@ class Watched:
     async def _check_rescue(self, incident: Incident) -> RescueChecked:
         await self._at_home()
         world = self._world(incident.diagnosis)
-        return await check_rescue(replace(world, was_primary=self._was_primary(incident)))
+        was = cluster_at(self._clusters, incident.opened_at) if incident.opened_at else ""
+        return await check_rescue(
+            replace(world, was_primary=self._was_primary(incident), was_cluster=was)
+        )
 
     def _world(self, diagnosis: Diagnosis | None) -> World:
         home, note = self._home, self._note
@@ -238,6 +257,7 @@ class Watched:
             actor=self._actor,
             manager=home.manager if home is not None else None,
             files=None if isinstance(host, Missing) else LocalFiles(),
+            cluster=self._clusters[-1][1] if self._clusters else "",
             app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
         )
 

@@ -61,6 +61,8 @@ class StartReadings:
     volumes: tuple[Volume | Missing, ...]
     corruption: tuple[str, ...] | Missing
     """Log lines that speak of damage."""
+    cluster: str = ""
+    """System identifier noted while the server lived; empty: it was never read."""
 
 
 def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
@@ -70,7 +72,7 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
             _manager_known(seen),
             _no_live_postmaster(seen.processes, seen.file_holds),
             _lock_free(seen),
-            _same_cluster(step, seen.control),
+            _same_cluster(step, seen),
             _clean_stop(seen),
             _nobody_else(seen.manager),
             _no_markers(seen),
@@ -139,13 +141,21 @@ def _other_users(process: ProcessInfo, manager: ManagerStatus | Missing) -> bool
     return process.uid != manager.owner_uid
 
 
-def _same_cluster(step: PlannedStep, control: ControlData | Missing) -> Refusal | None:
+def _same_cluster(step: PlannedStep, seen: StartReadings) -> Refusal | None:
+    """The plan's identifier is of what lay there then; the noted one of what ran there."""
+    guard, control = "same_cluster", seen.control
     if isinstance(control, Missing):
-        return unknown("same_cluster", control)
-    expected = step.param("system_identifier")
-    if expected is not None and control.system_identifier != str(expected):
-        found = control.system_identifier or "none"
-        return no("same_cluster", f"the system identifier is {found}, not {expected}")
+        return unknown(guard, control)
+    found, expected = control.system_identifier or "none", step.param("system_identifier")
+    if seen.cluster and found != seen.cluster:
+        return no(
+            guard,
+            f"another database cluster lies there: its system identifier is {found}, and the "
+            f"server that ran here was {seen.cluster}",
+            lifts="The data directory of the server that ran, or a person who starts this one.",
+        )
+    if expected is not None and found != str(expected):
+        return no(guard, f"the system identifier is {found}, not {expected}")
     return None
 
 

@@ -148,6 +148,7 @@ async def _readings(world: World, host: HostReader, manager: ServerManager) -> S
         control=control,
         volumes=volumes,
         corruption=log if isinstance(log, Missing) else corruption_signs(log.content),
+        cluster=world.cluster,
     )
 
 
