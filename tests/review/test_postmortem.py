@@ -172,7 +172,21 @@ def test_the_data_statement_says_what_is_known_and_what_is_not() -> None:
 def test_the_record_s_head_is_anchored_in_the_report() -> None:
     story = Story(opened())
     head = replace(story.timeline[0], hash=bytes(range(32)))
-    assert f"1 entries, head {bytes(range(32)).hex()}" in sections([head])[""]
+    anchor = f"{head.writer_id}:{head.n}:{bytes(range(32)).hex()}"
+    assert f"1 entries, anchor {anchor}" in sections([head])[""]
+
+
+def test_that_a_dead_server_let_no_session_in_is_nothing_to_mend() -> None:
+    absent = (
+        Finding(evidence="sessions", text="no session: refused"),
+        Finding(evidence="chains", text="no session: auth_failed"),
+    )
+    found = replace(FOUND, diagnosis=replace(FOUND.diagnosis, absent=absent))
+    report = sections(Story(EARLY).then(found, 0.2), until=at(600))
+    assert "no session: refused" in report["Root cause"], "what was not read is still told"
+    for section in ("What went wrong", "Action items"):
+        assert "no session: refused" not in report[section]
+        assert "no session: auth" in report[section]
 
 
 def test_an_unresolved_incident_claims_no_end() -> None:

@@ -156,6 +156,7 @@ def test_what_was_changed_behind_its_back_is_told_and_never_acted_on(
     stanch.cli("declare", "slow", "--target", "orders")
     stanch.cli("note", "1", "the truth")
     [(writer, head)] = stanch.json("timeline", "verify")["heads"].items()
+    assert stanch.cli("timeline", "verify", "--anchor", f"{writer}:{head}").status == 0
     assert stanch.stop() == 0
     db = stanch.state / "stanch.db"
     with closing(sqlite3.connect(db)) as tampering:

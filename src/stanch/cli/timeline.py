@@ -36,7 +36,7 @@ def verify(
     else:
         print(f"{report['entries']} entries, {'all verify' if report['ok'] else 'NOT intact'}")
         for writer, head in sorted(report["heads"].items()):
-            print(printable(f"head of {writer}: {head}"))
+            print(printable(f"anchor: {writer}:{head}"))
         for problem in report["problems"]:
             print(printable(f"problem: {problem}"))
     if not report["ok"]:

@@ -103,7 +103,7 @@ class ChainReport:
     ok: bool
     entries: int
     heads: Mapping[WriterId, str]
-    """Writer to the hex hash of its newest entry."""
+    """Writer to `N:HASH` of its newest entry; with the writer in front that is an anchor."""
     problems: tuple[str, ...] = ()
 
 

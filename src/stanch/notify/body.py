@@ -20,7 +20,7 @@ COLUMNS = 78
 def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
     """Everything known at `at`, most urgent first. `opening` says what is new in an update."""
     lines = [*opening, *([""] if opening else [])]
-    for section in (_head, _observed, _waiting, _withheld, _causes, _did):
+    for section in (_head, _observed, _waiting, _withheld, _causes, _did, _record):
         part = list(section(story, at))
         lines += [*part, ""] if part else []
     return "\n".join(lines).rstrip("\n")
@@ -166,3 +166,10 @@ def _texts(findings: Sequence[Finding]) -> list[str]:
 def _did(story: Story, at: datetime) -> Iterator[str]:
     yield "WHAT STANCH DID"
     yield from bullets(story.did) if story.did else ["Nothing so far."]
+
+
+def _record(story: Story, at: datetime) -> Iterator[str]:
+    if story.anchors:
+        yield "RECORD (to check later: stanch timeline verify --anchor ...)"
+        # Not wrapped: half an anchor is none.
+        yield from (one_line(anchor, FIELD_CHARS_MAX) for anchor in story.anchors)

@@ -42,6 +42,8 @@ class Story:
     """Why Stanch does not act, where that is so now."""
     people: Mapping[PersonId, str] = field(default_factory=lambda: MappingProxyType({}))
     """Names by id; who is missing here is shown by id."""
+    anchors: tuple[str, ...] = ()
+    """`WRITER:N:HASH` of the record's newest entries, so that a shortened record shows."""
     taken_by: PersonId | None = None
     """Who has it in hand, so that nobody else is asked to take it."""
     over: bool = False

@@ -12,6 +12,7 @@ from stanch.model import events as e
 from stanch.model.diagnosis import Verdict
 from stanch.model.messages import Handover
 from stanch.model.plans import Mode, StepOutcome
+from stanch.model.reach import ReachState
 from stanch.model.shown import moment, span
 from stanch.review.names import shown
 from stanch.review.reading import Reading
@@ -219,14 +220,31 @@ def _passed(at: datetime, expires_at: datetime | None) -> bool:
     return expires_at is not None and at >= expires_at
 
 
+_NOBODY_GETS_IN = tuple(
+    f"no session: {state.value}"
+    for state in (
+        ReachState.REFUSED,
+        ReachState.TIMEOUT,
+        ReachState.UNREACHABLE,
+        ReachState.DNS_FAILURE,
+        ReachState.TOO_MANY_CLIENTS,
+        ReachState.STARTING_UP,
+        ReachState.SHUTTING_DOWN,
+        ReachState.HUNG,
+    )
+)
+"""Reasons that are the outage itself: nothing about the reading has to be mended."""
+
+
 def _unread(r: Reading) -> list[tuple[str, str]]:
-    """What the diagnosis could not read and why, each once."""
+    """What the diagnosis could not read and why, each once; not what nobody could have read."""
     diagnosis = r.diagnosis
     if diagnosis is None:
         return []
     first = diagnosis.first
     missing = (*diagnosis.absent, *(first.missing if first else ()))
-    return list({shown(f.evidence, 80): shown(f.text) for f in missing}.items())
+    mendable = [f for f in missing if not f.text.endswith(_NOBODY_GETS_IN)]
+    return list({shown(f.evidence, 80): shown(f.text) for f in mendable}.items())
 
 
 # --- what to do about it ------------------------------------------------------------------------

@@ -69,7 +69,11 @@ def _header(r: Reading) -> list[str]:
     responders = [event.by for event in r.events(e.IncidentAcknowledged)]
     if responders:
         rows.append(("Taken by", r.names.persons(list(dict.fromkeys(responders)))))
-    rows.append(("Record", f"{head.seq} entries, head {head.hash.hex()}" if head else "empty"))
+    if head is None:
+        rows.append(("Record", "empty"))
+    else:
+        anchor = f"{head.writer_id}:{head.n}:{head.hash.hex()}"
+        rows.append(("Record", f"{head.seq} entries, anchor {anchor}"))
     return table(("What", "Value"), rows)
 
 

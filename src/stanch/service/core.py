@@ -74,7 +74,11 @@ class Core:
         self._on_failure = on_failure
         self._on_store_failure = on_store_failure
         self._paging = Paging(
-            book=house.book, timelines=house.store, clock=house.clock, ports=ports
+            book=house.book,
+            timelines=house.store,
+            clock=house.clock,
+            ports=ports,
+            heads=house.store.heads,
         )
         self.emergency = Emergency(
             book=house.book,

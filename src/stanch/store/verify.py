@@ -96,7 +96,7 @@ def verify(conn: Connection, *, anchors: Anchors | None = None) -> ChainReport:
     return ChainReport(
         ok=not problems,
         entries=walk.entries,
-        heads={WriterId(writer): head.hash.hex() for writer, head in walk.heads.items()},
+        heads={WriterId(w): f"{head.n}:{head.hash.hex()}" for w, head in walk.heads.items()},
         problems=tuple(problems),
     )
 

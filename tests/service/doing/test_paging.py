@@ -61,7 +61,11 @@ class Bench:
         self.clock, self.policy, self.channel = clock, policy, channel
         self.book = Book(self.store, clock)
         self.paging = Paging(
-            book=self.book, timelines=self.store, clock=clock, ports={MAIL: channel}
+            book=self.book,
+            timelines=self.store,
+            clock=clock,
+            ports={MAIL: channel},
+            heads=self.store.heads,
         )
 
     async def opened(self, **changes: object) -> Incident:
@@ -114,6 +118,24 @@ def test_a_page_is_written_down_handed_over_and_its_outcome_written_down() -> No
     assert message.kind is MessageKind.PAGE
     assert not message.possible_repeat
     assert (delivery.person, delivery.address) == (ANN, "ann@example.com")
+
+
+def test_a_page_carries_an_anchor_that_the_record_is_verified_by() -> None:
+    channel = Channel()
+
+    async def main() -> None:
+        bench = Bench(channel)
+        incident = await bench.page(await bench.opened())
+        await bench.deliver(incident)
+        body = channel.handed[0][0].body
+        [anchor] = [line for line in body.splitlines() if line.startswith("w:")]
+        writer, n, digest = anchor.split(":")
+        anchors = {WriterId(writer): (int(n), digest)}
+        assert (await bench.store.verify(anchors)).ok
+        gone = {WriterId(writer): (int(n), "0" * 64)}
+        assert not (await bench.store.verify(gone)).ok
+
+    run_virtually(main())
 
 
 def test_an_address_is_never_written_down_but_looked_up_at_hand_over() -> None:

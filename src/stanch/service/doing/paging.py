@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -45,7 +45,10 @@ class Paging:
         timelines: Timelines,
         clock: Clock,
         ports: Mapping[ChannelName, ChannelPort],
+        heads: Callable[[], Mapping[str, str]],
     ) -> None:
+        """`heads`: writer to `n:hash` of its newest entry; every message carries them away."""
+        self._heads = heads
         self._book = book
         self._timelines = timelines
         self._clock = clock
@@ -53,7 +56,7 @@ class Paging:
 
     async def page(self, claim: Claim, incident: Incident, due: Due, policy: Policy) -> None:
         """Page one level of the ladder."""
-        text = page_text(story_of(incident, policy), at=self._clock.now())
+        text = page_text(self._story(incident, policy), at=self._clock.now())
         message_id = MessageId(f"{incident.id}.{incident.messages_raised + 1}")
         raised = _raised(
             due,
@@ -68,7 +71,7 @@ class Paging:
     async def update(self, claim: Claim, incident: Incident, due: Due, policy: Policy) -> None:
         """Tell those who were paged what is new."""
         news = await self._news(incident, due)
-        text = update_text(news, story_of(incident, policy), at=self._clock.now())
+        text = update_text(news, self._story(incident, policy), at=self._clock.now())
         message_id = MessageId(f"{incident.id}.{incident.messages_raised + 1}")
         persons = tuple(p for p in policy.ladder if p in incident.paged)
         deliveries = update_deliveries(
@@ -83,6 +86,10 @@ class Paging:
             deliveries=deliveries,
         )
         await self._raise(claim, incident, raised)
+
+    def _story(self, incident: Incident, policy: Policy) -> Story:
+        anchors = tuple(f"{writer}:{head}" for writer, head in self._heads().items())
+        return replace(story_of(incident, policy), anchors=anchors)
 
     async def _raise(self, claim: Claim, seen: Incident, raised: e.MessageRaised) -> None:
         def decider(now_is: Incident, at: datetime) -> Sequence[e.Event]:
