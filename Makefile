@@ -4,8 +4,11 @@
 BIN := .venv/bin
 ARGS ?=
 
+# What depends on the server's version; fetched servers bring no pg_controldata.
+MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest soak fmt docs lock bench bench-quick
+.PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -31,6 +34,10 @@ pytest: ## the tests alone
 
 soak: ## every boundary, the long near misses and thousands of simulated stories
 	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stories tests/sim/test_random_stories.py $(ARGS)
+
+matrix: setup ## the questions and the rules on every PostgreSQL from 13 to 18
+	@scripts/fetch-servers
+	@STANCH_MAJORS="13 14 15 16 17 18" $(BIN)/python -m pytest -n 2 --dist loadgroup $(MATRIX) $(ARGS)
 
 fmt: ## put the code into its format
 	@$(BIN)/ruff check --fix

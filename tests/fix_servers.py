@@ -18,7 +18,7 @@ from typing import Protocol
 
 import pytest
 
-from stanch.adapters.postgres.binaries import Binaries, all_binaries
+from stanch.adapters.postgres.binaries import Binaries, BinarySource, all_binaries
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import Auth, ScratchOptions, Setting
 from stanch.adapters.postgres.volumes import mount_sized_volume
@@ -29,9 +29,28 @@ WAL_SEGSIZE_MB = 1
 MEMORY_MB = 2048
 """An upper bound; memory is taken only as servers write."""
 
+FETCHED = Path(__file__).parent.parent / ".servers"
+"""What `scripts/fetch-servers` brought: initdb, pg_ctl and postgres of more versions."""
+
 BINARIES: dict[int, Binaries] = {}
 for _found in all_binaries():
     BINARIES.setdefault(_found.major, _found)
+for _folder in FETCHED.glob("*/bin"):
+    BINARIES.setdefault(
+        int(_folder.parent.name),
+        Binaries(
+            bin_dir=_folder,
+            major=int(_folder.parent.name),
+            version=_folder.parent.name,
+            source=BinarySource.VERSIONED_FOLDER,
+        ),
+    )
+
+MAJORS = sorted(
+    int(major)
+    for major in os.environ.get("STANCH_MAJORS", f"{OLDEST_MAJOR} {NEWEST_MAJOR}").split()
+)
+"""`make matrix` asks for all; an ordinary run tries the oldest and the newest that install anywhere."""
 
 DEBIAN_AS_ROOT = os.geteuid() == 0 and Path("/etc/debian_version").exists()
 
@@ -87,7 +106,7 @@ def server_templates(servers_folder: Path) -> Iterator[Templates]:
         yield Templates(stack, servers_folder)
 
 
-@pytest.fixture(scope="session", params=sorted({OLDEST_MAJOR, NEWEST_MAJOR}), ids="pg{}".format)
+@pytest.fixture(scope="session", params=MAJORS, ids="pg{}".format)
 def pg_major(request: pytest.FixtureRequest) -> int:
     major: int = request.param
     if major not in BINARIES:
