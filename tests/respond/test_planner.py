@@ -229,6 +229,30 @@ REASONS = [
         ROOMY,
         "ordinary_client",
     ),
+    (
+        "a dump at the root",
+        replace(CHAIN, facts=(*CHAIN.facts, ("root_application", "pg_dump"))),
+        ROOMY,
+        "not_protected",
+    ),
+    (
+        "an application at the root that policy protects",
+        CHAIN,
+        replace(ROOMY, protected_applications=("shop",)),
+        "not_protected",
+    ),
+    (
+        "a worker of the server at the root",
+        replace(CHAIN, facts=(*CHAIN.facts, ("root_backend_type", "autovacuum worker"))),
+        ROOMY,
+        "ordinary_client",
+    ),
+    (
+        "a lock held outside of a transaction",
+        replace(CHAIN, facts=(*CHAIN.facts, ("root_xact_start", None))),
+        ROOMY,
+        "same_session",
+    ),
     ("a fact the action needs is missing", cause("killed", server_running=False), ROOMY, "params"),
     (
         "it runs already",
@@ -271,6 +295,16 @@ def test_without_a_cause_there_is_no_plan(verdict: Verdict) -> None:
 
 
 # --- options --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fact", [("root_application", "pg_dump"), ("root_backend_type", "autovacuum worker")]
+)
+def test_nobody_is_told_to_end_a_backup_or_a_worker(fact: tuple[str, str]) -> None:
+    options = options_for(replace(CHAIN, facts=(*CHAIN.facts, fact)), ROOMY)
+    assert not any("pg_terminate_backend" in text for text in options)
+    assert any("Cancel the schema change" in text for text in options)
+    assert any("pg_terminate_backend" in text for text in options_for(CHAIN, ROOMY))
 
 
 def test_for_a_full_disk_the_retainer_is_named_and_growing_comes_before_dropping() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from stanch.model.diagnosis import CauseFinding, Scalar
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.quoting import printable
+from stanch.respond.actions.end_blocking_session.guards import KEPT_APPLICATIONS
 
 OPTIONS_MAX = 8
 
@@ -80,6 +81,13 @@ def _chain(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
         )
     pid = _shown(cause.fact("root_pid"), unknown="the session at the head")
     name = _shown(cause.fact("root_application"), unknown="an unnamed application")
+    kind = cause.fact("root_backend_type") or "client backend"
+    if kind != "client backend" or name.casefold().startswith(KEPT_APPLICATIONS):
+        return (
+            "Cancel the schema change that waits for it (pg_cancel_backend); those queued behind "
+            "that one go on at once.",
+            f"Let {name if kind == 'client backend' else kind} end by itself (pid {pid}).",
+        )
     return (
         f"Let {name} end its transaction (pid {pid}); nothing is lost then.",
         f"SELECT pg_cancel_backend({pid}) where it is running a statement.",

@@ -16,6 +16,7 @@ from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.policy.policy import TargetPolicy
+from stanch.respond.actions.end_blocking_session.guards import spared
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
 from stanch.respond.previews import preview
@@ -198,10 +199,22 @@ def _by_cause(step: PlannedStep, cause: CauseFinding, target: TargetPolicy) -> R
             lifts = "`desired: running` for this target, or a person who starts it."
             reason = "it was stopped cleanly, and nothing says that it should be running"
             return no("clean_stop_unordered", reason, lifts=lifts)
-    if step.action == "end_blocking_session" and step.param("root_pid") == 0:
+    return _by_root(step, cause, target) if step.action == "end_blocking_session" else None
+
+
+def _by_root(step: PlannedStep, cause: CauseFinding, target: TargetPolicy) -> Refusal | None:
+    """Roots that no guard will let go: nobody is to be asked for an approval of that."""
+    if step.param("root_pid") == 0:
         lifts = "A person who commits or rolls it back."
         return no("ordinary_client", "a prepared transaction holds the locks", lifts=lifts)
-    return None
+    kind = cause.fact("root_backend_type")
+    if kind and kind != "client backend":
+        lifts = "Cancel the schema change that waits for it; it ends by itself."
+        return no("ordinary_client", f"the root is no client but a {kind}", lifts=lifts)
+    if step.param("root_backend_start") is not None and step.param("root_xact_start") is None:
+        reason = "the root holds its lock outside of a transaction, as an advisory lock is held"
+        return no("same_session", reason, lifts="A person who knows what that lock is for.")
+    return spared(str(cause.fact("root_application") or ""), target)
 
 
 def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> PlanWithheld:

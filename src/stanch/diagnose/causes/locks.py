@@ -84,8 +84,9 @@ idle_in_transaction = Cause(
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(BLOCKING_CHAIN,),
     safe_first="End that one session (its uncommitted work is rolled back) after looking at who "
-    "it belongs to.",
+    "it belongs to; for a backup or a dump cancel the schema change that waits for it instead.",
     never=(
+        "Do not end a backup or a dump: its work so far is lost.",
         "Do not use pg_cancel_backend: it answers true and frees nothing in an idle session.",
         "Do not end the sessions that wait for it.",
         NEVER_RESTART,

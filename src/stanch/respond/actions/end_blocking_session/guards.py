@@ -70,15 +70,18 @@ def _root(step: PlannedStep, root: WaitingSession, target: TargetPolicy) -> Refu
         return no("same_session", f"pid {root.pid} is in another transaction now")
     if root.backend_type != "client backend":
         return no("ordinary_client", f"pid {root.pid} is a {root.backend_type or 'hidden process'}")
-    name = root.application_name.casefold()
+    return spared(root.application_name, target)
+
+
+def spared(application: str, target: TargetPolicy) -> Refusal | None:
+    """Why no session of this application is ended; None where its name does not protect it."""
+    name = application.casefold()
     protected = {application.casefold() for application in target.protected_applications}
     if name in protected or name.startswith("stanch"):
-        return no("not_protected", f"{root.application_name!r} is protected by policy or is Stanch")
+        return no("not_protected", f"{application!r} is protected by policy or is Stanch")
     if name.startswith(KEPT_APPLICATIONS):
         lifts = "A person who decides that the backup may be lost."
-        return no(
-            "not_protected", f"{root.application_name!r} is a backup or a rewrite", lifts=lifts
-        )
+        return no("not_protected", f"{application!r} is a backup or a rewrite", lifts=lifts)
     return None
 
 
