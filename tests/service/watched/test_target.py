@@ -19,7 +19,7 @@ from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Missing
 from stanch.model.ids import IncidentId, StepId, TargetName
-from stanch.model.plans import PlannedStep, Refusal
+from stanch.model.plans import Mode, PlannedStep, Refusal
 from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
@@ -234,6 +234,41 @@ async def test_the_role_of_a_server_elsewhere_is_noted_as_well(
     assert isinstance(kept.witness, Missing)
     assert [primary for _, primary in kept.roles] == [True]
     assert known_to(watched(elsewhere, tmp_path))[2] is False
+
+
+def sessions_named(server: ScratchServer, beginning: str) -> int:
+    sql = "SELECT count(*)::int FROM pg_stat_activity WHERE starts_with(application_name, %s)"
+    with server.connect() as conn:
+        row = conn.execute(sql, [beginning]).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_planned_smart_shutdown_waits_for_none_of_our_sessions(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    acting = replace(
+        target(server),
+        acting_dsn=server.dsn("stanch_act"),
+        actions={"end_idle_sessions": Mode.ACT},
+    )
+    one = watched(acting, tmp_path)
+
+    def matters(sample: Sample) -> bool:
+        return sample.vitals is not None or sample.reach is not None
+
+    async with aclosing(seen_by(one, matters)) as samples:
+        while sessions_named(server, "stanch acting") == 0:
+            await anext(samples)
+        assert sessions_named(server, "stanch") == 2
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop, "smart"))
+        states: list[ReachState] = []
+        while ReachState.REFUSED not in states:
+            sample = await anext(samples)
+            states += [sample.reach.state] if sample.reach is not None else []
+        await stopping
+    assert states[0] is ReachState.SHUTTING_DOWN
+    assert server.postmaster_pid() is None
 
 
 async def test_a_locked_catalogue_that_lets_nobody_log_in_is_noticed_and_its_end_as_well(
