@@ -50,7 +50,7 @@ MAJORS = sorted(
     int(major)
     for major in os.environ.get("STANCH_MAJORS", f"{OLDEST_MAJOR} {NEWEST_MAJOR}").split()
 )
-"""`make matrix` asks for all; an ordinary run tries the oldest and the newest that install anywhere."""
+"""`make matrix` asks for all; an ordinary run tries two that install anywhere."""
 
 DEBIAN_AS_ROOT = os.geteuid() == 0 and Path("/etc/debian_version").exists()
 
