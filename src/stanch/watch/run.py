@@ -17,16 +17,8 @@ from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.quoting import printable
 from stanch.watch.newcomers.run import AUTH_RETRY_S, Newcomers
-from stanch.watch.silence import (
-    SILENT_STATES,
-    Agreement,
-    Hearing,
-    Patience,
-    Witnesses,
-    hear,
-    patience,
-    suspicious,
-)
+from stanch.watch.silence import SILENT_STATES, Agreement, patience
+from stanch.watch.silences.run import Silences
 
 REPROBE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between probes while a target is down; the last one repeats."""
@@ -39,10 +31,6 @@ UNREAD_S = 3.0
 VERDICT_FIRST_S = 0.5
 """The session is given up so much later than a hung server is told: a session that ends first
 would take the verdict with it, and finding out anew costs two seconds."""
-AFTERWARDS_S = 0.5
-"""Between knocks once a silence was told: a thousand silent targets must not take every file."""
-KNOCK_SILENT_S = 0.3
-"""A knock younger than this may still be answered and counts for nothing."""
 
 
 class WatchSession(Protocol):
@@ -125,6 +113,12 @@ class TargetWatch:
         self._lets_in = True
         """New connections are answered, as far as the last greeting tells."""
         self._newcomers = Newcomers(probe=eyes.probe, greet=eyes.greet)
+        self._silences = Silences(
+            probe=eyes.probe,
+            knock=eyes.knock,
+            unheard=lambda: eyes.session.unheard,
+            tell=self._tell_silence,
+        )
         self._unread: _Unread | None = None
         self.last_sample_at: datetime | None = None
         """For metrics and readiness."""
@@ -169,31 +163,21 @@ class TargetWatch:
         asked_at = self._eyes.now()
         limits = patience(self._eyes.session.round_trip_s)
         until_s = limits.hung_after_s + VERDICT_FIRST_S
-        question = asyncio.create_task(self._eyes.session.vitals(timeout_s=until_s))
+        vitals, why = None, ""
+        self._silences.asked(limits, asked_at)
         try:
-            began_s = asyncio.get_running_loop().time()
-            if not await self._answered(question, limits):
-                await self._question_silence(question, limits, asked_at, began_s=began_s)
-            vitals = await question
+            vitals = await self._eyes.session.vitals(timeout_s=until_s)
         except ProbeFailed as failed:
-            if not self._eyes.session.is_open:
-                return asked_at
-            return await self._not_read(asked_at, printable(str(failed)))
+            why = printable(str(failed))
         finally:
-            question.cancel()
+            await self._silences.ended()
+        if vitals is None:
+            return await self._not_read(asked_at, why) if self._eyes.session.is_open else asked_at
         if self._unread is not None:
             self._unread = None
             self._newcomers.try_soon()
         await self._tell(vitals=vitals)
         return None
-
-    async def _answered(self, question: asyncio.Task[Vitals], limits: Patience) -> bool:
-        """False once it is time to ask others: sooner where the other machine is not heard."""
-        wait_s = limits.unheard_after_s
-        done, _ = await asyncio.wait({question}, timeout=wait_s)
-        if not done and not self._eyes.session.unheard:
-            done, _ = await asyncio.wait({question}, timeout=limits.slow_after_s - wait_s)
-        return bool(done)
 
     async def _not_read(self, asked_at: datetime, why: str) -> datetime | None:
         """An error in place of vitals. Returns the moment of loss if the session went meanwhile."""
@@ -230,57 +214,6 @@ class TargetWatch:
             lost.cancel()
             await asyncio.gather(probe, lost, return_exceptions=True)
 
-    async def _question_silence(
-        self,
-        question: asyncio.Task[Vitals],
-        limits: Patience,
-        asked_at: datetime,
-        *,
-        began_s: float,
-    ) -> None:
-        """Ask other witnesses until the answer comes, or all agree that none will."""
-        loop = asyncio.get_running_loop()
-        probe = asyncio.ensure_future(self._eyes.probe(limits.hung_after_s))
-        knocks: dict[asyncio.Task[bool], float] = {}
-        answered, told, suspected = False, False, False
-        try:
-            while not question.done():
-                if not answered:
-                    knock = asyncio.ensure_future(self._knock(limits.silent_after_s))
-                    knocks[knock] = loop.time()
-                pace_s = AFTERWARDS_S if told else limits.knock_every_s
-                await asyncio.wait({question}, timeout=pace_s)
-                answered = answered or any(k.done() and k.result() for k in knocks)
-                waited_s, unheard = loop.time() - began_s, self._eyes.session.unheard
-                silent_s = limits.silence_s(unheard=unheard)
-                heard = Witnesses(
-                    waited_s=waited_s,
-                    knocks=sum(loop.time() - at >= KNOCK_SILENT_S for at in knocks.values()),
-                    unheard=unheard,
-                    knock_answered=answered,
-                    reach=_reach_so_far(probe, waited_s, silent_s, answered=answered),
-                )
-                if not suspected and suspicious(heard, limits):
-                    # Said before anybody is sure: who is silent together must show in time.
-                    suspicion = Reach(
-                        state=ReachState.TIMEOUT, layers=(), elapsed_ms=waited_s * 1000
-                    )
-                    await self._tell(reach=suspicion, lost_at=asked_at)
-                    suspected = True
-                if not told and hear(heard, limits) is Hearing.DOWN:
-                    await self._tell(reach=heard.reach, several_witnesses=True, lost_at=asked_at)
-                    told = True
-                if answered:
-                    # Nothing more to knock for: only the question and the probe can still tell.
-                    await asyncio.wait({question, probe}, timeout=limits.knock_every_s)
-        finally:
-            for task in (probe, *knocks):
-                task.cancel()
-            await asyncio.gather(probe, *knocks, return_exceptions=True)
-
-    async def _knock(self, deadline_s: float) -> bool:
-        return await self._eyes.knock(deadline_s)
-
     async def _pause(self) -> datetime | None:
         """Until the next question is due, or the session is lost: then at once."""
         with contextlib.suppress(TimeoutError):
@@ -308,6 +241,9 @@ class TargetWatch:
         self._newcomers.note_login()
 
     # --- telling ---
+
+    async def _tell_silence(self, reach: Reach, sure: bool, asked_at: datetime) -> None:
+        await self._tell(reach=reach, several_witnesses=sure, lost_at=asked_at)
 
     async def _tell(
         self,
@@ -344,18 +280,6 @@ class TargetWatch:
             return None
         self._volumes_at = now_s + VOLUMES_EVERY_S
         return await self._eyes.volumes()
-
-
-def _reach_so_far(
-    probe: asyncio.Future[Reach], waited_s: float, silent_s: float, *, answered: bool
-) -> Reach | None:
-    """The probe's finding; once silence has lasted, what it amounts to without waiting longer."""
-    if probe.done():
-        return probe.result()
-    if waited_s < silent_s:
-        return None
-    state = ReachState.HUNG if answered else ReachState.TIMEOUT
-    return Reach(state=state, layers=(), elapsed_ms=waited_s * 1000)
 
 
 def _reprobe_s(state: ReachState, tries: int) -> float:

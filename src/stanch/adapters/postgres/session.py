@@ -68,6 +68,9 @@ class PgSession:
         self._loss: Loss | None = None
         self._last_words: ServerError | None = None
         self._flight: asyncio.Future[list[PGresult]] | None = None
+        """Stays until the answer is here, also where whoever asked has been cancelled."""
+        self._landing: asyncio.Future[None] | None = None
+        """Made by whoever waits for a flight to end, and shared by all who do."""
         self._results: list[PGresult] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._prepared: dict[str, bytes] = {}
@@ -141,7 +144,8 @@ class PgSession:
         self._lose(Loss(reason=LossReason.CLOSED, sqlstate=None, detail="closed by ourselves"))
 
     async def _round_trip(self, send: Callable[[], None], until: float) -> PGresult:
-        await self._wait_for_turn(until)
+        if self._flight is not None:
+            await self._wait_for_turn(until)
         if self._loss is not None:
             raise SessionLost(self._loss, sent=False)
         flight: asyncio.Future[list[PGresult]] = self._loop.create_future()
@@ -154,7 +158,7 @@ class PgSession:
             self._flush()
         except psycopg.OperationalError as error:
             self._lose(self._loss_from(str(error)))
-        results = await asyncio.shield(flight)
+        results = await flight
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise StatementFailed(_error_of(result))
@@ -165,7 +169,9 @@ class PgSession:
         try:
             async with asyncio.timeout_at(until):
                 while self._flight is not None:
-                    await asyncio.wait({self._flight})
+                    if self._landing is None:
+                        self._landing = self._loop.create_future()
+                    await asyncio.shield(self._landing)
         except TimeoutError as error:
             raise SessionBusy("an earlier question is still in flight") from error
 
@@ -212,6 +218,12 @@ class PgSession:
             self._deadline.cancel()
         if flight is not None and not flight.done():
             flight.set_result(results)
+        self._free_turn()
+
+    def _free_turn(self) -> None:
+        landing, self._landing = self._landing, None
+        if landing is not None:
+            landing.set_result(None)
 
     def _on_notice(self, notice: PGresult) -> None:
         error = _error_of(notice)
@@ -249,6 +261,7 @@ class PgSession:
         if flight is not None and not flight.done():
             flight.set_exception(SessionLost(loss, sent=True))
             flight.exception()  # marks it as seen: whoever asked may have been cancelled
+        self._free_turn()
         if self._on_lost is not None:
             self._on_lost(loss)
 

@@ -1,0 +1,1 @@
+"""What is done while a question has no answer: other witnesses are asked."""

@@ -1,0 +1,132 @@
+"""Beside a question: once its answer is late, knocks and a probe, until all agree or it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from stanch.model.reach import Reach, ReachState
+from stanch.watch.silence import Hearing, Patience, Witnesses, hear, suspicious
+
+AFTERWARDS_S = 0.5
+"""Between knocks once a silence was told: a thousand silent targets must not take every file."""
+KNOCK_SILENT_S = 0.3
+"""A knock younger than this may still be answered and counts for nothing."""
+
+Tell = Callable[[Reach, bool, datetime], Awaitable[None]]
+"""What was found, whether several witnesses agree on it, and when the question was asked."""
+
+
+class Silences:
+    """One target's questions, one at a time: `asked` before each, `ended` after it.
+
+    A question that is answered in time costs one timer and no task.
+    """
+
+    def __init__(
+        self,
+        *,
+        probe: Callable[[float], Awaitable[Reach]],
+        knock: Callable[[float], Awaitable[bool]],
+        unheard: Callable[[], bool | None],
+        tell: Tell,
+    ) -> None:
+        self._probe = probe
+        self._knock = knock
+        self._unheard = unheard
+        self._tell = tell
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked_s = 0.0
+        self._over: asyncio.Future[None] | None = None
+        """Set once the question has ended, however it did."""
+        self._asking: asyncio.Task[None] | None = None
+
+    def asked(self, limits: Patience, asked_at: datetime) -> None:
+        """A question goes out now."""
+        loop = asyncio.get_running_loop()
+        self._asked_s = loop.time()
+        self._timer = loop.call_later(limits.unheard_after_s, self._late, limits, asked_at)
+
+    async def ended(self) -> None:
+        """It was answered, or never will be; what is being told meanwhile is told to its end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        asking, self._asking = self._asking, None
+        if asking is not None and self._over is not None:
+            self._over.set_result(None)
+            await asking
+
+    def _late(self, limits: Patience, asked_at: datetime) -> None:
+        self._over = asyncio.get_running_loop().create_future()
+        self._asking = asyncio.create_task(self._find_witnesses(limits, asked_at, self._over))
+
+    async def _find_witnesses(
+        self, limits: Patience, asked_at: datetime, over: asyncio.Future[None]
+    ) -> None:
+        """At once where the other machine is not heard; else only once the answer is really late:
+        a server that is heard and thinks needs no more load.
+        """
+        if not self._unheard():
+            await asyncio.wait({over}, timeout=limits.slow_after_s - limits.unheard_after_s)
+        if not over.done():
+            await self._ask_witnesses(limits, asked_at, over)
+
+    async def _ask_witnesses(
+        self, limits: Patience, asked_at: datetime, over: asyncio.Future[None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        probe = asyncio.ensure_future(self._probe(limits.hung_after_s))
+        knocks: dict[asyncio.Future[bool], float] = {}
+        answered, told, suspected = False, False, False
+        try:
+            while not over.done():
+                if not answered:
+                    knocks[asyncio.ensure_future(self._knock(limits.silent_after_s))] = loop.time()
+                pace_s = AFTERWARDS_S if told else limits.knock_every_s
+                await asyncio.wait({over}, timeout=pace_s)
+                answered = answered or any(k.done() and k.result() for k in knocks)
+                heard = self._heard(limits, probe, knocks, answered=answered)
+                if not suspected and suspicious(heard, limits):
+                    # Said before anybody is sure: who is silent together must show in time.
+                    suspicion = _silence(ReachState.TIMEOUT, heard.waited_s)
+                    await self._tell(suspicion, False, asked_at)
+                    suspected = True
+                if not told and heard.reach is not None and hear(heard, limits) is Hearing.DOWN:
+                    await self._tell(heard.reach, True, asked_at)
+                    told = True
+                if answered:
+                    # Nothing more to knock for: only the question and the probe can still tell.
+                    await asyncio.wait({over, probe}, timeout=limits.knock_every_s)
+        finally:
+            for task in (probe, *knocks):
+                task.cancel()
+            await asyncio.gather(probe, *knocks, return_exceptions=True)
+
+    def _heard(
+        self,
+        limits: Patience,
+        probe: asyncio.Future[Reach],
+        knocks: dict[asyncio.Future[bool], float],
+        *,
+        answered: bool,
+    ) -> Witnesses:
+        now_s, unheard = asyncio.get_running_loop().time(), self._unheard()
+        waited_s = now_s - self._asked_s
+        reach = None
+        if probe.done():
+            reach = probe.result()
+        elif waited_s >= limits.silence_s(unheard=unheard):
+            # What it amounts to by now, without waiting for its own deadline.
+            reach = _silence(ReachState.HUNG if answered else ReachState.TIMEOUT, waited_s)
+        return Witnesses(
+            waited_s=waited_s,
+            knocks=sum(now_s - at >= KNOCK_SILENT_S for at in knocks.values()),
+            unheard=unheard,
+            knock_answered=answered,
+            reach=reach,
+        )
+
+
+def _silence(state: ReachState, waited_s: float) -> Reach:
+    return Reach(state=state, layers=(), elapsed_ms=waited_s * 1000)
