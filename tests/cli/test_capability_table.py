@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+
+import pytest
 
 from stanch.cli.capability_table import as_json, print_table
 from stanch.service.readiness.capability_rows import Capability
@@ -29,6 +32,15 @@ def test_both_forms_hold_every_row_word_and_change_and_take_nothing_for_markup()
         for word in ("yes", "no", "unknown", "[red]no", "GRANT [b]x[/b];", "end sessions"):
             assert word in " ".join(text.split())
         assert "\x1b[2J" not in text
+
+
+def test_a_narrow_terminal_gets_a_list_with_whole_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(Screen()))
+    for words in ("no      end sessions", "change: GRANT [b]x[/b];", "answered in 5 ms"):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= 40
 
 
 def test_colours_stay_off_where_nobody_looks() -> None:

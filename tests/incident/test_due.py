@@ -170,6 +170,21 @@ def test_a_page_that_reached_nobody_gives_the_next_person_their_turn_soon() -> N
     assert (asked.at, asked.level, asked.persons) == (at(10), 2, (BO,))
 
 
+def test_a_lost_page_never_makes_the_next_person_wait_longer_than_an_unanswered_one() -> None:
+    hasty = replace(POLICY, severities=[replace(s, ack_within_s=4.0) for s in POLICY.severities])
+    [delivery] = page().deliveries
+    gone = e.DeliveryEnded(
+        id=delivery.id,
+        message_id=delivery.message_id,
+        attempt=1,
+        outcome=Handover.FAILED,
+        retryable=False,
+    )
+    story = Story(opened()).then(page(), 0).then(gone, 1)
+    [asked] = [d for d in due(hasty, story.incident, at(2)) if d.job is Job.PAGE]
+    assert asked.at == at(4)
+
+
 def test_what_a_person_reopens_stands_and_is_paged_for() -> None:
     story = Story(opened()).then(page(), 1).then(CLEARED, 2)
     story.then(e.IncidentResolved(verified=True, reason="ok"), 3)
@@ -399,6 +414,13 @@ def resolve_due(*, rescued: float, checked: float) -> datetime | None:
     story.then(done, rescued).then(GOOD, checked)
     found = jobs(story, now=checked).get(Job.RESOLVE)
     return found.at if found else None
+
+
+def test_once_rescued_it_is_looked_at_less_often_but_three_times_before_it_is_resolved() -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(page(), 1).then(CLEARED, 5)
+    story.then(GOOD, 5).then(GOOD, 15)
+    assert jobs(story, now=16)[Job.CHECK_RESCUE].at == at(17)
+    assert jobs(story.then(RESCUED, 15), now=16)[Job.CHECK_RESCUE].at == at(35)
 
 
 def test_resolved_may_be_said_only_after_the_stability_time() -> None:

@@ -127,6 +127,12 @@ def test_what_stanch_does_not_do_comes_with_its_reason_and_the_options_in_order(
     assert text.index("Grow the volume") < text.index("Drop the slot")
 
 
+def test_what_tells_the_first_two_causes_apart_stands_in_the_body() -> None:
+    apart = replace(FOUND, separator="Does ps show the postmaster in state T?")
+    text = page_text(replace(STORY, diagnosis=apart), at=NOW).body
+    assert "To tell the first two apart: Does ps show the postmaster in state T?" in text
+
+
 def test_a_hundred_symptoms_are_counted_not_listed() -> None:
     story = replace(STORY, symptoms=(symptom(),) * 100)
     assert "- and 88 more" in page_text(story, at=NOW).body

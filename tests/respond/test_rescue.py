@@ -94,6 +94,10 @@ NOT_RESCUED = [
     ("connections are at the mark", replace(GOOD, vitals=vitals(80))),
     ("connections cannot be counted", replace(GOOD, vitals=GONE)),
     ("the disk is full, whatever the cause", replace(GOOD, volumes=(volume(0),))),
+    (
+        "the disk has just what counts as full",
+        replace(GOOD, volumes=(volume(32 * 1024 * 1024),)),
+    ),
     ("the disk is low and nobody knows why", disk("unknown", 5 * GB)),
     ("the disk is low and nobody looked why", disk(None, 5 * GB)),
     (

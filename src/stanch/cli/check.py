@@ -80,7 +80,8 @@ def _show(parsed: Parsed, report: CheckReport | None, *, as_json: bool) -> None:
         return
     show_findings(parsed)
     if report is None:
-        print(f"{len(parsed.errors)} errors; nothing was tried", file=sys.stderr)
+        errors = _counted(len(parsed.errors), "error")
+        print(f"{errors}; nothing was tried", file=sys.stderr)
         return
     from stanch.cli.capability_table import print_table
 
@@ -96,7 +97,11 @@ def _show(parsed: Parsed, report: CheckReport | None, *, as_json: bool) -> None:
     if report.ok:
         print("everything this policy promises works")
     else:
-        print(f"{len(report.problems)} problems", file=sys.stderr)
+        print(_counted(len(report.problems), "problem"), file=sys.stderr)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def show_findings(parsed: Parsed) -> None:
