@@ -75,6 +75,16 @@ async def test_a_server_that_does_its_work_is_healthy(server: ScratchServer) -> 
     assert [f.evidence for f in found.absent] == []
 
 
+@on_15
+async def test_a_role_at_its_own_limit_is_not_healthy(server: ScratchServer) -> None:
+    with connect(server, "admin", SUPERUSER) as admin:
+        admin.execute("ALTER ROLE app CONNECTION LIMIT 2")
+        with connect(server, "shop"), connect(server, "shop"):
+            found = await look(server)
+    assert found.verdict is Verdict.UNKNOWN, why(found)
+    assert 'Role "app" has 2 of the 2 sessions' in found.summary
+
+
 async def test_a_server_stopped_in_order(server: ScratchServer) -> None:
     server.stop("fast")
     found = await look(server)

@@ -133,6 +133,44 @@ def test_a_healthy_server_makes_no_cause_even_a_candidate(cause_id: str) -> None
     assert cause_id not in [c.id for c in diagnose(w.healthy()).causes]
 
 
+def test_a_server_whose_lock_file_was_taken_away_is_not_said_to_have_been_stopped_by_somebody() -> (
+    None
+):
+    ended = (
+        w.line("lock_file_removed", 20, 'could not open file "postmaster.pid"'),
+        w.line("shutdown_request_immediate", 20, "received immediate shutdown request"),
+    )
+    found = first(w.down(log=w.log(*ended)))
+    assert found.id == "stopped_cleanly"
+    assert found.summary.startswith("The server stopped itself at once because postmaster.pid")
+    assert first(w.down(log=w.log(ended[1]))).summary.startswith("Somebody stopped the server")
+
+
+TWO_LEAKS = w.sessions(
+    w.group("idle", 40, application="one"),
+    w.group("idle", 39, application="two"),
+    w.group("active", 10),
+)
+LIMITED = w.sessions(w.group("idle", 5), limits_hit=('role "shop" has 5 of the 5 sessions',))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (w.healthy(sessions=TWO_LEAKS), ("89 of 97", '40 idle of "one"', '39 idle of "two"')),
+        (w.healthy(sessions=LIMITED), ('Role "shop" has 5 of the 5', "turns further logins away")),
+        (w.healthy(lock_file=w.NO_LOCK), ("postmaster.pid is gone", "stops itself")),
+    ],
+    ids=["full by many", "a limit of its own", "lock file gone"],
+)
+def test_what_no_cause_explains_is_told_and_not_called_healthy(
+    evidence: Evidence, words: tuple[str, ...]
+) -> None:
+    diagnosis = diagnose(evidence)
+    assert diagnosis.verdict is Verdict.UNKNOWN
+    assert all(word in diagnosis.summary for word in words), diagnosis.summary
+
+
 def test_a_healthy_server_is_called_healthy() -> None:
     diagnosis = diagnose(w.healthy())
     assert (diagnosis.verdict, diagnosis.causes) == (Verdict.HEALTHY, ())

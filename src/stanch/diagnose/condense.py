@@ -62,6 +62,12 @@ def sessions_from(vitals: Vitals) -> Sessions | Missing:
         waiting=seen.waiting_on_lock,
         oldest_wait_s=seen.oldest_lock_wait_s or 0.0,
         oldest_idle_in_transaction_s=seen.oldest_idle_in_transaction_s or 0.0,
+        limits_hit=tuple(
+            f'{limit.scope} "{limit.name}" has {limit.used} of the {limit.allowed} sessions that '
+            "its own CONNECTION LIMIT allows"
+            for limit in seen.limits
+            if limit.hit
+        ),
         postmaster_start=vitals.postmaster_start,
         in_recovery=vitals.in_recovery,
     )

@@ -82,6 +82,8 @@ class Sessions:
     """Client sessions waiting for a heavyweight lock."""
     oldest_wait_s: float = 0.0
     oldest_idle_in_transaction_s: float = 0.0
+    limits_hit: tuple[str, ...] = ()
+    """Roles and databases that have reached a connection limit of their own, as words."""
     postmaster_start: datetime | None = None
     in_recovery: bool = False
 

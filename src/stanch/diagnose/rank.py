@@ -19,6 +19,7 @@ from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.unwell import unwell
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId
 from stanch.model.reach import STATE_MEANINGS
@@ -49,6 +50,9 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     reach = value_of(evidence.reach)
     if reach is None or not reach.answers:
         return _answer(evidence, Verdict.UNKNOWN, found, _why_unknown(evidence))
+    wrong = unwell(evidence)
+    if wrong:
+        return _answer(evidence, Verdict.UNKNOWN, found, wrong)
     past = _over(evidence)
     if past:
         return _answer(evidence, Verdict.RECOVERED, past, f"Over: {past[0].summary}")

@@ -38,7 +38,12 @@ def _stop_mode(evidence: Evidence) -> str | None:
 
 
 def _tell_stopped(evidence: Evidence) -> str:
-    mode = _stop_mode(evidence)
+    mode, gone = _stop_mode(evidence), ending.lock_file_gone(evidence)
+    if mode == "immediate" and gone is not None:
+        return (
+            "The server stopped itself at once because postmaster.pid was removed or changed "
+            f"under it ({gone.text}); it will recover on start."
+        )
     if mode == "immediate":
         return "Somebody stopped the server at once (immediate shutdown); it will recover on start."
     how = f" ({mode} shutdown)" if mode else ""

@@ -50,6 +50,11 @@ def request(evidence: Evidence) -> LogEvent | None:
     return _last(e for e in ending(evidence) if e.kind in SHUTDOWN_REQUESTS)
 
 
+def lock_file_gone(evidence: Evidence) -> LogEvent | None:
+    """The server's own word that its lock file is gone or another's, for which it stops itself."""
+    return _first(e for e in ending(evidence) if e.kind == "lock_file_removed")
+
+
 def crash(evidence: Evidence) -> LogEvent | None:
     """The first sign of a crash by the server's own fault: signal other than 9, or PANIC.
 

@@ -1,0 +1,41 @@
+"""What is wrong with a server that answers, where no cause explains it: never called healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stanch.diagnose.clues.sessions import near_limit
+from stanch.diagnose.evidence import Evidence, SessionGroup, Sessions, postmaster_lives, value_of
+
+HOLDERS_SHOWN = 3
+
+
+def unwell(evidence: Evidence) -> str:
+    """Sentences about what stands out; empty where nothing does."""
+    return " ".join(_found(evidence))
+
+
+def _found(evidence: Evidence) -> Iterator[str]:
+    sessions, lock = value_of(evidence.sessions), value_of(evidence.lock_file)
+    if sessions is not None:
+        full = near_limit.ask(evidence)
+        if full.yes:
+            yield f"{full.text[0].upper()}{full.text[1:]}, by no one application: {_who(sessions)}."
+        for limit in sessions.limits_hit:
+            yield f"{limit[0].upper()}{limit[1:]}: it turns further logins away."
+    if lock is not None and not lock.present and postmaster_lives(evidence):
+        yield (
+            "The running server's postmaster.pid is gone: it looks every minute and then stops "
+            "itself at once."
+        )
+
+
+def _who(sessions: Sessions) -> str:
+    most = sorted(sessions.groups, key=lambda g: (-g.sessions, g.application_name, g.state))
+    told = [_group(group) for group in most[:HOLDERS_SHOWN]]
+    return ", ".join(told) or "nobody is shown"
+
+
+def _group(group: SessionGroup) -> str:
+    whose = f'"{group.application_name}"' if group.application_name else f"role {group.usename}"
+    return f"{group.sessions} {group.state or 'in an unknown state'} of {whose}"
