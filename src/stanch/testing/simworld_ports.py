@@ -171,8 +171,18 @@ class SimFiles:
     def __init__(self, server: SimServer, life: Life) -> None:
         self._server, self._life = server, life
 
+    async def socket_directories(self, data_directory: str) -> tuple[str, ...] | Missing:
+        self._life.check()
+        return ("/run/sim",)
+
     async def set_aside_lock_file(
-        self, data_directory: str, *, inode: int, sha256: str, new_name: str
+        self,
+        data_directory: str,
+        *,
+        inode: int,
+        sha256: str,
+        new_name: str,
+        sockets: Sequence[str] = (),
     ) -> FileReport:
         self._life.check()
         if not self._server.rename_lock(inode=inode, sha256=sha256, new_name=new_name):

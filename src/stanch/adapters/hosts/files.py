@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 
 import psutil
 
-from stanch.adapters.hosts.socket_locks import set_aside_socket_lock
+from stanch.adapters.hosts.socket_locks import set_aside_socket_locks, socket_directories
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
 from stanch.model.ports.acting import FileAnswer, FileReport, KeptFile, Space
@@ -54,10 +54,25 @@ LOG_ENDINGS = (".log", ".csv", ".json")
 class LocalFiles:
     """Files of servers on this machine. `FileKeeper`."""
 
+    def __init__(self, *, bin_directory: str = "") -> None:
+        """`bin_directory`: the programs of the server whose settings are to be read."""
+        self._bin = bin_directory
+
+    async def socket_directories(self, data_directory: str) -> tuple[str, ...] | Missing:
+        return await socket_directories(data_directory, bin_directory=self._bin)
+
     async def set_aside_lock_file(
-        self, data_directory: str, *, inode: int, sha256: str, new_name: str
+        self,
+        data_directory: str,
+        *,
+        inode: int,
+        sha256: str,
+        new_name: str,
+        sockets: Sequence[str] = (),
     ) -> FileReport:
-        return await asyncio.to_thread(_set_aside, data_directory, inode, sha256, new_name)
+        return await asyncio.to_thread(
+            _set_aside, data_directory, inode, sha256, new_name, sockets=sockets
+        )
 
     async def kept_file(self, path: str) -> KeptFile | Missing:
         return await asyncio.to_thread(_kept_file, path)
@@ -77,7 +92,9 @@ class LocalFiles:
 # --- the lock file ------------------------------------------------------------------------------
 
 
-def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> FileReport:
+def _set_aside(
+    data_directory: str, inode: int, sha256: str, new_name: str, *, sockets: Sequence[str]
+) -> FileReport:
     assert new_name == PurePath(new_name).name, f"{new_name!r} is not a plain name"
     assert new_name.startswith(f"{LOCK_FILE}."), f"{new_name!r} does not say what it is"
     with _folder(data_directory) as folder:
@@ -92,7 +109,7 @@ def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> F
             raise ActionFailed("the name to set it aside under is taken", on=new_name)
         # First, so that a crash of ours in between leaves the lock file that is looked at again.
         ending = new_name.removeprefix(f"{LOCK_FILE}.")
-        socket_lock = set_aside_socket_lock(proven, ending=ending) if proven is not None else ""
+        locks = set_aside_socket_locks(proven or b"", ending=ending, directories=sockets)
         try:
             os.rename(LOCK_FILE, new_name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileNotFoundError:
@@ -104,8 +121,8 @@ def _set_aside(data_directory: str, inode: int, sha256: str, new_name: str) -> F
         os.fsync(folder)
     path = str(Path(data_directory) / new_name)
     detail = f"renamed to {new_name}"
-    if socket_lock:
-        detail += f"; beside it the lock of its socket to {socket_lock}"
+    if locks:
+        detail += f"; beside it the lock of its socket to {', '.join(locks)}"
     return FileReport(answer=FileAnswer.DONE, detail=detail, new_path=path)
 
 

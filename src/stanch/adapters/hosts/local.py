@@ -20,6 +20,7 @@ from stanch.adapters.hosts import (
     sizes,
     volumes,
 )
+from stanch.adapters.hosts.printed import printed
 from stanch.model.diagnosis import Missing
 from stanch.model.host import (
     ContainerSigns,
@@ -38,8 +39,6 @@ from stanch.model.host import (
     Volume,
     VolumeUse,
 )
-
-_CONTROLDATA_BYTES_MAX = 65536
 
 
 @dataclass(slots=True, kw_only=True)
@@ -168,7 +167,7 @@ class LocalHost:
             owner = os.stat(self.data_directory)
         except OSError as error:
             return Missing(what="controldata", reason=f"{self.data_directory}: {error.strerror}")
-        return await _printed(command, owner, deadline_s=deadline_s)
+        return await printed(command, owner, deadline_s=deadline_s)
 
     async def log_tail(self, *, bytes_max: int) -> LogChunk | Missing:
         return await asyncio.to_thread(log_files.read_tail, self._log_source(), bytes_max=bytes_max)
@@ -217,41 +216,3 @@ class LocalHost:
             )
 
         return await asyncio.to_thread(read)
-
-
-async def _printed(
-    command: tuple[str, ...], owner: os.stat_result, *, deadline_s: float
-) -> str | Missing:
-    """What a short command prints. Ended by the deadline; nothing of it is left behind.
-
-    Never as root: where the programs are may have been read from a file of the server's owner.
-    """
-    what = Path(command[0]).name
-    drop = os.geteuid() == 0
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={"PATH": os.defpath, "LC_ALL": "C"},
-            user=owner.st_uid if drop else None,
-            group=owner.st_gid if drop else None,
-            extra_groups=() if drop else None,
-        )
-    except OSError as error:
-        return Missing(what=what, reason=f"{command[0]}: {error.strerror}")
-    try:
-        async with asyncio.timeout(deadline_s):
-            printed, _ = await child.communicate()
-    except TimeoutError:
-        return Missing(what=what, reason=f"no answer within {deadline_s:g} s")
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    text = printed[:_CONTROLDATA_BYTES_MAX].decode("utf-8", "replace")
-    if child.returncode != 0:
-        lines = text.strip().splitlines()
-        return Missing(what=what, reason=lines[-1] if lines else f"exit code {child.returncode}")
-    return text

@@ -159,10 +159,23 @@ class FileKeeper(Protocol):
     Raises: ActionFailed when the file system refuses.
     """
 
+    async def socket_directories(self, data_directory: str) -> tuple[str, ...] | Missing:
+        """Every folder in which the next start wants a Unix socket. Cost: one short process."""
+        ...
+
     async def set_aside_lock_file(
-        self, data_directory: str, *, inode: int, sha256: str, new_name: str
+        self,
+        data_directory: str,
+        *,
+        inode: int,
+        sha256: str,
+        new_name: str,
+        sockets: Sequence[str] = (),
     ) -> FileReport:
         """Rename `postmaster.pid` to `new_name`, read it again, put it back if not the proven one.
+
+        The locks of the same start beside its sockets go with it: in the folder that the file
+        names, and in `sockets`.
 
         Never: deletes the file, overwrites another one, or touches a file whose inode or content
         differs before the rename.

@@ -256,10 +256,14 @@ class Watched:
             reader=self._sentinel,
             actor=self._actor,
             manager=home.manager if home is not None else None,
-            files=None if isinstance(host, Missing) else LocalFiles(),
+            files=None if home is None or isinstance(host, Missing) else _files_at(home),
             cluster=self._clusters[-1][1] if self._clusters else "",
             app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
         )
+
+
+def _files_at(home: Home) -> LocalFiles:
+    return LocalFiles(bin_directory=home.bin_directory)
 
 
 class _Prober:

@@ -37,17 +37,24 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
     assert isinstance(inode, int)
     assert isinstance(sha256, str)
     before = await world.host.lock_file()
+    sockets = await world.files.socket_directories(world.data_directory)
     refusal = permit()
     if refusal is not None:
         return refusal
     report = await world.files.set_aside_lock_file(
-        world.data_directory, inode=inode, sha256=sha256, new_name=stale_name(world.at())
+        world.data_directory,
+        inode=inode,
+        sha256=sha256,
+        new_name=stale_name(world.at()),
+        sockets=() if isinstance(sockets, Missing) else sockets,
     )
     kept = ""
     if before is not None and not isinstance(before, Missing):
         kept = printable(before.content.decode("utf-8", "replace"))
     if report.answer is FileAnswer.DONE:
-        return ActReport(detail=report.detail, before=kept, after=report.new_path)
+        # Not a reason to refuse: a lock that is left in the way is named by the start itself.
+        unknown = f"; {sockets.what}: {sockets.reason}" if isinstance(sockets, Missing) else ""
+        return ActReport(detail=report.detail + unknown, before=kept, after=report.new_path)
     if report.answer is FileAnswer.NOT_PUT_BACK:
         return ActReport(outcome=StepOutcome.FAILED, detail=report.detail, before=kept)
     return no("same_file", report.detail, lifts="A new diagnosis of what is there now.")
