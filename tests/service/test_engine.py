@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from stanch.model.errors import StaleDecision, StoreUnavailable
+import pytest
+
+from stanch.model.errors import StaleDecision, StoreCorrupt, StoreError, StoreUnavailable
 from stanch.model.ids import IncidentId
 from stanch.model.timeline import Claim, Lane
 from stanch.service.engine import AT_ONCE, STORE_RETRY_S, Engine
@@ -20,6 +22,7 @@ class Wakes:
         self.due: dict[tuple[Lane, str], datetime] = {}
         self.held: set[tuple[Lane, str]] = set()
         self.broken = False
+        self.failing: type[StoreError] = StoreUnavailable
         self.claims = 0
         self.asked = 0
         self.epoch = 0
@@ -61,7 +64,7 @@ class Wakes:
 
     def _check(self) -> None:
         if self.broken:
-            raise StoreUnavailable("the disk is gone", on="memory")
+            raise self.failing("the disk is gone", on="memory")
 
 
 Work = Callable[[Claim], Awaitable[datetime | None]]
@@ -190,8 +193,12 @@ def test_a_stale_decision_gives_the_lease_back_and_is_nobodys_failure() -> None:
     assert bench.engine.working[Lane.CLOCK] == 0
 
 
-def test_without_a_store_it_says_so_about_once_a_second_and_goes_on_when_it_is_back() -> None:
+@pytest.mark.parametrize("failing", [StoreUnavailable, StoreCorrupt])
+def test_without_a_store_it_says_so_about_once_a_second_and_goes_on_when_it_is_back(
+    failing: type[StoreError],
+) -> None:
     bench = Bench()
+    bench.wakes.failing = failing
     bench.wakes.add(Lane.CLOCK, "a", 1.0)
     bench.wakes.broken = True
     run_virtually(bench.run(60, (30.0, lambda: setattr(bench.wakes, "broken", False))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stanch.model.errors import StoreUnavailable
-from stanch.store.spool import PARTS_MAX, SIZE_BYTES, SLOT_BYTES, Spool
+from stanch.store.spool import PARTS_MAX, SIZE_BYTES, SLOT_BYTES, Spool, SpoolThread
 
 SMALL = SLOT_BYTES * 10  # eight slots beside the two marks
 
@@ -188,6 +189,26 @@ OPERATIONS = st.lists(
     ),
     max_size=40,
 )
+
+
+def test_a_disk_that_hangs_holds_up_nobody_who_writes_beside_it(tmp_path: Path) -> None:
+    class Hanging(Spool):
+        def put(self, kind: str, at: datetime, *, incident_hint: str, body: bytes) -> bool:
+            assert answers.wait(10)
+            try:
+                return super().put(kind, at, incident_hint=incident_hint, body=body)
+            finally:
+                written.set()
+
+    answers, written = threading.Event(), threading.Event()
+    spool = Hanging(tmp_path / "spool", size_bytes=SMALL)
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert SpoolThread(spool).put("k", at, incident_hint="", body=b"told")
+    assert spool.pending().entries == ()
+    answers.set()
+    assert written.wait(10)
+    assert [entry.body for entry in spool.pending().entries] == [b"told"]
+    spool.close()
 
 
 @settings(max_examples=40, deadline=None)

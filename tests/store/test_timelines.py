@@ -229,6 +229,22 @@ async def test_what_is_cancelled_before_its_turn_does_not_happen(
     assert len(await thread.read(incident)) == 2
 
 
+async def test_who_waits_for_a_disk_that_hangs_is_told_that_it_fails(
+    kit: Any, tmp_path: Path
+) -> None:
+    thread = StoreThread(kit.store(tmp_path / "s"), answer_s=0.2)
+    gate, hanging = await held(thread)
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        await open_one(kit, thread)
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        await hanging
+    gate.open.set()
+    # What nobody waits for any longer does not happen behind everybody's back.
+    assert await open_one(kit, thread) == "20260301-001"
+    assert await thread.incident_ids(open_only=True, limit=9) == ["20260301-001"]
+    await thread.close()
+
+
 async def test_reading_does_not_wait_for_writing(kit: Any, thread: StoreThread) -> None:
     incident = await open_one(kit, thread)
     gate, first = await held(thread)

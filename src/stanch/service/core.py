@@ -11,7 +11,6 @@ from datetime import datetime
 
 from stanch.diagnose.catalogue import BY_ID
 from stanch.incident.correlate import Explains
-from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, CauseId, ChannelName, TargetName
 from stanch.model.ports.acting import BootClock
@@ -108,7 +107,7 @@ class Core:
             hands=self._hands,
             propose=proposer(lambda: self.runbooks),
             actions=CATALOGUE,
-            open_incidents=self._open_incidents,
+            open_incidents=self.watching.still_open,
         )
         pipeline = Pipeline(
             book=house.book,
@@ -141,10 +140,6 @@ class Core:
         ended = [i for i in recent if i.status.ended]
         await self.watching.resume([*ended, *still_open])
         await house.book.record(RESPONDER, started)
-
-    async def _open_incidents(self, target: TargetName) -> Sequence[Incident]:
-        found = await self.house.operations.incidents(open_only=True, limit=OPEN_MAX)
-        return [i for i in found if i.target == target]
 
     async def _unavailable(self) -> None:
         self._on_store_failure()

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.model.errors import StaleDecision, StoreUnavailable
+from stanch.model.errors import StaleDecision, StoreError
 from stanch.model.ports.timelines import Timelines
 from stanch.model.timeline import Claim, Lane
 from stanch.service.clock import Clock
@@ -43,7 +43,10 @@ class Engine:
         *,
         on_unavailable: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_unavailable` is called about once a second while the store takes no events."""
+        """`on_unavailable` is called about once a second while the store takes no events.
+
+        Also while it is damaged: whoever can write nothing down can page nobody but from memory.
+        """
         self._on_unavailable = on_unavailable
         self._timelines = timelines
         self._clock = clock
@@ -84,7 +87,7 @@ class Engine:
                         wait_s = 0.0 if claims else FULL_WAIT_S
                         for claim in claims:
                             self._begin(claim, works)
-                except StoreUnavailable as error:
+                except StoreError as error:
                     log.error("store unavailable", lane=lane.value, error=str(error))
                     if lane is Lane.CLOCK:
                         await self._on_unavailable()
@@ -121,7 +124,7 @@ class Engine:
         except StaleDecision as error:
             # Somebody decided first, or the lease is gone: the newest timeline says what is due.
             log.info("decision was stale", incident=claim.incident_id, error=str(error))
-        except StoreUnavailable as error:
+        except StoreError as error:
             log.error("store unavailable", incident=claim.incident_id, error=str(error))
             if claim.lane is not Lane.ACT:
                 # A full disk may still take a claim, which changes a row, and no new event.
@@ -131,6 +134,6 @@ class Engine:
             self.working[claim.lane] -= 1
         try:
             await self._timelines.release(claim, retry_at=retry_at)
-        except StoreUnavailable as error:
+        except StoreError as error:
             log.error("lease not given back", incident=claim.incident_id, error=str(error))
         self._poked[claim.lane].set()

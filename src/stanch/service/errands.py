@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 import structlog
 
-from stanch.model.errors import StanchError, StoreUnavailable
+from stanch.model.errors import StanchError, StoreError
 from stanch.policy.policy import Heartbeat
 from stanch.service.doing.emergency import Emergency
 from stanch.service.operations import Operations
@@ -70,7 +70,7 @@ async def read_inbox(inbox: Path, operations: Operations) -> None:
             request = {"id": command.id, **cast("dict[str, Any]", json.loads(command.text))}
             try:
                 answer = (await operations.execute(request)).plain()
-            except StoreUnavailable as error:
+            except StoreError as error:
                 log.error("a command waits for the store", id=command.id, error=str(error))
                 break
             except StanchError as error:
@@ -87,7 +87,7 @@ async def tell_spool(spool: Spool, emergency: Emergency) -> None:
         if contents.entries:
             try:
                 told = await emergency.tell(contents.entries)
-            except StoreUnavailable:
+            except StoreError:
                 log.error("the spool waits for the store", entries=len(contents.entries))
             else:
                 if told:

@@ -31,7 +31,7 @@ from stanch.service.record.policies import Policies
 from stanch.service.supervisor import keep_running
 from stanch.service.watched.doubting import Doubts, LoopLag, knock_at
 from stanch.service.watched.target import Watched
-from stanch.store.spool import Spool
+from stanch.store.spool import Spool, SpoolThread
 from stanch.store.statedir import StateDir
 
 DRAIN_S = 10.0
@@ -61,7 +61,7 @@ class Responder:
             house,
             boot=MachineBootClock(),
             ports=build_channels(house.policy),
-            spool=spool,
+            spool=SpoolThread(spool),
             hands=self._hands,
             runbooks=runbooks,
             on_failure=self._count_failure,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.model.errors import StaleDecision, StoreUnavailable
+from stanch.model.errors import StaleDecision, StoreError
 from stanch.model.timeline import Claim
 
 RESTART_S = (0.1, 0.5, 2.0, 10.0, 30.0)
@@ -51,7 +51,7 @@ def contained(
     async def run(claim: Claim) -> datetime | None:
         try:
             return await work(claim)
-        except (StaleDecision, StoreUnavailable):
+        except (StaleDecision, StoreError):
             raise
         except Exception as error:
             log.error(

@@ -11,8 +11,10 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -178,6 +180,21 @@ class Spool:
 
     def _offset(self, counter: int) -> int:
         return (counter % self._slots + _MARKS) * SLOT_BYTES
+
+
+class SpoolThread:
+    """Writes events down beside the event loop: a disk that hangs must hold up nobody's page."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        # Not the loop's own threads: names are resolved there, for the very messages.
+        self._thread = ThreadPoolExecutor(1, "stanch-spool")
+
+    def put(self, kind: str, at: datetime, *, incident_hint: str, body: bytes) -> bool:
+        """Like `Spool.put`, after this has returned. True: it will be tried."""
+        write = partial(self._spool.put, kind, at, incident_hint=incident_hint, body=body)
+        self._thread.submit(write)
+        return True
 
 
 def _opened(path: Path, size_bytes: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 WAITING_MAX = 4_096
 TOGETHER_MAX = 256
+ANSWER_S_MAX = 5.0
+"""A disk that hangs fails nothing: whoever has waited this long is told that it does not work."""
 
 
 class _SqlTimelines(ABC):
@@ -45,6 +47,14 @@ class _SqlTimelines(ABC):
 
     async def _ask(self, query: Callable[[Connection], T]) -> T:
         return await self._read(partial(self.store.read, query))
+
+    async def write(self, op: Op[T]) -> T:
+        """Do one operation of another kind of rows, with the same commits as the journal's."""
+        return await self._write(op)
+
+    async def ask(self, query: Callable[[Connection], T]) -> T:
+        """Ask something of one moment of the store."""
+        return await self._ask(query)
 
     async def append(self, entry: Append) -> tuple[Recorded, ...]:
         """Make events durable. Raises StaleDecision, StoreUnavailable."""
@@ -143,12 +153,14 @@ class StoreThread(_SqlTimelines):
     """One thread writes, with one commit for all that wait; reads go beside it.
 
     An awaited operation is durable when it returns. One that is cancelled before its turn does
-    not happen; one that is cancelled later does.
+    not happen; one that is cancelled later does. The same holds for one that nobody waits for any
+    longer, because the disk did not answer.
     """
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, *, answer_s: float = ANSWER_S_MAX) -> None:
         """Takes the store over: `close` closes it."""
         super().__init__(store)
+        self._answer_s = answer_s
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(WAITING_MAX)
         self._readers = ThreadPoolExecutor(READ_CONNECTIONS_MAX, "stanch-store-read")
         self._entry = Lock()
@@ -186,7 +198,21 @@ class StoreThread(_SqlTimelines):
                     on=self.store.on,
                     hint="The disk does not keep up: look at its latency.",
                 ) from None
-        return await asyncio.wrap_future(future)
+        return await self._in_time(asyncio.wrap_future(future))
+
+    async def _ask(self, query: Callable[[Connection], T]) -> T:
+        return await self._in_time(super()._ask(query))
+
+    async def _in_time(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._answer_s):
+                return await answer
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"no answer within {self._answer_s:g} s",
+                on=self.store.on,
+                hint="The disk hangs or is overloaded: look at the kernel's log (dmesg).",
+            ) from error
 
     async def _read(self, question: Callable[[], T]) -> T:
         if self._closing:

@@ -9,9 +9,9 @@ import pytest
 
 from stanch.incident.state import Incident, Status
 from stanch.model import events as e
-from stanch.model.errors import StoreUnavailable
+from stanch.model.errors import StoreCorrupt, StoreError, StoreUnavailable
 from stanch.model.host import Volume, VolumeUse
-from stanch.model.ids import ITSELF, ObligationId, PersonId, TargetName, WriterId
+from stanch.model.ids import ITSELF, IncidentId, ObligationId, PersonId, TargetName, WriterId
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -49,7 +49,10 @@ class Bench:
             )
         )
         self.house: House = await open_house(self.policies, store, clock=self)
-        self.watching = Watching(
+        self.watching = self.watch()
+
+    def watch(self) -> Watching:
+        return Watching(
             book=self.house.book,
             policies=self.policies,
             standing=self.house.standing,
@@ -241,20 +244,70 @@ async def test_a_worse_symptom_raises_the_severity_and_a_milder_one_does_not(
     assert incident.severity_rank == 1
 
 
-async def test_with_the_store_gone_people_are_paged_and_the_incident_opens_once_it_is_back(
-    bench: Bench,
-) -> None:
-    class Broken:
-        def __getattr__(self, name: str) -> object:
-            raise StoreUnavailable("disk full")
+class Broken:
+    """A book over a store that takes and shows nothing."""
 
+    def __init__(self, failure: StoreError) -> None:
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> object:
+        raise self._failure
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("disk full"), StoreCorrupt("malformed")])
+async def test_with_the_store_gone_people_are_paged_and_the_incident_opens_once_it_is_back(
+    bench: Bench, failure: StoreError
+) -> None:
     book = bench.watching._book
-    bench.watching._book = Broken()  # type: ignore[assignment]
+    bench.watching._book = Broken(failure)  # type: ignore[assignment]
     await bench.see("orders", ReachState.REFUSED)
     assert [s.kind for s in bench.paged] == [SymptomKind.SERVER_DOWN]
     bench.watching._book = book
     await bench.see("orders", ReachState.REFUSED)
     assert [i.title for i in await bench.incidents()] == ["server down"]
+
+
+async def test_without_a_store_many_silences_are_still_one_page_about_our_own_sight() -> None:
+    bench = await bench_of(*NAMES)
+    for name in NAMES:
+        await bench.see(name)
+    bench.watching._book = Broken(StoreUnavailable("disk full"))  # type: ignore[assignment]
+    for _ in range(2):
+        for name in NAMES:
+            await bench.see(name, ReachState.TIMEOUT, after=0.1)
+    alone = [s for s in bench.paged if s.kind is not SymptomKind.BLIND]
+    assert {s.kind for s in bench.paged} == {SymptomKind.BLIND, SymptomKind.SERVER_DOWN}
+    # Those before anybody could know that it is a crowd.
+    assert len(alone) < len(NAMES) / 2
+
+
+async def test_what_stays_open_is_known_however_many_come_and_go_beside_it(bench: Bench) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    [open_still] = await bench.incidents()
+    request = {"command": "declare", "by": "ann", "title": "slow", "target": "orders"}
+    for _ in range(70):
+        bench.at += timedelta(days=1)
+        declared = await bench.house.operations.execute(request)
+        await bench.close(await bench.house.book.get(IncidentId(declared.incident_id)), by="ann")
+    known = await bench.watching.still_open(TargetName("orders"))
+    assert [i.id for i in known] == [open_still.id]
+    await bench.well("orders")
+    assert (await bench.house.book.get(open_still.id)).symptoms == {}
+
+
+async def test_an_incident_that_was_opened_behind_our_back_is_known_once_it_is_met(
+    bench: Bench,
+) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    [incident] = await bench.incidents()
+    late = Bench(("orders",))
+    late.at = bench.at
+    late.policies = bench.policies
+    late.house = await open_house(bench.policies, bench.house.store, clock=late)
+    late.watching = late.watch()
+    await late.house.book.get(incident.id)
+    await late.see("orders", ReachState.REFUSED)
+    assert [i.id for i in await late.incidents()] == [incident.id]
 
 
 async def test_many_targets_silent_at_once_are_one_page_about_our_own_sight() -> None:

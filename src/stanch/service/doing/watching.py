@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from stanch.incident.correlate import Belongs, Explains, belongs
 from stanch.incident.state import Incident, Status
 from stanch.incident.titles import TITLES
 from stanch.model import events as e
-from stanch.model.errors import StoreUnavailable
+from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -29,9 +30,6 @@ from stanch.watch.silence import SILENT_STATES
 
 BLIND_HOLD_S = 60.0
 """So long nobody is woken for a target that fell silent together with many others."""
-
-RECENT_MAX = 64
-"""Incidents per target that a new symptom may belong to."""
 
 AT_RISK = frozenset({SymptomKind.SERVER_DOWN, SymptomKind.DISK_FULL, SymptomKind.BLIND})
 """Until a diagnosis says otherwise, data may be at risk with these."""
@@ -87,7 +85,7 @@ class Watching:
         try:
             sample = await self._doubt(sample)
             before = await self._still_told(sample.target, target)
-        except StoreUnavailable as error:
+        except StoreError as error:
             log.error("store unavailable", target=sample.target, error=str(error))
             before = self._tracks.get(sample.target, {})
         after, changes = step(
@@ -100,7 +98,7 @@ class Watching:
         for change in changes:
             try:
                 await self._take_change(target, change)
-            except StoreUnavailable as error:
+            except StoreError as error:
                 log.error("store unavailable", target=sample.target, error=str(error))
                 if isinstance(change, Raised):
                     await self._emergency(change.symptom)
@@ -147,8 +145,10 @@ class Watching:
         async with self._blindness:
             together = blinded(self._watched(), watched=len(self._targets()), at=self._clock.now())
             if together and self._blind_incident is None:
-                await self._go_blind(together)
-        if self._blind_incident is None:
+                # Where it cannot be written down people were told from memory, of us alone.
+                with suppress(StoreError):
+                    await self._go_blind(together)
+        if self._blind_incident is None and not together:
             return sample
         doubts = (*sample.doubts, "many targets fell silent at once")
         return replace(sample, confirmed=False, doubts=doubts)
@@ -168,7 +168,7 @@ class Watching:
         symptom = Symptom(kind=SymptomKind.BLIND, target=ITSELF, since=at, detail=reason)
         try:
             incident = await self._open(None, symptom)
-        except StoreUnavailable:
+        except StoreError:
             await self._emergency(symptom)
             raise
         self._blind_incident = incident.id
@@ -291,13 +291,24 @@ class Watching:
         return incident
 
     def remember(self, incident: Incident) -> None:
-        """A later symptom of its target may belong to this incident."""
+        """A later symptom of its target may belong to this incident. May be told again."""
         recent = self._recent.setdefault(incident.target, [])
-        recent.insert(0, incident.id)
-        del recent[RECENT_MAX:]
+        if incident.id not in recent:
+            recent.append(incident.id)
+            recent.sort(key=lambda i: (i[:8], len(i), i), reverse=True)
+
+    async def still_open(self, target: TargetName) -> Sequence[Incident]:
+        """The target's open incidents, newest first."""
+        return [i for i in await self._incidents(target) if not i.status.ended]
 
     async def _incidents(self, target: TargetName) -> list[Incident]:
-        return [await self._book.get(i) for i in self._recent.get(target, [])]
+        """Those a symptom may belong to. What ended longer ago than it flaps is forgotten here."""
+        found = [await self._book.get(i) for i in tuple(self._recent.get(target, ()))]
+        policy = self._policies.current.target(target)
+        window = timedelta(seconds=policy.limits.flap_window_s if policy is not None else 0.0)
+        over = {i.id for i in found if i.ended_at and self._clock.now() - i.ended_at > window}
+        self._recent[target] = [i for i in self._recent.get(target, ()) if i not in over]
+        return found
 
 
 def _rank(target: TargetPolicy | None, symptom: Symptom) -> int:

@@ -33,7 +33,8 @@ class Book:
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
         self._turns: WeakValueDictionary[IncidentId, asyncio.Lock] = WeakValueDictionary()
         self.on_open: Callable[[Incident], None] = lambda incident: None
-        """Told of every incident this process opens, whoever asked for it."""
+        """Told of every open incident when it is first seen, whoever opened it. May come twice:
+        one that nobody got an answer for, because the disk was slow, is met when it is due."""
         self.on_append: Callable[[], None] = lambda: None
         """Told of every append: something else may be due now."""
 
@@ -52,9 +53,7 @@ class Book:
         first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
         recorded = await self._timelines.open_incident(at, first)
         self.on_append()
-        incident = self._keep(Incident(id=recorded[0].incident_id), recorded)
-        self.on_open(incident)
-        return incident
+        return self._keep(Incident(id=recorded[0].incident_id), recorded)
 
     async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
         """Facts are never refused, at worst marked late. Raises StoreUnavailable."""
@@ -117,6 +116,8 @@ class Book:
         newer = self._folded.get(known.id)
         if newer is not None and newer.seq > known.seq:
             return newer
+        if known.id not in self._folded and known.opened_at and not known.status.ended:
+            self.on_open(known)
         self._folded[known.id] = known
         self._folded.move_to_end(known.id)
         while len(self._folded) > CACHED_MAX:
