@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def typed(config: Path, *words: str) -> tuple[int, str, str]:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_report_of_a_bug_can_say_which_version() -> None:
+    told = CliRunner().invoke(command_line(), ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"stanch {version('stanch')}\n")
 
 
 def test_nobody_is_said_to_be_paged_while_nobody_runs(config: Path) -> None:

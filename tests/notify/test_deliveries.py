@@ -4,10 +4,9 @@ from datetime import timedelta
 import pytest
 
 from stanch.model.ids import ChannelName, MessageId, PersonId
-from stanch.model.messages import Handover, MessageKind
+from stanch.model.messages import UPDATE_ATTEMPTS_MAX, Handover, MessageKind
 from stanch.model.ports.channels import HandoverResult
 from stanch.notify.deliveries import (
-    UPDATE_TRIES_MAX,
     attempted,
     ended,
     page_deliveries,
@@ -93,7 +92,7 @@ def test_an_update_is_given_up_visibly_after_its_last_attempt(outcome: Handover)
     last = ended(
         DELIVERY,
         result(outcome),  # type: ignore[arg-type]
-        attempt=UPDATE_TRIES_MAX,
+        attempt=UPDATE_ATTEMPTS_MAX,
         kind=MessageKind.UPDATE,
     )
     assert not last.retryable
@@ -104,7 +103,7 @@ def test_an_update_is_not_given_up_one_attempt_earlier() -> None:
     event = ended(
         DELIVERY,
         result(Handover.FAILED),  # type: ignore[arg-type]
-        attempt=UPDATE_TRIES_MAX - 1,
+        attempt=UPDATE_ATTEMPTS_MAX - 1,
         kind=MessageKind.UPDATE,
     )
     assert event.retryable
@@ -125,7 +124,7 @@ def test_an_update_taken_at_the_last_attempt_is_not_called_given_up() -> None:
     event = ended(
         DELIVERY,
         result(Handover.ACCEPTED),  # type: ignore[arg-type]
-        attempt=UPDATE_TRIES_MAX,
+        attempt=UPDATE_ATTEMPTS_MAX,
         kind=MessageKind.UPDATE,
     )
     assert event.detail == "why"

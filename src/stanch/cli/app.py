@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from stanch.model.errors import StanchError
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"stanch {version('stanch')}")
+        raise typer.Exit
 
 
 def command_line() -> typer.Typer:
@@ -22,9 +30,19 @@ def command_line() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(_program)
     for module in (init, check, grants, ping, diagnose, running, incidents, timeline):
         module.register(app)
     return app
+
+
+def _program(
+    shown: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """The first responder for PostgreSQL."""
 
 
 def main() -> None:

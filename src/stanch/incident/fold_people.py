@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from stanch.incident.state import (
-    UPDATE_ATTEMPTS_MAX,
     DeliveryState,
     Incident,
     MessageState,
@@ -16,7 +15,7 @@ from stanch.incident.state import (
     frozen,
 )
 from stanch.model import events as e
-from stanch.model.messages import Handover, MessageKind
+from stanch.model.messages import UPDATE_ATTEMPTS_MAX, Handover, MessageKind
 from stanch.model.timeline import Recorded
 
 

@@ -41,9 +41,6 @@ KEEPS_WHAT_IS_COMMITTED = frozenset(
 )
 """Causes after which crash recovery gives back everything that was committed."""
 
-UPDATE_ATTEMPTS_MAX = 10
-"""Updates give up, visibly; pages never do while nobody has acknowledged."""
-
 
 class Status(StrEnum):
     OPEN = "open"

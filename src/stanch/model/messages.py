@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from stanch.model.ids import ChannelName, DeliveryId, IncidentId, MessageId, PersonId
 
+UPDATE_ATTEMPTS_MAX = 10
+"""After so many attempts an update is given up, visibly; a page never is for this reason."""
+
 
 class MessageKind(StrEnum):
     PAGE = "page"

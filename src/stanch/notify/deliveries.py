@@ -11,12 +11,9 @@ from datetime import datetime, timedelta
 
 from stanch.model.events import DeliveryAttempted, DeliveryEnded
 from stanch.model.ids import ChannelName, DeliveryId, MessageId, PersonId
-from stanch.model.messages import Delivery, Handover, MessageKind
+from stanch.model.messages import UPDATE_ATTEMPTS_MAX, Delivery, Handover, MessageKind
 from stanch.model.ports.channels import HandoverResult
 from stanch.policy.policy import Policy, SmtpChannel
-
-UPDATE_TRIES_MAX = 10
-"""After this many attempts an update is given up, visibly; a page never is for this reason."""
 
 PUT_OFF_PAGE_S_MAX = 60.0
 PUT_OFF_UPDATE_S_MAX = 3600.0
@@ -94,7 +91,7 @@ def ended(
 ) -> DeliveryEnded:
     """What to write down after it: the last attempt of an update says that it was the last."""
     taken = result.outcome is Handover.ACCEPTED
-    exhausted = kind is MessageKind.UPDATE and attempt >= UPDATE_TRIES_MAX and not taken
+    exhausted = kind is MessageKind.UPDATE and attempt >= UPDATE_ATTEMPTS_MAX and not taken
     given_up = f"; given up after {attempt} attempts" if exhausted and result.retryable else ""
     return DeliveryEnded(
         id=delivery.id,
