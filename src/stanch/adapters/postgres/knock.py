@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
 import socket
 import time
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from stanch.adapters.postgres import addresses
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
@@ -24,8 +29,7 @@ async def knock(dsn: str, deadline_s: float) -> bool:
     Cost: one TCP handshake, closed at once; the server logs nothing about it.
     """
     try:
-        async with asyncio.timeout(deadline_s):
-            sock = await _connected(dsn)
+        sock = await _connected(dsn, deadline_s)
     except (OSError, addresses.LookupFailed) as error:
         return _refused(error)
     sock.close()
@@ -40,36 +44,116 @@ async def greet(dsn: str, deadline_s: float) -> bool:
     Cost: one server process for less than a millisecond; the server logs nothing about it.
     """
     try:
-        async with asyncio.timeout(deadline_s):
-            sock = await _connected(dsn)
+        sock = await _connected(dsn, deadline_s)
     except (OSError, addresses.LookupFailed):
         return True
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(deadline_s):
-            await loop.sock_sendall(sock, SSL_REQUEST)
-            await loop.sock_recv(sock, 1)
-    except TimeoutError:
-        return False
-    except OSError:
+    with sock:
+        try:
+            sock.send(SSL_REQUEST)
+        except OSError:
+            return True
+        if not await _readable(sock, deadline_s):
+            return False
+        with contextlib.suppress(OSError):
+            # An answer left unread would reset the connection, and the server would log that.
+            sock.recv(1)
         return True
-    finally:
+
+
+async def _connected(dsn: str, deadline_s: float) -> socket.socket:
+    """Raises: OSError, which TimeoutError is, and LookupFailed."""
+    where = _where(dsn, int(time.monotonic() // RESOLVED_FOR_S))
+    if where.numeric is not None:
+        return await _connected_to(where.numeric, deadline_s)
+    conninfo = where.conninfo
+    async with asyncio.timeout(deadline_s):
+        if conninfo.is_socket:
+            return await addresses.connect(addresses.socket_address(conninfo))
+        found = await addresses.look_up(conninfo.host, conninfo.port)
+        return await addresses.connect(found[0])
+
+
+async def _connected_to(numeric: _Numeric, deadline_s: float) -> socket.socket:
+    """As `addresses.connect`, for a place that is known, in a third of the time."""
+    family, place = numeric
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        failed = sock.connect_ex(place)
+        if failed == errno.EINPROGRESS:
+            if not await _writable(sock, deadline_s):
+                raise TimeoutError
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+    except BaseException:
         sock.close()
-    return True
+        raise
+    return sock
 
 
-async def _connected(dsn: str) -> socket.socket:
-    conninfo = _where(dsn, int(time.monotonic() // RESOLVED_FOR_S))
-    if conninfo.is_socket:
-        return await addresses.connect(addresses.socket_address(conninfo))
-    found = await addresses.look_up(conninfo.hostaddr or conninfo.host, conninfo.port)
-    return await addresses.connect(found[0])
+async def _writable(sock: socket.socket, deadline_s: float) -> bool:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[bool] = loop.create_future()
+    loop.add_writer(sock, _settle, ready, True)
+    try:
+        return await _in_time(ready, deadline_s)
+    finally:
+        loop.remove_writer(sock)
+
+
+async def _readable(sock: socket.socket, deadline_s: float) -> bool:
+    """True also for an end or an error: somebody said so."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[bool] = loop.create_future()
+    loop.add_reader(sock, _settle, ready, True)
+    try:
+        return await _in_time(ready, deadline_s)
+    finally:
+        loop.remove_reader(sock)
+
+
+async def _in_time(ready: asyncio.Future[bool], deadline_s: float) -> bool:
+    timer = asyncio.get_running_loop().call_later(deadline_s, _settle, ready, False)
+    try:
+        return await ready
+    finally:
+        timer.cancel()
+
+
+def _settle(ready: asyncio.Future[bool], outcome: bool) -> None:
+    if not ready.done():
+        ready.set_result(outcome)
+
+
+_Numeric = tuple[socket.AddressFamily, Any]
+"""A family and what its sockets connect to, which is the system's own tuple."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    conninfo: Conninfo
+    numeric: _Numeric | None
+    """Set where the host is an address: nothing has to be looked up."""
 
 
 @lru_cache(maxsize=4096)
-def _where(dsn: str, period: int) -> Conninfo:
+def _where(dsn: str, period: int) -> _Where:
     """Resolving costs half of what a knock costs, and many targets are knocked at all the time."""
-    return resolve(dsn)
+    conninfo = resolve(dsn)
+    return _Where(conninfo=conninfo, numeric=_numeric(conninfo))
+
+
+def _numeric(conninfo: Conninfo) -> _Numeric | None:
+    if conninfo.is_socket:
+        return None
+    numbers = {"type": socket.SOCK_STREAM, "flags": socket.AI_NUMERICHOST}
+    try:
+        found = socket.getaddrinfo(conninfo.hostaddr or conninfo.host, conninfo.port, **numbers)
+    except (socket.gaierror, UnicodeError):
+        return None
+    family, *_, place = found[0]
+    return family, place
 
 
 def _refused(error: Exception) -> bool:
