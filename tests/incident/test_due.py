@@ -310,10 +310,12 @@ def test_a_step_without_outcome_is_settled_before_anything_else_is_tried() -> No
 
 def test_a_step_that_failed_ends_its_plan_and_the_next_step_does_not_run() -> None:
     story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(steps=2)), 1)
-    story.then(intended(), 2).then(replace(DONE, outcome=StepOutcome.FAILED), 3)
+    failed = replace(DONE, outcome=StepOutcome.FAILED, detail="FATAL:  the file\ncontains errors")
+    story.then(intended(), 2).then(failed, 3)
     asked = jobs(story)
     assert Job.STEP not in asked
     assert not asked[Job.END_PLAN].completed
+    assert "failed (FATAL: the file contains errors)" in asked[Job.END_PLAN].reason, "says why"
 
 
 def test_a_step_that_was_done_but_not_looked_at_yet_is_looked_at_before_anything_else() -> None:

@@ -16,6 +16,7 @@ from stanch.incident.work import Due, Job
 from stanch.model.diagnosis import Verdict
 from stanch.model.ids import ObligationId, StepId
 from stanch.model.plans import Mode, StepOutcome
+from stanch.model.shown import shortened
 from stanch.model.timeline import Lane
 from stanch.policy.policy import Policy, TargetPolicy
 
@@ -27,6 +28,9 @@ REDIAGNOSE_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 REFUSED_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 """Waits after plans that were refused before anything was touched."""
+
+WHY_CHARS = 240
+"""Of what a step failed of; the timeline has all of it."""
 
 SETTLING_S = 10.0
 SETTLING_FAILING_S = 1.5
@@ -126,8 +130,11 @@ def _plan_ending(target: TargetPolicy, i: Incident, state: PlanState) -> Due | N
         None,
     )
     if failed is not None:
-        outcome = state.steps[failed.id].outcome or StepOutcome.FAILED
-        return _end(i, state, f"{failed.action}: {outcome.value}", completed=False)
+        step = state.steps[failed.id]
+        outcome = step.outcome or StepOutcome.FAILED
+        why = shortened(" ".join(step.detail.split()), WHY_CHARS)
+        because = f" ({why})" if why else ""
+        return _end(i, state, f"{failed.action}: {outcome.value}{because}", completed=False)
     if all(_finished(state, s.id) for s in steps):
         return _end(i, state, "every step was verified on the target", completed=True)
     withdrawn = _withdrawn(target, state)

@@ -278,10 +278,12 @@ class _Answer:
 
 
 def _answer(answer: _Answer, said: str) -> ManagerAnswer:
-    both = f"{answer.out.strip()}\n{said.strip()}".strip()
+    # The server's own words first: pg_ctl only says that it could not, and not why.
+    own = said.strip()[-DETAIL_CHARS * 3 // 4 :]
+    both = f"{own}\n{answer.out.strip()}".strip()
     return ManagerAnswer(
         ok=answer.code == 0,
-        detail=shortened(both[-DETAIL_CHARS:], DETAIL_CHARS),
+        detail=shortened(both, DETAIL_CHARS),
         lock_held=answer.code != 0 and any(word in both for word in LOCK_WORDS),
     )
 
