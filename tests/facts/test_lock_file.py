@@ -139,6 +139,16 @@ def test_all_processes_seen_is_enough_where_the_kernel_does_not_tell(
     assert judge_lock_file(LOCK, replace(PROVEN, file_holds=gap)).state is LockFileState.STALE
 
 
+def test_who_is_in_the_way_is_named_as_a_person_finds_it() -> None:
+    long = replace(BACKUP, title="\x1b[2J" + "x" * 500)
+    for holder in (BACKUP, long):
+        facts = replace(PROVEN, processes=replace(NOBODY, holders=(holder,)))
+        detail = judge_lock_file(LOCK, facts).proof(ProofName.NO_FILE_HOLDER).detail
+        assert f"process {BACKUP.pid} (" in detail
+        assert BACKUP.files[0] in detail
+        assert len(detail) < 300
+
+
 def test_no_open_file_does_not_outweigh_shared_memory_in_use() -> None:
     alive = SharedMemory(shm_id=17, exists=True, attached=3)
     facts = replace(PROVEN, processes=HIDDEN, file_holds=NONE_OPEN, shared_memory=alive)

@@ -21,11 +21,14 @@ from stanch.model.host import (
     SharedMemory,
     Volume,
 )
+from stanch.model.shown import shortened
 
 START_TOLERANCE_S: Final = 3.0
 """The file's start time is read from the clock after the process began, in whole seconds."""
 
 _BYTES_MAX: Final = 8192
+_NAMED_MAX: Final = 3
+_TITLE_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,8 @@ class LockFileFacts:
     """The process that has the file's pid now; None: there is none."""
     processes: DataDirectoryProcesses | Missing
     file_holds: FileHolds | Missing
-    """Asked after `processes`; see `kernel_is_to_be_asked`."""
+    """Asked after `processes`; see `kernel_is_to_be_asked`. In both, who only has log files open
+    does not count."""
     shared_memory: SharedMemory | Missing
     volumes: tuple[Volume | Missing, ...]
     """Of data, WAL and tablespaces; none at all proves nothing."""
@@ -253,8 +257,7 @@ def _no_file_holder(
     """Either witness refutes it; either that saw everything proves it."""
     name = ProofName.NO_FILE_HOLDER
     if isinstance(processes, DataDirectoryProcesses) and _users(processes):
-        shown = ", ".join(str(pid) for pid in _users(processes)[:5])
-        return _proof(name, False, f"the data directory is in use by process {shown}")
+        return _proof(name, False, f"the data directory is in use by {_named(processes)}")
     if isinstance(holds, FileHolds) and holds.held:
         return _proof(name, False, f"somebody has {holds.held[0]} open")
     if isinstance(holds, FileHolds) and holds.complete:
@@ -272,6 +275,20 @@ def _no_file_holder(
 
 def _users(processes: DataDirectoryProcesses) -> list[int]:
     return sorted({*_servers(processes), *(holder.pid for holder in processes.holders)})
+
+
+def _named(processes: DataDirectoryProcesses) -> str:
+    """Its users as a person finds them: who, and with what file."""
+    holders = {holder.pid: holder for holder in processes.holders}
+    told: list[str] = []
+    for pid in _users(processes)[:_NAMED_MAX]:
+        holder = holders.get(pid)
+        if holder is None:
+            told.append(f"process {pid}")
+            continue
+        has = f", has {holder.files[0]} open" if holder.files else ""
+        told.append(f"process {pid} ({shortened(holder.title, _TITLE_CHARS)}{has})")
+    return ", ".join(told)
 
 
 def _shared_memory(lock: LockFile, segment: SharedMemory | Missing) -> Proof:

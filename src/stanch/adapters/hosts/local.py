@@ -20,6 +20,7 @@ from stanch.adapters.hosts import (
     sizes,
     volumes,
 )
+from stanch.adapters.hosts.log_places import log_places
 from stanch.adapters.hosts.printed import printed
 from stanch.model.diagnosis import Missing
 from stanch.model.host import (
@@ -65,16 +66,21 @@ class LocalHost:
         return await asyncio.to_thread(processes.read_process, pid, self.proc)
 
     async def data_directory_processes(self) -> DataDirectoryProcesses | Missing:
-        return await asyncio.to_thread(
-            processes.read_data_directory, self.data_directory, self.proc
-        )
+        def read() -> DataDirectoryProcesses | Missing:
+            logs = log_places(self._log_source())
+            return processes.read_data_directory(self.data_directory, self.proc, logs=logs)
+
+        return await asyncio.to_thread(read)
 
     async def file_holds(self, *, deadline_s: float) -> FileHolds | Missing:
         end_s = time.monotonic() + deadline_s
 
         def read() -> FileHolds | Missing:
             return leases.read_holds(
-                self.data_directory, lambda: time.monotonic() > end_s, proc=self.proc
+                self.data_directory,
+                lambda: time.monotonic() > end_s,
+                proc=self.proc,
+                logs=log_places(self._log_source()),
             )
 
         return await asyncio.to_thread(read)

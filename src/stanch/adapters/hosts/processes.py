@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import psutil
 
+from stanch.adapters.hosts.log_places import LogPlaces
 from stanch.model.diagnosis import Missing
 from stanch.model.host import DataDirectoryProcesses, DeletedOpenFile, FileHolder, ProcessInfo
 
@@ -88,14 +89,16 @@ class _Found:
     unreadable: list[int] = field(default_factory=list[int])
 
 
-def read_data_directory(data_directory: str, proc: Path) -> DataDirectoryProcesses | Missing:
-    """Everybody at work in a data directory, ourselves excepted.
+def read_data_directory(
+    data_directory: str, proc: Path, *, logs: LogPlaces | None = None
+) -> DataDirectoryProcesses | Missing:
+    """Everybody at work in a data directory, ourselves and mere readers of its `logs` excepted.
 
     Cost: reads every process of the machine; of those that are not this server's own, every open
     file and mapping.
     """
     try:
-        folder = _Folder.of(data_directory)
+        folder = _Folder.of(data_directory, logs or LogPlaces())
     except OSError as error:
         return Missing(what="processes of the data directory", reason=error.strerror or str(error))
     found = _Found()
@@ -132,15 +135,19 @@ class _Folder:
     path: str
     device: int
     inode: int
+    logs: LogPlaces
 
     @classmethod
-    def of(cls, path: str) -> _Folder:
+    def of(cls, path: str, logs: LogPlaces) -> _Folder:
         real = os.path.realpath(path, strict=True)
         known = os.stat(real)
-        return cls(real, known.st_dev, known.st_ino)
+        return cls(real, known.st_dev, known.st_ino, logs)
 
     def holds(self, path: str) -> bool:
         return path == self.path or path.startswith(f"{self.path}/")
+
+    def holds_data(self, path: str) -> bool:
+        return self.holds(path) and not self.logs.hold(path.removesuffix(_DELETED))
 
     def is_at(self, path: Path) -> bool:
         known = os.stat(path)
@@ -177,7 +184,7 @@ def _inspect(process: psutil.Process, folder: _Folder, *, found: _Found, proc: P
         found.servers.append(info)
         found.holders.append(FileHolder(pid=info.pid, title=info.title, files=(folder.path,)))
         return
-    files = [folder.path] if here else []
+    files = [folder.path] if here and not _reads_logs(process, folder, proc) else []
     files += _open_under(process, folder, proc)
     if files:
         info = _info(process, proc)
@@ -193,15 +200,20 @@ def _works_in(process: psutil.Process, folder: _Folder, proc: Path) -> bool:
     return folder.holds(process.cwd())
 
 
+def _reads_logs(process: psutil.Process, folder: _Folder, proc: Path) -> bool:
+    """Works in the log folder alone, as somebody does who went there to look."""
+    return proc.is_dir() and folder.logs.hold(os.readlink(proc / str(process.pid) / "cwd"))
+
+
 def _open_under(process: psutil.Process, folder: _Folder, proc: Path) -> list[str]:
     if not proc.is_dir():
-        return [file.path for file in process.open_files() if folder.holds(file.path)]
-    found = [path for _, path in open_links(process.pid, proc) if folder.holds(path)]
+        return [file.path for file in process.open_files() if folder.holds_data(file.path)]
+    found = [path for _, path in open_links(process.pid, proc) if folder.holds_data(path)]
     root = proc / str(process.pid) / "root"
     if not found and _other_mounts(process.pid, proc):
         links = open_links(process.pid, proc)
         found = [path for link, path in links if _below(folder, link=link, path=path, root=root)]
-    return found or [path for path in _mapped(process.pid, proc) if folder.holds(path)]
+    return found or [path for path in _mapped(process.pid, proc) if folder.holds_data(path)]
 
 
 def open_links(pid: int, proc: Path) -> list[tuple[str, str]]:
@@ -227,9 +239,12 @@ def _below(folder: _Folder, *, link: str, path: str, root: Path) -> bool:
     try:
         if os.stat(link).st_dev != folder.device:
             return False
-        return any(folder.is_at(root / str(up).lstrip("/")) for up in Path(path).parents)
+        for up in Path(path).parents:
+            if folder.is_at(root / str(up).lstrip("/")):
+                return folder.holds_data(f"{folder.path}/{Path(path).relative_to(up)}")
     except (FileNotFoundError, NotADirectoryError):
         return False
+    return False
 
 
 def _mapped(pid: int, proc: Path) -> list[str]:
