@@ -20,7 +20,17 @@ def _version(asked: bool) -> None:
 
 def command_line() -> typer.Typer:
     """The program with every subcommand."""
-    from stanch.cli import check, diagnose, grants, incidents, init, ping, running, timeline
+    from stanch.cli import (
+        check,
+        diagnose,
+        grants,
+        incidents,
+        init,
+        ping,
+        running,
+        signals,
+        timeline,
+    )
 
     app = typer.Typer(
         name="stanch",
@@ -31,7 +41,7 @@ def command_line() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_program)
-    for module in (init, check, grants, ping, diagnose, running, incidents, timeline):
+    for module in (init, check, grants, ping, diagnose, running, incidents, signals, timeline):
         module.register(app)
     return app
 

@@ -24,6 +24,8 @@ class SymptomKind(StrEnum):
     """Many unrelated targets fell silent at once: more likely it is the watch that cannot see."""
     REPORTED = "reported"
     """A person declared it."""
+    OUTSIDE_ALERT = "outside_alert"
+    """Another monitor says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

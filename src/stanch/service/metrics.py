@@ -48,6 +48,29 @@ class Metrics:
             "Times an event could not be made durable.",
             registry=self._registry,
         )
+        self.signals_total = Counter(
+            "stanch_signals_total",
+            "Alerts and heartbeats from outside, by what became of them.",
+            ["source", "outcome"],
+            registry=self._registry,
+        )
+        self.signals_waiting = Gauge(
+            "stanch_signals_waiting",
+            "Alerts from outside that wait to be stored.",
+            registry=self._registry,
+        )
+        self.signals_standing = Gauge(
+            "stanch_signals_standing",
+            "Alerts from outside that fire, that match no target, that no incident knows yet.",
+            ["which"],
+            registry=self._registry,
+        )
+        self.expected_heartbeat_age_seconds = Gauge(
+            "stanch_expected_heartbeat_age_seconds",
+            "How long ago a heartbeat that has to arrive was heard.",
+            ["name"],
+            registry=self._registry,
+        )
         self.task_failures_total = Counter(
             "stanch_task_failures_total",
             "Tasks that ended by a bug and were started again.",

@@ -6,10 +6,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import structlog
+from starlette.applications import Starlette
 
 from stanch import __version__
 from stanch.adapters.channels.build import build_channels
@@ -28,6 +30,7 @@ from stanch.service.metrics import Metrics
 from stanch.service.people.api import commands_app, health_app
 from stanch.service.people.listening import private_socket, serve, tcp_listener
 from stanch.service.record.policies import Policies
+from stanch.service.signals.inbound import Inbound
 from stanch.service.supervisor import keep_running
 from stanch.service.watched.doubting import Doubts, LoopLag, knock_at
 from stanch.service.watched.target import Watched
@@ -37,6 +40,7 @@ from stanch.store.statedir import StateDir
 DRAIN_S = 10.0
 READY_AGE_S = 5.0
 STANDING_EVERY_S = 1.0
+SIGNALS_EVERY_S = 2.0
 
 log = structlog.get_logger("responder")
 
@@ -67,12 +71,15 @@ class Responder:
             on_failure=self._count_failure,
             on_store_failure=self.metrics.store_failures_total.inc,
         )
+        self._inbound = Inbound(house, self._core, count=self._count_signals)
 
     # --- life ---
 
     async def run(self) -> None:
         """Watch, page and act until told to stop."""
         health = tcp_listener(self._house.policy.listen)
+        apart = self._house.policy.signals.listen
+        signals = tcp_listener(apart) if apart else None
         commands = private_socket(self._state.socket)
         await self._resume()
         tasks = [
@@ -81,11 +88,18 @@ class Responder:
                 ("engine", self._core.engine.run),
                 ("loop lag", self._lag.run),
                 ("commands", lambda: serve(commands_app(self._house), commands)),
-                ("health", lambda: serve(self._health_app(), health)),
+                ("health", lambda: serve(self._health_app(with_signals=signals is None), health)),
                 ("inbox", lambda: read_inbox(self._state.inbox, self._house.operations)),
                 ("spool", lambda: tell_spool(self._spool, self._core.emergency)),
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
+                *self._inbound.tasks,
+                ("signal metrics", lambda: every(SIGNALS_EVERY_S, self._refresh_signals)),
+                *(
+                    [("signals", lambda: serve(Starlette(routes=self._inbound.routes), signals))]
+                    if signals is not None
+                    else []
+                ),
             )
         ]
         for target in self._house.policy.targets:
@@ -199,8 +213,23 @@ class Responder:
     def _count_failure(self, task: str) -> None:
         self.metrics.task_failures_total.labels(task.split(" ")[0]).inc()
 
-    def _health_app(self) -> Any:
-        return health_app(self.healthy, self.ready, self.metrics.exposition)
+    def _health_app(self, *, with_signals: bool) -> Any:
+        more = self._inbound.routes if with_signals else ()
+        return health_app(self.healthy, self.ready, self.metrics.exposition, more)
+
+    def _count_signals(self, source: str, outcome: str, times: int) -> None:
+        self.metrics.signals_total.labels(source, outcome).inc(times)
+
+    async def _refresh_signals(self) -> None:
+        self.metrics.signals_waiting.set(self._inbound.intake.waiting)
+        if not self._house.policy.signals.any:
+            return
+        standing = await self._inbound.standing()
+        for which in ("firing", "unmatched", "owed"):
+            self.metrics.signals_standing.labels(which).set(getattr(standing, which))
+        for reading in self._inbound.heartbeats.readings():
+            age_s = self.metrics.expected_heartbeat_age_seconds.labels(reading.subject)
+            age_s.set(reading.value or 0.0)
 
     def healthy(self) -> dict[str, Any]:
         """The core does its work: the loop turns."""
@@ -255,8 +284,8 @@ class Responder:
 
 def _refuse_moving(before: Policy, after: Policy, *, on: str) -> None:
     """What a running responder stands on cannot be changed under it. Raises PolicyInvalid."""
-    for name in ("state_directory", "listen"):
-        if getattr(before, name) != getattr(after, name):
+    for name in ("state_directory", "listen", "signals.listen"):
+        if attrgetter(name)(before) != attrgetter(name)(after):
             raise PolicyInvalid(
                 f"{name} cannot change while `stanch run` is up",
                 on=on,

@@ -99,6 +99,53 @@ policy = Table(
     Column("digest", StoredBytes, nullable=False),
 )
 
+signal = Table(
+    "signal",
+    metadata,
+    # Of source and key: whatever a source calls its alerts, this stays short.
+    Column("id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("starts_us", Integer),
+    Column("ends_us", Integer),
+    Column("occurred_us", Integer),
+    Column("labels", Text, nullable=False),
+    Column("links", Text, nullable=False),
+    Column("reported", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("target", Text),
+    Column("rank", Integer, nullable=False),
+    Column("first_us", Integer, nullable=False),
+    Column("heard_us", Integer, nullable=False),
+    Column("changed_us", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("changes", Integer, nullable=False),
+    # What the incident was told last; NULL: nothing.
+    Column("told", Text),
+    # From when the incident is owed the present state; NULL: it knows.
+    Column("owed_us", Integer),
+    Column("incident_id", Text),
+    Column("symptom", Text, nullable=False),
+    Index("signal_owed", "owed_us"),
+    Index("signal_of_source", "source", "status", "heard_us"),
+    Index("signal_of_incident", "incident_id"),
+)
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("since_us", Integer, nullable=False),
+    Column("heard_us", Integer),
+    Column("times", Integer, nullable=False),
+    # The first start of the responder in the present silence; a beat clears it.
+    Column("grace_us", Integer),
+)
+
 meta = Table(
     "meta",
     metadata,

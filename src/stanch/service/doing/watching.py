@@ -72,7 +72,7 @@ class Watching:
             self.remember(incident)
             if incident.status.ended:
                 continue
-            if incident.target == ITSELF:
+            if incident.target == ITSELF and SymptomKind.BLIND.value in incident.symptoms:
                 self._blind_incident = incident.id
             standing = {key: Track(standing=True) for key in incident.symptoms}
             self._tracks[incident.target] = {**self._tracks.get(incident.target, {}), **standing}
@@ -116,7 +116,7 @@ class Watching:
         standing = [key for key, track in tracks.items() if track.standing]
         if not standing:
             return tracks
-        incidents = await self._incidents(target)
+        incidents = await self.incidents(target)
         told = {key for i in incidents if not i.status.ended for key in i.symptoms}
         flap_window = timedelta(seconds=policy.limits.flap_window_s)
         quiet = {
@@ -182,7 +182,7 @@ class Watching:
         until = self._clock.now() + timedelta(seconds=BLIND_HOLD_S)
         held = e.PageHeld(until=until, reason=f"many fell silent at once: {blind.id}")
         for target in together:
-            for incident in await self._incidents(target):
+            for incident in await self.incidents(target):
                 recent = incident.opened_at is not None and (
                     self._clock.now() - incident.opened_at <= timedelta(seconds=TOGETHER_S)
                 )
@@ -210,12 +210,14 @@ class Watching:
     async def _take_change(self, target: TargetPolicy, change: Change) -> None:
         match change:
             case Raised(symptom=symptom):
-                await self._raised(target, symptom)
+                # An alert from outside may be opening an incident on this target just now.
+                async with self._book.opening(symptom.target):
+                    await self._raised(target, symptom)
             case Cleared(key=key, detail=detail):
                 await self._cleared(TargetName(target.name), key, detail)
 
     async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
-        incidents = await self._incidents(symptom.target)
+        incidents = await self.incidents(symptom.target)
         where = belongs(
             symptom,
             incidents,
@@ -234,7 +236,7 @@ class Watching:
         await self._raise_severity(target, where, symptom)
 
     async def _reopen(self, incident_id: IncidentId, symptom: Symptom) -> None:
-        held = self._held(symptom.target)
+        held = self.held(symptom.target)
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
             if not incident.status.ended:
@@ -245,7 +247,7 @@ class Watching:
 
     async def _hold(self, incident_id: IncidentId, target: TargetName) -> None:
         """What joins inside a maintenance window may page anew, so that is held as well."""
-        held = self._held(target)
+        held = self.held(target)
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
             until = incident.page_held_until
@@ -255,7 +257,7 @@ class Watching:
         if held:
             await self._book.decide(incident_id, decider)
 
-    def _held(self, target: TargetName) -> tuple[e.PageHeld, ...]:
+    def held(self, target: TargetName) -> tuple[e.PageHeld, ...]:
         """Nobody is woken for what happens inside a maintenance window."""
         window = self._standing.maintenance(target, self._clock.now())
         if window is None:
@@ -276,7 +278,7 @@ class Watching:
         await self._book.decide(where.incident_id, decider)
 
     async def _cleared(self, target: TargetName, key: str, detail: str) -> None:
-        for incident in await self._incidents(target):
+        for incident in await self.incidents(target):
             if key in incident.symptoms:
                 await self._book.record(incident.id, e.SymptomCleared(key=key, detail=detail))
 
@@ -284,7 +286,7 @@ class Watching:
         policy = self._policies.current
         rank = _rank(target, symptom)
         opened = _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
-        incident = await self._book.open([opened, *self._held(symptom.target)])
+        incident = await self._book.open([opened, *self.held(symptom.target)])
         log.warning(
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
         )
@@ -299,9 +301,10 @@ class Watching:
 
     async def still_open(self, target: TargetName) -> Sequence[Incident]:
         """The target's open incidents, newest first."""
-        return [i for i in await self._incidents(target) if not i.status.ended]
+        return [i for i in await self.incidents(target) if not i.status.ended]
 
-    async def _incidents(self, target: TargetName) -> list[Incident]:
+    async def incidents(self, target: TargetName) -> list[Incident]:
+        """Those of a target that something new may belong to, newest first."""
         """Those a symptom may belong to. What ended longer ago than it flaps is forgotten here."""
         found = [await self._book.get(i) for i in tuple(self._recent.get(target, ()))]
         policy = self._policies.current.target(target)

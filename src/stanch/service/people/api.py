@@ -7,7 +7,7 @@ loopback TCP, read-only. Responses never hold secrets: the policy itself is not 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -19,11 +19,13 @@ from stanch.model.errors import StanchError, StoreError
 from stanch.model.ids import PersonId, WriterId
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
-from stanch.service.people.views import full, headline, journal_report
+from stanch.service.people.views import full, headline, journal_report, signal_line
 from stanch.service.requests import BadRequest
+from stanch.store.signal_queries import SignalRows
 
 BODY_BYTES_MAX = 64 * 1024
 VERIFY_PATH = "/verify"
+SIGNALS_MAX = 500
 
 
 def commands_app(house: House) -> Starlette:
@@ -57,7 +59,14 @@ def commands_app(house: House) -> Starlette:
     async def verified(request: Request) -> Response:
         return JSONResponse(await verification(house.store, request.query_params))
 
+    async def signals(request: Request) -> Response:
+        firing_only = request.query_params.get("all") != "1"
+        rows = SignalRows(house.store)
+        found = await rows.listed(firing_only=firing_only, limit=SIGNALS_MAX)
+        return JSONResponse({"signals": [signal_line(row) for row in found]})
+
     routes = [
+        Route("/signals", signals),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),
@@ -75,6 +84,7 @@ def health_app(
     healthy: Callable[[], dict[str, Any]],
     ready: Callable[[], dict[str, Any]],
     metrics: Callable[[], bytes],
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """`/healthz`: the process does its work. `/readyz`: every target is being watched."""
 
@@ -92,6 +102,7 @@ def health_app(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", exposition),
+            *more,
         ]
     )
 

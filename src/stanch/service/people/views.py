@@ -10,6 +10,7 @@ from stanch.incident.state import Incident
 from stanch.model.codec import to_iso
 from stanch.model.events import stored_kind, to_body
 from stanch.model.ids import PersonId
+from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
 from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
@@ -100,6 +101,33 @@ def _entry(recorded: Recorded, names: Names) -> dict[str, Any]:
         "n": recorded.n,
         "basis_seq": recorded.basis_seq,
         "hash": recorded.hash.hex(),
+    }
+
+
+def signal_line(row: StoredSignal) -> dict[str, Any]:
+    """One alert or report from outside."""
+    signal = row.signal
+    return {
+        "id": row.id,
+        "source": signal.source,
+        "key": signal.key,
+        "status": signal.status.value,
+        "target": row.target,
+        "rank": row.rank,
+        "severity": signal.severity,
+        "title": signal.title,
+        "detail": signal.detail,
+        "labels": dict(signal.labels),
+        "links": list(signal.links),
+        "starts_at": to_iso(signal.starts_at) if signal.starts_at else None,
+        "ends_at": to_iso(signal.ends_at) if signal.ends_at else None,
+        "first_at": to_iso(row.first_at),
+        "heard_at": to_iso(row.heard_at),
+        "changed_at": to_iso(row.changed_at),
+        "count": row.count,
+        "changes": row.changes,
+        "told": row.told.value if row.told else None,
+        "incident": row.incident_id,
     }
 
 

@@ -12,7 +12,7 @@ from stanch.incident.fold import apply
 from stanch.incident.state import Incident
 from stanch.model.errors import StaleDecision
 from stanch.model.events import Event
-from stanch.model.ids import IncidentId
+from stanch.model.ids import IncidentId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
 from stanch.model.timeline import Append, Claim, Recorded
@@ -32,6 +32,7 @@ class Book:
         self._clock = clock
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
         self._turns: WeakValueDictionary[IncidentId, asyncio.Lock] = WeakValueDictionary()
+        self._openings: WeakValueDictionary[TargetName, asyncio.Lock] = WeakValueDictionary()
         self.on_open: Callable[[Incident], None] = lambda incident: None
         """Told of every open incident when it is first seen, whoever opened it. May come twice:
         one that nobody got an answer for, because the disk was slow, is met when it is due."""
@@ -84,6 +85,13 @@ class Book:
                     if tries_left == 0:
                         raise
         raise AssertionError("unreachable")
+
+    def opening(self, target: TargetName) -> asyncio.Lock:
+        """Held from looking at a target's incidents until the new one is open: one at a time."""
+        lock = self._openings.get(target)
+        if lock is None:
+            lock = self._openings[target] = asyncio.Lock()
+        return lock
 
     def _turn(self, incident_id: IncidentId) -> asyncio.Lock:
         """Appends of this process to one incident queue, so that none of them is late."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from stanch.model.readings import Reading
 from stanch.model.shown import moment, span
 from stanch.model.signals import Beat, Signal, SignalStatus
-
-SOURCE = "heartbeat"
-"""Under this name silences stand among the signals; no source of the policy may have it."""
+from stanch.policy.signals import HEARTBEAT
 
 
 def due_at(beat: Beat, every_s: float) -> datetime:
@@ -41,21 +38,17 @@ def reading(beat: Beat, at: datetime) -> Reading:
     )
 
 
-def judged(
-    beat: Beat, *, every_s: float, severity: str, labels: Mapping[str, str], at: datetime
-) -> Signal:
+def judged(beat: Beat, *, every_s: float, at: datetime) -> Signal:
     """The heartbeat as an alert that fires or is over."""
     missing = at > due_at(beat, every_s)
     heard = f"last heard {moment(beat.heard_at)}" if beat.heard_at else "never heard"
     return Signal(
-        source=SOURCE,
+        source=HEARTBEAT,
         key=beat.name,
         status=SignalStatus.FIRING if missing else SignalStatus.RESOLVED,
         title=f"no heartbeat of {beat.name} for {span(age_s(beat, at))}"
         if missing
         else f"heartbeat of {beat.name}",
-        severity=severity,
         detail=f"expected every {span(every_s)}, {heard}",
         starts_at=beat.heard_at or beat.since,
-        labels=labels,
     )
