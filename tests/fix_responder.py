@@ -36,7 +36,13 @@ POLL_S = 0.1
 DEADLINE_S = 40.0
 """Long enough for a busy machine; nothing waits for all of it unless something is broken."""
 
-QUICK_LIMITS = {"clear_hold": "500ms", "connections_hold": "500ms", "blocked_wait_min": "1s"}
+QUICK_LIMITS = {"clear_hold": "500ms"}
+QUICK_RULES = {
+    "connections_high": {"hold": "500ms"},
+    "connections_exhausted": {"hold": "500ms"},
+    "disk_low": {"hold": "500ms"},
+    "sessions_blocked": {"also": "1s"},
+}
 QUICK_RESCUE = {"window": "1s", "check_every": "250ms", "resolve_after": "1s"}
 ACTIONS = (
     "start_server",
@@ -330,6 +336,7 @@ def policy_for(
         "idle_session_age_min": "1s",
         "actions": ACT,
         "limits": QUICK_LIMITS,
+        "rules": QUICK_RULES,
         "rescue": QUICK_RESCUE,
     }
     return {

@@ -3,19 +3,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stanch.detect.rules import conditions
-from stanch.detect.tracker import Cleared, Raised, Tracks, step
+from stanch.detect.engine import Detector
+from stanch.detect.in_force import plan_for
+from stanch.detect.tracker import Cleared, Condition, Raised, Tracks, step
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import ServerSettings, SessionVitals, Vitals, WorkCounters
-from stanch.policy.policy import Limits
+from stanch.policy.policy import TargetPolicy
 
 T0 = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 ORDERS = TargetName("orders")
-LIMITS = Limits()
+TARGET = TargetPolicy(name=ORDERS, dsn="service=orders")
+
+
+def conditions(sample: Sample) -> list[Condition]:
+    """What the rules say about one sample, as if nothing had been before it."""
+    return list(Detector(plan_for(TARGET)).conditions(sample, {}))
 
 
 def vitals(*, used: int = 10, waiting: int = 0, oldest_wait_s: float | None = None) -> Vitals:
@@ -63,6 +69,7 @@ class Watched:
     """Feeds samples through the rules and keeps what they raised and cleared."""
 
     def __init__(self) -> None:
+        self.detector = Detector(plan_for(TARGET))
         self.tracks: Tracks = {}
         self.raised: list[str] = []
         self.cleared: list[str] = []
@@ -71,10 +78,10 @@ class Watched:
         at = T0 + timedelta(seconds=seconds)
         self.tracks, changes = step(
             self.tracks,
-            conditions(replace(sample, at=at), LIMITS),
+            self.detector.conditions(replace(sample, at=at), self.tracks),
             target=ORDERS,
             at=at,
-            clear_hold_s=LIMITS.clear_hold_s,
+            clear_hold_s=TARGET.limits.clear_hold_s,
         )
         for change in changes:
             match change:
@@ -159,7 +166,7 @@ def test_a_watch_that_cannot_read_for_ten_seconds_is_unwatched_and_says_why() ->
     assert watched.raised == []
     watched.look(10, seen(unread="ERROR 42501: permission denied", lost_at=T0))
     assert watched.raised == ["unwatched"]
-    [condition] = [c for c in conditions(failing, LIMITS) if c.kind is SymptomKind.UNWATCHED]
+    [condition] = [c for c in conditions(failing) if c.kind is SymptomKind.UNWATCHED]
     assert "42501" in condition.detail
 
 
@@ -231,7 +238,7 @@ def test_the_onset_of_a_blockade_is_when_the_oldest_waiter_began_to_wait() -> No
         {},
         [
             c
-            for c in conditions(seen(vitals=vitals(waiting=3, oldest_wait_s=25)), LIMITS)
+            for c in conditions(seen(vitals=vitals(waiting=3, oldest_wait_s=25)))
             if c.kind is SymptomKind.SESSIONS_BLOCKED
         ],
         target=ORDERS,
@@ -244,10 +251,8 @@ def test_the_onset_of_a_blockade_is_when_the_oldest_waiter_began_to_wait() -> No
 
 def test_without_the_right_to_see_sessions_there_is_no_verdict_on_blocking() -> None:
     blind = replace(vitals(), sees_sessions=False, sessions=None)
-    [blocked] = [
-        c for c in conditions(seen(vitals=blind), LIMITS) if c.kind is SymptomKind.SESSIONS_BLOCKED
-    ]
-    assert blocked.bad is None
+    told = [c for c in conditions(seen(vitals=blind)) if c.kind is SymptomKind.SESSIONS_BLOCKED]
+    assert told == []
 
 
 def test_a_volume_with_almost_nothing_left_is_full_and_not_also_low() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stanch.model.ids import ChannelName, PersonId, TargetName
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.keys import POLICY
 from stanch.policy.kinds import yaml_text
 from stanch.policy.parse import parse_policy, read_policy
@@ -113,7 +114,7 @@ def sections(section: Section) -> list[Section]:
 def test_every_field_of_the_policy_has_a_key() -> None:
     for section in sections(POLICY):
         fields = set(section.make.__dataclass_fields__)
-        named = {"name", "id", "rank"} if section.title != "severity" else {"rank"}
+        named = {"name", "id", "rank", "inherited"} if section.title != "severity" else {"rank"}
         assert fields - {key.field for key in section.keys} <= named, section.title
 
 
@@ -137,7 +138,11 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
     assert target["additionalProperties"] is False
     assert target["required"] == ["dsn"]
     assert target["properties"]["page_after"]["default"] == "0s"
-    assert target["properties"]["limits"]["properties"]["connections_high"]["default"] == "80%"
+    assert target["properties"]["limits"]["properties"]["clear_hold"]["default"] == "3s"
+    rules = schema["$defs"]["rule"]
+    assert rules["additionalProperties"] is False
+    assert set(rules["properties"]) == {kind.value for kind in SymptomKind}
+    assert "%" in rules["properties"]["connections_high"]["properties"]["limit"]["pattern"]
     kinds = [
         one["properties"]["type"]["const"]
         for one in schema["properties"]["channels"]["additionalProperties"]["oneOf"]

@@ -9,6 +9,7 @@ import pytest
 from stanch.model.errors import PolicyInvalid
 from stanch.model.findings import Finding
 from stanch.model.plans import Mode
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.canonical import canonical_text
 from stanch.policy.parse import parse_policy, policy_hash, read_policy
 from stanch.policy.policy import (
@@ -72,21 +73,22 @@ targets:
     sample_every: 500ms
     severity_of: {disk_low: 3}
     actions: {start_server: act, end_idle_sessions: advise, free_space: act}
-    limits:
-      connections_high: 70%
-      connections_critical: 85.5%
-      connections_hold: 0
-      blocked_sessions_min: 5
-      blocked_wait_min: 1m
-      disk_low_free: 15%
-      disk_full_free: 1GB
-      clear_hold: 10s
-      flap_window: 1h
+    limits: {clear_hold: 10s, flap_window: 1h}
+    tier: oltp
+    rules:
+      connections_high: {limit: 70%, clear: 60%, hold: 0, severity: 3}
+      sessions_blocked: {limit: 5, also: 1m}
+      disk_full: {limit: 1GB}
+      certificate_expiring: {limit: 3d}
+      health_check_slow: {off: true}
+      server_down: {severity: 2}
     free_space: {ballast: [/srv/pg-ballast], old_logs_days: 14}
     rescue: {window: 2m, check_every: 1s, resolve_after: 2h}
     protected_applications: [payroll]
     idle_session_age_min: 10m
     approve_within: 1d
+rules: {connections_exhausted: {limit: 95.5%}, disk_low: {limit: 15%}}
+tiers: {oltp: {rules: {disk_low: {hold: 1m}, slow_query: {limit: 500ms}}}}
 severities:
   1: {label: SEV-1, name: down, ack_within: 2m}
   2: {label: SEV-2, name: bad, ack_within: 10m}
@@ -137,21 +139,25 @@ def test_every_key_reaches_its_field_in_base_units() -> None:
     assert (hook.secret_file, hook.timeout_s) == ("/etc/stanch/s", 3.0)
     assert isinstance(console, TerminalChannel)
     [target] = policy.targets
-    assert target.limits == Limits(
-        connections_high_pct=70.0,
-        connections_critical_pct=85.5,
-        connections_hold_s=0.0,
-        blocked_sessions_min=5,
-        blocked_wait_s_min=60.0,
-        disk_low_free_pct=15.0,
-        disk_full_free_bytes=10**9,
-        clear_hold_s=10.0,
-        flap_window_s=3600.0,
-    )
+    assert target.limits == Limits(clear_hold_s=10.0, flap_window_s=3600.0)
+    assert target.tier == "oltp"
+    high = target.settings(SymptomKind.CONNECTIONS_HIGH)
+    assert (high.limit, high.clear, high.hold_s, high.severity) == (70.0, 60.0, 0.0, 3)
+    blocked = target.settings(SymptomKind.SESSIONS_BLOCKED)
+    assert (blocked.limit, blocked.also) == (5.0, 60.0)
+    assert target.limit(SymptomKind.DISK_FULL) == 10**9
+    assert target.limit(SymptomKind.CERTIFICATE_EXPIRING) == 3.0
+    assert target.settings(SymptomKind.HEALTH_CHECK_SLOW).off
+    low = target.settings(SymptomKind.DISK_LOW)
+    assert (low.limit, low.hold_s) == (15.0, 60.0), "the tier adds to what the policy says"
+    assert target.limit(SymptomKind.CONNECTIONS_EXHAUSTED) == 95.5
+    assert target.limit(SymptomKind.SLOW_QUERY) == 0.5
+    assert (target.rank(SymptomKind.DISK_LOW), target.rank(SymptomKind.SERVER_DOWN)) == (3, 2)
+    assert target.rank(SymptomKind.DISK_FULL) == DEFAULT_SEVERITY_OF["disk_full"]
     assert target.mode("start_server") is Mode.ACT
     assert target.mode("end_idle_sessions") is Mode.ADVISE
     assert target.mode("end_blocking_session") is Mode.OBSERVE
-    assert target.severity_of == {**DEFAULT_SEVERITY_OF, "disk_low": 3}
+    assert target.severity_of == {"disk_low": 3}
     assert target.free_space.ballast == ("/srv/pg-ballast",)
     assert target.free_space.old_logs_days == 14
     assert (target.rescue.window_s, target.rescue.resolve_after_s) == (120.0, 7200.0)
@@ -302,39 +308,39 @@ def test_every_key_reaches_its_field_in_base_units() -> None:
             "1ms",
         ),
         (
-            with_line("dsn:", "    limits: {disk_full_free: 32}"),
+            with_line("dsn:", "    rules: {disk_full: {limit: 32}}"),
             13,
-            "targets.orders.limits.disk_full_free",
+            "targets.orders.rules.disk_full.limit",
             "has no unit",
             "32MiB",
         ),
         (
-            with_line("dsn:", "    limits: {disk_full_free: 32 furlongs}"),
+            with_line("dsn:", "    rules: {disk_full: {limit: 32 furlongs}}"),
             13,
-            "targets.orders.limits.disk_full_free",
+            "targets.orders.rules.disk_full.limit",
             "is not a size",
             "32MiB",
         ),
         (
-            with_line("dsn:", "    limits: {connections_high: 80}"),
+            with_line("dsn:", "    rules: {connections_high: {limit: 80}}"),
             13,
-            "targets.orders.limits.connections_high",
+            "targets.orders.rules.connections_high.limit",
             "has no unit",
             "80%",
         ),
         (
-            with_line("dsn:", "    limits: {connections_high: 180%}"),
+            with_line("dsn:", "    rules: {connections_high: {limit: 180%}}"),
             13,
-            "targets.orders.limits.connections_high",
+            "targets.orders.rules.connections_high.limit",
             "out of range",
-            "Between 1% and 100%",
+            "Between 0% and 100%",
         ),
         (
-            with_line("dsn:", "    limits: {blocked_sessions_min: few}"),
+            with_line("dsn:", "    rules: {sessions_blocked: {limit: few}}"),
             13,
-            "targets.orders.limits.blocked_sessions_min",
-            "not a whole number",
-            "from 1 to",
+            "targets.orders.rules.sessions_blocked.limit",
+            "is not a number",
+            "without unit",
         ),
         (
             replaced("{type: smtp, host: localhost}", "{type: smtp, host: localhost, port: 70000}"),
@@ -596,11 +602,67 @@ def test_every_key_reaches_its_field_in_base_units() -> None:
             "all of 1, 2, 3, 4",
         ),
         (
-            with_line("dsn:", "    limits: {connections_high: 95%}"),
+            with_line("dsn:", "    rules: {connections_high: {limit: 95%}}"),
             13,
-            "targets.orders.limits.connections_high",
-            "is not below connections_critical",
-            "80% and 90%",
+            "targets.orders.rules.connections_high.limit",
+            "is not below connections_exhausted",
+            "comes first",
+        ),
+        (
+            with_line("dsn:", "    rules: {disk_full: {limit: 1MB, clear: 1kB}}"),
+            13,
+            "targets.orders.rules.disk_full.clear",
+            "is below the limit",
+            "other side",
+        ),
+        (
+            with_line("dsn:", "    rules: {long_transaction: {clear: 2m}}"),
+            13,
+            "targets.orders.rules.long_transaction.clear",
+            "is above the limit of 1m",
+            "other side",
+        ),
+        (
+            with_line("dsn:", "    rules: {disk_ful: {limit: 1MB}}"),
+            13,
+            "targets.orders.rules.disk_ful",
+            "unknown rule",
+            "Did you mean `disk_full`",
+        ),
+        (
+            with_line("dsn:", "    rules: {server_down: {limit: 3}}"),
+            13,
+            "targets.orders.rules.server_down.limit",
+            "unknown key",
+            "severity",
+        ),
+        (
+            with_line("dsn:", "    rules: {disk_low: {also: 3}}"),
+            13,
+            "targets.orders.rules.disk_low.also",
+            "unknown key",
+            "limit",
+        ),
+        (
+            with_line("dsn:", "    tier: oltp"),
+            13,
+            "targets.orders.tier",
+            "unknown tier",
+            "under `tiers`",
+        ),
+        (
+            with_line("dsn:", "    limits: {disk_full_free: 1GB}"),
+            13,
+            "targets.orders.limits.disk_full_free",
+            "no longer set here",
+            "rules: {disk_full: {limit: 32MiB}}",
+        ),
+        (
+            SMALL + "tiers: {oltp: {rules: {deadlocks: {limit: 5%}}}}\n",
+            13,
+            "tiers.oltp.rules.deadlocks.limit",
+            "is not a number",
+            "without unit",
         ),
         (
             with_line("dsn:", "    rescue: {window: 2s, check_every: 3s}"),
@@ -684,7 +746,7 @@ def test_a_warning_is_shown_and_fails_nothing(text: str, line: int, path: str, w
         replaced("service=orders", r"host='with space' dbname = 'it\'s'"),
         with_line("dsn:", "    page_after: 0"),
         with_line("dsn:", "    page_after: 1.5m"),
-        with_line("dsn:", "    limits: {disk_full_free: 1.5 gib}"),
+        with_line("dsn:", "    rules: {disk_full: {limit: 1.5 gib}}"),
         with_line("dsn:", "    actions: {end_idle_sessions: observe, free_space: observe}"),
         with_line("dsn:", "    acting_dsn: service=a", "    actions: {end_idle_sessions: act}"),
         with_line("dsn:", "    free_space: {old_logs_days: 7}", "    actions: {free_space: act}"),
@@ -693,6 +755,10 @@ def test_a_warning_is_shown_and_fails_nothing(text: str, line: int, path: str, w
         SMALL + "listen: localhost:1\n",
         SMALL + "heartbeat:\n  url: https://x.example.com/@me?a=1\n",
         with_line("mail:", "  no: {type: terminal}"),
+        with_line("dsn:", "    rules: {connections_high: {limit: 95%, off: true}}"),
+        with_line("dsn:", "    rules: {long_transaction: {limit: 30s}}"),
+        with_line("dsn:", "    tier: x") + "tiers: {x: {}}\n",
+        SMALL + "rules: {disk_filling: {limit: 3h}}\n",
     ],
 )
 def test_near_misses_stay_quiet(text: str) -> None:
@@ -711,7 +777,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file() -> None:
           mail: {type: smtp, host: localhost, port: 0}
         targets:
           orders: {dsn: service=a, page_after: 5, colour: red}
-          billing: {limits: {connections_high: 50}}
+          billing: {rules: {connections_high: {limit: 50}}}
         """)
     with pytest.raises(PolicyInvalid) as caught:
         parse_policy(text, file="/etc/stanch.yaml")

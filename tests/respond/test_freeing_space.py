@@ -18,7 +18,8 @@ from stanch.adapters.postgres.volumes import mount_sized_volume
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.acting import KeptFile, Space
-from stanch.policy.policy import FreeSpace, Limits
+from stanch.model.rules import RuleChange
+from stanch.policy.policy import FreeSpace
 from stanch.respond.actions.free_space.guards import GUARDS, SpaceReadings, deletable
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.steps.action import ActReport
@@ -26,7 +27,10 @@ from stanch.steps.world import World
 
 MB = 1 << 20
 DAY_S = 86_400
-LIMITS = Limits(disk_low_free_pct=20.0, disk_full_free_bytes=2 * MB)
+RULES = {
+    "disk_low": RuleChange(kind="disk_low", limit=20.0),
+    "disk_full": RuleChange(kind="disk_full", limit=2 * MB),
+}
 
 KEPT = KeptFile(
     path="/data/ballast",
@@ -41,7 +45,7 @@ SEEN = SpaceReadings(space=FULL, ballast=(KEPT,), old_logs=())
 
 
 def refusal_of(seen: SpaceReadings) -> str:
-    found = deletable(seen, replace(TARGET, limits=LIMITS))
+    found = deletable(seen, replace(TARGET, rules=RULES))
     assert isinstance(found, Refusal)
     return found.guard
 
@@ -65,7 +69,7 @@ def test_nothing_is_deleted_when(_why: str, guard: str, seen: SpaceReadings) -> 
 
 def test_ballast_goes_before_logs_and_the_oldest_log_first() -> None:
     log = replace(KEPT, path="/data/log/old.log", inode=6)
-    found = deletable(replace(SEEN, old_logs=(log,)), replace(TARGET, limits=LIMITS))
+    found = deletable(replace(SEEN, old_logs=(log,)), replace(TARGET, rules=RULES))
     assert found == (KEPT, log)
 
 
@@ -106,7 +110,7 @@ def fill_up(volume: Path) -> None:
 def world(volume: Path, *ballast: str, days: int | None = None) -> World:
     free = FreeSpace(ballast=tuple(str(volume / name) for name in ballast), old_logs_days=days)
     return World(
-        target=replace(TARGET, limits=LIMITS, free_space=free),
+        target=replace(TARGET, rules=RULES, free_space=free),
         prober=FixedProber(),
         at=lambda: datetime.now(UTC),
         files=LocalFiles(),

@@ -25,7 +25,7 @@ from stanch.model.host import (
     VolumeUse,
 )
 from stanch.model.ports.acting import Job, ManagerStatus
-from stanch.policy.policy import Limits
+from stanch.model.rules import RuleChange
 from stanch.respond.actions.start_server.guards import (
     GUARDS,
     StartReadings,
@@ -280,7 +280,7 @@ NEAR_MISSES: list[tuple[str, StartReadings]] = [
         "little room, but enough for small WAL segments",
         replace(
             GOOD,
-            target=replace(TARGET, limits=Limits(disk_full_free_bytes=0)),
+            target=replace(TARGET, rules={"disk_full": RuleChange(kind="disk_full", limit=0.0)}),
             control=control(wal_segment_bytes=1 << 20),
             volumes=(volume(free_bytes=3 << 20),),
         ),

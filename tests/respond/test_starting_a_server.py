@@ -14,6 +14,7 @@ from acting_worlds import always, note_of, run, step, world_of
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.plans import PlannedStep, StepOutcome
+from stanch.model.rules import RuleChange
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.steps.action import Verification
 
@@ -180,8 +181,8 @@ async def test_a_full_volume_is_no_place_for_crash_recovery(
 ) -> None:
     server.kill()
     world = world_of(server, tmp_path)
-    limits = replace(world.target.limits, disk_full_free_bytes=1 << 60)
-    world = replace(world, target=replace(world.target, limits=limits))
+    rules = {"disk_full": RuleChange(kind="disk_full", limit=float(1 << 60))}
+    world = replace(world, target=replace(world.target, rules=rules))
     done, _log = await run(START_SERVER, start(server), world)
     assert done.refusal is not None
     assert done.refusal.guard == "room_for_wal"

@@ -22,7 +22,7 @@ pytestmark = [
 MIB = 1024 * 1024
 VOLUME_MB = 200
 BALLAST_MB = 64
-FULL = {"disk_full_free": "8MiB", "disk_low_free": "10%", "clear_hold": "500ms"}
+FULL = {"disk_full": {"limit": "8MiB"}, "disk_low": {"limit": "10%"}}
 
 
 def made(make_server: MakeServer) -> ScratchServer:
@@ -63,7 +63,7 @@ def test_ballast_is_given_up_and_the_server_writes_again(
     stanch = make_responder(
         server,
         target={
-            "limits": FULL,
+            "rules": FULL,
             "free_space": {"ballast": [str(ballast)]},
             "actions": {**ACT, "free_space": "act"},
         },
@@ -89,7 +89,7 @@ def test_with_nothing_safe_to_delete_people_get_a_page_with_options(
     make_server: MakeServer, make_responder: MakeResponder
 ) -> None:
     server = made(make_server)
-    stanch = make_responder(server, target={"limits": FULL})
+    stanch = make_responder(server, target={"rules": FULL})
     filler = server.data_directory.parent / "somebody-elses"
     fill(filler)
     withheld = stanch.wait_for_event("plan.withheld")

@@ -1,4 +1,8 @@
-"""Conditions over time: when one becomes a symptom, and when that symptom is over."""
+"""Conditions over time: when one becomes a symptom, and when that symptom is over.
+
+A condition that comes back again and again is damped: from its second return within ten minutes on,
+each has to be good twice as long as the one before until it counts as over.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,12 @@ from typing import assert_never
 
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
+
+DAMP_WINDOW_S = 600.0
+"""A return later than this after it was over is a new story."""
+
+DAMPED_MAX_S = 900.0
+"""No symptom has to be good for longer than this until it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,10 @@ class Condition:
     """Onset where the reading itself knows it, such as the oldest waiter's start."""
     hold_s: float = 0.0
     """How long it must stay bad before it is a symptom; 0 where it was already confirmed."""
+    clear_hold_s: float | None = None
+    """How long it must stay good until it is over; None: what holds for the target."""
+    damped: bool = False
+    """Whether it takes longer to be over each time it comes back."""
 
     @property
     def key(self) -> str:
@@ -53,7 +67,14 @@ class Track:
     bad_since: datetime | None = None
     good_since: datetime | None = None
     standing: bool = False
+    over_at: datetime | None = None
+    """When it was last over; kept only while a return would count as one."""
+    returns: int = 0
+    """How often it has come back so far."""
 
+
+IDLE = Track()
+"""Nothing to remember; such a track is not kept."""
 
 Tracks = Mapping[str, Track]
 
@@ -69,9 +90,13 @@ def step(
     """The tracks after one sample, and what changed by it."""
     after, changes = dict(tracks), list[Change]()
     for condition in conditions:
-        track = after.get(condition.key, Track())
+        key = condition.key
+        track = after.get(key, IDLE)
         moved, change = _move(track, condition, target=target, at=at, clear_hold_s=clear_hold_s)
-        after[condition.key] = moved
+        if moved is not IDLE:
+            after[key] = moved
+        else:
+            after.pop(key, None)
         if change is not None:
             changes.append(change)
     return after, tuple(changes)
@@ -83,7 +108,7 @@ def _move(
     match condition.bad:
         case None:
             # Unknown: a run of bad readings is not broken by it, nor is a run of good ones proven.
-            return replace(track, good_since=None), None
+            return track if track.good_since is None else replace(track, good_since=None), None
         case True:
             return _bad(track, condition, target, at)
         case False:
@@ -97,7 +122,7 @@ def _bad(
 ) -> tuple[Track, Change | None]:
     bad_since = track.bad_since or condition.since or at
     seen = replace(track, bad_since=bad_since, good_since=None)
-    held = at - (track.bad_since or at) >= timedelta(seconds=condition.hold_s)
+    held = at - (track.bad_since or at) >= _seconds(condition.hold_s)
     if track.standing or not held:
         return seen, None
     symptom = Symptom(
@@ -110,15 +135,30 @@ def _bad(
         unit=condition.unit,
         detail=condition.detail,
     )
-    return replace(seen, standing=True), Raised(symptom=symptom)
+    came_back = track.over_at is not None and at - track.over_at <= _seconds(DAMP_WINDOW_S)
+    returns = track.returns + 1 if came_back and condition.damped else 0
+    return replace(seen, standing=True, returns=returns), Raised(symptom=symptom)
 
 
 def _good(
     track: Track, condition: Condition, at: datetime, clear_hold_s: float
 ) -> tuple[Track, Change | None]:
     if not track.standing:
-        return Track(), None
+        if track.over_at is None or at - track.over_at > _seconds(DAMP_WINDOW_S):
+            return IDLE, None
+        return replace(track, bad_since=None, good_since=None), None
     good_since = track.good_since or at
-    if at - good_since < timedelta(seconds=clear_hold_s):
+    if at - good_since < _seconds(clear_after_s(track, condition, clear_hold_s)):
         return replace(track, good_since=good_since), None
-    return Track(), Cleared(key=condition.key, detail=condition.detail)
+    past = Track(over_at=at, returns=track.returns) if condition.damped else IDLE
+    return past, Cleared(key=condition.key, detail=condition.detail)
+
+
+def clear_after_s(track: Track, condition: Condition, clear_hold_s: float) -> float:
+    """How long this one has to be good: doubled with every return but the first."""
+    own_s = clear_hold_s if condition.clear_hold_s is None else condition.clear_hold_s
+    return min(own_s * 2 ** max(0, track.returns - 1), max(own_s, DAMPED_MAX_S))
+
+
+def _seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)

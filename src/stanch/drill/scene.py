@@ -190,12 +190,13 @@ def _target_text(place: Place) -> str:
     actions: {{{", ".join(f"{action}: act" for action in actions)}}}
     idle_session_age_min: 1s
     rescue: {{window: 2s, check_every: 250ms, resolve_after: 2s}}
-    limits:
-      connections_hold: 1s
-      blocked_wait_min: 2s
-      disk_full_free: 8MiB
-      clear_hold: 1s
-      flap_window: 0s
+    limits: {{clear_hold: 1s, flap_window: 0s}}
+    rules:
+      connections_high: {{hold: 1s}}
+      connections_exhausted: {{hold: 1s}}
+      sessions_blocked: {{also: 2s}}
+      disk_low: {{hold: 1s}}
+      disk_full: {{limit: 8MiB}}
 """
     if place.ballast is not None:
         text += f"    free_space: {{ballast: [{_quoted(place.ballast)}]}}\n"

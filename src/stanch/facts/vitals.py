@@ -77,6 +77,9 @@ def _sessions(part: Answer) -> SessionVitals:
         waiting_on_lock=part.whole("waiting_on_lock"),
         oldest_lock_wait_s=part.age_s("oldest_lock_wait_s"),
         oldest_xact_age_s=part.age_s("oldest_xact_age_s"),
+        oldest_work_xact_age_s=part.age_s("oldest_work_xact_age_s"),
+        oldest_dump_xact_age_s=part.age_s("oldest_dump_xact_age_s"),
+        oldest_query_age_s=part.age_s("oldest_query_age_s"),
         oldest_idle_in_transaction_s=part.age_s("oldest_idle_in_transaction_s"),
         by_state=part.counts("by_state"),
         groups=tuple(

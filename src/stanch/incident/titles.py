@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from stanch.incident.state import Incident
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.rules import declared_rules
+
+UNTITLED = frozenset({SymptomKind.REPORTED})
+"""Has the words of whoever said it."""
 
 TITLES = {
-    SymptomKind.SERVER_DOWN: "server down",
-    SymptomKind.DISK_FULL: "disk full",
-    SymptomKind.CONNECTIONS_EXHAUSTED: "connections at the limit",
-    SymptomKind.BLIND: "Stanch is blind",
-    SymptomKind.SESSIONS_BLOCKED: "sessions blocked",
-    SymptomKind.CONNECTIONS_HIGH: "connections near the limit",
-    SymptomKind.DISK_LOW: "disk low",
-    SymptomKind.UNWATCHED: "watch not let in",
+    kind: rule.title
+    for kind, rule in sorted(declared_rules().items(), key=lambda pair: pair[1].severity)
+    if kind not in UNTITLED
 }
-"""Worst first."""
+"""Worst first; among the equally severe in the order in which rules are judged."""
 
 
 def title_now(incident: Incident) -> str:

@@ -71,6 +71,12 @@ class SessionVitals:
     oldest_lock_wait_s: float | None = None
     """Version 14 on: since the wait began. Version 13: since the statement began."""
     oldest_xact_age_s: float | None = None
+    oldest_work_xact_age_s: float | None = None
+    """Without the tools that have to hold a transaction for hours, such as pg_dump."""
+    oldest_dump_xact_age_s: float | None = None
+    """Of those tools, by the application_name they give themselves."""
+    oldest_query_age_s: float | None = None
+    """Of active sessions that neither wait for a lock nor belong to such a tool."""
     oldest_idle_in_transaction_s: float | None = None
     by_state: tuple[tuple[str, int], ...] = ()
     groups: tuple[SessionGroup, ...] = ()

@@ -14,7 +14,7 @@ from stanch.policy.dsn import without_secrets
 from stanch.policy.keys import POLICY
 from stanch.policy.kinds import Boolean, Dsn, Integer
 from stanch.policy.policy import Policy
-from stanch.policy.shapes import ListOf, MapOf, Named, OneOf, Section, Shape, Variants
+from stanch.policy.shapes import ByName, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 
 def canonical_text(policy: Policy) -> str:
@@ -46,6 +46,9 @@ def _plain(shape: Shape, value: object) -> Any:
     if isinstance(shape, MapOf):
         known = cast("Mapping[str, object]", value)
         return {name: _plain(shape.value, known[name]) for name in known}
+    if isinstance(shape, ByName):
+        known = cast("Mapping[str, object]", value)
+        return {name: _section(shape.sections[name], known[name]) for name in known}
     if isinstance(shape, Boolean | Integer):
         return value
     if isinstance(shape, Dsn):

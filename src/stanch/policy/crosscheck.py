@@ -17,6 +17,7 @@ from stanch.policy.places import PathTo, Places
 from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
+from stanch.policy.rule_checks import rule_contradictions
 from stanch.policy.signal_checks import signal_contradictions
 
 NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
@@ -41,6 +42,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_channels(draft),
         *_targets(draft, places),
         *_addresses(draft),
+        *_rules(draft, places),
         *_signals(draft, places),
     ]
     for doubt in doubts:
@@ -122,7 +124,7 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         path = ("targets", target.name)
         yield from _secrets(target, path)
         yield from _actions(target, path)
-        yield from _limits(target, path)
+        yield from _rescue(target, path)
         yield from _host(target, path)
         known = seen.setdefault(target.dsn, target.name)
         if known != target.name and not places.failed((*path, "dsn")):
@@ -193,20 +195,19 @@ def _freeable(target: TargetPolicy) -> bool:
     return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
 
 
-def _limits(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
-    limits, rescue = target.limits, target.rescue
-    if limits.connections_high_pct >= limits.connections_critical_pct:
-        yield Doubt(
-            path=(*path, "limits", "connections_high"),
-            what="is not below connections_critical",
-            hint="High comes first: 80% and 90%, say.",
-        )
+def _rescue(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    rescue = target.rescue
     if rescue.check_every_s > rescue.window_s:
         yield Doubt(
             path=(*path, "rescue", "check_every"),
             what="is longer than the window it should fill",
             hint="Check several times within `window`.",
         )
+
+
+def _rules(draft: Policy, places: Places) -> Iterator[Doubt]:
+    for path, what, hint in rule_contradictions(draft, places):
+        yield Doubt(path=path, what=what, hint=hint)
 
 
 def _addresses(draft: Policy) -> Iterator[Doubt]:

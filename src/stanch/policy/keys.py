@@ -36,9 +36,11 @@ from stanch.policy.policy import (
     SmtpChannel,
     TargetPolicy,
     TerminalChannel,
+    Tier,
     WebhookChannel,
 )
-from stanch.policy.quantities import Duration, Percent, Size
+from stanch.policy.quantities import Duration
+from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
 from stanch.policy.signal_keys import SIGNALS
 
@@ -204,48 +206,6 @@ LIMITS = Section(
     make=Limits,
     keys=(
         Key(
-            name="connections_high",
-            field="connections_high_pct",
-            holds=Percent(min_pct=1),
-            doc="Share of usable connections in use that counts as high.",
-        ),
-        Key(
-            name="connections_critical",
-            field="connections_critical_pct",
-            holds=Percent(min_pct=1),
-            doc="Share of usable connections in use that counts as exhausted.",
-        ),
-        Key(
-            name="connections_hold",
-            field="connections_hold_s",
-            holds=Duration(max_s=3600),
-            doc="The share must stay above its limit this long.",
-        ),
-        Key(
-            name="blocked_sessions_min",
-            field="blocked_sessions_min",
-            holds=Integer(low=1, high=100_000),
-            doc="So many sessions must wait for locks, and one of them for `blocked_wait_min`.",
-        ),
-        Key(
-            name="blocked_wait_min",
-            field="blocked_wait_s_min",
-            holds=Duration(max_s=86_400),
-            doc="The oldest wait for a lock must have lasted this long.",
-        ),
-        Key(
-            name="disk_low_free",
-            field="disk_low_free_pct",
-            holds=Percent(max_pct=99),
-            doc="Free share of a volume at or below which its space is low.",
-        ),
-        Key(
-            name="disk_full_free",
-            field="disk_full_free_bytes",
-            holds=Size(),
-            doc="Free space at or below which a volume counts as full.",
-        ),
-        Key(
             name="clear_hold",
             field="clear_hold_s",
             holds=Duration(max_s=3600),
@@ -256,6 +216,29 @@ LIMITS = Section(
             field="flap_window_s",
             holds=Duration(max_s=86_400),
             doc="A symptom that returns within this time reopens its incident.",
+        ),
+    ),
+    moved={
+        "connections_high": "Write `rules: {connections_high: {limit: 80%}}` in its place.",
+        "connections_critical": "Write `rules: {connections_exhausted: {limit: 90%}}` instead.",
+        "connections_hold": "Write `hold` for `connections_high`, `connections_exhausted` and "
+        "`disk_low` under `rules`.",
+        "blocked_sessions_min": "Write `rules: {sessions_blocked: {limit: 3}}` in its place.",
+        "blocked_wait_min": "Write `rules: {sessions_blocked: {also: 10s}}` in its place.",
+        "disk_low_free": "Write `rules: {disk_low: {limit: 10%}}` in its place.",
+        "disk_full_free": "Write `rules: {disk_full: {limit: 32MiB}}` in its place.",
+    },
+)
+
+TIER = Section(
+    title="tier",
+    make=Tier,
+    keys=(
+        Key(
+            name="rules",
+            field="rules",
+            holds=RULES,
+            doc="What targets of this tier change about rules.",
         ),
     ),
 )
@@ -392,7 +375,8 @@ TARGET = Section(
                 value=Integer(low=1, high=4),
                 noun="symptom",
             ),
-            doc="Rank of each symptom, 1 is worst.",
+            doc="Rank of each symptom, 1 is worst. What is not listed has that of its rule.",
+            example="{slow_query: 3}",
         ),
         Key(
             name="actions",
@@ -406,7 +390,21 @@ TARGET = Section(
             name="limits",
             field="limits",
             holds=LIMITS,
-            doc="When a reading becomes a symptom, and when it stops being one.",
+            doc="When a symptom is over, and when one that returns is the same story.",
+        ),
+        Key(
+            name="tier",
+            field="tier",
+            holds=NAME,
+            doc="The tier whose rules hold, too. Left out: none.",
+            example="oltp",
+        ),
+        Key(
+            name="rules",
+            field="rules",
+            holds=RULES,
+            doc="What this target changes about rules (`stanch rules` lists them).",
+            example="{connections_high: {limit: 85%, hold: 10s}}",
         ),
         Key(
             name="free_space",
@@ -498,6 +496,20 @@ POLICY = Section(
             field="targets",
             holds=Named(entry=TARGET, name=NAME, field="name", noun="target"),
             doc="The watched servers, by name.",
+        ),
+        Key(
+            name="rules",
+            field="rules",
+            holds=RULES,
+            doc="What all targets change about rules: limit, clear limit, hold, severity, off.",
+            example="{long_transaction: {limit: 5m}}",
+        ),
+        Key(
+            name="tiers",
+            field="tiers",
+            holds=Named(entry=TIER, name=NAME, field="name", noun="tier"),
+            doc="Sorts of targets with rules of their own; a target names its `tier`.",
+            example="{oltp: {rules: {slow_query: {limit: 2s}}}}",
         ),
         Key(
             name="severities",

@@ -9,6 +9,7 @@ from typing import cast
 from stanch.model.errors import PolicyInvalid
 from stanch.model.findings import Finding
 from stanch.policy.crosscheck import crosscheck
+from stanch.policy.inheriting import inherit
 from stanch.policy.keys import POLICY
 from stanch.policy.nodes import Unreadable, compose
 from stanch.policy.places import Places
@@ -43,7 +44,7 @@ def read_policy(text: str, *, file: str) -> Parsed:
         return Parsed(policy=None, findings=(found,))
     places = Places(file)
     places.mark((), node)
-    draft = cast("Policy", Reading(places).section(POLICY, node, ()))
+    draft = inherit(cast("Policy", Reading(places).section(POLICY, node, ())))
     crosscheck(draft, places)
     findings = places.in_order()
     valid = all(finding.level == "warning" for finding in findings)

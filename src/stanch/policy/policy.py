@@ -8,7 +8,10 @@ from typing import Literal
 
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.plans import Mode
+from stanch.model.rules import RuleChange, RuleSettings, settings_of
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.hosts import HostPolicy
+from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
 
 ACTIONS = (
@@ -45,16 +48,7 @@ DEFAULT_SEVERITIES = (
 )
 
 DEFAULT_SEVERITY_OF: Mapping[str, int] = {
-    "server_down": 1,
-    "connections_exhausted": 1,
-    "disk_full": 1,
-    "connections_high": 2,
-    "sessions_blocked": 2,
-    "disk_low": 2,
-    "unwatched": 2,
-    "blind": 1,
-    "reported": 2,
-    "outside_alert": 2,
+    kind.value: rule.severity for kind, rule in declared_rules().items()
 }
 """Symptom kind to severity rank. Unsure means the higher."""
 
@@ -111,17 +105,8 @@ Channel = SmtpChannel | WebhookChannel | TerminalChannel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a reading becomes a symptom, and when it stops being one."""
+    """When a symptom is over, and when one that returns is the same story."""
 
-    connections_high_pct: float = 80.0
-    connections_critical_pct: float = 90.0
-    connections_hold_s: float = 3.0
-    blocked_sessions_min: int = 3
-    blocked_wait_s_min: float = 10.0
-    """The oldest waiter's wait; both limits must be passed."""
-    disk_low_free_pct: float = 10.0
-    disk_full_free_bytes: int = 32 * 1024 * 1024
-    """At or below this a volume counts as full."""
     clear_hold_s: float = 3.0
     """A symptom clears only after readings stayed good this long."""
     flap_window_s: float = 600.0
@@ -173,7 +158,16 @@ class TargetPolicy:
     """`running`: a clean stop nobody ordered is undone. `unmanaged`: a person is asked."""
     page_after_s: float = 0.0
     sample_every_s: float = 1.0
-    severity_of: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_SEVERITY_OF))
+    severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Rank per symptom; what is not listed has that of its rule."""
+    tier: str = ""
+    """Name of the tier whose rules hold, too. Empty: none."""
+    rules: Mapping[str, RuleChange] = field(default_factory=dict[str, RuleChange])
+    """What this target changes about rules."""
+    inherited: Mapping[str, tuple[RuleChange, ...]] = field(
+        default_factory=dict[str, tuple[RuleChange, ...]]
+    )
+    """What the whole policy and the tier change, in this order; made of them by the parser."""
     actions: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
     """Mode per action; what is not listed is `observe`."""
     limits: Limits = field(default_factory=Limits)
@@ -187,6 +181,27 @@ class TargetPolicy:
 
     def mode(self, action: str) -> Mode:
         return self.actions.get(action, Mode.OBSERVE)
+
+    def settings(self, kind: SymptomKind) -> RuleSettings:
+        """What holds for a rule: as declared, changed by policy, tier and target in this order."""
+        above = self.inherited.get(kind, ())
+        return settings_of(declared_rules()[kind], *above, self.rules.get(kind))
+
+    def limit(self, kind: SymptomKind) -> float:
+        """The limit of a rule, for whoever acts by the number that also raises the symptom."""
+        return self.settings(kind).limit
+
+    def rank(self, kind: SymptomKind) -> int:
+        """Severity rank of a symptom; `severity_of` has the last word."""
+        return self.severity_of.get(kind.value) or self.settings(kind).severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """Targets of one sort, such as those behind a shop or those for reports."""
+
+    name: str
+    rules: Mapping[str, RuleChange] = field(default_factory=dict[str, RuleChange])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +222,9 @@ class Policy:
     """Who is paged, in this order, round and round until somebody acknowledges."""
     channels: tuple[Channel, ...]
     targets: tuple[TargetPolicy, ...]
+    rules: Mapping[str, RuleChange] = field(default_factory=dict[str, RuleChange])
+    """What all targets change about rules."""
+    tiers: tuple[Tier, ...] = ()
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
     heartbeat: Heartbeat | None = None
     signals: Signals = field(default_factory=Signals)
@@ -221,6 +239,9 @@ class Policy:
 
     def target(self, name: str) -> TargetPolicy | None:
         return next((t for t in self.targets if t.name == name), None)
+
+    def tier(self, name: str) -> Tier | None:
+        return next((t for t in self.tiers if t.name == name), None)
 
     def person(self, person_id: str) -> Person | None:
         return next((p for p in self.people if p.id == person_id), None)

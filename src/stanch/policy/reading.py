@@ -18,7 +18,7 @@ from stanch.policy.mappings import Entry, described, entries
 from stanch.policy.nodes import unknown_tag
 from stanch.policy.places import PathTo, Places
 from stanch.policy.quoting import quoted
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
+from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 _STR = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
@@ -82,6 +82,8 @@ class Reading:
             return self._one_of(shape, node, path, spare)
         if isinstance(shape, Named):
             return self._named(shape, node, path)
+        if isinstance(shape, ByName):
+            return self._by_name(shape, node, path)
         if isinstance(shape, ListOf):
             return self._list(shape, node, path)
         if isinstance(shape, MapOf):
@@ -163,6 +165,20 @@ class Reading:
             self.places.find(path, what, f"Give all of {', '.join(shape.complete)}, or none.")
         return tuple(values)
 
+    def _by_name(self, shape: ByName, node: yaml.Node, path: PathTo) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value in entries(node, path, self.places, title=f"mapping of {shape.noun}s"):
+            name = str(key_node.value)
+            at, section = (*path, name), shape.sections.get(name)
+            if section is None:
+                near = nearest(name, tuple(shape.sections))
+                hint = near or f"`stanch {shape.noun}s` lists every {shape.noun}."
+                self.places.find(at, f"unknown {shape.noun} {quoted(name)}", hint)
+                continue
+            found = entries(value, at, self.places, title=section.title)
+            values[name] = self._filled(section, found, at, {shape.field: name})
+        return values
+
     def _entry(self, shape: Named, node: yaml.Node, path: PathTo, name: object) -> list[Any]:
         """One named entry; nothing where it has no usable type."""
         if tag := unknown_tag(node):
@@ -195,6 +211,9 @@ def _unknown(name: str, path: PathTo, section: Section, places: Places) -> None:
     if _SECRET.search(name) or get_close_matches(name[:80].lower(), _SECRETS, n=1, cutoff=0.8):
         places.find(path, "secrets do not belong in this file", _secret_hint(names))
         return
+    if name in section.moved:
+        places.find(path, f"{quoted(name)} is no longer set here", section.moved[name])
+        return
     known = f"Known here: {', '.join(names)}." if names else "Nothing more is set here."
     places.find(path, f"unknown key {quoted(name)}", nearest(name, names) or known)
 
@@ -217,7 +236,7 @@ def spare_value(shape: Shape) -> Any:
     """What stands in for a value that cannot be used; never reaches a policy that is valid."""
     if isinstance(shape, Named | ListOf):
         return ()
-    if isinstance(shape, MapOf):
+    if isinstance(shape, MapOf | ByName):
         return {}
     if isinstance(shape, Section):
         spares = {

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any, cast
 
-from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVERITY, TARGET
+from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVERITY, TARGET, TIER
 from stanch.policy.kinds import Choice, Integer, Kind
 from stanch.policy.quantities import Duration, Size
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
+from stanch.policy.rule_keys import RULES
+from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 from stanch.policy.signal_keys import EXPECTED_HEARTBEAT, MAILBOX, ROUTE, SIGNALS, SOURCE
 
 HEAD = """\
@@ -28,6 +29,18 @@ table as the parser.
   a connection string works and earns a warning.
 - **Anchors and merges** (`&usual`, `<<: *usual`) work, so that similar targets are
   written once.
+"""
+
+NAMES_LISTED_MAX = 12
+
+RULES_HEAD = """\
+## `rules.<rule>`
+
+In `rules`, in `tiers.<name>.rules` and in `targets.<name>.rules`, the last one on top. What is
+left out stays as [declared](rules.md); a `clear` that nobody gives keeps its share of the `limit`.
+The unit of `limit` and `clear` is the rule's own: this is `sessions_blocked`, one of the two rules
+that have an `also`.
+
 """
 
 EXAMPLE = """\
@@ -70,6 +83,8 @@ def reference() -> str:
         if isinstance(key.holds, OneOf)
         for word, section in key.holds.by_key.items()
     ]
+    parts.append(_table("`tiers.<name>`", TIER))
+    parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))
     parts.append(_table("`signals`", SIGNALS))
@@ -81,7 +96,11 @@ def reference() -> str:
 
 
 def _table(title: str, section: Section) -> str:
-    rows = [f"## {title}", ""]
+    return f"## {title}\n\n" + _rows(section)
+
+
+def _rows(section: Section) -> str:
+    rows: list[str] = []
     if section.keys:
         rows += ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
     rows += [_row(section, key) for key in section.keys]
@@ -103,6 +122,10 @@ def _value(shape: Shape) -> str:
         return f"mapping of {shape.name.word}s to {entry} entries"
     if isinstance(shape, ListOf):
         return f"list of {shape.noun}s"
+    if isinstance(shape, ByName):
+        return f"mapping of {shape.noun} names to mappings, below"
+    if isinstance(shape, MapOf) and len(shape.names) > NAMES_LISTED_MAX:
+        return f"mapping of {shape.noun} names to {_value(shape.value)}"
     if isinstance(shape, MapOf):
         return f"mapping of {shape.noun} ({', '.join(shape.names)}) to {_value(shape.value)}"
     return _scalar(shape)
@@ -133,7 +156,7 @@ def _shown(shape: Shape, default: Any) -> Iterator[str]:
     if isinstance(shape, MapOf):
         known = cast("dict[str, object]", default)
         yield ", ".join(f"`{name}: {shape.value.show(value)}`" for name, value in known.items())
-    elif isinstance(shape, Section | ListOf):
+    elif isinstance(shape, Section | ListOf | ByName):
         yield "see below"
     elif isinstance(shape, Named):
         yield ", ".join(f"`{item.rank}: {item.label}`" for item in default)

@@ -7,14 +7,25 @@ from typing import Any
 
 from stanch.policy.keys import POLICY
 from stanch.policy.kinds import Boolean, Integer, JsonSchema
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
+from stanch.policy.rule_keys import RULES
+from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> JsonSchema:
     """Schema of the whole file; unknown keys are refused everywhere, as the parser does."""
-    return {"$schema": DIALECT, "title": "stanch.yaml", **_section(POLICY)}
+    rules = {"type": "object", "properties": _properties(RULES), "additionalProperties": False}
+    return {
+        "$schema": DIALECT,
+        "title": "stanch.yaml",
+        **_section(POLICY),
+        "$defs": {RULES.noun: rules},
+    }
+
+
+def _properties(shape: ByName) -> JsonSchema:
+    return {name: _section(section) for name, section in shape.sections.items()}
 
 
 def _section(section: Section, extra: JsonSchema | None = None) -> JsonSchema:
@@ -37,6 +48,9 @@ def _of(shape: Shape) -> JsonSchema:
         return {"oneOf": [shape.words.schema(), *map(_only, shape.by_key.items())]}
     if isinstance(shape, Named):
         return _named(shape)
+    if isinstance(shape, ByName):
+        # Written once: the same names can be given in several places.
+        return {"$ref": f"#/$defs/{shape.noun}"}
     if isinstance(shape, ListOf):
         return {"type": "array", "items": _of(shape.item)}
     if isinstance(shape, MapOf):
@@ -90,6 +104,6 @@ def _default(section: Section, key: Key) -> JsonSchema:
 def _shown(shape: Shape, default: Any) -> JsonSchema:
     if isinstance(shape, Boolean | Integer):
         return {"default": default}
-    if isinstance(shape, Section | Named | ListOf | MapOf):
+    if isinstance(shape, Section | Named | ByName | ListOf | MapOf):
         return {}
     return {"default": default if isinstance(default, str) else shape.show(default)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,8 @@ class Section:
     title: str
     make: type
     keys: tuple[Key, ...]
+    moved: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Keys of earlier releases, each with the sentence that says where it is now."""
 
     def key(self, name: str) -> Key | None:
         return next((key for key in self.keys if key.name == name), None)
@@ -47,7 +49,7 @@ class Section:
 
 @cache
 def _fields(make: type) -> dict[str, Field[Any]]:
-    return {field.name: field for field in fields(make)}
+    return {one.name: one for one in fields(make)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,4 +105,13 @@ class MapOf:
     noun: str
 
 
-Shape = Kind | Section | OneOf | Named | ListOf | MapOf
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByName:
+    """A mapping from known names to sections, each of its own; the name fills a field of it."""
+
+    sections: Mapping[str, Section]
+    field: str
+    noun: str
+
+
+Shape = Kind | Section | OneOf | Named | ByName | ListOf | MapOf

@@ -21,7 +21,7 @@ from stanch.policy.policy import (
     TargetPolicy,
     TerminalChannel,
 )
-from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Shape
+from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, Section, Shape
 
 WIDTH = 96
 EXAMPLE = "# for example"
@@ -152,7 +152,7 @@ def _inline(shape: Shape, value: Any) -> str:
         item = shape.item
         assert not isinstance(item, Section), "sections in lists are written a line each"
         return "[" + ", ".join(item.show(each) for each in value) + "]"
-    assert not isinstance(shape, Section | Named), "sections are written a line each"
+    assert not isinstance(shape, Section | Named | ByName), "sections are written a line each"
     return '""' if value == "" else shape.show(value)
 
 

@@ -128,6 +128,17 @@ def _network(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     )
 
 
+def _mend(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    data = _shown(cause.fact("data_directory"), unknown="the data directory")
+    return (
+        f"Settings: `postgres -D {data} -C port` as its owner says what is wrong with them.",
+        f"Files: owner and mode (0700) of {data}, and that its volumes are mounted.",
+        "Port: see who has it (`ss -ltnp`). Version: compare PG_VERSION with `postgres --version`.",
+        "Start it through its manager once that is mended; Stanch does not try while the log's "
+        "last word is that.",
+    )
+
+
 def _suspended(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     pid = _shown(cause.fact("postmaster_pid"), unknown="PID")
     return (
@@ -158,6 +169,7 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "oom_killed": _start,
     "stale_lock_file": _lock,
     "live_lock_file": _live,
+    "cannot_start": _mend,
     "connections_leaked": _connections,
     "connections_behind_lock": _chain,
     "connections_load": _load,

@@ -13,8 +13,9 @@ from stanch.model.diagnosis import CauseFinding, Diagnosis, Missing
 from stanch.model.events import RescueChecked
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ports.acting import LoginReading
+from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
-from stanch.policy.policy import Limits, TargetPolicy
+from stanch.policy.policy import TargetPolicy
 from stanch.policy.quoting import printable
 
 DISK_CAUSES = frozenset({"disk_full_data", "disk_full_wal"})
@@ -91,21 +92,21 @@ def _other_cluster(seen: RescueReadings) -> str:
 
 
 def _headroom(seen: RescueReadings, target: TargetPolicy) -> tuple[bool, str]:
-    connections_ok, connections = _connections(seen.vitals, target.limits)
-    disk_ok, disk = _disk(seen, target.limits)
+    connections_ok, connections = _connections(seen.vitals, target)
+    disk_ok, disk = _disk(seen, target)
     return connections_ok and disk_ok, "; ".join(part for part in (connections, disk) if part)
 
 
-def _connections(vitals: Vitals | Missing, limits: Limits) -> tuple[bool, str]:
+def _connections(vitals: Vitals | Missing, target: TargetPolicy) -> tuple[bool, str]:
     if isinstance(vitals, Missing):
         return False, f"connections cannot be counted: {printable(vitals.reason)[:300]}"
     used = vitals.sessions.client_backends if vitals.sessions else vitals.backends
     usable = max(1, vitals.settings.usable_connections)
-    ok = used < usable * limits.connections_high_pct / 100.0
+    ok = used < usable * target.limit(SymptomKind.CONNECTIONS_HIGH) / 100.0
     return ok, f"{used} of {usable} connections in use"
 
 
-def _disk(seen: RescueReadings, limits: Limits) -> tuple[bool, str]:
+def _disk(seen: RescueReadings, target: TargetPolicy) -> tuple[bool, str]:
     if seen.volumes is None:
         return True, ""
     cause = _disk_cause(seen.diagnosis)
@@ -116,18 +117,18 @@ def _disk(seen: RescueReadings, limits: Limits) -> tuple[bool, str]:
             continue
         if volume.use not in (VolumeUse.DATA, VolumeUse.WAL, VolumeUse.TABLESPACE):
             continue
-        ok, detail = _volume(volume, cause, limits)
+        ok, detail = _volume(volume, cause, target)
         if not ok:
             return False, detail
     return True, _named(cause)
 
 
-def _volume(volume: Volume, cause: CauseFinding | None, limits: Limits) -> tuple[bool, str]:
+def _volume(volume: Volume, cause: CauseFinding | None, target: TargetPolicy) -> tuple[bool, str]:
     at = printable(volume.mount_point)
-    if volume.free_bytes <= limits.disk_full_free_bytes:
+    if volume.free_bytes <= target.limit(SymptomKind.DISK_FULL):
         return False, f"{at} is full: {volume.free_bytes} bytes free"
     share = 100.0 * volume.free_bytes / volume.total_bytes if volume.total_bytes else 0.0
-    if cause is None or share >= limits.disk_low_free_pct:
+    if cause is None or share >= target.limit(SymptomKind.DISK_LOW):
         return True, ""
     if cause.fact("retainer") in RETAINER_UNNAMED:
         return False, f"{at} is low ({share:.0f} % free) and what fills it is not known"

@@ -10,8 +10,8 @@ from stanch.model.diagnosis import CauseFinding, Finding
 from stanch.model.ids import PersonId
 from stanch.model.plans import StepOutcome
 from stanch.model.shown import moment, percent, span
-from stanch.model.symptoms import SymptomKind
 from stanch.model.timeline import Recorded
+from stanch.policy.rules import declared_rules
 from stanch.review.lessons import action_items, went_well, went_wrong
 from stanch.review.markdown import bullet, escaped, table
 from stanch.review.names import shown
@@ -129,18 +129,6 @@ def _ended_sentence(r: Reading) -> str:
 
 # --- impact -------------------------------------------------------------------------------------
 
-_IMPACT = {
-    SymptomKind.SERVER_DOWN: "The server took no connections.",
-    SymptomKind.CONNECTIONS_EXHAUSTED: "New logins were refused: every connection was in use.",
-    SymptomKind.CONNECTIONS_HIGH: "Connections were near the limit.",
-    SymptomKind.SESSIONS_BLOCKED: "Sessions waited behind locks.",
-    SymptomKind.DISK_FULL: "A volume was full: writes failed or were about to.",
-    SymptomKind.DISK_LOW: "A volume was nearly full.",
-    SymptomKind.UNWATCHED: "Not known: the server answered, but did not let the watch in.",
-    SymptomKind.BLIND: "Not known: the watch itself could not see its targets.",
-    SymptomKind.REPORTED: "A person reported it; what did not work is in their words above.",
-}
-
 
 def _impact(r: Reading) -> Iterator[str]:
     if not r.timeline:
@@ -148,7 +136,7 @@ def _impact(r: Reading) -> Iterator[str]:
         return
     kinds = [event.symptom.kind for event in r.events(e.IncidentOpened)]
     kinds += [event.symptom.kind for event in r.events(e.SymptomObserved)]
-    yield from (bullet(_IMPACT[kind]) for kind in dict.fromkeys(kinds))
+    yield from (bullet(declared_rules()[kind].impact) for kind in dict.fromkeys(kinds))
     for outage in r.durations.outages:
         begun = moment(outage.start)
         if outage.end is not None:

@@ -15,6 +15,8 @@ from datetime import datetime
 from stanch.model.events import ResponderStarted
 from stanch.model.ids import ChannelName, IncidentId, PersonId, TargetName, WriterId
 from stanch.model.plans import Mode
+from stanch.model.rules import RuleChange
+from stanch.model.symptoms import SymptomKind
 from stanch.model.timeline import Lane, Recorded
 from stanch.policy.canonical import canonical_text
 from stanch.policy.parse import parse_policy, policy_hash
@@ -48,6 +50,18 @@ DOWN_S = 2.0
 """From the death of one process to the start of the next."""
 LOOK_S = 0.5
 SPOOL_EVERY_S = 1.0
+QUICK_RULES = {
+    **{
+        kind.value: RuleChange(kind=kind.value, hold_s=1.0)
+        for kind in (
+            SymptomKind.CONNECTIONS_HIGH,
+            SymptomKind.CONNECTIONS_EXHAUSTED,
+            SymptomKind.DISK_LOW,
+        )
+    },
+    "sessions_blocked": RuleChange(kind="sessions_blocked", also=2.0),
+}
+"""The same rules as everywhere, with shorter times."""
 
 
 def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
@@ -63,9 +77,8 @@ def sim_target(name: str, *, sample_every_s: float = 1.0) -> TargetPolicy:
         manager="pg_ctl",
         sample_every_s=sample_every_s,
         actions=dict.fromkeys(ACTIONS, Mode.ACT),
-        limits=Limits(
-            connections_hold_s=1.0, blocked_wait_s_min=2.0, clear_hold_s=1.0, flap_window_s=60.0
-        ),
+        limits=Limits(clear_hold_s=1.0, flap_window_s=60.0),
+        rules=QUICK_RULES,
         free_space=FreeSpace(ballast=(server.ballast,)),
         rescue=Rescue(window_s=1.0, check_every_s=1.0, resolve_after_s=1.0),
     )

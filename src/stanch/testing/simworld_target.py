@@ -15,6 +15,7 @@ from stanch.model.host import Volume
 from stanch.model.ids import TargetName
 from stanch.model.ports.acting import LockNote
 from stanch.model.samples import Sample
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.doing.acting import Hands
@@ -99,7 +100,7 @@ class SimTarget:
             place=place,
             lock_witness=self._notes.get(self._server.name, NOBODY_NOTED),
         )
-        full = self._target.limits.disk_full_free_bytes
+        full = int(self._target.limit(SymptomKind.DISK_FULL))
         evidence = await gather(self._server.name, witnesses, disk_full_free_bytes=full)
         # Gathering tells the time by the machine's clock; here only virtual time counts.
         return judged(replace(evidence, at=self._server.clock.now()))

@@ -23,7 +23,10 @@ backend AS MATERIALIZED (
     SELECT
         a.pid, a.pid <> pg_backend_pid() AS other, a.backend_type,
         a.datid, a.usesysid, a.application_name, a.client_addr,
-        a.state, a.wait_event_type, a.wait_event, a.xact_start, a.state_change
+        a.state, a.wait_event_type, a.wait_event, a.xact_start, a.query_start, a.state_change,
+        -- Tools that have to hold one transaction for hours, by the names they give themselves.
+        a.xact_start IS NOT NULL AND left(a.application_name, 7)
+            IN ('pg_dump', 'pgBackR', 'barman', 'barman_', 'wal-g') AS dumps
     FROM pg_stat_get_activity(NULL) AS a
     WHERE a.backend_type IN ('client backend', 'walsender')
 ),
@@ -39,6 +42,12 @@ totals AS MATERIALIZED (
         count(*) FILTER (WHERE wait_event_type = 'Lock') AS waiting_on_lock,
         min(state_change) FILTER (WHERE wait_event_type = 'Lock') AS lock_wait_since_at_earliest,
         min(xact_start) FILTER (WHERE other) AS oldest_xact_start,
+        min(xact_start) FILTER (WHERE other AND NOT dumps) AS oldest_work_xact_start,
+        min(xact_start) FILTER (WHERE other AND dumps) AS oldest_dump_xact_start,
+        min(query_start) FILTER (
+            WHERE other AND NOT dumps AND state = 'active'
+            AND wait_event_type IS DISTINCT FROM 'Lock'
+        ) AS oldest_query_start,
         min(state_change) FILTER (
             WHERE state IN ('idle in transaction', 'idle in transaction (aborted)')
         ) AS oldest_idle_in_transaction_since
@@ -160,6 +169,9 @@ SELECT json_build_object(
         'waiting_on_lock', totals.waiting_on_lock,
         'oldest_lock_wait_s', extract(epoch FROM me.at - lock_wait.since),
         'oldest_xact_age_s', extract(epoch FROM me.at - totals.oldest_xact_start),
+        'oldest_work_xact_age_s', extract(epoch FROM me.at - totals.oldest_work_xact_start),
+        'oldest_dump_xact_age_s', extract(epoch FROM me.at - totals.oldest_dump_xact_start),
+        'oldest_query_age_s', extract(epoch FROM me.at - totals.oldest_query_start),
         'oldest_idle_in_transaction_s',
         extract(epoch FROM me.at - totals.oldest_idle_in_transaction_since),
         'by_state', states.by_state,

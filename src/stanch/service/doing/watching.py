@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.detect.rules import conditions
+from stanch.detect.engine import Detector
+from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Belongs, Explains, belongs
 from stanch.incident.state import Incident, Status
@@ -20,7 +21,8 @@ from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
-from stanch.policy.policy import DEFAULT_SEVERITY_OF, Policy, TargetPolicy
+from stanch.policy.policy import Policy, TargetPolicy
+from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -30,9 +32,6 @@ from stanch.watch.silence import SILENT_STATES
 
 BLIND_HOLD_S = 60.0
 """So long nobody is woken for a target that fell silent together with many others."""
-
-AT_RISK = frozenset({SymptomKind.SERVER_DOWN, SymptomKind.DISK_FULL, SymptomKind.BLIND})
-"""Until a diagnosis says otherwise, data may be at risk with these."""
 
 log = structlog.get_logger("watching")
 
@@ -60,6 +59,7 @@ class Watching:
         self._explains = explains
         self._emergency = emergency
         self._tracks: dict[TargetName, Tracks] = {}
+        self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
         self._silent: dict[TargetName, datetime] = {}
         self._blind_incident: IncidentId | None = None
@@ -90,7 +90,7 @@ class Watching:
             before = self._tracks.get(sample.target, {})
         after, changes = step(
             before,
-            conditions(sample, target.limits),
+            self._detector(target).conditions(sample, before),
             target=sample.target,
             at=sample.at,
             clear_hold_s=target.limits.clear_hold_s,
@@ -105,6 +105,20 @@ class Watching:
                 # The tracks stay as they were, so that the change is told again once it can be.
                 return
         self._tracks[sample.target] = after
+
+    def _detector(self, target: TargetPolicy) -> Detector:
+        """The rules of a target at work; a changed policy changes them, not what they remember."""
+        name = TargetName(target.name)
+        known = self._detectors.get(name)
+        if known is not None and known[0] is target:
+            return known[1]
+        if known is None:
+            detector = Detector(plan_for(target))
+        else:
+            detector = known[1]
+            detector.adopt(plan_for(target))
+        self._detectors[name] = (target, detector)
+        return detector
 
     async def _still_told(self, target: TargetName, policy: TargetPolicy) -> Tracks:
         """The tracks, without what stands on the target but in no incident any more.
@@ -315,9 +329,9 @@ class Watching:
 
 
 def _rank(target: TargetPolicy | None, symptom: Symptom) -> int:
-    ranks = target.severity_of if target is not None else DEFAULT_SEVERITY_OF
-    # Unsure means the higher.
-    return ranks.get(symptom.kind.value, DEFAULT_SEVERITY_OF.get(symptom.kind.value, 1))
+    if target is not None:
+        return target.rank(symptom.kind)
+    return declared_rules()[symptom.kind].severity
 
 
 def _opened(
@@ -336,7 +350,7 @@ def _opened(
         severity_rank=severity.rank,
         severity_label=severity.label,
         severity_reason=f"{symptom.kind.value} is {severity.label} by policy",
-        data_at_risk="possible" if symptom.kind in AT_RISK else "none seen",
+        data_at_risk="possible" if declared_rules()[symptom.kind].at_risk else "none seen",
         policy_hash=policy_hash,
         # Only a restart heals by itself; a full disk or a blocking chain does not wait.
         page_after_s=target.page_after_s

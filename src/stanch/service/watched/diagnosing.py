@@ -31,6 +31,7 @@ from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach
+from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 
@@ -107,7 +108,7 @@ async def gather_for_target(
         oom_before=oom_before,
         vitals_before=vitals_before,
     )
-    full = target.limits.disk_full_free_bytes
+    full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)
 
 

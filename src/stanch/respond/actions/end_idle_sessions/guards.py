@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from stanch.facts.sessions import IdleSession
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal
+from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import no, unknown
@@ -71,7 +72,7 @@ def over_headroom(vitals: Vitals, target: TargetPolicy) -> int:
     if vitals.sessions is None:
         return 0
     usable = max(1, vitals.settings.usable_connections)
-    share = max(10.0, target.limits.connections_high_pct - HEADROOM_BELOW_HIGH_PCT) / 100.0
+    share = max(10.0, target.limit(SymptomKind.CONNECTIONS_HIGH) - HEADROOM_BELOW_HIGH_PCT) / 100.0
     return vitals.sessions.client_backends - int(usable * share)
 
 

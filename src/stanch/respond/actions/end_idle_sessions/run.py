@@ -16,6 +16,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.server import ServerActor
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.quoting import printable
 from stanch.respond.actions.end_idle_sessions.guards import (
     GUARDS,
@@ -81,7 +82,7 @@ async def verify(step: PlannedStep, world: World) -> Verification:
     if isinstance(vitals, Missing) or vitals.sessions is None:
         return Verification(ok=False, pending=True, detail="the sessions cannot be counted")
     used, usable = vitals.sessions.client_backends, vitals.settings.usable_connections
-    high = usable * world.target.limits.connections_high_pct / 100.0
+    high = usable * world.target.limit(SymptomKind.CONNECTIONS_HIGH) / 100.0
     detail = f"{used} of {usable} connections in use"
     if used < high:
         return Verification(ok=True, detail=detail)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import Refusal
 from stanch.model.ports.acting import KeptFile, Space
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import no, unknown
 from stanch.steps.action import Guard
@@ -60,10 +61,8 @@ def deletable(seen: SpaceReadings, target: TargetPolicy) -> tuple[KeptFile, ...]
 
 def low(space: Space, target: TargetPolicy) -> bool:
     """Whether the volume has less room than policy calls enough."""
-    limits = target.limits
-    return (
-        space.free_pct < limits.disk_low_free_pct or space.free_bytes <= limits.disk_full_free_bytes
-    )
+    low_pct, full_bytes = (target.limit(k) for k in (SymptomKind.DISK_LOW, SymptomKind.DISK_FULL))
+    return space.free_pct < low_pct or space.free_bytes <= full_bytes
 
 
 def gives_back(file: KeptFile) -> bool:

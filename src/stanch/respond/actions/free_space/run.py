@@ -8,6 +8,7 @@ from datetime import timedelta
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.acting import FileAnswer, FileKeeper, KeptFile
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.quoting import printable
 from stanch.respond.actions.free_space.guards import GUARDS, SpaceReadings, deletable, low
 from stanch.respond.guarding import no
@@ -65,7 +66,7 @@ async def verify(step: PlannedStep, world: World) -> Verification:
     if isinstance(space, Missing):
         return Verification(ok=False, pending=True, detail=f"cannot be read: {space.reason}")
     detail = f"{space.free_bytes} bytes free, {space.free_pct:.1f} %"
-    full = space.free_bytes <= world.target.limits.disk_full_free_bytes
+    full = space.free_bytes <= world.target.limit(SymptomKind.DISK_FULL)
     return Verification(ok=not full, detail=detail)
 
 

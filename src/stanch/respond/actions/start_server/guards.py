@@ -15,6 +15,7 @@ from stanch.model.host import (
 )
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import first_no, no, unknown
 from stanch.respond.reading.run import LockReading
@@ -231,7 +232,7 @@ def _no_corruption(
 
 def _room_for_wal(seen: StartReadings) -> Refusal | None:
     guard = "room_for_wal"
-    needed = max(_wal_room_bytes(seen.control), seen.target.limits.disk_full_free_bytes)
+    needed = max(_wal_room_bytes(seen.control), int(seen.target.limit(SymptomKind.DISK_FULL)))
     looked = 0
     for volume in seen.volumes:
         if isinstance(volume, Missing):

@@ -1,0 +1,314 @@
+"""The ways to judge a reading: each takes one value and says bad, good, or no verdict.
+
+A judge keeps a bounded memory per subject where it needs one; time is a value passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from stanch.detect.trend import seconds_until
+from stanch.detect.usual import Baseline, Recent
+from stanch.detect.windows import Window
+from stanch.model.readings import Unit
+from stanch.model.rules import Direction, Judgement, Rule, RuleSettings
+
+SUBJECTS_MAX = 1_000
+"""Of more subjects of one reading nothing is remembered: they get no verdict."""
+
+
+class Look(NamedTuple):
+    """What a judge says about one value."""
+
+    bad: bool | None
+    measured: float | None = None
+    time_s: float | None = None
+    """Time to impact, or since when nothing was heard."""
+    usual: float | None = None
+
+
+UNKNOWN = Look(None)
+
+
+class Judge(Protocol):
+    """One rule's way of judging."""
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        """`standing`: it is a symptom already, so that the clear limit holds."""
+        ...
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        """Whether a look at the only subject, that is no symptom now, would change anything."""
+        ...
+
+
+@dataclass(slots=True)
+class Above:
+    """At or above the limit; a standing one stays bad down to the clear limit."""
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        if value is None:
+            return UNKNOWN
+        bad = value >= settings.limit or (standing and value > settings.clear)
+        return Look(bad, value)
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class Below:
+    """At or below the limit; a standing one stays bad up to the clear limit."""
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        if value is None:
+            return UNKNOWN
+        bad = value <= settings.limit or (standing and value < settings.clear)
+        return Look(bad, value)
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class Memory:
+    """Per subject one window, bounded in number."""
+
+    span_s: float
+    windows: dict[str, Window] = field(default_factory=dict[str, Window])
+
+    def of(self, subject: str) -> Window | None:
+        window = self.windows.get(subject)
+        if window is None and len(self.windows) < SUBJECTS_MAX:
+            window = self.windows[subject] = Window(self.span_s)
+        return window
+
+    def forget(self, subject: str) -> None:
+        self.windows.pop(subject, None)
+
+
+@dataclass(slots=True)
+class RateAbove:
+    """Growth over the whole window: until it is covered, what was not seen counts as none.
+
+    A counter that went down was reset and starts again. So a first event in a new window is never
+    a storm, and a storm is told before the window is full.
+    """
+
+    rule: Rule
+    memory: Memory
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        window = self.memory.of(subject)
+        if value is None or window is None:
+            return UNKNOWN
+        if window.points and value < window.points[-1][1]:
+            window.clear()
+        window.add(at_s, value)
+        per_s = (value - window.points[0][1]) / max(self.rule.window_s, window.covered_s)
+        rate = per_s if self.rule.limit_unit is Unit.BYTES_PER_S else 60.0 * per_s
+        if rate >= settings.limit or (standing and rate > settings.clear):
+            return Look(True, rate)
+        # Too little was seen to call it good.
+        return Look(False if window.covered_s >= 0.9 * self.rule.window_s else None, rate)
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        window = self.memory.windows.get("")
+        return window is None or window.due(at_s)
+
+
+@dataclass(slots=True)
+class Forecast:
+    """Time until the trend of the window reaches what must not be reached."""
+
+    rule: Rule
+    memory: Memory
+    known: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
+    """The last answer for a subject: a trend is reckoned anew with a new point only."""
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        window = self.memory.of(subject)
+        if value is None or window is None:
+            return UNKNOWN
+        if window.add(at_s, value) or subject not in self.known:
+            self.known[subject] = seconds_until(tuple(window.points), self.rule.toward)
+        if window.covered_s < self.rule.window_s / 3:
+            return UNKNOWN
+        left_s = self.known[subject]
+        if left_s is None:
+            return Look(False, value)
+        bad = left_s <= settings.limit or (standing and left_s < settings.clear)
+        return Look(bad, value, left_s)
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class SlowerThanUsual:
+    """Against the median of this hour of the week; cold start is no verdict."""
+
+    rule: Rule
+    baselines: dict[str, Baseline] = field(default_factory=dict[str, Baseline])
+    recent: dict[str, Recent] = field(default_factory=dict[str, Recent])
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        baseline = self._of(subject)
+        if value is None or baseline is None:
+            return UNKNOWN
+        recent = self.recent.setdefault(subject, Recent(self.rule.window_s))
+        middle = recent.add(at_s, value)
+        usual = baseline.usual(at_s)
+        baseline.learn(at_s, value)
+        if usual is None or middle is None:
+            return UNKNOWN
+        factor = settings.clear if standing else settings.limit
+        return Look(usual.is_beyond(middle, factor), middle, None, usual.median)
+
+    def _of(self, subject: str) -> Baseline | None:
+        baseline = self.baselines.get(subject)
+        if baseline is None and len(self.baselines) < SUBJECTS_MAX:
+            baseline = self.baselines[subject] = Baseline()
+        return baseline
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class Burn:
+    """The means of a short and of a long window; half of the long one must have been seen."""
+
+    rule: Rule
+    short: Memory
+    long: Memory
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        short, long = self.short.of(subject), self.long.of(subject)
+        if value is None or short is None or long is None:
+            return UNKNOWN
+        short.add(at_s, value)
+        long.add(at_s, value)
+        if long.covered_s < self.rule.window_s / 2:
+            return UNKNOWN
+        lately = short.mean(at_s - self.rule.short_window_s)
+        over_all = long.mean(at_s - self.rule.window_s)
+        if lately is None or over_all is None:
+            return UNKNOWN
+        least = min(lately, over_all)
+        bad = least >= settings.limit or (standing and least > settings.clear)
+        return Look(bad, over_all)
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class Absent:
+    """Silence of what once spoke. A value that could not be had is silence, too."""
+
+    heard: dict[str, float] = field(default_factory=dict[str, float])
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        if value is not None and (subject in self.heard or len(self.heard) < SUBJECTS_MAX):
+            self.heard[subject] = at_s
+        return self.silence(subject, at_s, settings)
+
+    def silence(self, subject: str, at_s: float, settings: RuleSettings) -> Look:
+        """How long nothing was heard; never heard is no verdict."""
+        heard_at = self.heard.get(subject)
+        if heard_at is None:
+            return UNKNOWN
+        silent_s = max(0.0, at_s - heard_at)
+        return Look(silent_s >= settings.limit, silent_s, silent_s)
+
+    def subjects(self) -> Iterator[str]:
+        yield from self.heard
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        return True
+
+
+@dataclass(slots=True)
+class _Last:
+    value: float
+    changed_at: float | None = None
+
+
+@dataclass(slots=True)
+class Changed:
+    """Bad for a while after a change; the first value ever seen is none."""
+
+    direction: Direction
+    last: dict[str, _Last] = field(default_factory=dict[str, _Last])
+
+    def look(
+        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+    ) -> Look:
+        known = self.last.get(subject)
+        if value is None:
+            return UNKNOWN
+        if known is None:
+            if len(self.last) < SUBJECTS_MAX:
+                # One that stood before we began is told for as long as if it came now.
+                self.last[subject] = _Last(value, at_s if standing else None)
+            return Look(standing, value)
+        if self._counts(known.value, value):
+            known.changed_at = at_s
+        known.value = value
+        recently = known.changed_at is not None and at_s - known.changed_at < settings.limit
+        return Look(recently, value)
+
+    def _counts(self, before: float, after: float) -> bool:
+        match self.direction:
+            case Direction.UP:
+                return after > before
+            case Direction.DOWN:
+                return after < before
+            case Direction.ANY:
+                return after != before
+
+    def due(self, value: float | None, at_s: float) -> bool:
+        known = self.last.get("")
+        return value is not None and (known is None or known.value != value)
+
+
+def judge_of(rule: Rule) -> Judge:
+    """The judge of a declared rule, with an empty memory."""
+    match rule.judgement:
+        case Judgement.ABOVE:
+            return Above()
+        case Judgement.BELOW:
+            return Below()
+        case Judgement.RATE_ABOVE:
+            return RateAbove(rule, Memory(rule.window_s))
+        case Judgement.FORECAST:
+            return Forecast(rule, Memory(rule.window_s))
+        case Judgement.SLOWER_THAN_USUAL:
+            return SlowerThanUsual(rule)
+        case Judgement.BURN:
+            return Burn(rule, Memory(rule.short_window_s), Memory(rule.window_s))
+        case Judgement.ABSENT:
+            return Absent()
+        case Judgement.CHANGED:
+            return Changed(rule.direction)
+        case Judgement.CODE:
+            raise AssertionError(f"{rule.kind} is judged in code")

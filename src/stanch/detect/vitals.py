@@ -1,0 +1,232 @@
+"""Readings of a server's vitals: plain functions from the typed answer to a number.
+
+Nothing is built for a rule that stays quiet: a getter is asked, its number compared, and only what
+is bad gets a `Reading` with its sentence. What shows only over time (since when archiving fails,
+how long a slot has not moved) is kept in `Lasting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from stanch.model.readings import Reading
+from stanch.model.vitals import SenderVitals, SlotVitals, Vitals
+
+One = Callable[["Vitals", "Lasting"], float | None]
+Many = Callable[["Vitals", "Lasting"], Iterable[tuple[str, float | None]]]
+
+MOVED_BYTES_MIN = 16 * 2**20
+"""A slot counts as stuck only while more than a WAL segment was written since it last moved."""
+
+NOT_STANDBYS = ("pg_basebackup",)
+"""Receivers that come and go by design."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    inactive_since: datetime | None = None
+    restart_bytes: int = 0
+    stuck_since: datetime | None = None
+
+
+@dataclass(slots=True)
+class Lasting:
+    """Since when something has been so, as far as we have looked. Times are the server's."""
+
+    archive_failing_since: datetime | None = None
+    slots: dict[str, _Slot] = field(default_factory=dict[str, _Slot])
+
+    def note(self, vitals: Vitals) -> None:
+        archiver = vitals.archiver
+        if archiver is None or not archiver.failing:
+            self.archive_failing_since = None
+        elif self.archive_failing_since is None:
+            self.archive_failing_since = archiver.last_failed_at
+        if vitals.slots or self.slots:
+            known = self.slots
+            self.slots = {
+                s.name: _slot(known.get(s.name, _Slot()), s, vitals) for s in vitals.slots
+            }
+
+
+def _slot(before: _Slot, slot: SlotVitals, vitals: Vitals) -> _Slot:
+    if slot.retained_bytes is None or vitals.wal_position_bytes is None:
+        return _Slot()
+    restart_bytes = vitals.wal_position_bytes - slot.retained_bytes
+    moved = restart_bytes != before.restart_bytes or slot.retained_bytes < MOVED_BYTES_MIN
+    return _Slot(
+        inactive_since=None if slot.active else before.inactive_since or vitals.at,
+        restart_bytes=restart_bytes,
+        stuck_since=None if moved or not slot.active else before.stuck_since or vitals.at,
+    )
+
+
+def _age_s(since: datetime | None, vitals: Vitals) -> float:
+    return 0.0 if since is None else max(0.0, (vitals.at - since).total_seconds())
+
+
+# --- one number a server ------------------------------------------------------------------------
+
+
+def connections_used_pct(vitals: Vitals, _: Lasting) -> float | None:
+    """Share of the slots an ordinary role can have."""
+    usable = vitals.settings.usable_connections
+    if usable <= 0:
+        return None
+    used = vitals.sessions.client_backends if vitals.sessions else vitals.backends
+    return 100.0 * used / usable
+
+
+def _archive_failing_s(vitals: Vitals, lasting: Lasting) -> float | None:
+    if vitals.archiver is None:
+        return None
+    return _age_s(lasting.archive_failing_since, vitals)
+
+
+def _standbys(vitals: Vitals, _: Lasting) -> float | None:
+    if not vitals.sees_sessions:
+        return None
+    return float(sum(1 for s in vitals.senders if s.application_name not in NOT_STANDBYS))
+
+
+ONE: Mapping[str, One] = {
+    "connections_used_pct": connections_used_pct,
+    "sessions_waiting_on_lock": lambda v, _: v.sessions.waiting_on_lock if v.sessions else None,
+    "oldest_lock_wait_s": lambda v, _: v.sessions.oldest_lock_wait_s if v.sessions else None,
+    "oldest_xact_age_s": lambda v, _: v.sessions.oldest_work_xact_age_s if v.sessions else None,
+    "oldest_dump_xact_age_s": lambda v, _: (
+        v.sessions.oldest_dump_xact_age_s if v.sessions else None
+    ),
+    "oldest_query_age_s": lambda v, _: v.sessions.oldest_query_age_s if v.sessions else None,
+    "oldest_idle_in_transaction_s": lambda v, _: (
+        v.sessions.oldest_idle_in_transaction_s if v.sessions else None
+    ),
+    "active_sessions": lambda v, _: v.sessions.active if v.sessions else None,
+    "deadlocks_total": lambda v, _: v.work.deadlocks,
+    "commits_total": lambda v, _: v.work.commits,
+    "rollbacks_total": lambda v, _: v.work.rollbacks,
+    "temp_bytes_total": lambda v, _: v.work.temp_bytes,
+    "checksum_failures_total": lambda v, _: v.work.checksum_failures,
+    "prepared_xact_age_s": lambda v, _: v.oldest_prepared_xact_age_s if v.prepared_xacts else 0.0,
+    "archive_failed_total": lambda v, _: v.archiver.failed_count if v.archiver else None,
+    "archive_failing_s": _archive_failing_s,
+    "standbys": _standbys,
+    "wal_bytes_total": lambda v, _: v.wal_position_bytes,
+    "xid_age": lambda v, _: v.xid_age_max,
+    "mxid_age": lambda v, _: v.mxid_age_max,
+}
+
+
+# --- one number a subject -----------------------------------------------------------------------
+
+
+def _limits(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
+    for limit in vitals.sessions.limits if vitals.sessions else ():
+        yield f"{limit.scope} {limit.name}", 100.0 * limit.used / max(1, limit.allowed)
+
+
+def _retained(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
+    return ((s.name, s.retained_bytes) for s in vitals.slots)
+
+
+def _inactive(vitals: Vitals, lasting: Lasting) -> Iterable[tuple[str, float | None]]:
+    return ((name, _age_s(s.inactive_since, vitals)) for name, s in lasting.slots.items())
+
+
+def _stuck(vitals: Vitals, lasting: Lasting) -> Iterable[tuple[str, float | None]]:
+    return ((name, _age_s(s.stuck_since, vitals)) for name, s in lasting.slots.items())
+
+
+def _lost(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
+    return (
+        (s.name, None if s.wal_status is None and s.retained_bytes else float(_is_lost(s)))
+        for s in vitals.slots
+    )
+
+
+def _is_lost(slot: SlotVitals) -> bool:
+    return slot.wal_status == "lost"
+
+
+def _lag(which: str) -> Many:
+    def lags(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
+        worst: dict[str, float | None] = {}
+        for sender in vitals.senders:
+            name, value = standby_name(sender), getattr(sender, which)
+            known = worst.get(name)
+            worst[name] = value if known is None else max(known, value or 0)
+        return worst.items()
+
+    return lags
+
+
+def standby_name(sender: SenderVitals) -> str:
+    """How people call a receiver: its own name, with its address where it has one."""
+    name = sender.application_name or f"walsender {sender.pid}"
+    return f"{name} {sender.client_addr}" if sender.client_addr else name
+
+
+MANY: Mapping[str, Many] = {
+    "connection_limit_used_pct": _limits,
+    "slot_retained_bytes": _retained,
+    "slot_inactive_s": _inactive,
+    "slot_stuck_s": _stuck,
+    "slot_lost": _lost,
+    "sent_lag_bytes": _lag("sent_lag_bytes"),
+    "write_lag_bytes": _lag("write_lag_bytes"),
+    "flush_lag_bytes": _lag("flush_lag_bytes"),
+    "replay_lag_bytes": _lag("replay_lag_bytes"),
+}
+
+
+# --- sentences ----------------------------------------------------------------------------------
+
+
+def _used(vitals: Vitals) -> str:
+    used = vitals.sessions.client_backends if vitals.sessions else vitals.backends
+    return f"{used} of {vitals.settings.usable_connections} connections in use"
+
+
+def _waiting(vitals: Vitals) -> str:
+    sessions = vitals.sessions
+    waiting, oldest_s = (
+        (sessions.waiting_on_lock, sessions.oldest_lock_wait_s or 0.0) if sessions else (0, 0.0)
+    )
+    return f"{waiting} sessions wait for locks, the oldest for {oldest_s:.0f} s"
+
+
+def _failed_wal(vitals: Vitals) -> str:
+    wal = vitals.archiver.last_failed_wal if vitals.archiver else None
+    return f"last failed: {wal}" if wal else ""
+
+
+DETAIL: Mapping[str, Callable[[Vitals], str]] = {
+    "connections_used_pct": _used,
+    "sessions_waiting_on_lock": _waiting,
+    "archive_failing_s": _failed_wal,
+}
+
+
+def detail_of(name: str, vitals: Vitals) -> str:
+    """The sentence of a reading; empty where the number says it all."""
+    said = DETAIL.get(name)
+    return said(vitals) if said is not None else ""
+
+
+def readings_of(
+    vitals: Vitals, lasting: Lasting, names: Iterable[str] | None = None
+) -> tuple[Reading, ...]:
+    """Readings of these names, or all; for whoever keeps or shows them, not for the fast path."""
+    wanted = (*ONE, *MANY) if names is None else tuple(names)
+    found: list[Reading] = []
+    for name in wanted:
+        if name in ONE:
+            value = ONE[name](vitals, lasting)
+            detail = detail_of(name, vitals) if value is not None else ""
+            found.append(Reading(name=name, value=value, detail=detail))
+        elif name in MANY:
+            many = MANY[name](vitals, lasting)
+            found += [Reading(name=name, value=value, subject=subject) for subject, value in many]
+    return tuple(found)
