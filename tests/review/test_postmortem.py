@@ -337,7 +337,7 @@ def test_a_relapse_makes_it_open_again_and_is_told() -> None:
 
 def test_a_gap_in_the_watch_is_told_with_its_length() -> None:
     story = Story(opened()).then(e.ResponderResumed(away_since=at(10)), 70)
-    assert "Stanch was not watching for 1 min" in sections(story)["What went wrong"]
+    assert "Stanch was not watching for up to 1 min" in sections(story)["What went wrong"]
 
 
 def test_a_changed_mind_about_the_cause_is_told() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from stanch.incident.state import Status
 from stanch.model import events as e
+from stanch.model.errors import StoreUnavailable
 from stanch.model.ids import RESPONDER, IncidentId, TargetName, WriterId
+from stanch.model.timeline import Append, Recorded
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.record.policies import Policies
 from stanch.service.requests import Answer, BadRequest
@@ -154,6 +156,45 @@ async def test_a_halt_stands_until_it_is_lifted_and_is_written_down(house: House
     assert not house.standing.halted
     kinds = [type(r.event) for r in await house.store.read(RESPONDER)]
     assert kinds == [e.HaltSet, e.HaltLifted]
+
+
+class Full(InlineStore):
+    """A store that takes no event any more."""
+
+    full = False
+
+    async def append(self, entry: Append) -> tuple[Recorded, ...]:
+        if self.full:
+            raise StoreUnavailable("the disk is full", on="memory")
+        return await super().append(entry)
+
+
+async def test_a_halt_is_honoured_though_it_cannot_be_written_down(clock: SetClock) -> None:
+    policies = Policies("h1", POLICY, "{}", lambda text: POLICY)
+    store = Full(
+        SqlStore.in_memory(
+            projection_of(policies), writer_id=WriterId("w"), lease_clock_us=lambda: 0
+        )
+    )
+    house = await open_house(policies, store, clock=clock)
+    store.full = True
+    with pytest.raises(StoreUnavailable, match="until this process ends"):
+        await ask(house, "halt", reason="upgrade", id="r1")
+    assert house.standing.halted
+    store.full = False
+    assert (await ask(house, "halt", reason="upgrade", id="r1")).ok
+    assert [type(r.event) for r in await store.read(RESPONDER)] == [e.HaltSet]
+
+
+async def test_what_a_newer_release_said_of_all_targets_keeps_us_from_acting(
+    house: House,
+) -> None:
+    forbidden = e.UnknownEvent(stored_kind="halt.set.v9", body="{}")
+    await house.book.record(RESPONDER, forbidden)
+    again = await open_house(house.policies, house.store, clock=house.clock)
+    assert again.standing.halted
+    await ask(again, "halt", lift=True)
+    assert not again.standing.halted
 
 
 async def test_maintenance_ends_by_itself(house: House, clock: SetClock) -> None:

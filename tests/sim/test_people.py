@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,6 +16,7 @@ from stanch.model import events as e
 from stanch.model.ids import ITSELF
 from stanch.model.messages import MessageKind
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.policy import Rescue, TargetPolicy
 from stanch.testing.simulation import ANN, BO, Simulation, sim_policy, sim_target
 from stanch.testing.simworld import SimServer
 from stanch.testing.virtual_time import EPOCH, VirtualLoop, run_virtually
@@ -26,10 +28,14 @@ ACK_WITHIN_S = 300.0
 
 
 def played(
-    script: Callable[[Simulation], Awaitable[None]], *, deadline_s: float, watched: bool = True
+    script: Callable[[Simulation], Awaitable[None]],
+    *,
+    deadline_s: float,
+    watched: bool = True,
+    target: TargetPolicy | None = None,
 ) -> Simulation:
     async def main() -> Simulation:
-        sim = Simulation(sim_policy(sim_target("orders")))
+        sim = Simulation(sim_policy(target or sim_target("orders")))
         sim.watched = watched
         await sim.run(script, deadline_s=deadline_s)
         return sim
@@ -230,6 +236,52 @@ def test_a_store_that_fails_in_the_middle_of_a_rescue_stops_all_acting() -> None
 
     sim = played(script, deadline_s=DAY_S)
     check_everything(sim)
+
+
+def test_a_process_that_stood_still_does_not_count_that_time_as_proof() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        server = lost_pid_without_a_note(sim)
+        await asyncio.sleep(5)
+        server.mend_by_hand()
+        assert sim.now is not None
+        while not (await sim.now.house.book.get(sim.incident_ids()[0])).rescue.ok_checks:
+            await asyncio.sleep(0.1)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.jump(600)
+
+    target = replace(
+        sim_target("orders"),
+        rescue=Rescue(window_s=60.0, check_every_s=5.0, resolve_after_s=60.0),
+    )
+    sim = played(script, deadline_s=DAY_S, target=target)
+    events = [r.event for r in sim.timeline(sim.incident_ids()[0])]
+    [rescued] = [event for event in events if isinstance(event, e.IncidentRescued)]
+    assert 60.0 <= rescued.window_s < 90.0
+    assert rescued.checks >= 10
+    check_everything(sim)
+
+
+def test_what_was_missed_is_counted_from_the_newest_entry_of_all() -> None:
+    async def script(sim: Simulation) -> None:
+        await asyncio.sleep(20 * DAY_S)
+        await declared(sim)
+        await asyncio.sleep(5)
+        assert sim.now is not None
+        sim.now.life.kill()
+        await asyncio.sleep(10)
+        await asked(sim, "resolve", unverified=True, reason="found them")
+
+    sim = played(script, deadline_s=30 * DAY_S, watched=False)
+    [resumed] = [
+        (r.at, r.event.away_since)
+        for r in sim.timeline(sim.incident_ids()[0])
+        if isinstance(r.event, e.ResponderResumed)
+    ]
+    at, since = resumed
+    assert since is not None
+    assert (at - since).total_seconds() < 10
 
 
 def test_a_server_stopped_in_a_maintenance_window_is_started_only_after_it() -> None:

@@ -37,6 +37,10 @@ SETTLING_FAILING_S = 1.5
 
 STABLE_CHECK_EVERY_S_MAX = 60.0
 
+GAP_TIMES = 3.0
+GAP_S = 20.0
+"""A look so much later than planned comes after a gap: the process or the machine stood still."""
+
 
 def due(policy: Policy, incident: Incident, now: datetime) -> tuple[Due, ...]:
     """Everything this incident still asks for, soonest first.
@@ -212,10 +216,23 @@ def _check_at(target: TargetPolicy, i: Incident) -> datetime | None:
         return None
     if i.rescue.last_at is None:
         return start
+    return max(start, i.rescue.last_at + timedelta(seconds=check_every_s(target, i)))
+
+
+def check_every_s(target: TargetPolicy, i: Incident) -> float:
+    """How long after one look at the rescue the next one is planned."""
     every_s = target.rescue.check_every_s
     if i.status is Status.RESCUED:
         every_s = max(every_s, min(STABLE_CHECK_EVERY_S_MAX, target.rescue.resolve_after_s / 3))
-    return max(start, i.rescue.last_at + timedelta(seconds=every_s))
+    return every_s
+
+
+def is_gap(target: TargetPolicy, i: Incident, at: datetime) -> bool:
+    """Whether nobody looked for so long that a run of good looks cannot be carried on."""
+    if not i.rescue.last_ok or i.rescue.last_at is None:
+        return False
+    planned_s = check_every_s(target, i)
+    return at - i.rescue.last_at > timedelta(seconds=GAP_TIMES * planned_s + GAP_S)
 
 
 def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
@@ -244,7 +261,8 @@ def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
             reason=rescue.last_detail,
         )
     elif i.status is Status.RESCUED and i.rescued_at is not None:
-        stable_since = (rescue.last_at - i.rescued_at).total_seconds()
+        # The run of good looks may be younger than the rescue: nobody watched in between.
+        stable_since = (rescue.last_at - max(i.rescued_at, rescue.ok_since)).total_seconds()
         if stable_since >= target.rescue.resolve_after_s:
             yield Due(
                 lane=Lane.CLOCK,

@@ -114,7 +114,7 @@ def _with_step(
 
 
 def _rescue_checked(i: Incident, event: e.RescueChecked, r: Recorded) -> Incident:
-    before = i.rescue
+    before = RescueState() if event.after_gap else i.rescue
     if not event.ok:
         parts = (event.login_ok, event.write_ok, event.headroom_ok)
         failed = RescueState(last_at=r.at, last_detail=event.detail, last_parts=parts)

@@ -200,7 +200,8 @@ class ResponderResumed(Event):
 
     kind: ClassVar[str] = "responder.resumed.v1"
     away_since: datetime | None
-    """The last moment it is known to have been watching."""
+    """The last moment it is known to have been watching: its newest entry. It may have watched on
+    for long after that, with nothing to write down."""
 
 
 # --- diagnosis ----------------------------------------------------------------------------------
@@ -375,6 +376,8 @@ class RescueChecked(Event):
     login_ok: bool | None = None
     write_ok: bool | None = None
     headroom_ok: bool | None = None
+    after_gap: bool = False
+    """Nobody had looked for longer than planned: what was seen before proves nothing now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,7 +192,7 @@ def _not_watching(r: Reading) -> Iterator[str]:
             yield f"Stanch was away until {moment(at)}; since when is not known."
         else:
             gone = span(max(0.0, (at - resumed.away_since).total_seconds()))
-            yield f"Stanch was not watching for {gone}, until {moment(at)}."
+            yield f"Stanch was not watching for up to {gone}, until {moment(at)}."
     for unrecorded in r.events(e.PagedUnrecorded):
         sent = moment(unrecorded.sent_at)
         yield f"The journal could not be written at {sent}; people were paged from memory."

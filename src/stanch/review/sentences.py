@@ -99,7 +99,7 @@ def _policy(event: e.PolicyApplied, n: Names) -> str:
 def _resumed(event: e.ResponderResumed, n: Names) -> str:
     if event.away_since is None:
         return "Stanch came back; since when it had been away is not known."
-    return f"Stanch came back after being away since {moment(event.away_since)}."
+    return f"Stanch came back; its last entry before that is of {moment(event.away_since)}."
 
 
 def _diagnosed(event: e.DiagnosisRecorded, n: Names) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from stanch.diagnose.catalogue import BY_ID
 from stanch.incident.correlate import Explains
 from stanch.model import events as e
-from stanch.model.ids import RESPONDER, CauseId, ChannelName, TargetName
+from stanch.model.ids import RESPONDER, CauseId, ChannelName, IncidentId, TargetName
 from stanch.model.ports.acting import BootClock
 from stanch.model.ports.channels import ChannelPort
 from stanch.model.symptoms import SymptomKind
@@ -129,9 +129,11 @@ class Core:
     async def resume(self, started: e.ResponderStarted) -> None:
         """Take up what an earlier process left: say so, and put the current policy in force."""
         house = self.house
-        away_since = await _last_moment(house.store)
+        latest = await _last_moment(house.store, RESPONDER)
         still_open = await house.operations.incidents(open_only=True, limit=OPEN_MAX)
         for incident in still_open:
+            newest = await _last_moment(house.store, incident.id, after_seq=incident.seq - 1)
+            away_since = max(filter(None, (latest, newest)), default=None)
             facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
             if incident.policy_hash != house.policies.current_hash:
                 facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
@@ -146,6 +148,8 @@ class Core:
         await self.emergency.overdue()
 
 
-async def _last_moment(store: Store) -> datetime | None:
-    entries = await store.read(RESPONDER)
+async def _last_moment(
+    store: Store, timeline: IncidentId, *, after_seq: int = 0
+) -> datetime | None:
+    entries = await store.read(timeline, after_seq=after_seq)
     return entries[-1].at if entries else None

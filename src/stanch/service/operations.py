@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from stanch.incident import commands as c
 from stanch.incident.state import Incident
 from stanch.model import events as e
+from stanch.model.errors import StoreError, StoreUnavailable
 from stanch.model.ids import RESPONDER, CommandId, IncidentId, PlanId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
@@ -267,9 +268,17 @@ class Operations:
             reason = text_in(request, "reason") or "lifted"
             await self._record_standing(request, e.HaltLifted(by=by, reason=reason))
             return Answer(ok=True, text="halt lifted: Stanch acts again where policy says so")
-        await self._record_standing(
-            request, e.HaltSet(by=by, reason=text_in(request, "reason") or "a person said so")
-        )
+        halt = e.HaltSet(by=by, reason=text_in(request, "reason") or "a person said so")
+        # In force before it is written down: a disk that is full or slow must not put it off.
+        self._standing.apply(halt)
+        try:
+            await self._record_standing(request, halt)
+        except StoreError as error:
+            raise StoreUnavailable(
+                f"halted until this process ends, but not written down: {error.what}",
+                on=error.on,
+                hint="Halt again once the store works, or a restart forgets it.",
+            ) from error
         return Answer(
             ok=True,
             text="halted: Stanch watches, diagnoses and pages, but acts on no target"

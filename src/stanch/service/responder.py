@@ -140,32 +140,36 @@ class Responder:
     async def reload(self) -> str:
         """SIGHUP: read the policy again. An invalid file changes nothing, and says so."""
         async with self._reloading:
+            before = self._house.policies.current_hash
             try:
                 fresh = await asyncio.to_thread(read_policy_file, self._config)
                 runbooks = load_runbooks(fresh.current.runbook_directory)
                 _refuse_moving(self._house.policy, fresh.current, on=str(self._config))
                 await self._apply(fresh, runbooks)
             except StanchError as error:
-                log.error("policy not reloaded, the old one stays", error=str(error))
+                stays = self._house.policies.current_hash == before
+                said = "not reloaded, the old one stays" if stays else "in force, not written down"
+                log.error(f"policy {said}", error=str(error))
                 return str(error)
         return ""
 
     async def _apply(self, fresh: Policies, runbooks: Sequence[Runbook]) -> None:
-        house, before = self._house, self._house.policy
+        house = self._house
         await house.store.put_policy(fresh.current_hash, fresh.current_text)
         house.policies.apply(fresh.current_hash, fresh.current, fresh.current_text)
         self._core.runbooks = runbooks
         self._core.use_channels(build_channels(fresh.current))
+        await self._change_watches(fresh.current.targets)
+        # Last, because it may fail half-way: what is watched must be what the policy in force says.
         applied = e.PolicyApplied(policy_hash=fresh.current_hash, by="reload")
         await house.book.record(RESPONDER, applied)
         for incident in await house.operations.incidents(open_only=True, limit=OPEN_MAX):
-            await house.book.record(incident.id, applied)
-        await self._change_watches(before.targets, fresh.current.targets)
+            if incident.policy_hash != fresh.current_hash:
+                await house.book.record(incident.id, applied)
         log.info("policy reloaded", hash=fresh.current_hash[:12])
 
-    async def _change_watches(
-        self, before: Sequence[TargetPolicy], after: Sequence[TargetPolicy]
-    ) -> None:
+    async def _change_watches(self, after: Sequence[TargetPolicy]) -> None:
+        before = [watched.target for watched in self._targets.values()]
         kept = {t.name for t in after if t in before}
         for target in before:
             if target.name not in kept:

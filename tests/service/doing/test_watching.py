@@ -335,6 +335,21 @@ async def test_blindness_ends_once_targets_answer_and_who_stays_silent_is_down()
     assert not bench.house.standing.blind_because
 
 
+async def test_after_a_restart_one_answer_does_not_end_the_blindness() -> None:
+    bench = await bench_of(*NAMES)
+    for _ in range(2):
+        for name in NAMES:
+            await bench.see(name, ReachState.TIMEOUT, after=0.05)
+    blind = next(i for i in await bench.incidents() if i.target == ITSELF)
+    bench.watching = bench.watch()
+    await bench.watching.resume(await bench.incidents())
+    await bench.see(NAMES[0])
+    assert (await bench.house.book.get(blind.id)).status is Status.OPEN
+    for name in NAMES[1:]:
+        await bench.see(name)
+    assert (await bench.house.book.get(blind.id)).status is Status.RESOLVED
+
+
 async def test_two_silent_targets_of_ten_are_two_servers_down() -> None:
     bench = await bench_of(*NAMES)
     for name in NAMES[:2]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from stanch.incident.correlate import same_story
-from stanch.incident.due import REDIAGNOSE_S
-from stanch.incident.state import Incident, PlanState
+from stanch.incident.due import REDIAGNOSE_S, is_gap
+from stanch.incident.state import Incident
 from stanch.incident.work import Due
 from stanch.model import events as e
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar
@@ -180,6 +180,8 @@ class Acting:
             return self._clock.now() + timedelta(seconds=REDIAGNOSE_S[-1])
         target = policy.target(incident.target)
         checked = await hands.check_rescue(incident)
+        if target is not None and is_gap(target, incident, self._clock.now()):
+            checked = replace(checked, after_gap=True)
         if target is not None and _fails_as_before(incident, checked):
             # The same no again is not news, and a long outage must not fill its own timeline.
             return self._clock.now() + timedelta(seconds=target.rescue.check_every_s)
@@ -192,7 +194,7 @@ class Acting:
                 await self._book.record(incident.id, event)
                 return
             # The intent: only while the lease is held, and only on the very plan it is for.
-            await self._book.decide(incident.id, _only_on(incident.plan, event), lease=lease)
+            await self._book.decide(incident.id, _only_on(incident, event), lease=lease)
 
         return record
 
@@ -250,14 +252,16 @@ def _merge_into(into: IncidentId, reason: str) -> Callable[[Incident, datetime],
     return decider
 
 
-def _only_on(
-    plan: PlanState | None, event: e.Event
-) -> Callable[[Incident, datetime], Sequence[e.Event]]:
+def _only_on(seen: Incident, event: e.Event) -> Callable[[Incident, datetime], Sequence[e.Event]]:
+    """The very plan, still to be run, in an incident that is open under the same policy."""
+
     def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
-        assert plan is not None
+        assert seen.plan is not None
         current = incident.plan
-        if current is None or current.ended or current.plan.id != plan.plan.id:
+        if current is None or not current.runnable or current.plan.id != seen.plan.plan.id:
             raise StaleDecision("the plan has ended", on=incident.id)
+        if incident.status.ended or incident.policy_hash != seen.policy_hash:
+            raise StaleDecision("the incident ended or its policy changed", on=incident.id)
         return (event,)
 
     return decider

@@ -62,6 +62,8 @@ class Watching:
         self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
         self._silent: dict[TargetName, datetime] = {}
+        self._heard: set[str] = set()
+        """Targets of which this process knows whether they answer."""
         self._blind_incident: IncidentId | None = None
         self._blindness = asyncio.Lock()
         book.on_open = self.remember
@@ -147,6 +149,8 @@ class Watching:
 
     async def _doubt(self, sample: Sample) -> Sample:
         """Withhold a silence that is one of many; keep the account of who is silent."""
+        if sample.reach is not None or sample.vitals is not None:
+            self._heard.add(sample.target)
         if sample.reach is None or sample.reach.state not in SILENT_STATES:
             self._silent.pop(sample.target, None)
             async with self._blindness:
@@ -209,7 +213,9 @@ class Watching:
         """One silent target may be down after all; blindness ends when no crowd is silent."""
         if self._blind_incident is None:
             return
-        if len(self._watched()) >= max(2, len(self._targets()) // 4):
+        # After a start who has not been heard of yet may well be silent, as the others were.
+        unknown = self._targets() - self._heard
+        if len(self._watched()) + len(unknown) >= max(2, len(self._targets()) // 4):
             return
         incident_id, reason = self._blind_incident, "targets answer again"
         await self._book.record(incident_id, e.SymptomCleared(key=SymptomKind.BLIND.value))

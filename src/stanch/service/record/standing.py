@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from stanch.model import events as e
-from stanch.model.ids import TargetName
+from stanch.model.ids import PersonId, TargetName
 from stanch.model.timeline import Recorded
 
 
@@ -37,6 +37,9 @@ class Standing:
                 self._maintenance.pop(target, None)
             case e.BlindnessEntered(reason=reason):
                 self.blind_because = reason
+            case e.UnknownEvent(stored_kind=kind):
+                # Of a newer release, and it may forbid something: nothing is done until a lift.
+                self.halted_by = e.HaltSet(by=PersonId(""), reason=f"{kind} is not understood here")
             case e.BlindnessLeft():
                 self.blind_because = ""
             case _:
