@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.adapters.postgres.scratch_access import SUPERUSER
 from stanch.diagnose.rank import STANDS_FROM
 from stanch.model.diagnosis import Diagnosis, Verdict
+from stanch.model.errors import SetupError
 from stanch.service.watched.diagnosing import diagnose_dsn
 
 SECONDS_MAX = 3.0
@@ -112,6 +114,30 @@ async def test_a_killed_server_whose_lock_file_is_left(server: ScratchServer) ->
 
 
 @on_15
+async def test_a_stopped_server_that_does_not_start_for_its_settings(server: ScratchServer) -> None:
+    server.stop()
+    with (server.data_directory / "postgresql.auto.conf").open("a") as conf:
+        conf.write("shared_buffers = 'lots'\n")
+    with pytest.raises(SetupError):
+        server.start(leaving_s_max=0.0)
+    found = await look(server)
+    assert named(found) == ["cannot_start"], why(found)
+    assert "contains errors" in found.summary
+
+
+@on_15
+async def test_a_killed_server_whose_port_another_program_has_taken(server: ScratchServer) -> None:
+    server.kill()
+    until(lambda: not server.processes(), "its children have left")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", server.port))  # Bound and not listening: connections are refused.
+        with pytest.raises(SetupError):
+            server.start(leaving_s_max=0.0)
+        found = await look(server)
+    assert named(found) == ["cannot_start"], why(found)
+    assert "TCP/IP sockets" in found.summary
+
+
 async def test_a_lock_file_whose_pid_belongs_to_another_process(server: ScratchServer) -> None:
     server.kill()
     with a_process_of(server.data_directory) as pid:

@@ -14,6 +14,7 @@ from stanch.diagnose.evidence import (
     Evidence,
     Kernel,
     Kill,
+    LogEvent,
     Retention,
     ServerProcesses,
     Sessions,
@@ -62,6 +63,12 @@ IDLE_CHAIN = w.chains(w.chain(85, 30.0, "idle in transaction"))
 SLOT = Slot(name="dead", active=False, retained_bytes=700 * w.MIB)
 DATA_AND_WAL = ("data", "wal", "log")
 
+ORDERED = (
+    w.line("shutdown_request_fast", 40, "received fast shutdown request"),
+    w.line("shut_down", 39, "database system is shut down"),
+)
+GAVE_UP = w.line("config_error", 20, 'file "postgresql.conf" contains errors', severity="FATAL")
+
 CASES: dict[str, Evidence] = {
     "stopped_cleanly": w.STOPPED,
     "crashed": w.down(
@@ -74,6 +81,7 @@ CASES: dict[str, Evidence] = {
     "live_lock_file": w.down(
         processes=w.read(ServerProcesses(postmaster_pid=w.PID, children=6)), lock_file=w.LIVE_LOCK
     ),
+    "cannot_start": replace(w.STOPPED, log=w.log(*ORDERED, GAVE_UP)),
     "network_unreachable": w.far(
         reach=w.reach("timeout"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED
     ),
@@ -144,6 +152,26 @@ def test_a_server_whose_lock_file_was_taken_away_is_not_said_to_have_been_stoppe
     assert found.id == "stopped_cleanly"
     assert found.summary.startswith("The server stopped itself at once because postmaster.pid")
     assert first(w.down(log=w.log(ended[1]))).summary.startswith("Somebody stopped the server")
+
+
+def test_a_start_that_gave_up_is_the_cause_whatever_ended_the_server_before() -> None:
+    found = first(replace(w.KILLED, log=w.log(GAVE_UP)))
+    assert found.id == "cannot_start"
+    assert "start_server" in found.forbids
+    assert 'gave up: file "postgresql.conf" contains errors' in found.summary
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (replace(GAVE_UP, severity="LOG"), *ORDERED),
+        (w.line("wrong_permissions", 50, "could not open file: denied", severity="FATAL"),),
+        (GAVE_UP, w.line("ready", 15), *ORDERED),
+    ],
+    ids=["a reload", "a session", "a start that gave up before one that did not"],
+)
+def test_a_line_that_ends_no_start_is_no_start_that_gave_up(events: tuple[LogEvent, ...]) -> None:
+    assert first(replace(w.STOPPED, log=w.log(*events))).id == "stopped_cleanly"
 
 
 TWO_LEAKS = w.sessions(
@@ -713,6 +741,9 @@ def test_losing_one_witness_never_names_a_cause_that_excludes_the_true_one(
     # Without the log, a server that is gone altogether was more likely killed than crashed.
     if cause_id == "stale_lock_file" or (cause_id, name) == ("crashed", "log"):
         related.add("killed")
+    # And a start that gave up is told by the log alone; what ended the server before stays true.
+    if (cause_id, name) == ("cannot_start", "log"):
+        related.add("stopped_cleanly")
     assert set(standing(evidence)) <= related
 
 

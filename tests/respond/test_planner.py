@@ -261,6 +261,7 @@ REASONS = [
         "runbook",
     ),
     ("no runbook for real load", cause("connections_load"), ROOMY, "runbook"),
+    ("no runbook for a server that gives up", cause("cannot_start"), ROOMY, "runbook"),
     ("no runbook for a lock file of a living server", cause("live_lock_file"), ROOMY, "runbook"),
 ]
 
@@ -324,6 +325,7 @@ def test_for_a_full_disk_the_retainer_is_named_and_growing_comes_before_dropping
         "oom_killed",
         "stale_lock_file",
         "live_lock_file",
+        "cannot_start",
         "connections_leaked",
         "connections_behind_lock",
         "connections_load",

@@ -33,7 +33,9 @@ from stanch.diagnose.causes.network import (
     dns_failure,
     network_unreachable,
 )
+from stanch.diagnose.causes.starting import cannot_start
 from stanch.diagnose.causes.stopping import (
+    CANNOT_START,
     CRASHED,
     KILLED,
     LIVE_LOCK_FILE,
@@ -60,6 +62,7 @@ CAUSES: tuple[Cause, ...] = (
     oom_killed,
     stale_lock_file,
     live_lock_file,
+    cannot_start,
     postmaster_stopped,
     network_unreachable,
     dns_failure,
@@ -92,6 +95,10 @@ SEPARATORS: Mapping[frozenset[CauseId], str] = MappingProxyType(
         "run on this data directory?",
         frozenset({STOPPED_CLEANLY, STALE_LOCK_FILE}): "Is there a postmaster.pid in the data "
         "directory, and what runs under the PID on its first line?",
+        frozenset({STOPPED_CLEANLY, CANNOT_START}): "Does the server log end with a FATAL line "
+        "of a later start?",
+        frozenset({KILLED, CANNOT_START}): "Does the server log end with a FATAL line of a later "
+        "start?",
         frozenset({CRASHED, KILLED}): "Which signal does the server log name: 9 (somebody killed "
         "it) or another (it crashed)?",
         frozenset({CRASHED, OOM_KILLED}): "Does the kernel log (dmesg) show "

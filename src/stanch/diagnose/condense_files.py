@@ -33,6 +33,8 @@ LIFE = frozenset(
         LogClass.SHARED_MEMORY_IN_USE,
         LogClass.LOCK_FILE_REMOVED,
         LogClass.PANIC_FSYNC,
+        LogClass.CONFIG_ERROR,
+        LogClass.START_GAVE_UP,
     }
 )
 """Lines that come seldom and decide much: a flood of refused logins must not push them out."""

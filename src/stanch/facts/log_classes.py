@@ -48,6 +48,8 @@ class LogClass(StrEnum):
     DEADLOCK = "deadlock"
     ARCHIVE_FAILED = "archive_failed"
     CONFIG_ERROR = "config_error"
+    START_GAVE_UP = "start_gave_up"
+    """A start that ends for a reason other than the settings file, in words only a start has."""
     OTHER = "other"
 
 
@@ -141,6 +143,16 @@ _BY_TEXT: Final = (
         r"^data directory \"[^\n]*\" has (invalid permissions|wrong ownership)"
         r"|^could not [^\n]*: Permission denied",
         _FATAL,
+    ),
+    _rule(
+        LogClass.START_GAVE_UP,
+        "",
+        r"^could not create any (TCP/IP|Unix-domain) sockets"
+        r"|^database files are incompatible with server"
+        r"|^required WAL directory \"[^\n]*\" does not exist"
+        r"|^recovery aborted because of insufficient parameter settings"
+        r"|^could not (map anonymous shared memory|create shared memory segment)",
+        frozenset({"FATAL"}),
     ),
     _rule(LogClass.PANIC_FSYNC, "", r"^could not (fsync|fdatasync) ", frozenset({"PANIC"})),
     _rule(

@@ -16,6 +16,7 @@ KILLED = CauseId("killed")
 OOM_KILLED = CauseId("oom_killed")
 STALE_LOCK_FILE = CauseId("stale_lock_file")
 LIVE_LOCK_FILE = CauseId("live_lock_file")
+CANNOT_START = CauseId("cannot_start")
 
 NEVER_TOUCH_LOCK = "Do not delete postmaster.pid: a server that starts beside the children of an \
 old one destroys the data."
@@ -29,6 +30,8 @@ def _down() -> tuple[Weigh, ...]:
         Weigh(clue=wire.refused, yes=2.0, no=-1.5, now=True),
         Weigh(clue=wire.answers, yes=-9.0, no=0.0, now=True),
         Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
+        # Whatever ended it before: since then something else keeps it down.
+        Weigh(clue=ending.start_gave_up, yes=-6.0, no=0.0),
     )
 
 

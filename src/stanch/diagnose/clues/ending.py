@@ -55,6 +55,17 @@ def lock_file_gone(evidence: Evidence) -> LogEvent | None:
     return _first(e for e in ending(evidence) if e.kind == "lock_file_removed")
 
 
+def gave_up(evidence: Evidence) -> LogEvent | None:
+    """The line with which the newest start ended before the server was ready."""
+    return _last(e for e in ending(evidence) if e.severity == "FATAL" and _ends_a_start(e))
+
+
+def _ends_a_start(event: LogEvent) -> bool:
+    # A session may be refused a file as well; of its folder only the postmaster speaks.
+    folder = event.kind == "wrong_permissions" and event.text.startswith("data directory ")
+    return folder or event.kind in {"config_error", "start_gave_up"}
+
+
 def crash(evidence: Evidence) -> LogEvent | None:
     """The first sign of a crash by the server's own fault: signal other than 9, or PANIC.
 
@@ -113,6 +124,12 @@ def _child_killed(log: Log, evidence: Evidence) -> YES_NO:
     return _logged(killed_child(evidence), "no server process ended by signal 9 in the log")
 
 
+def _gave_up(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    return _logged(gave_up(evidence), "no start that gave up in the log")
+
+
 def fell_for_space(evidence: Evidence) -> LogEvent | None:
     """The line with which the server went down, or failed to come back, for want of space."""
     return _last(
@@ -164,6 +181,12 @@ child_killed = clue_on(
     "Does the log show a server process ended by signal 9?",
     lambda e: e.log,
     _child_killed,
+)
+start_gave_up = clue_on(
+    "start_gave_up",
+    "Did the server give up when it was last started?",
+    lambda e: e.log,
+    _gave_up,
 )
 panic_for_space = clue_on(
     "panic_for_space",

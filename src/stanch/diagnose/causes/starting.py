@@ -1,0 +1,47 @@
+"""A server that is told to start and gives up: what ended it before no longer matters."""
+
+from __future__ import annotations
+
+from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.causes.common import DOC, server_facts
+from stanch.diagnose.causes.stopping import CANNOT_START, KILLED, NEVER_RESETWAL, STOPPED_CLEANLY
+from stanch.diagnose.clues import ending, lock, wire
+from stanch.diagnose.evidence import Evidence
+from stanch.model.symptoms import SymptomKind
+
+
+def _tell(evidence: Evidence) -> str:
+    event = ending.gave_up(evidence)
+    said = f": {event.text.rstrip('.')}" if event else ""
+    return f"The server was told to start and gave up{said}."
+
+
+cannot_start = Cause(
+    id=CANNOT_START,
+    sentence="The server was started and gave up at once: a setting, the owner or mode of its "
+    "files, a port that is taken, or programs of another version.",
+    family="down",
+    prior=-2.5,
+    weighs=(
+        Weigh(clue=wire.refused, yes=2.0, no=-1.5, now=True),
+        Weigh(clue=wire.answers, yes=-9.0, no=0.0, now=True),
+        Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
+        Weigh(clue=ending.start_gave_up, yes=8.0, no=-7.0),
+        Weigh(clue=lock.postmaster_alive, yes=-6.0, no=0.5, now=True),
+        Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.0, now=True),
+    ),
+    tell=_tell,
+    facts=server_facts,
+    look_alikes=(STOPPED_CLEANLY, KILLED),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Read the last lines of the server log and mend what they name; then start it "
+    "through whoever manages it.",
+    never=(
+        "Do not start it again and again: each try ends the same way until that is mended.",
+        "Do not make a new data directory or run initdb: the data is still in the old one.",
+        NEVER_RESETWAL,
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="",
+    source=f"{DOC}server-start.html#SERVER-START-FAILURES",
+)
