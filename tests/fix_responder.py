@@ -138,9 +138,12 @@ class Responder:
 
     def metric(self, name: str) -> float:
         """The value of one metric without labels."""
-        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
-        [line] = [ln for ln in text.splitlines() if ln.split(" ")[0] == name]
+        [line] = [ln for ln in self.metrics().splitlines() if ln.split(" ")[0] == name]
         return float(line.split(" ")[1])
+
+    def metrics(self) -> str:
+        """Everything `/metrics` shows."""
+        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
 
     def stop(self) -> int:
         """SIGTERM; answers the exit status."""

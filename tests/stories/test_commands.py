@@ -80,6 +80,19 @@ def test_a_reload_takes_a_valid_policy_and_keeps_the_old_one_instead_of_an_inval
     assert stanch.started_actions() == ["start_server"]
 
 
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_target_that_a_reload_takes_out_stands_in_no_metric_any_more(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    stanch.wait_for(lambda: 'age_seconds{target="orders"}' in stanch.metrics(), what="it is seen")
+    renamed = {"shop": stanch.policy["targets"]["orders"]}
+    stanch.write_policy({**stanch.policy, "targets": renamed})
+    stanch.signal(signal.SIGHUP)
+    stanch.wait_for(lambda: 'age_seconds{target="shop"}' in stanch.metrics(), what="the new one")
+    assert 'target="orders"' not in stanch.metrics()
+
+
 @pytest.mark.parametrize("pg_major", [18], indirect=True)
 def test_told_to_end_it_ends_cleanly_and_leaves_nothing_behind(
     server: ScratchServer, make_responder: MakeResponder

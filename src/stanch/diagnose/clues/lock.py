@@ -31,7 +31,7 @@ def _foreign_holder(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:
         return f"{who}; whether it stands in the way is not known"
     if not lock.holder_blocks_start:
         return False, f"{who}, of another user: PostgreSQL ignores it"
-    return True, f"{who}, not a server: PostgreSQL refuses to start because of it"
+    return True, f"{who}, not this server: PostgreSQL refuses to start because of it"
 
 
 def _server_holder(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:

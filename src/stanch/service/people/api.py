@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from stanch.model.errors import StanchError, StoreError
 from stanch.model.ids import PersonId, WriterId
+from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
 from stanch.service.people.views import full, headline, journal_report, signal_line
@@ -47,11 +48,11 @@ def commands_app(house: House) -> Starlette:
 
     async def written_up(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
-        policy = house.policies.for_incident(found.policy_hash)
+        policy = await _policy_then(house, found.policy_hash)
         text = postmortem(
             timeline,
             people=people_of(house),
-            ack_within_s=policy.severity(found.severity_rank).ack_within_s,
+            ack_within_s=policy.severity(found.severity_rank).ack_within_s if policy else None,
             until=house.clock.now(),
         )
         return JSONResponse({"markdown": text})
@@ -105,6 +106,15 @@ def health_app(
             *more,
         ]
     )
+
+
+async def _policy_then(house: House, policy_hash: str) -> Policy | None:
+    """The policy an incident ran under: people are judged by no other's limits."""
+    if house.policies.of(policy_hash) is None:
+        text = await house.store.policy_text(policy_hash)
+        if text is not None:
+            house.policies.learn(policy_hash, text)
+    return house.policies.of(policy_hash)
 
 
 async def verification(store: Store, params: Mapping[str, str]) -> dict[str, Any]:

@@ -30,13 +30,13 @@ class Policies:
         self.current_hash, self.current, self.current_text = policy_hash, policy, text
 
     def learn(self, policy_hash: str, text: str) -> None:
-        """An older policy's text, read from the store at start."""
+        """An older policy's text, as the store kept it."""
         if policy_hash in self._known:
             return
         try:
             self._known[policy_hash] = self._parse(text)
         except PolicyInvalid as error:
-            # A release may have become stricter; its incidents then run under the current policy.
+            # A release may have become stricter; nothing is judged by it then.
             log.warning("an older policy cannot be read any more", hash=policy_hash, error=error)
             self._known[policy_hash] = None
 
