@@ -36,8 +36,9 @@ class Answer:
         return value
 
     def whole(self, name: str) -> int:
-        value = self.whole_or_none(name)
-        if value is None:
+        value = self.fields.get(name)
+        # `type` and not `isinstance`, because True is an int as well.
+        if type(value) is not int:
             raise self._wrong(name, "a whole number")
         return value
 
@@ -45,7 +46,7 @@ class Answer:
         value = self.fields.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int):
+        if type(value) is not int:
             raise self._wrong(name, "a whole number")
         return value
 
@@ -164,4 +165,4 @@ def _objects(value: object, where: str) -> tuple[Answer, ...]:
 
 def _printable_utf8(text: str) -> str:
     """Lone surrogates become question marks: they could be neither stored nor sent."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

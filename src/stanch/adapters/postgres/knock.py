@@ -52,7 +52,7 @@ async def greet(dsn: str, deadline_s: float) -> bool:
             sock.send(SSL_REQUEST)
         except OSError:
             return True
-        if not await _readable(sock, deadline_s):
+        if not await _readable(sock.fileno(), deadline_s):
             return False
         with contextlib.suppress(OSError):
             # An answer left unread would reset the connection, and the server would log that.
@@ -81,7 +81,7 @@ async def _connected_to(numeric: _Numeric, deadline_s: float) -> socket.socket:
         sock.setblocking(False)
         failed = sock.connect_ex(place)
         if failed == errno.EINPROGRESS:
-            if not await _writable(sock, deadline_s):
+            if not await _writable(sock.fileno(), deadline_s):
                 raise TimeoutError
             failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failed:
@@ -92,25 +92,29 @@ async def _connected_to(numeric: _Numeric, deadline_s: float) -> socket.socket:
     return sock
 
 
-async def _writable(sock: socket.socket, deadline_s: float) -> bool:
+async def _writable(fd: int, deadline_s: float) -> bool:
+    """By its number: for a socket itself the loop would compose a description, with system calls.
+
+    False once the deadline has passed.
+    """
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bool] = loop.create_future()
-    loop.add_writer(sock, _settle, ready, True)
+    loop.add_writer(fd, _settle, ready, True)
     try:
         return await _in_time(ready, deadline_s)
     finally:
-        loop.remove_writer(sock)
+        loop.remove_writer(fd)
 
 
-async def _readable(sock: socket.socket, deadline_s: float) -> bool:
+async def _readable(fd: int, deadline_s: float) -> bool:
     """True also for an end or an error: somebody said so."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bool] = loop.create_future()
-    loop.add_reader(sock, _settle, ready, True)
+    loop.add_reader(fd, _settle, ready, True)
     try:
         return await _in_time(ready, deadline_s)
     finally:
-        loop.remove_reader(sock)
+        loop.remove_reader(fd)
 
 
 async def _in_time(ready: asyncio.Future[bool], deadline_s: float) -> bool:

@@ -60,9 +60,10 @@ class SharedSentinel:
     async def vitals(self, *, timeout_s: float) -> Vitals:
         """One reading. Raises ProbeFailed."""
         async with self._turn:
-            began = asyncio.get_running_loop().time()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
             vitals = await self._sentinel.sample(VITALS_SQL, parse_vitals, timeout_s=timeout_s)
-            self._took_s.append(asyncio.get_running_loop().time() - began)
+            self._took_s.append(loop.time() - began)
             return vitals
 
     async def lost(self) -> datetime:
