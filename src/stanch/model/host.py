@@ -143,6 +143,8 @@ class Memory:
     cgroup_limit_bytes: int | None = None
     """None: no limit, or no control groups."""
     cgroup_used_bytes: int | None = None
+    cgroup_cache_bytes: int = 0
+    """The part of that which is page cache of files, and is given back when somebody needs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,13 @@ def used_bytes(group: MemoryGroup) -> int | None:
     return _number(group.path / name)
 
 
+def cache_bytes(group: MemoryGroup) -> int:
+    """Page cache of files among the used memory; shared memory is not in it. 0: not told."""
+    prefix = "total_" if group.version == 1 else ""
+    names = (f"{prefix}active_file", f"{prefix}inactive_file")
+    return sum(_keyed(group.path / "memory.stat", name) or 0 for name in names)
+
+
 def oom_kills(group: MemoryGroup) -> int | None:
     """Processes of this group (version 2: and of those below) killed for want of memory."""
     name = "memory.oom_control" if group.version == 1 else "memory.events"

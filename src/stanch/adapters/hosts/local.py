@@ -131,6 +131,7 @@ class LocalHost:
             available_bytes=seen.available,
             cgroup_limit_bytes=None if group is None else control_groups.limit_bytes(group),
             cgroup_used_bytes=None if group is None else control_groups.used_bytes(group),
+            cgroup_cache_bytes=0 if group is None else control_groups.cache_bytes(group),
         )
 
     async def oom_kills(self) -> OomKills | Missing:

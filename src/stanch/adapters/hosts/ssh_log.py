@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stanch.adapters.hosts.ssh_link import SshLink
@@ -55,7 +56,7 @@ class _File:
 class SshLog:
     """A `LogReader` over ssh. `given` is a file or a folder; empty: as the server itself says."""
 
-    def __init__(self, link: SshLink, *, given: str, data_directory: str) -> None:
+    def __init__(self, link: SshLink, *, given: str, data_directory: Callable[[], str]) -> None:
         self._link = link
         self._given = given
         self._data_directory = data_directory
@@ -101,7 +102,7 @@ class SshLog:
         folder = position.path.rpartition("/")[0] or "/" if position else ""
         inode = str(position.inode) if position else ""
         ran = await self._link.run(
-            *("sh", "-c", _FIND, "stanch", self._given, self._data_directory, folder, inode),
+            *("sh", "-c", _FIND, "stanch", self._given, self._data_directory(), folder, inode),
             bytes_max=FIND_BYTES_MAX,
             deadline_s=DEADLINE_S,
         )

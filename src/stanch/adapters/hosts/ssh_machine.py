@@ -19,7 +19,9 @@ class SshMachine:
     Cost: one command of a dozen short processes a look, over a connection that stays open.
     """
 
-    def __init__(self, link: SshLink, *, data_directory: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, link: SshLink, *, data_directory: Callable[[], str], now: Callable[[], datetime]
+    ) -> None:
         self._link = link
         self._data_directory = data_directory
         self._now = now
@@ -30,9 +32,9 @@ class SshMachine:
 
     async def facts(self, *, deadline_s: float) -> HostFacts | Missing:
         word = f"=={secrets.token_hex(8)}"
-        unit = self._link.host.service
+        unit, folder = self._link.host.service, self._data_directory()
         ran = await self._link.run(
-            *("sh", "-c", MACHINE_SCRIPT, "stanch", word, unit, self._data_directory),
+            *("sh", "-c", MACHINE_SCRIPT, "stanch", word, unit, folder),
             bytes_max=OUTPUT_BYTES_MAX,
             deadline_s=deadline_s,
         )
@@ -45,7 +47,7 @@ class SshMachine:
             at=self._now() - timedelta(seconds=since_s),
             word=word,
             unit=unit,
-            data_directory=self._data_directory,
+            data_directory=folder,
         )
         if not ran.output:
             reason = ran.ended or "it said nothing; perhaps another command is forced there"

@@ -20,6 +20,9 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import LockFileRead, ProcessInfo
 from stanch.model.machine import CpuTimes, FileSystem, HostFacts, KernelMessage, ServiceState
 
+NOWHERE = "/nonexistent"
+"""Where no server is: so only the machine is looked at."""
+
 
 class ThisMachine:
     """A `MachineReader` of the machine that Stanch runs on.
@@ -41,12 +44,13 @@ class ThisMachine:
         self._data_directory = data_directory
         self._now = now
         self._kernel_log = kernel_log or KernelLog()
+        self._host: LocalHost | None = None
         self._counting: asyncio.Future[tuple[FileSystem, ...]] | None = None
 
     async def facts(self, *, deadline_s: float) -> HostFacts | Missing:
         end_s = asyncio.get_running_loop().time() + deadline_s
         folder = self._data_directory()
-        host = LocalHost(data_directory=folder or "/nonexistent")
+        host = self._host_of(folder)
         try:
             async with asyncio.timeout(deadline_s):
                 service, memory, kills, seen = await asyncio.gather(
@@ -73,6 +77,12 @@ class ThisMachine:
 
     async def close(self) -> None:
         self._kernel_log.close()
+
+    def _host_of(self, folder: str) -> LocalHost:
+        """Kept from look to look: it remembers the control group of a server that was killed."""
+        if self._host is None or self._host.data_directory != (folder or NOWHERE):
+            self._host = LocalHost(data_directory=folder or NOWHERE)
+        return self._host
 
     async def _file_systems(self, end_s: float) -> tuple[FileSystem, ...] | Missing:
         loop = asyncio.get_running_loop()

@@ -46,12 +46,14 @@ def parse_memory(stats: Mapping[str, object]) -> Memory | Missing:
     if not limit or used is None:
         return Missing(what="memory", reason="Docker does not tell the container's memory")
     detail = part(seen, "stats")
-    given_back = number(detail, "inactive_file") or number(detail, "total_inactive_file") or 0
-    used = max(0, used - given_back)
+    # Version 1 has both, and only the totals count the groups below.
+    prefix = "total_" if "total_inactive_file" in detail else ""
+    cache = sum(number(detail, f"{prefix}{half}active_file") or 0 for half in ("", "in"))
     # Without a limit of its own Docker tells the machine's memory, which then is the truth, too.
     return Memory(
         total_bytes=int(limit),
-        available_bytes=int(max(0, limit - used)),
+        available_bytes=int(max(0, limit - max(0, used - cache))),
         cgroup_limit_bytes=int(limit),
         cgroup_used_bytes=int(used),
+        cgroup_cache_bytes=int(cache),
     )

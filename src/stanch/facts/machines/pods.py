@@ -140,7 +140,7 @@ def parse_summary(summary: Object, pod: Pod) -> Summary:
     found = tuple(one for one in systems if one is not None)
     return Summary(
         file_systems=found or Missing(what="file systems", reason="the kubelet tells none"),
-        memory=_memory(part(node, "memory"), stats, pod),
+        memory=_memory(part(node, "memory"), pod),
     )
 
 
@@ -158,18 +158,16 @@ def _file_system(mount: str, said: Object) -> FileSystem | None:
     )
 
 
-def _memory(node: Object, stats: Object | None, pod: Pod) -> Memory | Missing:
+def _memory(node: Object, pod: Pod) -> Memory | Missing:
+    """Of the node. What the container uses is left out: the kubelet counts most page cache as used,
+    so that a healthy database server would always be out of memory."""
     available, used = number(node, "availableBytes"), number(node, "workingSetBytes")
     if available is None or used is None:
         return Missing(what="memory", reason="the kubelet does not tell the node's memory")
-    containers = objects(stats, "containers") if stats is not None else []
-    own = next((c for c in containers if text(c, "name") == pod.container), NOTHING)
-    own_used = number(part(own, "memory"), "workingSetBytes")
     return Memory(
         total_bytes=int(available + used),
         available_bytes=int(available),
         cgroup_limit_bytes=pod.memory_limit_bytes,
-        cgroup_used_bytes=None if own_used is None else int(own_used),
     )
 
 

@@ -178,6 +178,7 @@ def _memory(asked: Asked, answer: _Answer) -> Memory | Missing:
         available_bytes=available_kib * 1024,
         cgroup_limit_bytes=group.limit_bytes,
         cgroup_used_bytes=group.used_bytes,
+        cgroup_cache_bytes=group.cache_bytes,
     )
 
 
@@ -248,7 +249,7 @@ class MemoryUse:
 
     limit_bytes: int | None = None
     used_bytes: int | None = None
-    """Without the part of the page cache that is given back when somebody needs it."""
+    cache_bytes: int = 0
     oom_kills: int | None = None
 
 
@@ -256,22 +257,23 @@ def parse_memory_group(parts: Mapping[str, str]) -> MemoryUse:
     """Control groups of either version, as `head` prints several files."""
     v2, v1 = (_files(parts.get(name, "")) for name in ("v2", "v1"))
     if "memory.current" in v2:
-        files, names = v2, ("memory.max", "memory.current", "memory.events", "inactive_file")
+        files, names = v2, ("memory.max", "memory.current", "memory.events", "")
     else:
         files = v1
         names = (
             "memory.limit_in_bytes",
             "memory.usage_in_bytes",
             "memory.oom_control",
-            "total_inactive_file",
+            "total_",
         )
-    limit, used, kills, inactive = names
+    limit, used, kills, prefix = names
     limit_bytes, used_bytes = (_first_whole(files.get(name, "")) for name in (limit, used))
-    given_back = _keyed(files.get("memory.stat", "")).get(inactive, 0)
+    stat = _keyed(files.get("memory.stat", ""))
     return MemoryUse(
         # Version 1 writes a huge number for "no limit", version 2 the word max.
         limit_bytes=limit_bytes if limit_bytes and limit_bytes < NO_LIMIT_BYTES else None,
-        used_bytes=None if used_bytes is None else max(0, used_bytes - given_back),
+        used_bytes=used_bytes,
+        cache_bytes=sum(stat.get(f"{prefix}{half}active_file", 0) for half in ("", "in")),
         oom_kills=_keyed(files.get(kills, "")).get("oom_kill"),
     )
 

@@ -1,0 +1,1 @@
+"""The machine under a server: looked at every few seconds, told as readings."""
