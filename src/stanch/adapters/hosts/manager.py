@@ -19,6 +19,7 @@ from typing import IO
 
 import psutil
 
+from stanch.adapters.hosts.own_unit import would_die_with_us
 from stanch.adapters.hosts.rivals import (
     SeenProcess,
     jobs_among,
@@ -73,7 +74,8 @@ class PgCtl:
         account = await asyncio.to_thread(_owner, self._data)
         if isinstance(account, Missing):
             return account
-        refusal = _may_not(account) or await self._log_refusal(account)
+        refusal = _may_not(account) or await asyncio.to_thread(would_die_with_us)
+        refusal = refusal or await self._log_refusal(account)
         return await asyncio.to_thread(_status, self._data, refusal=refusal, own_unit="")
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
@@ -134,6 +136,9 @@ class PgCtlCluster:
         if isinstance(account, Missing):
             return account
         refusal = _may_not(account) or await asyncio.to_thread(self._start_conf_refusal)
+        if os.geteuid() != 0:
+            # Only root has systemd start it, in a unit of its own.
+            refusal = refusal or await asyncio.to_thread(would_die_with_us)
         return await asyncio.to_thread(
             _status,
             self._data,
