@@ -18,6 +18,7 @@ from stanch.adapters.channels.signature import sign
 from stanch.adapters.channels.webhook import message_json
 from stanch.cli.diagnose import EXIT_CODES
 from stanch.cli.page import commands, commands_page
+from stanch.detect.page import rules_page
 from stanch.diagnose.catalogue import BY_ID, CAUSES
 from stanch.diagnose.page import causes_page
 from stanch.model.events import KINDS
@@ -43,6 +44,7 @@ GENERATED = {
     "docs/commands.md": commands_page,
     "docs/events.md": events_page,
     "docs/policy.md": reference,
+    "docs/rules.md": rules_page,
 }
 
 
@@ -57,15 +59,20 @@ def test_the_schema_is_what_the_code_says() -> None:
 
 
 def test_every_symptom_has_a_section_and_back() -> None:
-    page = PAGES["docs/symptoms.md"]
-    assert headings(page) - {"Symptoms"} == {kind.value for kind in SymptomKind}
+    assert headings(PAGES["docs/rules.md"]) - {"Rules"} == {kind.value for kind in SymptomKind}
 
 
 def test_the_severities_in_the_table_are_those_that_hold() -> None:
-    page = PAGES["docs/symptoms.md"]
+    page = PAGES["docs/rules.md"]
     rows = dict(zip(table_keys(page, 0), table_keys(page, 1), strict=True))
-    assert rows.pop("Symptom")
+    assert rows.pop("Rule")
     assert {kind: int(rank) for kind, rank in rows.items()} == dict(DEFAULT_SEVERITY_OF)
+
+
+def test_symptoms_that_the_page_about_them_names_exist() -> None:
+    linked = set(re.findall(r"rules\.md#([a-z0-9_]+)", PAGES["docs/symptoms.md"]))
+    assert len(linked) >= 5
+    assert linked <= {kind.value for kind in SymptomKind}
 
 
 def test_limits_that_the_symptoms_name_are_settings() -> None:
@@ -133,7 +140,8 @@ def test_every_setting_has_a_row() -> None:
             found = set[str]().union(*map(keys, schema))
         return found
 
-    mentioned = set(re.findall(r"[\w]+", PAGES["docs/policy.md"]))
+    pages = PAGES["docs/policy.md"] + PAGES["docs/rules.md"]
+    mentioned = set(re.findall(r"[\w]+", pages))
     assert keys(json_schema()) <= mentioned
 
 

@@ -27,6 +27,7 @@ def command_line() -> typer.Typer:
         incidents,
         init,
         ping,
+        rules,
         running,
         signals,
         timeline,
@@ -41,7 +42,8 @@ def command_line() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_program)
-    for module in (init, check, grants, ping, diagnose, running, incidents, signals, timeline):
+    readying = (init, check, grants, rules)
+    for module in (*readying, ping, diagnose, running, incidents, signals, timeline):
         module.register(app)
     return app
 

@@ -10,6 +10,7 @@ from typing import Literal
 from stanch.incident.state import Incident, Status
 from stanch.model.ids import CauseId, IncidentId
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.rules import declared_rules
 
 Explains = Mapping[CauseId, Collection[SymptomKind]]
 """Per cause, the symptoms it brings about downstream."""
@@ -42,15 +43,30 @@ def belongs(
         if symptom.key in incident.seen:
             return Belongs(to="open", incident_id=incident.id, reason="seen before in it")
     for incident in still_open:
-        first = incident.named.first if incident.named else None
-        if first is None:
-            return Belongs(to="open", incident_id=incident.id, reason="its cause is not known yet")
-        if symptom.kind in explains.get(first.id, ()):
-            return Belongs(to="open", incident_id=incident.id, reason=f"explained by {first.id}")
+        reason = _joins(symptom, incident, explains)
+        if reason:
+            return Belongs(to="open", incident_id=incident.id, reason=reason)
     for incident in mine:
         if _flaps(symptom, incident, at, flap_window_s):
             return Belongs(to="ended", incident_id=incident.id, reason="it came back")
     return Belongs(to="new")
+
+
+def _joins(symptom: Symptom, incident: Incident, explains: Explains) -> str:
+    """Why a symptom that was not seen in this incident joins it; empty where it does not."""
+    first = incident.named.first if incident.named else None
+    if first is not None and symptom.kind in explains.get(first.id, ()):
+        return f"explained by {first.id}"
+    kinds = {SymptomKind(key.partition(":")[0]) for key in incident.seen}
+    rules = declared_rules()
+    if rules[symptom.kind].apart:
+        return "the same on something else" if symptom.kind in kinds else ""
+    if kinds and all(rules[kind].apart for kind in kinds):
+        # What may stand for weeks says nothing about what breaks today.
+        return ""
+    if rules[symptom.kind].along:
+        return "suffers from everything"
+    return "" if first is not None else "its cause is not known yet"
 
 
 def _flaps(symptom: Symptom, incident: Incident, at: datetime, window_s: float) -> bool:

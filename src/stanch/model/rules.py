@@ -96,6 +96,8 @@ class Rule:
     """Data may be at risk until a diagnosis says otherwise."""
     along: bool = False
     """Suffers from everything: told in whatever incident of its target is open."""
+    apart: bool = False
+    """May stand for weeks: neither takes other symptoms into its incident nor joins theirs."""
     off: bool = False
     unit: str = ""
     """The word after the measured value, where the unit's own does not say enough."""

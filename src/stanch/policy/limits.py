@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from stanch.model.readings import Unit
 from stanch.policy.kinds import JsonSchema, Kind, Written, Wrong
-from stanch.policy.quantities import Duration, Percent, Size
+from stanch.policy.quantities import SIZE_UNITS, Duration, Percent, Size
 from stanch.policy.quoting import quoted
 
 NUMBER_MAX = 10**15
@@ -71,7 +71,10 @@ class SizeAsNumber:
 
     def show(self, value: object) -> str:
         assert isinstance(value, int | float)
-        return Size().show(int(value))
+        whole = int(value)
+        written = (f"{whole // f}{u}" for u, f in SIZE_UNITS.items() if whole % f == 0)
+        # 10GB stays 10GB: of all units that keep it whole the one with the fewest digits.
+        return min(written, key=len) if whole else "0B"
 
     def schema(self) -> JsonSchema:
         return Size().schema()

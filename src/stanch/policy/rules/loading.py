@@ -16,7 +16,7 @@ from stanch.policy.limits import limit_kind
 from stanch.policy.quantities import Duration
 
 TEXTS = ("title", "says", "impact", "source", "names", "unit", "promql")
-FLAGS = ("lasting", "at_risk", "along", "off")
+FLAGS = ("lasting", "at_risk", "along", "apart", "off")
 TIMES = ("hold", "clear_hold", "window", "short_window")
 SECONDS_OF = frozenset({"also", "either"})
 LISTS = ("quiet", "only", "names_for")
