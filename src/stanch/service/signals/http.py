@@ -139,12 +139,17 @@ class Door:
 
     async def _own(self, request: Request) -> Response:
         """The token says which source it is."""
-        known = [
-            (source, proofs)
-            for source in self._policies.current.signals.sources
-            if source.format == "stanch" and (proofs := await self._proofs(source)).token
-        ]
-        fits = [(s, p) for s, p in known if known_by_header(p, request.headers)]
+        fits = list[tuple[SignalSource, Proofs]]()
+        for source in self._policies.current.signals.sources:
+            if source.format != "stanch":
+                continue
+            try:
+                proofs = await self._proofs(source)
+            except StoreUnavailable:
+                continue  # Another's file is no reason to turn this one away.
+            asks = bool(proofs.token or proofs.password)
+            if asks and known_by_header(proofs, request.headers):
+                fits.append((source, proofs))
         if not fits:
             what = "no source with `format: stanch` has this token"
             raise _turned(401, "unauthorized", what)

@@ -32,11 +32,17 @@ SUBJECT_CHARS_MAX = 500
 BODY_BYTES_MAX = 16 * 1024
 
 _REPLY = re.compile(r"(?i)^\s*(?:re|fwd?|fw|aw|wg|sv)\s*(?:\[\d+\])?\s*:\s*")
-_OVER = re.compile(r"(?i)^\s*\[?\s*(?:resolved|recovered|solved|closed)\s*\]?\s*[:\-]\s*")
-_SEVERITY = re.compile(
-    r"(?i)^\s*\[?\s*(p\s?[0-5]|s\s?[0-5]|sev\s?-?\s?[0-5]|critical|emergency|urgent|high|medium|low)"
-    r"\s*\]?\s*[:\-]\s*"
-)
+_ENDS = r"resolved|recovered|solved|closed"
+_RANKS = r"p\s?[0-5]|s\s?[0-5]|sev\s?-?\s?[0-5]|critical|emergency|urgent|high|medium|low"
+
+
+def _first_word(words: str) -> re.Pattern[str]:
+    """One of the words in brackets, or with a colon or dash after it."""
+    return re.compile(rf"(?i)^\s*(?:\[\s*({words})\s*\]\s*[:\-]?|({words})\s*[:\-])\s*")
+
+
+_OVER = _first_word(_ENDS)
+_SEVERITY = _first_word(_RANKS)
 _WHOSE = re.compile(r"\s+[-–—]\s+")
 
 
@@ -64,7 +70,7 @@ def read_subject(subject: str) -> Subject | None:
         return None
     *what, about = _WHOSE.split(left) if _WHOSE.search(left) else (left, "")
     return Subject(
-        severity=re.sub(r"\s", "", severity[1]).upper() if severity else "",
+        severity=re.sub(r"\s", "", severity[1] or severity[2]).upper() if severity else "",
         what=" - ".join(what).strip(),
         about=about.strip().strip("[]").strip(),
         over=over is not None,
