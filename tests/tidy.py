@@ -99,6 +99,7 @@ SKIPPED_FOLDERS = frozenset(
         ".ruff_cache",
         ".setup",
         ".venv",
+        ".servers",
         "__pycache__",
         "build",
         "dist",
