@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from stanch.cli.app import command_line
 from stanch.cli.asking import os_user
-from stanch.cli.rendering import VERDICTS
+from stanch.cli.rendering import VERDICTS, incident_lines
 from stanch.model.diagnosis import Verdict
 from stanch.model.errors import StanchError
 from stanch.service.house import open_store, read_policy_file
@@ -45,6 +45,27 @@ def typed(config: Path, *words: str) -> tuple[int, str, str]:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(("verdict", "shown"), [("unknown", True), ("healthy", False)])
+def test_what_was_seen_is_shown_where_no_cause_is_known(verdict: str, shown: bool) -> None:
+    diagnosis = {"verdict": verdict, "cause": None, "told": "The server is recovering, wait."}
+    found = {
+        "id": "20260301-001",
+        "severity": "P0",
+        "status": "open",
+        "target": "orders",
+        "title": "server down",
+        "since": "2026-03-01T03:00:00+00:00",
+        "data_at_risk": "possible",
+        "symptoms": [],
+        "diagnosis": diagnosis,
+        "plan": None,
+        "options": [],
+        "acknowledged_by": "",
+        "timeline": [],
+    }
+    assert ("    The server is recovering, wait." in incident_lines(found)) is shown
 
 
 def test_a_report_of_a_bug_can_say_which_version() -> None:

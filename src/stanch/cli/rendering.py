@@ -42,6 +42,9 @@ def _cause(diagnosis: Found | None) -> Iterator[str]:
         return
     if diagnosis["cause"] is None:
         yield f"  cause: {VERDICTS[diagnosis['verdict']]}"
+        if diagnosis["verdict"] == "unknown" and diagnosis.get("told"):
+            # Why not: that it recovers, or what stands out though nothing explains it.
+            yield f"    {diagnosis['told']}"
         return
     yield f"  cause: {diagnosis['summary']} ({diagnosis['probability']:.0%}, {diagnosis['cause']})"
     for sign, key in (("+", "for"), ("-", "against"), ("?", "missing")):

@@ -78,6 +78,7 @@ def _diagnosis(incident: Incident) -> dict[str, Any] | None:
     first = told.first
     return {
         "verdict": told.verdict.value,
+        "told": told.summary,
         "cause": first.id if first else None,
         "summary": first.summary if first else None,
         "probability": first.probability if first else None,
