@@ -1,99 +1,29 @@
+"""What was judged before rules were declared is judged as it was."""
+
+from __future__ import annotations
+
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from samplings import ORDERS, T0, TARGET, Watched, seen, vitals, volume
 from stanch.detect.engine import Detector
 from stanch.detect.in_force import plan_for
-from stanch.detect.tracker import Cleared, Condition, Raised, Tracks, step
-from stanch.model.host import Volume, VolumeUse
-from stanch.model.ids import TargetName
+from stanch.detect.tracker import Condition, Raised, step
+from stanch.model.host import VolumeUse
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.symptoms import SymptomKind
-from stanch.model.vitals import ServerSettings, SessionVitals, Vitals, WorkCounters
-from stanch.policy.policy import TargetPolicy
-
-T0 = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
-ORDERS = TargetName("orders")
-TARGET = TargetPolicy(name=ORDERS, dsn="service=orders")
-
-
-def conditions(sample: Sample) -> list[Condition]:
-    """What the rules say about one sample, as if nothing had been before it."""
-    return list(Detector(plan_for(TARGET)).conditions(sample, {}))
-
-
-def vitals(*, used: int = 10, waiting: int = 0, oldest_wait_s: float | None = None) -> Vitals:
-    return Vitals(
-        at=T0,
-        postmaster_start=T0 - timedelta(days=1),
-        version_num=150018,
-        in_recovery=False,
-        transaction_read_only=True,
-        sees_sessions=True,
-        settings=ServerSettings(max_connections=103, superuser_reserved_connections=3),
-        backends=used,
-        sessions=SessionVitals(
-            client_backends=used,
-            active=1,
-            active_without_wait=1,
-            waiting_on_lock=waiting,
-            oldest_lock_wait_s=oldest_wait_s,
-        ),
-        work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
-    )
-
-
-def volume(*, free_mib: float, total_mib: float = 1000, inodes_free: int | None = 99) -> Volume:
-    return Volume(
-        use=VolumeUse.DATA,
-        path="/data",
-        mount_point="/data",
-        device="/dev/x",
-        fs_type="ext4",
-        total_bytes=int(total_mib * 2**20),
-        free_bytes=int(free_mib * 2**20),
-        inodes_total=100,
-        inodes_free=inodes_free,
-        network=False,
-        read_only=False,
-    )
 
 
 def reach(state: ReachState) -> Reach:
     return Reach(state=state, layers=(), elapsed_ms=1.0)
 
 
-class Watched:
-    """Feeds samples through the rules and keeps what they raised and cleared."""
-
-    def __init__(self) -> None:
-        self.detector = Detector(plan_for(TARGET))
-        self.tracks: Tracks = {}
-        self.raised: list[str] = []
-        self.cleared: list[str] = []
-
-    def look(self, seconds: float, sample: Sample) -> "Watched":
-        at = T0 + timedelta(seconds=seconds)
-        self.tracks, changes = step(
-            self.tracks,
-            self.detector.conditions(replace(sample, at=at), self.tracks),
-            target=ORDERS,
-            at=at,
-            clear_hold_s=TARGET.limits.clear_hold_s,
-        )
-        for change in changes:
-            match change:
-                case Raised(symptom=symptom):
-                    self.raised.append(symptom.key)
-                case Cleared(key=key):
-                    self.cleared.append(key)
-        return self
-
-
-def seen(**parts: object) -> Sample:
-    return Sample(target=ORDERS, at=T0, **parts)  # type: ignore[arg-type]
+def conditions(sample: Sample) -> list[Condition]:
+    """What the rules say about one sample, as if nothing had been before it."""
+    return list(Detector(plan_for(TARGET)).conditions(sample, {}))
 
 
 def test_a_confirmed_refusal_is_a_server_down_at_once() -> None:

@@ -72,7 +72,9 @@ class Detector:
             get = ready.one
             if get is None:
                 assert ready.many is not None
-                self._judge_each(ready, ready.many(vitals, lasting), look)
+                values = ready.many(vitals, lasting)
+                if values is not None:
+                    self._judge_each(ready, values, look)
                 continue
             value = get(vitals, lasting)
             if ready.above is not None:

@@ -82,7 +82,7 @@ class Surroundings:
         values = [(r.value, s) for s, r in self.readings.get(rule.names, {}).items()]
         many = MANY.get(rule.names)
         if not values and many is not None and self.last_vitals is not None:
-            values = [(value, s) for s, value in many(self.last_vitals, self.lasting)]
+            values = [(value, s) for s, value in many(self.last_vitals, self.lasting) or ()]
         largest = max(((v, s) for v, s in values if v is not None), default=None)
         if largest is None or largest[0] < NAMED_BYTES_MIN:
             return ""

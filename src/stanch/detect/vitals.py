@@ -15,7 +15,8 @@ from stanch.model.readings import Reading
 from stanch.model.vitals import SenderVitals, SlotVitals, Vitals
 
 One = Callable[["Vitals", "Lasting"], float | None]
-Many = Callable[["Vitals", "Lasting"], Iterable[tuple[str, float | None]]]
+Many = Callable[["Vitals", "Lasting"], "Iterable[tuple[str, float | None]] | None"]
+"""None: it cannot be told which subjects there are, so none of them is gone."""
 
 MOVED_BYTES_MIN = 16 * 2**20
 """A slot counts as stuck only while more than a WAL segment was written since it last moved."""
@@ -122,9 +123,13 @@ ONE: Mapping[str, One] = {
 # --- one number a subject -----------------------------------------------------------------------
 
 
-def _limits(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
-    for limit in vitals.sessions.limits if vitals.sessions else ():
-        yield f"{limit.scope} {limit.name}", 100.0 * limit.used / max(1, limit.allowed)
+def _limits(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]] | None:
+    if vitals.sessions is None:
+        return None
+    return (
+        (f"{limit.scope} {limit.name}", 100.0 * limit.used / max(1, limit.allowed))
+        for limit in vitals.sessions.limits
+    )
 
 
 def _retained(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
@@ -151,7 +156,10 @@ def _is_lost(slot: SlotVitals) -> bool:
 
 
 def _lag(which: str) -> Many:
-    def lags(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]]:
+    def lags(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]] | None:
+        # Without pg_monitor receivers have no names.
+        if not vitals.sees_sessions:
+            return None
         worst: dict[str, float | None] = {}
         for sender in vitals.senders:
             name, value = standby_name(sender), getattr(sender, which)
@@ -227,6 +235,6 @@ def readings_of(
             detail = detail_of(name, vitals) if value is not None else ""
             found.append(Reading(name=name, value=value, detail=detail))
         elif name in MANY:
-            many = MANY[name](vitals, lasting)
+            many = MANY[name](vitals, lasting) or ()
             found += [Reading(name=name, value=value, subject=subject) for subject, value in many]
     return tuple(found)
