@@ -80,6 +80,8 @@ class IncidentOpened(Commanded):
     """How long nobody is paged, because a restart may heal it by itself."""
     declared_by: PersonId | None = None
     drill: bool = False
+    page_after_source: str = ""
+    """Why so long: what the policy says, or who restarts the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

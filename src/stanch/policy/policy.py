@@ -156,7 +156,8 @@ class TargetPolicy:
     """Who starts and stops the server."""
     desired: Literal["running", "unmanaged"] = "unmanaged"
     """`running`: a clean stop nobody ordered is undone. `unmanaged`: a person is asked."""
-    page_after_s: float = 0.0
+    page_after_s: float | None = None
+    """None: as long as the manager's restart and the longest crash recovery seen take."""
     sample_every_s: float = 1.0
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""

@@ -40,7 +40,10 @@ def _opened(event: e.IncidentOpened, n: Names) -> str:
     by = f" by {n.person(event.declared_by)}" if event.declared_by else ""
     label, reason = shown(event.severity_label, 20), _tail(event.severity_reason)
     observed = _tail(event.symptom.detail or event.symptom.key)
-    return f"{drill}{by}{_tail(event.title)}; observed{observed}; severity {label}{reason}."
+    wait = ""
+    if event.page_after_s > 0:
+        wait = f" Nobody is paged for {span(event.page_after_s)}{_tail(event.page_after_source)}."
+    return f"{drill}{by}{_tail(event.title)}; observed{observed}; severity {label}{reason}.{wait}"
 
 
 def _observed(event: e.SymptomObserved, n: Names) -> str:

@@ -15,14 +15,16 @@ from stanch.model import events as e
 from stanch.model.ids import RESPONDER, CauseId, ChannelName, IncidentId, TargetName
 from stanch.model.ports.acting import BootClock
 from stanch.model.ports.channels import ChannelPort
+from stanch.model.restarts import PageAfter
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.policy import TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.runbook import Runbook
 from stanch.service.doing.acting import Acting, Hands
 from stanch.service.doing.emergency import Emergency, Spool
 from stanch.service.doing.paging import Paging
 from stanch.service.doing.proposing import proposer
-from stanch.service.doing.watching import Watching
+from stanch.service.doing.watching import Watching, as_said
 from stanch.service.engine import Engine
 from stanch.service.house import House, Store
 from stanch.service.pipeline import Pipeline
@@ -93,8 +95,13 @@ class Core:
             clock=house.clock,
             explains=explains(),
             emergency=self.emergency.symptom,
+            page_after=self._page_after,
         )
         self.engine = self._make_engine()
+
+    def _page_after(self, target: TargetPolicy) -> PageAfter:
+        hands = self._hands(TargetName(target.name))
+        return as_said(target) if hands is None else hands.page_after()
 
     def _make_engine(self) -> Engine:
         house = self.house

@@ -19,6 +19,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.doing.acting import Hands
+from stanch.service.doing.watching import as_said
 from stanch.service.watched.diagnosing import judged
 from stanch.steps.world import World
 from stanch.testing.simworld import SimServer
@@ -59,7 +60,10 @@ class SimTarget:
         self._net = SimNet(server, life)
         self._host = SimHost(server, life)
         self.hands = Hands(
-            diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
+            diagnose=self._diagnose,
+            world=self._world,
+            check_rescue=self._check_rescue,
+            page_after=lambda: as_said(target),
         )
 
     async def run(self, take: Callable[[Sample], Awaitable[None]]) -> None:

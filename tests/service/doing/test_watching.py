@@ -7,17 +7,20 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from stanch.incident.due import due
 from stanch.incident.state import Incident, Status
+from stanch.incident.work import Job
 from stanch.model import events as e
 from stanch.model.errors import StoreCorrupt, StoreError, StoreUnavailable
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import ITSELF, IncidentId, ObligationId, PersonId, TargetName, WriterId
 from stanch.model.reach import Reach, ReachState
+from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.service.core import explains
-from stanch.service.doing.watching import Watching
+from stanch.service.doing.watching import Watching, as_said
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
@@ -37,6 +40,8 @@ class Bench:
         self.policies = Policies("h1", policy, "{}", lambda text: policy)
         self.at = T0
         self.paged: list[Symptom] = []
+        self.restarts: dict[str, PageAfter] = {}
+        """What is expected of the managers of some targets."""
         self.writable = True
 
     def now(self) -> datetime:
@@ -59,7 +64,11 @@ class Bench:
             clock=self,
             explains=explains(),
             emergency=self._emergency,
+            page_after=self._page_after,
         )
+
+    def _page_after(self, target: TargetPolicy) -> PageAfter:
+        return self.restarts.get(target.name) or as_said(target)
 
     async def _emergency(self, symptom: Symptom) -> None:
         self.paged.append(symptom)
@@ -131,6 +140,32 @@ async def test_a_refused_server_is_one_incident_however_often_it_is_seen(bench: 
         await bench.see("orders", ReachState.REFUSED)
     [incident] = await bench.incidents()
     assert (incident.title, set(incident.symptoms)) == ("server down", {"server_down"})
+
+
+async def test_how_long_nobody_is_paged_is_written_down_as_it_was_when_the_server_went_down(
+    bench: Bench,
+) -> None:
+    bench.restarts["orders"] = PageAfter(seconds=9.0, source="systemd restarts it")
+    await bench.see("orders", ReachState.REFUSED)
+    bench.restarts["orders"] = PageAfter(seconds=1.0, source="changed since")
+    [incident] = await bench.incidents()
+    [first, *_] = await bench.house.store.read(incident.id)
+    assert isinstance(first.event, e.IncidentOpened)
+    assert first.event.page_after_source == "systemd restarts it"
+    assert incident.page_after_s == first.event.page_after_s == 9.0
+    page = next(d for d in due(bench.policies.current, incident, bench.at) if d.job is Job.PAGE)
+    assert page.at == bench.at + timedelta(seconds=9)
+
+
+async def test_what_no_restart_heals_does_not_wait_for_one(bench: Bench) -> None:
+    bench.restarts["orders"] = PageAfter(seconds=9.0, source="systemd restarts it")
+    await bench.see("orders", full=True)
+    assert [i.page_after_s for i in await bench.incidents()] == [0.0]
+
+
+async def test_a_target_whose_manager_nobody_saw_is_paged_for_at_once(bench: Bench) -> None:
+    await bench.see("orders", ReachState.REFUSED)
+    assert [i.page_after_s for i in await bench.incidents()] == [0.0]
 
 
 async def test_an_answer_clears_the_symptom_and_leaves_the_incident_to_be_verified(

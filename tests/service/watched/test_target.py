@@ -27,7 +27,7 @@ from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.service.clock import SteadyClock
 from stanch.service.watched.diagnosing import Located
 from stanch.service.watched.home import Home, find_home
-from stanch.service.watched.noting import read_note
+from stanch.service.watched.noting import read_note, write_note
 from stanch.service.watched.target import Watched
 from stanch.store.statedir import StateDir
 
@@ -105,6 +105,22 @@ async def test_what_was_noted_about_another_address_is_not_believed(
     moved = watched(target(server, port=free_port()), tmp_path)
     await moved.hands.diagnose()
     assert known_to(moved) == ("", False, False)
+
+
+WHOLE = '{"pid": null, "address": "a:1", "data_directory": "", "bin_directory": "", "log": "", '
+
+
+@pytest.mark.parametrize("said", ["NaN", "-1", "Infinity", '"x"', "[]"])
+def test_a_note_with_a_recovery_that_is_no_length_of_time_is_no_note(
+    pg_major: int, tmp_path: Path, said: str
+) -> None:
+    note = tmp_path / "orders.json"
+    note.write_text(WHOLE + '"recovery_s": 2.5}')
+    kept = read_note(note)
+    assert kept is not None
+    assert kept.recovery_s == 2.5
+    note.write_text(f'{WHOLE}"recovery_s": {said}}}')
+    assert read_note(note) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"boot_id": "b", "pid": "x"}', "\x00"])
@@ -222,6 +238,40 @@ async def test_a_cluster_in_the_place_of_the_one_that_ran_is_neither_started_nor
     assert checked.login_ok
     assert not checked.ok
     assert "another database cluster" in checked.detail
+
+
+async def test_the_longest_crash_recovery_is_kept_and_stretches_what_a_restart_may_take(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    await watch_until_noted(target(server), tmp_path)
+    note = tmp_path / "notes" / "orders.json"
+    kept = read_note(note)
+    assert kept is not None
+    assert kept.recovery_s is None, "it was never seen to crash"
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    await watch_until_noted(target(server), tmp_path)
+    kept = read_note(note)
+    assert kept is not None
+    assert kept.recovery_s is not None
+    write_note(note, replace(kept, recovery_s=77.0))
+    await watch_until_noted(target(server), tmp_path)
+    kept = read_note(note)
+    assert kept is not None
+    assert kept.recovery_s == 77.0, "a shorter one since then changes nothing"
+
+
+async def test_nobody_waits_for_a_server_that_pg_ctl_started_unless_the_policy_says_so(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    one = watched(target(server), tmp_path)
+    assert "nobody has looked" in one.hands.page_after().source
+    async with aclosing(seen_by(one, lambda sample: sample.vitals is not None)) as samples:
+        await anext(samples)
+        wait = one.hands.page_after()
+    assert (wait.seconds, "pg_ctl never does" in wait.source) == (0.0, True)
+    said = watched(replace(target(server), page_after_s=20.0), tmp_path)
+    assert said.hands.page_after().seconds == 20.0
 
 
 async def test_the_role_of_a_server_elsewhere_is_noted_as_well(

@@ -18,6 +18,7 @@ from stanch.model.errors import StaleDecision
 from stanch.model.ids import BlobKey, IncidentId, TargetName
 from stanch.model.plans import Plan
 from stanch.model.ports.timelines import Timelines
+from stanch.model.restarts import PageAfter
 from stanch.model.timeline import Claim
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.service.clock import Clock
@@ -42,6 +43,8 @@ class Hands:
     """A diagnosis and the evidence behind it, as bytes to keep."""
     world: Callable[[Diagnosis | None], World]
     check_rescue: Callable[[Incident], Awaitable[e.RescueChecked]]
+    page_after: Callable[[], PageAfter]
+    """How long to leave it to whoever restarts it, from now on."""
 
 
 Proposal = Callable[[Incident, Diagnosis, TargetPolicy, datetime], Plan | e.PlanWithheld]

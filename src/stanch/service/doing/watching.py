@@ -14,11 +14,13 @@ from stanch.detect.engine import Detector
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Belongs, Explains, belongs
+from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident, Status
 from stanch.incident.titles import TITLES
 from stanch.model import events as e
 from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
+from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy, TargetPolicy
@@ -39,6 +41,11 @@ Emergency = Callable[[Symptom], Awaitable[None]]
 """Pages without a timeline, because none can be written."""
 
 
+def as_said(target: TargetPolicy) -> PageAfter:
+    """Of a target that nobody looks at: what the policy says, else at once."""
+    return page_after(target.page_after_s, NOT_LOOKED, recovery_s=None)
+
+
 class Watching:
     """Turns what every target's watch emits into events. One call per target at a time."""
 
@@ -51,6 +58,7 @@ class Watching:
         clock: Clock,
         explains: Explains,
         emergency: Emergency,
+        page_after: Callable[[TargetPolicy], PageAfter] = as_said,
     ) -> None:
         self._book = book
         self._policies = policies
@@ -58,6 +66,7 @@ class Watching:
         self._clock = clock
         self._explains = explains
         self._emergency = emergency
+        self._page_after = page_after
         self._tracks: dict[TargetName, Tracks] = {}
         self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
@@ -306,6 +315,10 @@ class Watching:
         policy = self._policies.current
         rank = _rank(target, symptom)
         opened = _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
+        if target is not None and symptom.kind is SymptomKind.SERVER_DOWN:
+            # Only a restart heals by itself; a full disk or a blocking chain does not wait.
+            wait = self._page_after(target)
+            opened = replace(opened, page_after_s=wait.seconds, page_after_source=wait.source)
         incident = await self._book.open([opened, *self.held(symptom.target)])
         log.warning(
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
@@ -358,10 +371,7 @@ def _opened(
         severity_reason=f"{symptom.kind.value} is {severity.label} by policy",
         data_at_risk="possible" if declared_rules()[symptom.kind].at_risk else "none seen",
         policy_hash=policy_hash,
-        # Only a restart heals by itself; a full disk or a blocking chain does not wait.
-        page_after_s=target.page_after_s
-        if target is not None and symptom.kind is SymptomKind.SERVER_DOWN
-        else 0.0,
+        page_after_s=0.0,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.privileges import Privileges, read_privileges
@@ -14,6 +14,7 @@ from stanch.model.ports.acting import LoginReading
 from stanch.model.reach import Reach, ReachState
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.watched.noting import longer_of
 from stanch.service.watched.whereabouts import HostReadings, host_readings
 
 __all__ = ["Capability", "TargetReport", "capabilities", "report_target"]
@@ -50,10 +51,19 @@ async def capabilities(
 
 
 async def report_target(
-    target: TargetPolicy, *, heartbeat: Heartbeat | None, deadline_s: float = DEADLINE_S
+    target: TargetPolicy,
+    *,
+    heartbeat: Heartbeat | None,
+    recovery_s: float | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> TargetReport:
-    """As `capabilities`, with the state of the server and whether it shares this machine."""
+    """As `capabilities`, with the state of the server and whether it shares this machine.
+
+    `recovery_s`: the longest crash recovery that was noted, beside those still in the log.
+    """
     read = await _read(target, deadline_s)
+    longest_s = longer_of(recovery_s, read.host.recovery_s)
+    read = replace(read, host=replace(read.host, recovery_s=longest_s))
     return TargetReport(
         target=target.name,
         state=read.reach.state if isinstance(read.reach, Reach) else None,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stanch.adapters.postgres.privileges import Privileges
+from stanch.incident.page_after import page_after
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import KeptFile, LoginReading
 from stanch.model.reach import STATE_MEANINGS, Reach
-from stanch.model.shown import shortened
+from stanch.model.shown import shortened, span
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
 from stanch.service.readiness.grants import RESERVED_SINCE, grant
@@ -64,6 +65,7 @@ def judge(
             if read.acting is not None
             else []
         ),
+        _page_after(target, read.host),
         _start(target, read.host),
         _lock_file(read.host),
         _free_space(target, read.host),
@@ -223,6 +225,17 @@ def _start(target: TargetPolicy, host: HostReadings) -> Capability:
         change = "Run Stanch as the server's OS user or as root."
         return _row(feature, can=False, why=why, change=change)
     return _row(feature, can=True, why=host.manager_words + _mode(target, "start_server"))
+
+
+def _page_after(target: TargetPolicy, host: HostReadings) -> Capability:
+    """Not a matter of rights: how long people sleep on, and because of whom."""
+    feature = "leave a restart its time before it pages"
+    wait = page_after(target.page_after_s, host.restarts, recovery_s=host.recovery_s)
+    told = f"page_after is {span(wait.seconds)}: {wait.source}"
+    if target.page_after_s is None and isinstance(host.restarts, Missing):
+        change = "Set `page_after` where something restarts it."
+        return _row(feature, can=None, why=told, change=change)
+    return _row(feature, can=True, why=told)
 
 
 def _lock_file(host: HostReadings) -> Capability:

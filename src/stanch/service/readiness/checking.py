@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stanch.adapters.channels.trying import Tried, try_channel
-from stanch.model.errors import StoreError
+from stanch.model.errors import SetupError, StoreError
 from stanch.model.messages import Handover
 from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
 from stanch.service.readiness.trial_page import new_code, send_trial
+from stanch.service.watched.noting import address_of, note_path, read_note
 from stanch.store.mounts import Mount, mounts_here
 from stanch.store.statedir import refuse_network
 
@@ -64,7 +65,8 @@ async def check_policy(
 
     async def one(target: TargetPolicy) -> TargetReport:
         async with slots:
-            return await report_target(target, heartbeat=policy.heartbeat)
+            noted_s = await asyncio.to_thread(_noted_recovery_s, policy, target)
+            return await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
 
     targets, channels = await asyncio.gather(
         asyncio.gather(*(one(target) for target in policy.targets)),
@@ -83,6 +85,17 @@ async def check_policy(
         ),
     ]
     return CheckReport(targets=tuple(targets), channels=tried, problems=tuple(problems))
+
+
+def _noted_recovery_s(policy: Policy, target: TargetPolicy) -> float | None:
+    """What `stanch run` noted of this very server, as far as this OS user may read it."""
+    note = read_note(note_path(Path(policy.state_directory).expanduser(), target))
+    try:
+        same = note is not None and note.address == address_of(target)
+    except SetupError:
+        # A connection string that cannot be used is told by trying it.
+        same = False
+    return note.recovery_s if note is not None and same else None
 
 
 def _state_directory(policy: Policy, mounts: Sequence[Mount]) -> list[Problem]:

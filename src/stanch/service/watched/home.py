@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.restarts import read_restarts
 from stanch.adapters.hosts.traces import LocalTraces
 from stanch.diagnose.evidence import Place
+from stanch.incident.page_after import NOT_LOOKED
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Found
 from stanch.model.ports.acting import ServerManager
+from stanch.model.restarts import Restarts
 from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.diagnosing import Located
 from stanch.service.watched.managers import manager_of
@@ -28,6 +31,8 @@ class Home:
     data_directory: str
     bin_directory: str
     log: str
+    restarts: Restarts | Missing = NOT_LOOKED
+    """What its manager does once it is dead."""
 
     @property
     def log_directory(self) -> str:
@@ -48,7 +53,14 @@ async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
         reason = readings.files_why or f"the server is not on this machine ({readings.source})"
         nowhere = Missing(what="host", reason=reason)
         located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
-        return Home(located=located, manager=None, data_directory="", bin_directory="", log="")
+        return Home(
+            located=located,
+            manager=None,
+            data_directory="",
+            bin_directory="",
+            log="",
+            restarts=nowhere,
+        )
     server = await asyncio.to_thread(discovered, target, folder)
     programs = target.bin_directory or _value(server.bin_dir)
     log_path = target.log or _value(server.log_path)
@@ -67,6 +79,7 @@ async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
         data_directory=folder,
         bin_directory=programs,
         log=log_path,
+        restarts=await asyncio.to_thread(read_restarts, server),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,8 +15,10 @@ import structlog
 
 from stanch.adapters.postgres.conninfo import resolve
 from stanch.facts.lock_file import LockFileWitness, parse_lock_file
+from stanch.facts.log_lines import LogFormat, LogParser
+from stanch.facts.recoveries import longest_recovery_s
 from stanch.model.diagnosis import Missing
-from stanch.model.host import LockFileRead
+from stanch.model.host import LockFileRead, LogChunk
 from stanch.model.ports.host import HostReader
 from stanch.policy.policy import TargetPolicy
 from stanch.store.statedir import write_durably
@@ -27,6 +31,9 @@ Clusters = tuple[tuple[datetime, str], ...]
 
 ROLES_KEPT = 64
 CLUSTERS_KEPT = 16
+
+LOG_BYTES_MAX = 256 * 1024
+"""Of the log's end, right after a start: the recovery before it is told there."""
 
 NEVER_SEEN = Missing(what="note about the last start", reason="the server was never seen running")
 
@@ -46,6 +53,8 @@ class Kept:
     log: str
     roles: Roles = ()
     clusters: Clusters = ()
+    recovery_s: float | None = None
+    """The longest crash recovery ever seen in its log."""
 
 
 def address_of(target: TargetPolicy) -> str:
@@ -104,6 +113,36 @@ def with_cluster(clusters: Clusters, at: datetime, cluster: str) -> Clusters:
     return (*clusters, (at, cluster))[-CLUSTERS_KEPT:]
 
 
+async def last_recovery_s(host: HostReader) -> float | None:
+    """The longest crash recovery that the end of the log tells of; None where it tells none."""
+    chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
+    return None if isinstance(chunk, Missing) else await asyncio.to_thread(_recovery_in, chunk)
+
+
+def _recovery_in(chunk: LogChunk) -> float | None:
+    parser = LogParser(LogFormat.of_path(chunk.path))
+    return longest_recovery_s([*parser.feed(chunk.content), *parser.flush()])
+
+
+def longer_of(*seconds: float | None) -> float | None:
+    """The longest that is known."""
+    return max((s for s in seconds if s is not None), default=None)
+
+
+def _seconds(kept: Any) -> float | None:
+    if kept is None:
+        return None
+    seconds = float(kept)
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError("no length of time")
+    return seconds
+
+
+def note_path(state: Path, target: TargetPolicy) -> Path:
+    """Where a target's note lies in a state directory."""
+    return state / "notes" / f"{target.name}.json"
+
+
 def read_note(path: Path) -> Kept | None:
     """What an earlier process noted; None where it cannot be read as such."""
     try:
@@ -116,6 +155,7 @@ def read_note(path: Path) -> Kept | None:
             log=str(kept["log"]),
             roles=_roles(kept.get("roles", ())),
             clusters=_clusters(kept.get("clusters", ())),
+            recovery_s=_seconds(kept.get("recovery_s")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -159,6 +199,7 @@ def write_note(path: Path, kept: Kept) -> None:
             "log": kept.log,
             "roles": [(at.isoformat(), primary) for at, primary in kept.roles],
             "clusters": [(at.isoformat(), cluster) for at, cluster in kept.clusters],
+            "recovery_s": kept.recovery_s,
         }
     )
     try:

@@ -13,6 +13,7 @@ from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.knock import greet, knock
 from stanch.adapters.postgres.probe import probe
 from stanch.facts.cluster import CLUSTER_IDENTITY_SQL, parse_cluster_identity
+from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed
@@ -22,6 +23,7 @@ from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import LockNote
 from stanch.model.reach import Reach, ReachState
+from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
@@ -37,6 +39,9 @@ from stanch.service.watched.noting import (
     address_of,
     as_kept,
     cluster_at,
+    last_recovery_s,
+    longer_of,
+    note_path,
     noted,
     read_note,
     role_at,
@@ -70,7 +75,7 @@ class Watched:
         self.target = target
         self._clock = clock
         self._doubts = doubts
-        self._note_path = state.path / "notes" / f"{target.name}.json"
+        self._note_path = note_path(state.path, target)
         kept = read_note(self._note_path)
         self._kept = kept if kept is not None and kept.address == address_of(target) else None
         self._note = self._kept.witness if self._kept is not None else NEVER_SEEN
@@ -88,9 +93,13 @@ class Watched:
         self._vitals_before: Vitals | None = None
         self._roles = self._kept.roles if self._kept is not None else ()
         self._clusters = self._kept.clusters if self._kept is not None else ()
+        self._recovery_s = self._kept.recovery_s if self._kept is not None else None
         self.last_sample_at: datetime | None = None
         self.hands = Hands(
-            diagnose=self._diagnose, world=self._world, check_rescue=self._check_rescue
+            diagnose=self._diagnose,
+            world=self._world,
+            check_rescue=self._check_rescue,
+            page_after=self._page_after,
         )
 
     async def run(self, emit: Emit) -> None:
@@ -173,6 +182,7 @@ class Watched:
             oom = await host.oom_kills()
             self._oom_before = oom if isinstance(oom, OomKills) else None
             self._note = await noted(host)
+            self._recovery_s = longer_of(self._recovery_s, await last_recovery_s(host))
         self._life = vitals.postmaster_start
 
     async def _cluster(self) -> str:
@@ -193,6 +203,7 @@ class Watched:
             log=home.log,
             roles=self._roles,
             clusters=self._clusters,
+            recovery_s=self._recovery_s,
         )
         await asyncio.to_thread(write_note, self._note_path, kept)
 
@@ -215,6 +226,10 @@ class Watched:
         return self._home
 
     # --- hands ---
+
+    def _page_after(self) -> PageAfter:
+        restarts = self._home.restarts if self._home is not None else NOT_LOOKED
+        return page_after(self.target.page_after_s, restarts, recovery_s=self._recovery_s)
 
     async def _diagnose(self) -> tuple[Diagnosis, bytes]:
         home = await self._at_home()

@@ -11,13 +11,17 @@ from stanch.adapters.hosts.discover import describe_local_server, discover_local
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.here import is_this_machine
 from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.restarts import read_restarts
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.facts.lock_file import parse_lock_file
+from stanch.incident.page_after import NOT_LOOKED
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Found, LocalServer, LockFileRead
 from stanch.model.ports.acting import KeptFile, ManagerStatus
+from stanch.model.restarts import Restarts
 from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.managers import manager_of
+from stanch.service.watched.noting import last_recovery_s
 
 LOOKUP_S = 2.0
 
@@ -41,6 +45,10 @@ class HostReadings:
     manager_words: str = ""
     """Who the manager is and the command a person would type."""
     ballast: tuple[tuple[str, KeptFile | Missing], ...] = ()
+    restarts: Restarts | Missing = NOT_LOOKED
+    """What its manager does once it is dead."""
+    recovery_s: float | None = None
+    """The longest crash recovery in the log, or noted before."""
 
 
 async def host_readings(target: TargetPolicy, *, address: str, data_directory: str) -> HostReadings:
@@ -108,7 +116,10 @@ async def _with_files(
     if not folder:
         why = "its data directory was not found, and the role may not see the setting"
         return HostReadings(shared=True, source=source, files_why=why)
-    host = LocalHost(data_directory=folder, bin_dir=target.bin_directory or None)
+    log = target.log or (server.log_path.value if isinstance(server.log_path, Found) else "")
+    host = LocalHost(
+        data_directory=folder, bin_dir=target.bin_directory or None, log_path=log or None
+    )
     refusal = await _unreadable(target, host)
     if refusal:
         return HostReadings(shared=True, source=source, files_why=refusal)
@@ -124,6 +135,8 @@ async def _with_files(
         manager=manager if isinstance(manager, Missing) else await manager.status(),
         manager_words="" if isinstance(manager, Missing) else manager.describe(),
         ballast=tuple([(p, await files.kept_file(p)) for p in target.free_space.ballast]),
+        restarts=await asyncio.to_thread(read_restarts, server),
+        recovery_s=await last_recovery_s(host),
     )
 
 
