@@ -14,6 +14,7 @@ from stanch.model.ids import RESPONDER, BlobKey, IncidentId, PersonId
 from stanch.model.timeline import Recorded
 from stanch.store import journal, keeping, queries
 from stanch.store.sql import SqlStore
+from stanch.store.transaction import STREAMS_KEPT_MAX
 
 
 def opened(kit: Any, store: SqlStore, *more: Any, at_s: float = 0) -> IncidentId:
@@ -40,6 +41,25 @@ def test_a_day_with_more_than_999_incidents_keeps_counting(kit: Any) -> None:
     assert newest == "20260301-1001"
     ids = store.read(lambda conn: queries.incident_ids(conn, open_only=False, limit=3))
     assert ids == ["20260301-1001", "20260301-1000", "20260301-999"]
+
+
+def test_opening_costs_the_same_however_much_was_written_that_day(kit: Any) -> None:
+    store = kit.memory()
+    first = opened(kit, store)
+    few = steps_of_opening(kit, store)
+    store.write(journal.append(kit.entry(first, 1, *(kit.note() for _ in range(5_000)))))
+    assert steps_of_opening(kit, store) < 1.5 * few
+
+
+def steps_of_opening(kit: Any, store: SqlStore) -> int:
+    """What SQLite does for it, in twenties of steps of its machine."""
+    steps: list[int] = []
+    connection = store._connected().connection.driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    connection.set_progress_handler(lambda: steps.append(1), 20)
+    opened(kit, store)
+    connection.set_progress_handler(None, 0)
+    return len(steps)
 
 
 def test_a_decision_on_an_older_event_is_refused_and_leaves_nothing(kit: Any) -> None:
@@ -198,7 +218,7 @@ def test_a_refused_append_does_not_reach_the_folded_state(kit: Any) -> None:
 
 def test_many_more_timelines_than_are_kept_folded_stay_right(kit: Any) -> None:
     store = kit.memory()
-    ids = [opened(kit, store) for _ in range(300)]
+    ids = [opened(kit, store) for _ in range(STREAMS_KEPT_MAX + 20)]
     for incident in ids:
         assert store.write(journal.append(kit.entry(incident, 1, kit.ack())))[0].seq == 2
     assert store.verify().ok

@@ -6,11 +6,13 @@ comes in from outside: the clock, the store, the channels, and the hands for eac
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from stanch.diagnose.catalogue import BY_ID
 from stanch.incident.correlate import Explains
+from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, CauseId, ChannelName, IncidentId, TargetName
 from stanch.model.ports.acting import BootClock
@@ -35,6 +37,7 @@ ENDED_MAX = 200
 """So many of the newest incidents may still be reopened by a symptom after a restart."""
 
 OPEN_MAX = 100_000
+TOGETHER = 64
 
 
 def explains() -> Explains:
@@ -138,17 +141,23 @@ class Core:
         house = self.house
         latest = await _last_moment(house.store, RESPONDER)
         still_open = await house.operations.incidents(open_only=True, limit=OPEN_MAX)
-        for incident in still_open:
-            newest = await _last_moment(house.store, incident.id, after_seq=incident.seq - 1)
-            away_since = max(filter(None, (latest, newest)), default=None)
-            facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
-            if incident.policy_hash != house.policies.current_hash:
-                facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
-            await house.book.record(incident.id, *facts)
+        # Many with one commit: nothing is watched before all of them are taken up.
+        for first in range(0, len(still_open), TOGETHER):
+            some = still_open[first : first + TOGETHER]
+            await asyncio.gather(*(self._take_up(incident, latest) for incident in some))
         recent = await house.operations.incidents(open_only=False, limit=ENDED_MAX)
         ended = [i for i in recent if i.status.ended]
         await self.watching.resume([*ended, *still_open])
         await house.book.record(RESPONDER, started)
+
+    async def _take_up(self, incident: Incident, latest: datetime | None) -> None:
+        house = self.house
+        newest = await _last_moment(house.store, incident.id, after_seq=incident.seq - 1)
+        away_since = max(filter(None, (latest, newest)), default=None)
+        facts: list[e.Event] = [e.ResponderResumed(away_since=away_since)]
+        if incident.policy_hash != house.policies.current_hash:
+            facts.append(e.PolicyApplied(policy_hash=house.policies.current_hash, by="start"))
+        await house.book.record(incident.id, *facts)
 
     async def _unavailable(self) -> None:
         self._on_store_failure()

@@ -41,7 +41,7 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 
 _TIMELINE = select(*(journal.c[name] for name in COLUMNS)).order_by(journal.c.seq)
 _COUNTER = text(
-    "SELECT coalesce(max(CAST(substr(incident_id, 10) AS INTEGER)), 0) FROM journal"
+    "SELECT coalesce(max(CAST(substr(incident_id, 10) AS INTEGER)), 0) FROM incident"
     " WHERE incident_id >= :first AND incident_id < :beyond"
 )
 _INSERT = insert(journal)

@@ -18,7 +18,7 @@ from stanch.store.chain import Head
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-STREAMS_KEPT_MAX = 256
+STREAMS_KEPT_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from stanch.model.ports.timelines import Timelines
 from stanch.model.timeline import Append, Claim, Recorded
 from stanch.service.clock import Clock
 
-CACHED_MAX = 512
+CACHED_MAX = 1024
 DECIDE_TRIES = 8
 
 Decider = Callable[[Incident, datetime], Sequence[Event] | Refusal]
