@@ -23,6 +23,9 @@ from stanch.model.samples import Sample
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 
+LASTED_S_MAX = 10 * 366 * 86_400.0
+"""No onset is put further back than ten years: what says so has its clock wrong."""
+
 
 class Detector:
     """The rules of one target. Feed it every sample of that target, in order."""
@@ -173,8 +176,8 @@ class Detector:
         figures = figures_of(rule, ready.settings.limit, found)
         since = reading.since if reading is not None else None
         if rule.lasting and bad and since is None:
-            lasted_s = also if also is not None else found.measured
-            since = look.sample.at - timedelta(seconds=lasted_s or 0.0)
+            lasted_s = (also if also is not None else found.measured) or 0.0
+            since = look.sample.at - timedelta(seconds=min(lasted_s, LASTED_S_MAX))
         look.out.append(
             Condition(
                 kind=rule.kind,

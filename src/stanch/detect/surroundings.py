@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from stanch.detect.plan import Ready
 from stanch.detect.tracker import Condition, Tracks
 from stanch.detect.vitals import MANY, ONE, Lasting, detail_of
 from stanch.detect.volumes import volume_readings
-from stanch.detect.words import size
+from stanch.detect.words import SUBJECT_CHARS_MAX, size
 from stanch.model.readings import Reading
 from stanch.model.rules import Judgement, Rule, Second
 from stanch.model.samples import Sample
+from stanch.model.shown import shortened
 from stanch.model.vitals import Vitals
 
 SUBJECTS_TOLD_MAX = 20
@@ -95,8 +97,16 @@ def by_name(sample: Sample) -> Readings:
         return {}
     found: dict[str, dict[str, Reading]] = {}
     for reading in (*sample.readings, *volume_readings(sample.volumes or ())):
-        found.setdefault(reading.name, {})[reading.subject] = reading
+        found.setdefault(reading.name, {})[bounded(reading.subject)] = reading
     return found
+
+
+def bounded(subject: str) -> str:
+    """A subject that fits into a key: what is longer ends in a checksum of the whole."""
+    if len(subject) <= SUBJECT_CHARS_MAX:
+        return subject
+    checksum = crc32(subject.encode("utf-8", "surrogatepass"))
+    return f"{shortened(subject, SUBJECT_CHARS_MAX - 10)} {checksum:08x}"
 
 
 def key_of(ready: Ready, subject: str) -> str:

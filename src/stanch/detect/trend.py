@@ -9,8 +9,9 @@ from statistics import median
 Point = tuple[float, float]
 
 POINTS_MIN = 8
-AGREEMENT_MIN = 0.7
-"""So large a share of all pairs has to rise or fall together for a trend to be one."""
+AGREEMENT_MIN = 0.8
+"""So large a share of all pairs has to rise or fall together for a trend to be one; in a saw with
+two teeth it is three quarters."""
 
 
 def slope_per_s(points: Sequence[Point]) -> float | None:
