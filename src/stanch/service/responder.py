@@ -191,9 +191,14 @@ class Responder:
         async def watch() -> None:
             await watched.run(self._core.watching.take)
 
-        self._watches[name] = asyncio.create_task(
-            keep_running(f"watch {name}", watch, self._count_failure), name=f"watch {name}"
-        )
+        async def look() -> None:
+            # Each is kept running for itself: a bug in one must not end the other.
+            async with asyncio.TaskGroup() as all_of_it:
+                for what, work in (("watch", watch), ("machine", watched.watch_machine)):
+                    running = keep_running(f"{what} {name}", work, self._count_failure)
+                    all_of_it.create_task(running, name=f"{what} {name}")
+
+        self._watches[name] = asyncio.create_task(look(), name=f"looks {name}")
 
     async def _stop_watch(self, name: TargetName) -> None:
         task = self._watches.pop(name, None)

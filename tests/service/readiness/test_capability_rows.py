@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from stanch.adapters.postgres.privileges import Privileges
 from stanch.model.diagnosis import Missing
+from stanch.model.host import Memory, OomKills
 from stanch.model.ids import TargetName
+from stanch.model.machine import CpuTimes, FileSystem, HostFacts, ServiceState
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import KeptFile, LoginReading, ManagerStatus
 from stanch.model.reach import Layer, Reach, ReachState
 from stanch.model.restarts import Restarts
+from stanch.policy.hosts import SshHost
 from stanch.policy.policy import FreeSpace, Heartbeat, TargetPolicy
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.readiness.machine_row import WATCH_MACHINE
 from stanch.service.watched.whereabouts import HostReadings
 
 TARGET = TargetPolicy(
@@ -64,7 +69,20 @@ HERE = HostReadings(
 )
 APP = LoginReading(role="app", login_ok=True, write_ok=True, detail="", took_ms=3.0)
 UP = Reach(state=ReachState.UP, layers=(), elapsed_ms=5.0, server_version="16.4")
-GOOD = Readings(reach=UP, watching=WATCHER, acting=ACTOR, app=APP, host=HERE)
+SEEN = HostFacts(
+    at=datetime(2026, 11, 21, tzinfo=UTC),
+    source="local",
+    service=ServiceState(name="/data", running=True, status="process 7"),
+    file_systems=(FileSystem(mount="/", total_bytes=2**40, free_bytes=2**39),),
+    memory=Memory(total_bytes=2**34, available_bytes=2**33),
+    cpu=CpuTimes(total_s=100.0, steal_s=0.0, count=2),
+    load_1min=0.5,
+    oom_kills=OomKills(host=0, cgroup=None),
+    clock_offset_s=0.0,
+    uptime_s=1000.0,
+    kernel=(),
+)
+GOOD = Readings(reach=UP, watching=WATCHER, acting=ACTOR, app=APP, host=HERE, machine=SEEN)
 HEARTBEAT = Heartbeat(url="https://heartbeat.example.com/x")
 
 WATCH = "watch"
@@ -322,3 +340,29 @@ def test_hostile_words_are_escaped_and_cut() -> None:
     assert row.why.isprintable()
     assert len(row.why) <= 240
     assert row.change.startswith('GRANT pg_monitor TO "')
+
+
+def test_a_machine_that_tells_all_but_something_names_that_with_its_reason() -> None:
+    hidden = Missing(what="kernel messages", reason="dmesg: Operation not permitted")
+    row = rows(replace(GOOD, machine=replace(SEEN, kernel=hidden)))[WATCH_MACHINE]
+    assert row.can
+    assert row.why == "local tells all but kernel messages: dmesg: Operation not permitted"
+
+
+def test_a_machine_without_its_space_is_not_watched() -> None:
+    hidden = Missing(what="file systems", reason="nodes/proxy is forbidden")
+    row = rows(replace(GOOD, machine=replace(SEEN, file_systems=hidden)))[WATCH_MACHINE]
+    assert (row.can, "nodes/proxy is forbidden" in row.why) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("target", "change"),
+    [(TARGET, "Set `host`"), (replace(TARGET, host=SshHost(host="db1")), "Correct `host`")],
+)
+def test_a_machine_that_is_not_seen_says_what_to_do_about_it(
+    target: TargetPolicy, change: str
+) -> None:
+    row = rows(replace(GOOD, machine=MISSING), target)[WATCH_MACHINE]
+    assert row.can is False
+    assert "because \\x1b[31m of x" in row.why
+    assert row.change.startswith(change)

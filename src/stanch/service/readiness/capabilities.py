@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.privileges import Privileges, read_privileges
@@ -10,16 +11,20 @@ from stanch.adapters.postgres.probe import probe
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import SetupError, TargetError
 from stanch.model.ids import TargetName
+from stanch.model.machine import HostFacts
 from stanch.model.ports.acting import LoginReading
 from stanch.model.reach import Reach, ReachState
+from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.watched.machines import far_machine, this_machine
 from stanch.service.watched.noting import longer_of
 from stanch.service.watched.whereabouts import HostReadings, host_readings
 
 __all__ = ["Capability", "TargetReport", "capabilities", "report_target"]
 
 DEADLINE_S = 10.0
+LOOK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,8 @@ async def report_target(
     return TargetReport(
         target=target.name,
         state=read.reach.state if isinstance(read.reach, Reach) else None,
-        shares_host=read.host.shared,
+        # A daemon's local socket leads to a container of this machine.
+        shares_host=True if isinstance(target.host, DockerHost) else read.host.shared,
         capabilities=judge(target, read, heartbeat=heartbeat),
     )
 
@@ -94,7 +100,31 @@ async def _read(target: TargetPolicy, deadline_s: float) -> Readings:
         address=reach.address,
         data_directory=watching.data_directory if isinstance(watching, Privileges) else "",
     )
-    return Readings(reach=reach, watching=watching, acting=acting, app=app, host=host)
+    return Readings(
+        reach=reach,
+        watching=watching,
+        acting=acting,
+        app=app,
+        host=host,
+        machine=await _machine(target, host),
+    )
+
+
+async def _machine(target: TargetPolicy, host: HostReadings) -> HostFacts | Missing:
+    """One look, in the way in which the machine will be watched."""
+    folder = target.data_directory or host.files
+    far = far_machine(target, folder=lambda: folder, now=_now)
+    if far is None and not host.files:
+        return Missing(what="host", reason=host.files_why or host.source)
+    reader = this_machine(lambda: folder, now=_now) if far is None else far.reader
+    try:
+        return await reader.facts(deadline_s=LOOK_S)
+    finally:
+        await reader.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _privileges(dsn: str, reach: Reach, deadline_s: float) -> Privileges | Missing:
@@ -131,4 +161,5 @@ def _unusable(target: TargetPolicy, reason: str) -> Readings:
         acting=missing if target.acting_dsn else None,
         app=missing if target.app_dsn else None,
         host=HostReadings(shared=None, source=reason),
+        machine=missing,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from stanch.adapters.postgres.privileges import Privileges
 from stanch.incident.page_after import page_after
 from stanch.model.diagnosis import Missing
+from stanch.model.machine import HostFacts
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import KeptFile, LoginReading
 from stanch.model.reach import STATE_MEANINGS, Reach
@@ -18,6 +19,7 @@ from stanch.model.shown import shortened, span
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
 from stanch.service.readiness.grants import RESERVED_SINCE, grant
+from stanch.service.readiness.machine_row import WATCH_MACHINE, judge_machine
 from stanch.service.watched.whereabouts import HostReadings
 
 WHY_CHARS_MAX = 240
@@ -47,6 +49,8 @@ class Readings:
     app: LoginReading | Missing | None
     """None: the policy has no app_dsn."""
     host: HostReadings
+    machine: HostFacts | Missing
+    """One look at the server's machine, in the way in which it will be watched."""
 
 
 def judge(
@@ -58,6 +62,7 @@ def judge(
         _vitals(read),
         _gets_in(read.watching, "get in when the server is full (watching)"),
         _see_host(target, read.host),
+        _row(WATCH_MACHINE, **judge_machine(target, read.machine)),
         _log_in_as_app(read),
         _end_sessions(read),
         *(

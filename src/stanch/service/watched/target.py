@@ -33,6 +33,7 @@ from stanch.service.doing.acting import Hands
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import SharedSentinel
 from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.machines import far_machine, places_of, this_machine
 from stanch.service.watched.noting import (
     NEVER_SEEN,
     Kept,
@@ -51,6 +52,7 @@ from stanch.service.watched.noting import (
 )
 from stanch.steps.world import World
 from stanch.store.statedir import StateDir
+from stanch.watch.hosts.run import HostWatch
 from stanch.watch.run import Eyes, TargetWatch
 
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
@@ -87,7 +89,11 @@ class Watched:
             else None
         )
         self._home: Home | None = None
+        self.machine: HostWatch | None = None
+        """The watch of the server's machine, once it is known that there is a way to see it."""
         self._finding_home = asyncio.Lock()
+        self._here = asyncio.Event()
+        """The server was seen to be at home on this machine."""
         self._life: datetime | None = None
         self._oom_before: OomKills | None = None
         self._vitals_before: Vitals | None = None
@@ -107,6 +113,8 @@ class Watched:
 
         async def take(sample: Sample) -> None:
             self.last_sample_at = sample.at
+            if self.machine is not None and (told := self.machine.take()):
+                sample = replace(sample, readings=(*sample.readings, *told))
             if sample.vitals is not None:
                 await self._note_down(sample.at, sample.vitals)
             await emit(sample)
@@ -152,6 +160,36 @@ class Watched:
         if isinstance(home.located.host, Missing):
             return None
         return tuple(v for v in await home.located.host.volumes() if isinstance(v, Volume))
+
+    async def watch_machine(self) -> None:
+        """Look at the machine until cancelled: from afar as the policy says, else this one, once
+        the server is seen to be at home here. Returns where there is nothing to see."""
+        far = far_machine(self.target, folder=self._folder, now=self._now)
+        if far is not None:
+            reader = far.reader
+        elif self.target.host == "none":
+            return
+        else:
+            await self._at_home()
+            await self._here.wait()
+            reader = this_machine(self._folder, now=self._now)
+        self.machine = HostWatch(
+            reader,
+            places=lambda: places_of(self.target, self._folder()),
+            # Those of a server at home here are in every sample already.
+            volumes=far is not None,
+            now=self._now,
+        )
+        await self.machine.run()
+
+    def _folder(self) -> str:
+        """The data directory as the server's own machine calls it."""
+        home, vitals = self._home, self._vitals_before
+        told = (vitals.settings.data_directory or "") if vitals is not None else ""
+        return self.target.data_directory or (home.data_directory if home else "") or told
+
+    def _now(self) -> datetime:
+        return self._clock.now()
 
     async def _keep_acting_session(self, actor: ActingSession) -> None:
         """Open beforehand, because nobody new gets into a full server."""
@@ -214,7 +252,8 @@ class Watched:
     async def _at_home(self) -> Home:
         async with self._finding_home:
             if self._home is None:
-                self._home = await find_home(as_kept(self.target, self._kept))
+                self._settle(await find_home(as_kept(self.target, self._kept)))
+        assert self._home is not None
         return self._home
 
     async def _look_again(self, data_directory: str) -> Home:
@@ -222,8 +261,14 @@ class Watched:
         async with self._finding_home:
             fresh = await find_home(self.target, data_directory=data_directory)
             if self._home is None or not fresh.shows_less_than(self._home):
-                self._home = fresh
+                self._settle(fresh)
+        assert self._home is not None
         return self._home
+
+    def _settle(self, home: Home) -> None:
+        self._home = home
+        if not isinstance(home.located.host, Missing):
+            self._here.set()
 
     # --- hands ---
 
