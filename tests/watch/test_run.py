@@ -81,6 +81,11 @@ class Server:
         await self.lost_event.wait()
         return now()
 
+    async def lost_within(self, wait_s: float) -> datetime | None:
+        await asyncio.wait({waiting := asyncio.ensure_future(self.lost())}, timeout=wait_s)
+        waiting.cancel()
+        return waiting.result() if waiting.done() else None
+
     async def close(self) -> None:
         self.is_open = False
 

@@ -7,6 +7,7 @@ nothing and hears no answer. Right after each effect the life may end, before an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -84,6 +85,12 @@ class SimSentinel:
     async def lost(self) -> datetime:
         await self._gone.wait()
         return self._server.clock.now()
+
+    async def lost_within(self, wait_s: float) -> datetime | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                return await self.lost()
+        return None
 
     async def close(self) -> None:
         self._gone = asyncio.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +56,10 @@ class WatchSession(Protocol):
 
     async def lost(self) -> datetime:
         """Returns when the session is lost, at once if it already is."""
+        ...
+
+    async def lost_within(self, wait_s: float) -> datetime | None:
+        """The same; None if it is still open after so many seconds. One caller at a time."""
         ...
 
     async def close(self) -> None: ...
@@ -138,7 +141,7 @@ class TargetWatch:
                 await self._find_out(lost_at)
             lost_at = await self._look()
             if lost_at is None:
-                lost_at = await self._pause()
+                lost_at = await self._eyes.session.lost_within(self._every_s)
 
     async def _greet_on(self) -> None:
         """An open session cannot notice that nobody new is let in."""
@@ -213,13 +216,6 @@ class TargetWatch:
             probe.cancel()
             lost.cancel()
             await asyncio.gather(probe, lost, return_exceptions=True)
-
-    async def _pause(self) -> datetime | None:
-        """Until the next question is due, or the session is lost: then at once."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._every_s):
-                return await self._eyes.session.lost()
-        return None
 
     # --- while there is none ---
 

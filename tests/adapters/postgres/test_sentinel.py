@@ -313,6 +313,22 @@ async def test_it_comes_back_after_a_restart(make_server: MakeServer) -> None:
     sentinel.close()
 
 
+async def test_each_question_has_a_deadline_of_its_own(shared_server: ScratchServer) -> None:
+    lost: list[SentinelLost] = []
+    sentinel = Sentinel(shared_server.dsn("stanch_watch"), on_lost=lost.append)
+    await sentinel.connect()
+
+    assert await sentinel.fetch_rows("SELECT 1", timeout_s=0.2)
+    assert await sentinel.fetch_rows("SELECT pg_sleep(0.5)", timeout_s=30)
+    assert not lost
+    began = time.monotonic()
+    with pytest.raises(ProbeFailed):
+        await sentinel.fetch_rows("SELECT pg_sleep(1.5)", timeout_s=0.3)
+
+    assert 0.3 <= time.monotonic() - began < 1.2
+    assert [one.reason for one in lost] == [LossReason.SILENT]
+
+
 async def test_a_server_that_is_stopped_is_still_heard(shared_server: ScratchServer) -> None:
     sentinel = Sentinel(shared_server.dsn("stanch_watch"))
     await sentinel.connect()

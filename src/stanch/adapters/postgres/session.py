@@ -72,7 +72,10 @@ class PgSession:
         self._landing: asyncio.Future[None] | None = None
         """Made by whoever waits for a flight to end, and shared by all who do."""
         self._results: list[PGresult] = []
-        self._deadline: asyncio.TimerHandle | None = None
+        self._until = 0.0
+        """The deadline of the flight, on the loop's clock."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Goes off at the deadline or before; outlives the flight that it was set for."""
         self._prepared: dict[str, bytes] = {}
         self.backend_pid = conn.backend_pid
         conn.nonblocking = 1
@@ -150,9 +153,7 @@ class PgSession:
             raise SessionLost(self._loss, sent=False)
         flight: asyncio.Future[list[PGresult]] = self._loop.create_future()
         self._flight = flight
-        # A timer and not a wait: on a loop that lags, the selector's events run before its timers,
-        # so an answer that has already arrived is never taken for silence.
-        self._deadline = self._loop.call_at(until, self._give_up)
+        self._set_deadline(until)
         try:
             send()
             self._flush()
@@ -164,6 +165,27 @@ class PgSession:
                 raise StatementFailed(_error_of(result))
         assert results, "libpq ends every statement with a result"
         return results[-1]
+
+    def _set_deadline(self, until: float) -> None:
+        """A timer and not a wait: on a loop that lags, the selector's events run before its timers,
+        so an answer that has already arrived is never taken for silence. One timer serves many
+        questions, because most are answered long before it goes off.
+        """
+        self._until = until
+        if self._timer is not None and self._timer.when() > until:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._on_timer, until)
+
+    def _on_timer(self, at: float) -> None:
+        self._timer = None
+        if self._flight is None:
+            return
+        if at < self._until:
+            self._set_deadline(self._until)
+        else:
+            self._give_up()
 
     async def _wait_for_turn(self, until: float) -> None:
         try:
@@ -214,8 +236,6 @@ class PgSession:
     def _land(self) -> None:
         flight, self._flight = self._flight, None
         results, self._results = self._results, []
-        if self._deadline is not None:
-            self._deadline.cancel()
         if flight is not None and not flight.done():
             flight.set_result(results)
         self._free_turn()
@@ -253,8 +273,8 @@ class PgSession:
         self._loss = loss
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._conn.notice_handler = None
         self._conn.finish()
         flight, self._flight = self._flight, None

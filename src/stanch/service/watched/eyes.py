@@ -30,6 +30,7 @@ class SharedSentinel:
         self._lost = asyncio.Event()
         self._lost.set()
         self._lost_at = now()
+        self._pausing: asyncio.Future[None] | None = None
         self._now = now
         self._took_s: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
 
@@ -70,6 +71,19 @@ class SharedSentinel:
         await self._lost.wait()
         return self._lost_at
 
+    async def lost_within(self, wait_s: float) -> datetime | None:
+        if self._lost.is_set():
+            return self._lost_at
+        loop = asyncio.get_running_loop()
+        self._pausing = loop.create_future()
+        timer = loop.call_later(wait_s, self._end_pause)
+        try:
+            await self._pausing
+        finally:
+            timer.cancel()
+            self._pausing = None
+        return self._lost_at if self._lost.is_set() else None
+
     async def close(self) -> None:
         self._sentinel.close()
 
@@ -100,3 +114,8 @@ class SharedSentinel:
     def _note_loss(self, lost: SentinelLost) -> None:
         self._lost_at = lost.at
         self._lost.set()
+        self._end_pause()
+
+    def _end_pause(self) -> None:
+        if self._pausing is not None and not self._pausing.done():
+            self._pausing.set_result(None)
