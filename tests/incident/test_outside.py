@@ -12,6 +12,7 @@ from stanch.incident.outside import ATTACHED_MAX, crowded, place, the_rest
 from stanch.incident.state import Incident, Status, frozen
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.rules import declared_rules
 from timelines import T0
 
 ORDERS = TargetName("orders")
@@ -69,6 +70,13 @@ def test_late_news_of_what_is_over_waits_before_it_wakes_anybody(
 
 def test_an_alert_that_began_after_the_end_is_something_new() -> None:
     assert where(alert(since=T0 + timedelta(seconds=1)), ended(), after_s=30) == ("new", None)
+
+
+def test_what_may_stand_for_weeks_takes_no_alert_in() -> None:
+    apart = next(kind for kind, rule in declared_rules().items() if rule.apart)
+    assert where(alert(), incident(seen=frozenset({f"{apart}:x"}))) == ("new", None)
+    both = incident(seen=frozenset({f"{apart}:x", "server_down"}))
+    assert where(alert(), both) == ("open", both.id)
 
 
 def test_a_crowd_of_alerts_stands_in_an_incident_as_one() -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 from stanch.incident.state import Incident, Status
 from stanch.model.ids import IncidentId
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.policy.rules import declared_rules
 
 LATE_S = 180.0
 """So long other monitors may take to see that something is over, before they are believed."""
@@ -38,7 +39,7 @@ def place(
     `incidents` are those of the symptom's target, newest first, ended ones included. Unlike what
     Stanch sees itself, an alert from outside joins whatever the cause: it says nothing about one.
     """
-    still_open = [i for i in incidents if not i.status.ended]
+    still_open = [i for i in incidents if not i.status.ended and not _stands_apart(i)]
     if still_open:
         known = [i for i in still_open if symptom.key in i.seen]
         worst = min(known or still_open, key=lambda i: i.severity_rank)
@@ -56,6 +57,12 @@ def place(
         if symptom.key in incident.seen:
             return Place(to="ended", incident_id=incident.id, reason=f"{symptom.key} came back")
     return Place(to="new")
+
+
+def _stands_apart(incident: Incident) -> bool:
+    """It holds only what may stand for weeks and says nothing about what breaks today."""
+    kinds = {SymptomKind(key.partition(":")[0]) for key in incident.seen}
+    return bool(kinds) and all(declared_rules()[kind].apart for kind in kinds)
 
 
 def _late(incident: Incident, ended_at: datetime, at: datetime) -> Place:

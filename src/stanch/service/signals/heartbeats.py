@@ -47,6 +47,8 @@ class Heartbeats:
 
     async def hear(self, name: str) -> None:
         """A job is alive; durable once this returns. Raises StoreError, Busy."""
+        # First, or the beat would look as if it had come before the start that it followed.
+        await self._expect()
         await self._rows.beat(name, at=self._clock.now())
         await self.look()
 
@@ -61,12 +63,7 @@ class Heartbeats:
 
     async def look(self) -> None:
         """Judge every heartbeat that is expected now."""
-        expected = self._policies.current.signals.heartbeats
-        if expected != self._expected:
-            names = [beat.name for beat in expected]
-            started = self._expected is None
-            await self._rows.expect(names, at=self._clock.now(), started=started)
-            self._expected = expected
+        expected = await self._expect()
         if not expected:
             self._beats = ()
             return
@@ -77,6 +74,16 @@ class Heartbeats:
         if news:
             await self._intake.put(news)
             self._told |= {a.signal.key: (a.signal.status, self._clock.now()) for a in news}
+
+    async def _expect(self) -> tuple[ExpectedHeartbeat, ...]:
+        """What the policy of this moment waits for, also in the store."""
+        expected = self._policies.current.signals.heartbeats
+        if expected != self._expected:
+            names = [beat.name for beat in expected]
+            started = self._expected is None
+            await self._rows.expect(names, at=self._clock.now(), started=started)
+            self._expected = expected
+        return expected
 
     def _is_news(self, arrived: Routed) -> bool:
         """A change; and from time to time that it goes on, which nobody may close for good."""
