@@ -26,7 +26,7 @@ RESOLVED_FOR_S = 30.0
 async def knock(dsn: str, deadline_s: float) -> bool:
     """True if the address accepted or refused; False if nothing came back.
 
-    Cost: one TCP handshake, closed at once; the server logs nothing about it.
+    Cost: one TCP handshake, closed at once; in the log a line where log_connections is on.
     """
     try:
         sock = await _connected(dsn, deadline_s)
@@ -41,7 +41,8 @@ async def greet(dsn: str, deadline_s: float) -> bool:
 
     A stopped postmaster leaves open sessions alive and lets nobody new in, which no open session
     can notice. Whatever else goes wrong is somebody else's to find out, so it counts as True.
-    Cost: one server process for less than a millisecond; the server logs nothing about it.
+    Cost: one server process for less than a millisecond; in the log a line where log_connections
+    is on.
     """
     try:
         sock = await _connected(dsn, deadline_s)
