@@ -8,6 +8,38 @@ from stanch.model.ids import TargetName
 from stanch.model.timeline import Lane
 
 
+class SignalMetrics:
+    """What came in from outside."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.total = Counter(
+            "stanch_signals_total",
+            "Alerts and heartbeats from outside, by what became of them.",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "stanch_signals_waiting",
+            "Alerts from outside that wait to be stored.",
+            registry=registry,
+        )
+        self.standing = Gauge(
+            "stanch_signals_standing",
+            "Alerts from outside that fire, that match no target, that no incident knows yet.",
+            ["which"],
+            registry=registry,
+        )
+        self.heartbeat_age_seconds = Gauge(
+            "stanch_expected_heartbeat_age_seconds",
+            "How long ago a heartbeat that has to arrive was heard.",
+            ["name"],
+            registry=registry,
+        )
+
+    def count(self, source: str, outcome: str, times: int) -> None:
+        self.total.labels(source, outcome).inc(times)
+
+
 class Metrics:
     """One registry per responder; nothing global."""
 
@@ -48,29 +80,7 @@ class Metrics:
             "Times an event could not be made durable.",
             registry=self._registry,
         )
-        self.signals_total = Counter(
-            "stanch_signals_total",
-            "Alerts and heartbeats from outside, by what became of them.",
-            ["source", "outcome"],
-            registry=self._registry,
-        )
-        self.signals_waiting = Gauge(
-            "stanch_signals_waiting",
-            "Alerts from outside that wait to be stored.",
-            registry=self._registry,
-        )
-        self.signals_standing = Gauge(
-            "stanch_signals_standing",
-            "Alerts from outside that fire, that match no target, that no incident knows yet.",
-            ["which"],
-            registry=self._registry,
-        )
-        self.expected_heartbeat_age_seconds = Gauge(
-            "stanch_expected_heartbeat_age_seconds",
-            "How long ago a heartbeat that has to arrive was heard.",
-            ["name"],
-            registry=self._registry,
-        )
+        self.signals = SignalMetrics(self._registry)
         self.task_failures_total = Counter(
             "stanch_task_failures_total",
             "Tasks that ended by a bug and were started again.",

@@ -71,7 +71,7 @@ class Responder:
             on_failure=self._count_failure,
             on_store_failure=self.metrics.store_failures_total.inc,
         )
-        self._inbound = Inbound(house, self._core, count=self._count_signals)
+        self._inbound = Inbound(house, self._core, count=self.metrics.signals.count)
 
     # --- life ---
 
@@ -228,19 +228,16 @@ class Responder:
         more = self._inbound.routes if with_signals else ()
         return health_app(self.healthy, self.ready, self.metrics.exposition, more)
 
-    def _count_signals(self, source: str, outcome: str, times: int) -> None:
-        self.metrics.signals_total.labels(source, outcome).inc(times)
-
     async def _refresh_signals(self) -> None:
-        self.metrics.signals_waiting.set(self._inbound.intake.waiting)
+        told = self.metrics.signals
+        told.waiting.set(self._inbound.intake.waiting)
         if not self._house.policy.signals.any:
             return
         standing = await self._inbound.standing()
         for which in ("firing", "unmatched", "owed"):
-            self.metrics.signals_standing.labels(which).set(getattr(standing, which))
+            told.standing.labels(which).set(getattr(standing, which))
         for reading in self._inbound.heartbeats.readings():
-            age_s = self.metrics.expected_heartbeat_age_seconds.labels(reading.subject)
-            age_s.set(reading.value or 0.0)
+            told.heartbeat_age_seconds.labels(reading.subject).set(reading.value or 0.0)
 
     def healthy(self) -> dict[str, Any]:
         """The core does its work: the loop turns."""

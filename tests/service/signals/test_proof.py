@@ -117,9 +117,9 @@ def test_a_moment_is_fresh_by_either_clock() -> None:
 
 @pytest.mark.parametrize("value", [HEX, HEX.upper(), f"sha256={HEX}"])
 def test_any_other_program_names_its_header(value: str) -> None:
-    named = {"signature_header": "Sentry-Hook-Signature"}
-    assert is_signed("json", {"Sentry-Hook-Signature": value}, **named)
-    assert not is_signed("json", {"Other": value}, **named)
+    named = "Sentry-Hook-Signature"
+    assert is_signed("json", {named: value}, signature_header=named)
+    assert not is_signed("json", {"Other": value}, signature_header=named)
 
 
 def test_a_source_without_a_secret_needs_no_signature() -> None:
