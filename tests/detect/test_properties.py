@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 from math import inf, nan
@@ -27,7 +28,7 @@ LIMIT = RuleSettings(limit=80.0, clear=70.0, also=None, hold_s=0.0, severity=1, 
 VALUES = st.floats(min_value=-1e12, max_value=1e12)
 
 
-def track(steps: list[tuple[float, bool | None]], *, damped: bool) -> list[tuple[float, str]]:
+def track(steps: Sequence[tuple[float, bool | None]], *, damped: bool) -> list[tuple[float, str]]:
     """When something was raised and cleared."""
     tracks: Tracks = {}
     changes: list[tuple[float, str]] = []
@@ -97,7 +98,8 @@ def test_undamped_conditions_are_over_as_quickly_each_time() -> None:
     flapping = ([(1.0, True)] * 5 + [(1.0, False)] * 60) * 6
     changes = track(flapping, damped=False)
     took = {
-        cleared - raised for (raised, _), (cleared, _) in zip(changes[::2], changes[1::2], strict=1)
+        cleared - raised
+        for (raised, _), (cleared, _) in zip(changes[::2], changes[1::2], strict=False)
     }
     assert len(took) == 1
 
