@@ -301,6 +301,15 @@ def test_it_may_be_started_when(_why: str, seen: StartReadings) -> None:
     assert may_start(STEP, seen) is None
 
 
+def test_who_has_files_open_is_named_with_one_of_them() -> None:
+    holder = FileHolder(pid=9, title="tar c " + "x" * 500, files=("/data/base/1/2",))
+    refusal = may_start(STEP, replace(GOOD, processes=replace(PROCESSES, holders=(holder,))))
+    assert refusal is not None
+    assert "process 9 (tar c" in refusal.reason
+    assert "/data/base/1/2" in refusal.reason
+    assert len(refusal.reason) < 200
+
+
 def test_every_guard_but_the_ones_about_ports_is_tested_here() -> None:
     assert {g.name for g in GUARDS} - {guard for _, guard, _ in STOPS} == {"host"}
 

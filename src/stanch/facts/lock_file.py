@@ -21,14 +21,12 @@ from stanch.model.host import (
     SharedMemory,
     Volume,
 )
-from stanch.model.shown import shortened
 
 START_TOLERANCE_S: Final = 3.0
 """The file's start time is read from the clock after the process began, in whole seconds."""
 
 _BYTES_MAX: Final = 8192
 _NAMED_MAX: Final = 3
-_TITLE_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,17 +276,10 @@ def _users(processes: DataDirectoryProcesses) -> list[int]:
 
 
 def _named(processes: DataDirectoryProcesses) -> str:
-    """Its users as a person finds them: who, and with what file."""
+    """Its users as a person finds them."""
     holders = {holder.pid: holder for holder in processes.holders}
-    told: list[str] = []
-    for pid in _users(processes)[:_NAMED_MAX]:
-        holder = holders.get(pid)
-        if holder is None:
-            told.append(f"process {pid}")
-            continue
-        has = f", has {holder.files[0]} open" if holder.files else ""
-        told.append(f"process {pid} ({shortened(holder.title, _TITLE_CHARS)}{has})")
-    return ", ".join(told)
+    users = _users(processes)[:_NAMED_MAX]
+    return ", ".join(holders[pid].told if pid in holders else f"process {pid}" for pid in users)
 
 
 def _shared_memory(lock: LockFile, segment: SharedMemory | Missing) -> Proof:

@@ -11,6 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from stanch.model.diagnosis import Missing
+from stanch.model.shown import shortened
+
+TITLE_CHARS_TOLD = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,12 @@ class FileHolder:
     title: str
     files: tuple[str, ...]
     """Some of the paths, at most five."""
+
+    @property
+    def told(self) -> str:
+        """Who it is, as a person finds it, and one of the files."""
+        has = f", has {self.files[0]} open" if self.files else ""
+        return f"process {self.pid} ({shortened(self.title, TITLE_CHARS_TOLD)}{has})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

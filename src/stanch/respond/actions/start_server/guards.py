@@ -109,8 +109,8 @@ def _no_live_postmaster(
     own = {process.pid for process in processes.orphans}
     others = [holder for holder in processes.holders if holder.pid not in own]
     if others:
-        pids = ", ".join(str(holder.pid) for holder in others[:5])
-        return no(guard, f"process {pids} has files of the data directory open")
+        named = ", ".join(holder.told for holder in others[:3])
+        return no(guard, f"the data directory is in use by {named}")
     if isinstance(holds, FileHolds) and holds.held and not processes.orphans:
         return no(guard, f"a process that is not shown here has {holds.held[0]} open")
     return None
