@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import yaml
+
 from stanch.facts.machines.json_values import Object, as_object, read_json, text
 from stanch.facts.machines.pods import Pod, chosen, parse_pod
 from stanch.model.diagnosis import Missing
@@ -20,6 +22,8 @@ from stanch.policy.hosts import KubernetesHost
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 REQUEST_S = 5.0
 NOT_FOUND = "not found"
+BAD_FILE = (yaml.YAMLError, TypeError, AttributeError, KeyError, AssertionError)
+"""What the library raises for a kubeconfig that is none."""
 CACHED = "0"
 """This resourceVersion is answered from the API server's memory, without a question to etcd."""
 
@@ -152,7 +156,7 @@ class KubernetesLink:
                     persist_config=False,
                 )
             return library.client.ApiClient(configuration)
-        except (library.config.ConfigException, *self._errors) as error:
+        except (library.config.ConfigException, *BAD_FILE, *self._errors) as error:
             return self.failed(error)
 
     async def close(self) -> None:

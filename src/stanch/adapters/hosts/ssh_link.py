@@ -6,7 +6,6 @@ Needs the extra `hosts` (asyncssh).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
 import shlex
@@ -174,7 +173,8 @@ class SshLink:
 
 
 def _words(error: Exception) -> str:
-    told = str(getattr(error, "strerror", "") or getattr(error, "reason", "") or error)
-    with contextlib.suppress(IndexError):
-        told = told.splitlines()[0]
-    return told[:200] or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        # asyncio puts the address in place of the reason.
+        return os.strerror(error.errno).lower()
+    told = str(getattr(error, "reason", "") or error).splitlines()
+    return told[0][:200] if told else type(error).__name__

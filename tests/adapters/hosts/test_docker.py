@@ -1,0 +1,137 @@
+"""Containers of a real daemon: how they end, what is killed in them, and what is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from fix_machines import Docker
+from stanch.adapters.hosts.docker_link import DockerLink
+from stanch.adapters.hosts.docker_machine import DockerMachine
+from stanch.model.diagnosis import Missing
+from stanch.model.host import OomKills
+from stanch.model.machine import HostFacts, ServiceState
+from stanch.policy.hosts import DockerHost
+
+pytestmark = pytest.mark.world
+
+MIB = 2**20
+# Takes memory until the kernel ends it; its parent lives on.
+GREEDY = "tail /dev/zero"
+PARENT = f"sh -c '{GREEDY}'; echo ended; exec sleep 600"
+
+
+async def look(host: DockerHost) -> HostFacts | Missing:
+    machine = DockerMachine(DockerLink(host), now=lambda: datetime.now(UTC))
+    try:
+        return await machine.facts(deadline_s=10)
+    finally:
+        await machine.close()
+
+
+async def look_until(host: DockerHost, enough: Callable[[HostFacts], bool]) -> HostFacts:
+    end_s = time.monotonic() + 15
+    while True:
+        facts = await look(host)
+        assert isinstance(facts, HostFacts), facts
+        if enough(facts) or time.monotonic() > end_s:
+            return facts
+        await asyncio.sleep(0.05)
+
+
+def service_of(facts: HostFacts | Missing) -> ServiceState:
+    assert isinstance(facts, HostFacts)
+    assert isinstance(facts.service, ServiceState)
+    return facts.service
+
+
+async def test_a_container_that_is_killed_for_memory_says_so(dockerd: Docker) -> None:
+    limit = {"Memory": 32 * MIB, "MemorySwap": 32 * MIB}
+    host = dockerd.run("whole", f"exec {GREEDY}", **limit)
+    found = service_of(await look_until(host, lambda f: not service_of(f).running))
+    assert (found.status, found.exit_code, found.oom_killed) == ("exited", 137, True)
+
+
+async def test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted(
+    dockerd: Docker,
+) -> None:
+    limit = {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}
+    host = dockerd.run("part", PARENT, **limit)
+
+    def killed(facts: HostFacts) -> bool:
+        return isinstance(facts.oom_kills, OomKills) and bool(facts.oom_kills.cgroup)
+
+    facts = await look_until(host, killed)
+    assert service_of(facts).running
+    assert isinstance(facts.oom_kills, OomKills)
+    assert (facts.oom_kills.cgroup, facts.oom_kills.own_group) == (1, True)
+
+
+async def test_nothing_is_started_in_a_container_that_is_nearly_out_of_memory(
+    dockerd: Docker,
+) -> None:
+    host = dockerd.run("tight", "exec sleep 600", Memory=12 * MIB, MemorySwap=12 * MIB)
+
+    def refused(facts: HostFacts) -> bool:
+        return isinstance(facts.file_systems, Missing)
+
+    facts = await look_until(host, refused)
+    assert service_of(facts).running
+    assert isinstance(facts.file_systems, Missing)
+    assert "nearly out of memory" in facts.file_systems.reason
+    assert not isinstance(facts.memory, Missing)
+
+
+async def test_a_paused_container_is_not_disturbed(dockerd: Docker) -> None:
+    host = dockerd.run("paused", "exec sleep 600")
+    dockerd.call("POST", "/containers/paused/pause")
+    facts = await look(host)
+    dockerd.call("POST", "/containers/paused/unpause")
+    assert service_of(facts).status == "paused"
+    assert isinstance(facts, HostFacts)
+    assert isinstance(facts.file_systems, Missing)
+    assert facts.file_systems.reason == "the container is paused"
+
+
+async def test_restarts_are_counted(dockerd: Docker) -> None:
+    policy = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}
+    host = dockerd.run("failing", "exit 3", **policy)
+
+    def over(facts: HostFacts) -> bool:
+        return service_of(facts).restarts == 2 and service_of(facts).status == "exited"
+
+    found = service_of(await look_until(host, over))
+    assert (found.running, found.exit_code, found.restarts) == (False, 3, 2)
+
+
+async def test_a_container_is_found_by_its_service_whatever_it_is_called(dockerd: Docker) -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    dockerd.run(
+        "shop-db-run-1", "sleep 600", Labels={**labels, "com.docker.compose.oneoff": "True"}
+    )
+    dockerd.run("shop-db-1", "sleep 600", Labels=labels)
+    host = DockerHost(compose_project="shop", compose_service="db", socket=dockerd.socket)
+    assert service_of(await look(host)).name == "shop-db-1"
+    assert service_of(await look(replace(host, compose_project=""))).name == "shop-db-1"
+    other = await look(replace(host, compose_project="other"))
+    assert service_of(other).status == "no such container"
+
+
+async def test_two_containers_of_one_service_are_not_chosen_between(dockerd: Docker) -> None:
+    labels = {"com.docker.compose.project": "twice", "com.docker.compose.service": "db"}
+    for name in ("twice-db-1", "twice-db-2"):
+        dockerd.run(name, "sleep 600", Labels=labels)
+    host = DockerHost(compose_project="twice", compose_service="db", socket=dockerd.socket)
+    found = await look(host)
+    assert isinstance(found, Missing)
+    assert found.reason == "2 containers belong to twice/db; one must be named"
+
+
+async def test_a_container_that_is_gone_is_an_answer(dockerd: Docker) -> None:
+    found = service_of(await look(DockerHost(container="never-was", socket=dockerd.socket)))
+    assert (found.running, found.status) == (False, "no such container")
