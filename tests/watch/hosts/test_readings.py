@@ -59,7 +59,7 @@ def changed(**changes: Any) -> HostFacts:
 
 
 def test_one_look_makes_every_reading() -> None:
-    assert told(FACTS) == {
+    assert told(FACTS, places=("/data",)) == {
         ("service_running", "db"): 1.0,
         ("container_restarts_total", ""): 3.0,
         ("memory_available_pct", ""): 25.0,
@@ -176,7 +176,7 @@ def disk(mount: str, *, total: int = 10 * GIB) -> FileSystem:
     return FileSystem(mount=mount, total_bytes=total, free_bytes=total // 2)
 
 
-def mounts(*places: str) -> list[str]:
+def mounts(*places: str, own: bool = False) -> list[str]:
     found = [
         disk("/"),
         disk("/data"),
@@ -184,7 +184,7 @@ def mounts(*places: str) -> list[str]:
         disk("/backup"),
         disk("/tiny", total=4096),
     ]
-    return [one.mount for one in relevant(found, places)]
+    return [one.mount for one in relevant(found, places, own=own)]
 
 
 def test_only_file_systems_of_the_server_and_the_root_count() -> None:
@@ -194,5 +194,15 @@ def test_only_file_systems_of_the_server_and_the_root_count() -> None:
     assert mounts("/database") == ["/"]
 
 
-def test_where_no_folder_is_known_all_but_the_small_ones_count() -> None:
-    assert mounts() == ["/", "/data", "/data/wal", "/backup"]
+def test_in_a_container_all_but_the_small_ones_count() -> None:
+    assert mounts(own=True) == ["/", "/data", "/data/wal", "/backup"]
+    assert mounts("/tiny/x", own=True) == ["/", "/data", "/data/wal", "/backup", "/tiny"]
+
+
+def test_where_the_data_lies_nobody_knows_its_space_is_unknown_and_not_somebody_elses() -> None:
+    facts = changed(file_systems=(disk("/"), disk("/data"), disk("/backup")))
+    found = told(facts)
+    assert {s for n, s in found if n == "volume_free_bytes"} == {"/", ""}
+    assert found["volume_free_bytes", ""] is None
+    known = told(facts, places=("/data/main",))
+    assert {s for n, s in known if n == "volume_free_bytes"} == {"/", "/data"}

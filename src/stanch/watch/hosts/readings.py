@@ -46,6 +46,8 @@ class MachineReadings:
 
     volumes: bool
     """False: the server's own volumes are read elsewhere, and better."""
+    own: bool = False
+    """The machine is the server's alone, a container: whatever is mounted there is its own."""
     _cpu: CpuTimes | None = None
     _since_boot_s: float = 0.0
     _uptime_s: float = 0.0
@@ -53,7 +55,7 @@ class MachineReadings:
     _messages: Counter[KernelTrouble] = field(default_factory=Counter[KernelTrouble])
 
     def of(self, facts: HostFacts, *, places: Sequence[str]) -> tuple[Reading, ...]:
-        """`places`: folders of the server, whose file systems count; none: all that are large."""
+        """`places`: folders of the server, as far as they are known; their file systems count."""
         return (
             *_service(facts.service),
             _memory(facts.memory),
@@ -63,7 +65,7 @@ class MachineReadings:
             _clock(facts.clock_offset_s),
             _number("uptime_s", facts.uptime_s),
             *self._kernel(facts.kernel, facts.uptime_s),
-            *(_volumes(facts.file_systems, places) if self.volumes else ()),
+            *(_volumes(facts.file_systems, places, own=self.own) if self.volumes else ()),
         )
 
     def none(self, reason: str) -> tuple[Reading, ...]:
@@ -192,17 +194,18 @@ def _clock(offset_s: float | Missing) -> Reading:
     )
 
 
-def _volumes(found: tuple[FileSystem, ...] | Missing, places: Sequence[str]) -> Iterator[Reading]:
-    if isinstance(found, Missing):
+def _volumes(
+    found: tuple[FileSystem, ...] | Missing, places: Sequence[str], *, own: bool
+) -> Iterator[Reading]:
+    reason = found.reason if isinstance(found, Missing) else ""
+    if not isinstance(found, Missing):
+        for one in relevant(found, places, own=own):
+            yield from _volume(one)
+        if not own and not any(_mount_of(place, found) for place in places):
+            reason = "where the server's data lies is not known; `data_directory` tells"
+    if reason:
         for name in VOLUME_NAMES:
-            yield _unknown(name, found.reason)
-        return
-    counted = relevant(found, places)
-    if not counted:
-        for name in VOLUME_NAMES:
-            yield _unknown(name, "no file system of the server was told")
-    for one in counted:
-        yield from _volume(one)
+            yield _unknown(name, reason)
 
 
 def _volume(one: FileSystem) -> Iterator[Reading]:
@@ -221,18 +224,16 @@ def _volume(one: FileSystem) -> Iterator[Reading]:
         yield Reading(name=name, value=value, subject=one.mount, detail=f"{detail} free")
 
 
-def relevant(found: Sequence[FileSystem], places: Sequence[str]) -> list[FileSystem]:
+def relevant(found: Sequence[FileSystem], places: Sequence[str], *, own: bool) -> list[FileSystem]:
     """The file systems that a server can fill, or whose filling stops it.
 
-    Those that hold one of its folders, and the machine's root. Where no folder is known, all but
-    the small ones: a full one that is not the server's is told needlessly, but never missed.
+    Those that hold one of its folders, and the machine's root; in a container of its own, all but
+    the small ones. Never somebody else's: a full disk for backups is not the server's emergency.
     """
-    large = [one for one in found if one.total_bytes >= SMALL_BYTES]
     holding = {mount for place in places if (mount := _mount_of(place, found))}
-    if not holding:
-        return large
-    always = {ROOT, NODE} & {one.mount for one in large}
-    return [one for one in found if one.mount in holding | always]
+    large = {one.mount for one in found if one.total_bytes >= SMALL_BYTES}
+    counted = holding | (large if own else large & {ROOT, NODE})
+    return [one for one in found if one.mount in counted]
 
 
 def _mount_of(place: str, found: Sequence[FileSystem]) -> str:

@@ -30,14 +30,16 @@ class HostWatch:
         *,
         places: Callable[[], Sequence[str]],
         volumes: bool,
+        own: bool = False,
         now: Callable[[], datetime],
         every_s: float = EVERY_S,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """`places`: the server's folders there, as far as they are known."""
+        """`places`: the server's folders there, as far as they are known; `volumes`, `own`: as
+        those of `MachineReadings`."""
         self._reader = reader
         self._places = places
-        self._made = MachineReadings(volumes=volumes)
+        self._made = MachineReadings(volumes=volumes, own=own)
         self._now = now
         self._every_s = every_s
         self._deadline_s = deadline_s
