@@ -5,11 +5,13 @@ They are the same file and the same commits as the journal, so "stored" means th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import Connection, and_, delete, func, not_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from stanch.model.ids import IncidentId, TargetName
@@ -30,6 +32,29 @@ KEPT_S = 30 * 86_400.0
 """Alerts that are over are kept for so long."""
 
 _PUT = insert_or(signal).prefix_with("OR REPLACE")
+_COUNT = (
+    update(signal)
+    .where(signal.c.id == bindparam("row"))
+    .values(times=signal.c.times + bindparam("more"), heard_us=bindparam("heard"))
+)
+_AS_IT_WAS_READ = and_(
+    signal.c.status == bindparam("now_told"),
+    signal.c.rank == bindparam("read_rank"),
+    signal.c.target.is_not_distinct_from(bindparam("read_target")),
+)
+_TELL = (
+    update(signal)
+    .where(signal.c.id == bindparam("row"))
+    .values(
+        told=bindparam("now_told"),
+        incident_id=bindparam("now_incident"),
+        symptom=bindparam("now_symptom"),
+        # Changed while it was being told: whatever it is now is owed.
+        owed_us=case(
+            (_AS_IT_WAS_READ, None), else_=func.coalesce(signal.c.owed_us, bindparam("heard"))
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +100,31 @@ def take(
 
 def _take(conn: Connection, arrivals: Sequence[Routed], at: datetime, rows_max: int) -> Taken:
     ids = [signal_id(a.signal.source, a.signal.key) for a in arrivals]
-    known = _known(conn, ids)
+    glimpses = _glimpses(conn, ids)
+    repeats = Counter[str]()
+    news = list[tuple[str, Routed]]()
+    changing = set[str]()
+    for row_id, arrived in zip(ids, arrivals, strict=True):
+        # In a burst nearly all is repetition, and that costs a number in a row.
+        seen = glimpses.get(row_id) if row_id not in changing else None
+        if seen is not None and seen == _glimpse_of(arrived):
+            repeats[row_id] += 1
+        else:
+            changing.add(row_id)
+            news.append((row_id, arrived))
+    _count(conn, repeats, at)
+    taken = _take_news(conn, news, at, rows_max) if news else Taken()
+    return replace(taken, stored=taken.stored + repeats.total())
+
+
+def _take_news(
+    conn: Connection, news: Sequence[tuple[str, Routed]], at: datetime, rows_max: int
+) -> Taken:
+    known = _known(conn, [row_id for row_id, _ in news])
     room = _Room(conn, rows_max)
     changed: dict[str, StoredSignal] = {}
     never_began = beyond = 0
-    for row_id, arrived in zip(ids, arrivals, strict=True):
+    for row_id, arrived in news:
         before = changed.get(row_id) or known.get(row_id)
         if before is None and arrived.signal.status is SignalStatus.RESOLVED:
             never_began += 1
@@ -94,11 +139,43 @@ def _take(conn: Connection, arrivals: Sequence[Routed], at: datetime, rows_max: 
             changed[row_id] = after
     _put(conn, changed.values())
     return Taken(
-        stored=len(arrivals) - never_began,
+        stored=len(news) - never_began,
         never_began=never_began,
         beyond=beyond,
         owed=sum(row.owed_at is not None for row in changed.values()),
     )
+
+
+_Glimpse = tuple[str, str | None, int, str, str, str]
+
+
+def _glimpses(conn: Connection, ids: Sequence[str]) -> dict[str, _Glimpse]:
+    """Enough of each row to tell a repeat from news; none where the source's clock counts."""
+    columns = (signal.c.target, signal.c.rank, signal.c.title, signal.c.detail, signal.c.severity)
+    found: dict[str, _Glimpse] = {}
+    for some in _batches(ids):
+        wanted = select(signal.c.id, signal.c.status, *columns).where(
+            signal.c.id.in_(some), signal.c.occurred_us.is_(None)
+        )
+        for row_id, *glimpse in conn.execute(wanted):
+            found[row_id] = cast("_Glimpse", tuple(glimpse))
+    return found
+
+
+def _glimpse_of(arrived: Routed) -> _Glimpse | None:
+    one = arrived.signal
+    if one.occurred_at is not None:
+        return None
+    texts = (storable(one.title), storable(one.detail), storable(one.severity))
+    target = storable(arrived.target) if arrived.target else None
+    return (one.status.value, target, arrived.rank, *texts)
+
+
+def _count(conn: Connection, repeats: Mapping[str, int], at: datetime) -> None:
+    if repeats:
+        heard_us = to_us(at)
+        rows = [{"row": i, "more": n, "heard": heard_us} for i, n in repeats.items()]
+        conn.execute(_COUNT, rows)
 
 
 class _Room:
@@ -155,13 +232,17 @@ def _rest(arrived: Routed, rows_max: int) -> Routed:
 
 
 def _known(conn: Connection, ids: Sequence[str]) -> dict[str, StoredSignal]:
-    unique = list(dict.fromkeys(ids))
     found: dict[str, StoredSignal] = {}
-    for start in range(0, len(unique), AT_ONCE_MAX):
-        some = unique[start : start + AT_ONCE_MAX]
+    for some in _batches(ids):
         for row in conn.execute(select(signal).where(signal.c.id.in_(some))).mappings():
             found[str(row["id"])] = from_row(row)
     return found
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    unique = list(dict.fromkeys(ids))
+    for start in range(0, len(unique), AT_ONCE_MAX):
+        yield unique[start : start + AT_ONCE_MAX]
 
 
 def _put(conn: Connection, rows: Iterable[StoredSignal]) -> None:
@@ -174,30 +255,22 @@ def tell(told: Sequence[Told]) -> Op[None]:
     """Incidents know the states the rows were read with; a newer state stays owed."""
 
     def run(tx: Tx) -> None:
-        for one in told:
-            _tell(tx.conn, one)
+        rows = [
+            {
+                "row": one.row.id,
+                "now_told": one.row.signal.status.value,
+                "now_incident": one.incident_id,
+                "now_symptom": storable(one.symptom),
+                "read_rank": one.row.rank,
+                "read_target": storable(one.row.target) if one.row.target else None,
+                "heard": to_us(one.row.heard_at),
+            }
+            for one in told
+        ]
+        if rows:
+            tx.conn.execute(_TELL, rows)
 
     return run
-
-
-def _tell(conn: Connection, one: Told) -> None:
-    row = one.row
-    same = signal.c.id == row.id
-    values = {
-        "told": row.signal.status.value,
-        "incident_id": one.incident_id,
-        "symptom": storable(one.symptom),
-    }
-    conn.execute(update(signal).where(same).values(values))
-    as_it_was = and_(
-        signal.c.status == row.signal.status.value,
-        signal.c.rank == row.rank,
-        signal.c.target.is_not_distinct_from(storable(row.target) if row.target else None),
-    )
-    conn.execute(update(signal).where(same, as_it_was).values(owed_us=None))
-    # Changed while it was being told: whatever it is now is owed.
-    late = {"owed_us": func.coalesce(signal.c.owed_us, to_us(row.heard_at))}
-    conn.execute(update(signal).where(same, not_(as_it_was)).values(late))
 
 
 def postpone(row_id: str, until: datetime) -> Op[None]:

@@ -44,6 +44,10 @@ class Book:
         known = self._folded.get(incident_id) or Incident(id=incident_id)
         return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
 
+    async def at_hand(self, incident_id: IncidentId) -> Incident:
+        """Like `get`, from memory where it is there: nobody but this process writes."""
+        return self._folded.get(incident_id) or await self.get(incident_id)
+
     def known(self) -> Sequence[Incident]:
         """What is in memory, for when the store cannot be asked."""
         return tuple(self._folded.values())

@@ -116,7 +116,7 @@ class Attaching:
         }
         await self._rows.expire(quiet_s, at=now)
         for incident_id in await self._rows.incidents_told(limit=TOGETHER_MAX):
-            incident = await self._book.get(incident_id)
+            incident = await self._book.at_hand(incident_id)
             if incident.status is Status.MERGED and incident.merged_into is not None:
                 await self._rows.follow(incident_id, incident.merged_into)
             elif incident.status.ended and incident.ended_at is not None:
@@ -162,7 +162,7 @@ class Attaching:
     async def _clear_elsewhere(self, row: StoredSignal, target: TargetName) -> None:
         """A route was added: it is about something else than it seemed to be."""
         if row.told is SignalStatus.FIRING and row.incident_id is not None:
-            known = await self._book.get(row.incident_id)
+            known = await self._book.at_hand(row.incident_id)
             if known.target != target:
                 await self._clear(known, row, [row])
 
@@ -172,7 +172,7 @@ class Attaching:
             return await self._open(symptom, row), symptom.key
         if where.to == "ended":
             await self._reopen(where.incident_id, symptom, where.reason)
-        incident = await self._book.get(where.incident_id)
+        incident = await self._book.at_hand(where.incident_id)
         stands = the_rest(symptom) if crowded(symptom, incident) else symptom
         if stands.key not in incident.symptoms:
             incident = await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
@@ -226,7 +226,7 @@ class Attaching:
 
     async def _over(self, row: StoredSignal, together: Sequence[StoredSignal]) -> Told:
         if row.incident_id is not None:
-            await self._clear(await self._book.get(row.incident_id), row, together)
+            await self._clear(await self._book.at_hand(row.incident_id), row, together)
         return Told(row=row, incident_id=row.incident_id, symptom=row.symptom)
 
     async def _clear(
@@ -236,7 +236,7 @@ class Attaching:
         for _ in range(MERGES_MAX):
             if incident.merged_into is None:
                 break
-            incident = await self._book.get(incident.merged_into)
+            incident = await self._book.at_hand(incident.merged_into)
         if row.symptom not in incident.symptoms:
             return
         if row.symptom.endswith(f":{MORE}"):

@@ -27,7 +27,7 @@ from stanch.watch.signals.routing import Router
 
 WAITING_MAX = 20_000
 """Arrivals that wait for the store."""
-TOGETHER_MAX = 1_500
+TOGETHER_MAX = 500
 """Arrivals in one commit: more would make the journal wait behind them."""
 
 PAGES_AT_ONCE_MAX = 4

@@ -1,0 +1,1 @@
+"""The flight recorder: the last minutes of one target in one file of fixed size."""
