@@ -211,10 +211,12 @@ def test_a_full_data_volume_is_reported_by_a_server_that_stays_up(
 @needs_mounts
 def test_a_full_wal_volume_takes_the_server_down(make_server: MakeServer) -> None:
     server = make_server(
-        wal_volume_mb=8, conf={"max_wal_size": "1GB", "min_wal_size": "2MB", "wal_keep_size": "1GB"}
+        # A fresh data directory of version 13 or 14 brings more segments than a later one.
+        wal_volume_mb=24,
+        conf={"max_wal_size": "1GB", "min_wal_size": "2MB", "wal_keep_size": "1GB"},
     )
     assert (server.data_directory / "pg_wal").is_symlink()
-    fill = "CREATE TABLE full_up AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
+    fill = "CREATE TABLE full_up AS SELECT repeat('x', 1000) FROM generate_series(1, 40000)"
     with pytest.raises(psycopg.OperationalError):
         server.query(fill, user="app")
     assert "PANIC:  could not write to file" in server.log_text()

@@ -232,6 +232,8 @@ class ScratchServer(ScratchAccess):
         statements = list(SINGLE_USER_SQL)
         if self.options.auth != "trust":
             self.passwords = {role: secrets.token_urlsafe(18) for role in ROLES}
+            # Version 13 would keep them in the form of its elders, which scram does not take.
+            statements += [f"SET password_encryption = '{self.options.auth}'"]
             statements += [
                 f"ALTER ROLE {role} PASSWORD '{word}'" for role, word in self.passwords.items()
             ]
