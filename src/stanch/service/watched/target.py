@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -26,6 +27,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
+from stanch.policy.hosts import DockerHost, KubernetesHost
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
@@ -57,6 +59,7 @@ from stanch.watch.run import Eyes, TargetWatch
 
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
 KEEP_EVERY_S = 1.0
+FIRST_SAMPLE_S = 10.0
 IDENTITY_S = 1.0
 NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
 
@@ -92,6 +95,7 @@ class Watched:
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
         self._finding_home = asyncio.Lock()
+        self._sampled = asyncio.Event()
         self._here = asyncio.Event()
         """The server was seen to be at home on this machine."""
         self._life: datetime | None = None
@@ -117,6 +121,7 @@ class Watched:
                 sample = replace(sample, readings=(*sample.readings, *told))
             if sample.vitals is not None:
                 await self._note_down(sample.at, sample.vitals)
+                self._sampled.set()
             await emit(sample)
             if sample.reach is not None and sample.reach.state is ReachState.SHUTTING_DOWN:
                 # A smart shutdown waits for every session to end; the watch closes its own.
@@ -167,6 +172,10 @@ class Watched:
         far = far_machine(self.target, folder=self._folder, now=self._now)
         if far is not None:
             reader = far.reader
+            with contextlib.suppress(TimeoutError):
+                # The server itself knows best where its data lies; a server that is down does not.
+                async with asyncio.timeout(FIRST_SAMPLE_S):
+                    await self._sampled.wait()
         elif self.target.host == "none":
             return
         else:
@@ -178,6 +187,7 @@ class Watched:
             places=lambda: places_of(self.target, self._folder()),
             # Those of a server at home here are in every sample already.
             volumes=far is not None,
+            own=isinstance(self.target.host, DockerHost | KubernetesHost),
             now=self._now,
         )
         await self.machine.run()
