@@ -108,13 +108,13 @@ def test_undamped_conditions_are_over_as_quickly_each_time() -> None:
 def test_between_limit_and_clear_limit_everything_stays_as_it_is(
     value: float, standing: bool
 ) -> None:
-    found = Above().look("", value, 0.0, LIMIT, standing)
+    found = Above().look("", value, 0.0, settings=LIMIT, standing=standing)
     if 70.0 < value < 80.0:
         assert found.bad is standing
     else:
         assert found.bad is (value >= 80.0)
     low = settings_of(declared_rules()[SymptomKind.INODES_LOW])
-    found = Below().look("", value, 0.0, low, standing)
+    found = Below().look("", value, 0.0, settings=low, standing=standing)
     assert found.bad is (standing if low.limit < value < low.clear else value <= low.limit)
 
 
@@ -193,7 +193,7 @@ def test_a_rate_is_never_more_than_was_counted(increments: list[tuple[float, int
     at_s, total = 1000.0, 0
     for after_s, more in increments:
         at_s, total = at_s + after_s, total + more
-        found = judge.look("", float(total), at_s, held, False)
+        found = judge.look("", float(total), at_s, settings=held, standing=False)
         assert found.measured is not None
         assert 0.0 <= found.measured <= 60.0 * total / rule.window_s + 1e-9
 
@@ -206,7 +206,7 @@ def test_a_counter_that_starts_again_is_no_event(values: list[int]) -> None:
     for n, value in enumerate(values):
         if n and value > values[n - 1]:
             grown_at = 10.0 * n
-        found = judge.look("", float(value), 10.0 * n, held, False)
+        found = judge.look("", float(value), 10.0 * n, settings=held, standing=False)
         recently = grown_at is not None and 10.0 * n - grown_at < held.limit
         assert found == Look(recently, float(value))
 

@@ -113,7 +113,7 @@ class Detector:
             only = ready.rule.subjects
             for subject, reading in told.items():
                 if not only or subject in only:
-                    self._judge_one(ready, subject, reading.value, look, reading)
+                    self._judge_one(ready, subject, reading.value, look, reading=reading)
             could_not = "" in told and told[""].value is None
             if look.tracks and not could_not:
                 _gone(ready, told.keys(), look)
@@ -125,7 +125,7 @@ class Detector:
         for subject in list(judge.subjects()):
             if subject not in told:
                 silent = judge.silence(subject, look.at_s, ready.settings)
-                self._conclude(ready, subject, silent, look, None)
+                self._conclude(ready, subject, silent, look, reading=None)
 
     # --- one value ---
 
@@ -147,14 +147,17 @@ class Detector:
         subject: str,
         value: float | None,
         look: Surroundings,
+        *,
         reading: Reading | None = None,
     ) -> None:
         if value is not None and not isfinite(value):
             value = None
         track = look.tracks.get(key_of(ready, subject)) if look.tracks else None
         standing = track is not None and track.standing
-        found = self._judge(ready).look(subject, value, look.at_s, ready.settings, standing)
-        self._conclude(ready, subject, found, look, reading)
+        found = self._judge(ready).look(
+            subject, value, look.at_s, settings=ready.settings, standing=standing
+        )
+        self._conclude(ready, subject, found, look, reading=reading)
 
     def _conclude(
         self,
@@ -162,6 +165,7 @@ class Detector:
         subject: str,
         found: Look,
         look: Surroundings,
+        *,
         reading: Reading | None,
     ) -> None:
         key, rule = key_of(ready, subject), ready.rule

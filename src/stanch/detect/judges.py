@@ -36,7 +36,13 @@ class Judge(Protocol):
     """One rule's way of judging."""
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         """`standing`: it is a symptom already, so that the clear limit holds."""
         ...
@@ -51,7 +57,13 @@ class Above:
     """At or above the limit; a standing one stays bad down to the clear limit."""
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         if value is None:
             return UNKNOWN
@@ -67,7 +79,13 @@ class Below:
     """At or below the limit; a standing one stays bad up to the clear limit."""
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         if value is None:
             return UNKNOWN
@@ -107,7 +125,13 @@ class RateAbove:
     memory: Memory
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         window = self.memory.of(subject)
         if value is None or window is None:
@@ -137,7 +161,13 @@ class Forecast:
     """The last answer for a subject: a trend is reckoned anew with a new point only."""
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         window = self.memory.of(subject)
         if value is None or window is None:
@@ -165,7 +195,13 @@ class SlowerThanUsual:
     recent: dict[str, Recent] = field(default_factory=dict[str, Recent])
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         baseline = self._of(subject)
         if value is None or baseline is None:
@@ -198,7 +234,13 @@ class Burn:
     long: Memory
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         short, long = self.short.of(subject), self.long.of(subject)
         if value is None or short is None or long is None:
@@ -226,7 +268,13 @@ class Absent:
     heard: dict[str, float] = field(default_factory=dict[str, float])
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         if value is not None and (subject in self.heard or len(self.heard) < SUBJECTS_MAX):
             self.heard[subject] = at_s
@@ -261,7 +309,13 @@ class Changed:
     last: dict[str, _Last] = field(default_factory=dict[str, _Last])
 
     def look(
-        self, subject: str, value: float | None, at_s: float, settings: RuleSettings, standing: bool
+        self,
+        subject: str,
+        value: float | None,
+        at_s: float,
+        *,
+        settings: RuleSettings,
+        standing: bool,
     ) -> Look:
         known = self.last.get(subject)
         if value is None:

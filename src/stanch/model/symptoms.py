@@ -71,6 +71,8 @@ class SymptomKind(StrEnum):
     OOM_KILL = "oom_kill"
     CONTAINER_RESTARTING = "container_restarting"
     SERVICE_STOPPED = "service_stopped"
+    VOLUME_READ_ONLY = "volume_read_only"
+    STORAGE_ERRORS = "storage_errors"
     BACKUP_OLD = "backup_old"
     BACKUP_FAILED = "backup_failed"
     BACKUP_VERIFICATION_FAILED = "backup_verification_failed"
