@@ -27,6 +27,7 @@ def command_line() -> typer.Typer:
         incidents,
         init,
         ping,
+        recorder,
         rules,
         running,
         signals,
@@ -43,7 +44,7 @@ def command_line() -> typer.Typer:
     )
     app.callback()(_program)
     readying = (init, check, grants, rules)
-    for module in (*readying, ping, diagnose, running, incidents, signals, timeline):
+    for module in (*readying, ping, diagnose, running, incidents, signals, timeline, recorder):
         module.register(app)
     return app
 

@@ -159,7 +159,14 @@ def _data(r: Reading) -> Iterator[str]:
         yield f"Known: test writes worked in {writes.count(True)} of {len(writes)} checks."
     elif writes:
         yield "Known: no test write has worked, or none was tried."
-    kept = r.events(e.EvidenceKept)
+    every = r.events(e.EvidenceKept)
+    recorded = [kept for kept in every if kept.name.startswith("flight recorder")]
+    kept = [one for one in every if one not in recorded]
+    if recorded:
+        yield (
+            f"Kept: the flight recorder's last minutes, {len(recorded)} times"
+            f" (`stanch recorder show {r.timeline[0].incident_id}`)."
+        )
     if kept:
         yield f"Known: {len(kept)} pieces of evidence were set aside before anything was changed."
     yield (

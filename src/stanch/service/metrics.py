@@ -67,6 +67,11 @@ class Metrics:
             "stanch_incidents_open", "Open incidents.", registry=self._registry
         )
         self.halted = Gauge("stanch_halted", "1 while a halt stands.", registry=self._registry)
+        self.recorder_lost = Gauge(
+            "stanch_recorder_lost",
+            "Samples that the flight recorder could not write since the start.",
+            registry=self._registry,
+        )
         self.clock_jump_seconds = Gauge(
             "stanch_clock_jump_seconds",
             "How far the wall clock was set away from the responder's.",

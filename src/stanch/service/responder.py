@@ -30,10 +30,12 @@ from stanch.service.metrics import Metrics
 from stanch.service.people.api import commands_app, health_app
 from stanch.service.people.listening import private_socket, serve, tcp_listener
 from stanch.service.record.policies import Policies
+from stanch.service.record.recordings import Recordings
 from stanch.service.signals.inbound import Inbound
 from stanch.service.supervisor import keep_running
 from stanch.service.watched.doubting import Doubts, LoopLag, knock_at
 from stanch.service.watched.target import Watched
+from stanch.store.recorder.recorder import Recorders, recording_path
 from stanch.store.spool import Spool, SpoolThread
 from stanch.store.statedir import StateDir
 
@@ -71,6 +73,13 @@ class Responder:
             on_failure=self._count_failure,
             on_store_failure=self.metrics.store_failures_total.inc,
         )
+        self._recorders = Recorders(self._state.path)
+        self._recordings = Recordings(
+            house.book,
+            house.store,
+            house.clock,
+            path_of=lambda name: recording_path(self._state.path, name),
+        )
         self._inbound = Inbound(house, self._core, count=self.metrics.signals.count)
 
     # --- life ---
@@ -93,6 +102,7 @@ class Responder:
                 ("spool", lambda: tell_spool(self._spool, self._core.emergency)),
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
+                ("recordings", self._recordings.run),
                 *self._inbound.tasks,
                 ("signal metrics", lambda: every(SIGNALS_EVERY_S, self._refresh_signals)),
                 *(
@@ -117,6 +127,7 @@ class Responder:
     async def _wind_up(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         for name in list(self._watches):
             await self._stop_watch(name)
+        await asyncio.to_thread(self._recorders.close)
         self._core.engine.stop()
         await asyncio.wait(tasks[:1], timeout=DRAIN_S)
         for task in tasks:
@@ -184,7 +195,11 @@ class Responder:
         name = TargetName(target.name)
         doubts = Doubts(self._lag, self._control)
         watched = Watched(
-            target, clock=self._house.clock, state=self._state, doubts=doubts.standing
+            target,
+            clock=self._house.clock,
+            state=self._state,
+            doubts=doubts.standing,
+            recorder=self._recorders.of(name),
         )
         self._targets[name] = watched
 
@@ -273,6 +288,7 @@ class Responder:
         still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)
         self.metrics.incidents_open.set(len(still_open))
         self.metrics.halted.set(self._house.standing.halted)
+        self.metrics.recorder_lost.set(self._recorders.lost)
         if isinstance(self._house.clock, SteadyClock):
             self._tell_clock_jump(self._house.clock.jump_s())
 

@@ -53,6 +53,7 @@ from stanch.service.watched.noting import (
     write_note,
 )
 from stanch.steps.world import World
+from stanch.store.recorder.recorder import Recorder
 from stanch.store.statedir import StateDir
 from stanch.watch.hosts.run import HostWatch
 from stanch.watch.run import Eyes, TargetWatch
@@ -76,8 +77,10 @@ class Watched:
         clock: Clock,
         state: StateDir,
         doubts: Callable[[], Awaitable[tuple[str, ...]]],
+        recorder: Recorder | None = None,
     ) -> None:
         self.target = target
+        self._recorder = recorder
         self._clock = clock
         self._doubts = doubts
         self._note_path = note_path(state.path, target)
@@ -119,6 +122,9 @@ class Watched:
             self.last_sample_at = sample.at
             if self.machine is not None and (told := self.machine.take()):
                 sample = replace(sample, readings=(*sample.readings, *told))
+            if self._recorder is not None:
+                # First of all: what comes next may find the store or the disk gone.
+                self._recorder.take(sample)
             if sample.vitals is not None:
                 await self._note_down(sample.at, sample.vitals)
                 self._sampled.set()
