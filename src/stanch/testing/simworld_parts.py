@@ -9,7 +9,8 @@ from stanch.model.ports.acting import KeptFile
 
 MIB = 1024 * 1024
 TOTAL_BYTES = 10_240 * MIB
-BALLAST_BYTES = 2_048 * MIB
+BALLAST_BYTES = 3_072 * MIB
+"""Given up, it leaves more room than any rule about space minds."""
 ROOMY_BYTES = 5_120 * MIB
 FULL_BYTES = MIB
 MAX_CONNECTIONS = 40
