@@ -44,7 +44,7 @@ SSH = Section(
             name="key_file",
             field="key_file",
             holds=Path(),
-            doc="The private key. Left out: the keys of the ssh agent.",
+            doc="The private key. Left out: the keys of the ssh agent, and ~/.ssh/id_*.",
             example="/etc/stanch/id_ed25519",
         ),
         Key(

@@ -15,7 +15,7 @@ class SshHost:
     port: int = 22
     user: str = ""
     key_file: str = ""
-    """Empty: the keys of the agent."""
+    """Empty: the keys of the agent, and those in ~/.ssh."""
     known_hosts: str = ""
     """Empty: ~/.ssh/known_hosts of the OS user that runs Stanch."""
     service: str = ""
