@@ -9,6 +9,7 @@ import pytest
 
 from samplings import T0, TARGET, Watched, seen, target, told, vitals, volume
 from stanch.detect.in_force import in_force, plan_for
+from stanch.detect.plan import READ_FROM_VITALS
 from stanch.detect.tracker import Track
 from stanch.model.host import VolumeUse
 from stanch.model.readings import Reading
@@ -18,6 +19,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import SlotVitals
 from stanch.policy.inheriting import inherit
 from stanch.policy.policy import Tier
+from stanch.policy.rules import declared_rules
 from timelines import POLICY
 
 MB = 2**20
@@ -236,3 +238,9 @@ def test_each_setting_says_where_it_comes_from() -> None:
         "severity": "targets.orders.severity_of",
         "off": "targets.orders",
     }
+
+
+def test_nothing_is_read_from_vitals_that_no_rule_asks_for() -> None:
+    asked = {rule.reading for rule in declared_rules().values()}
+    asked |= {rule.also.reading for rule in declared_rules().values() if rule.also}
+    assert asked >= READ_FROM_VITALS

@@ -1,7 +1,8 @@
-"""Readings of a server's vitals: plain functions from the typed answer to a number.
+"""Readings of a server's vitals: plain functions from the typed answer to a number. Only those that
+some rule reads.
 
-Nothing is built for a rule that stays quiet: a getter is asked, its number compared, and only what
-is bad gets a `Reading` with its sentence. What shows only over time (since when archiving fails,
+Nothing is built for a rule that stays quiet: a getter is asked, its number compared, and only for
+what is bad a sentence is made. What shows only over time (since when archiving fails,
 how long a slot has not moved) is kept in `Lasting`.
 """
 
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stanch.model.readings import Reading
 from stanch.model.vitals import SenderVitals, SlotVitals, Vitals
 
 One = Callable[["Vitals", "Lasting"], float | None]
@@ -104,17 +104,12 @@ ONE: Mapping[str, One] = {
     "oldest_idle_in_transaction_s": lambda v, _: (
         v.sessions.oldest_idle_in_transaction_s if v.sessions else None
     ),
-    "active_sessions": lambda v, _: v.sessions.active if v.sessions else None,
     "deadlocks_total": lambda v, _: v.work.deadlocks,
-    "commits_total": lambda v, _: v.work.commits,
-    "rollbacks_total": lambda v, _: v.work.rollbacks,
     "temp_bytes_total": lambda v, _: v.work.temp_bytes,
     "checksum_failures_total": lambda v, _: v.work.checksum_failures,
     "prepared_xact_age_s": lambda v, _: v.oldest_prepared_xact_age_s if v.prepared_xacts else 0.0,
-    "archive_failed_total": lambda v, _: v.archiver.failed_count if v.archiver else None,
     "archive_failing_s": _archive_failing_s,
     "standbys": _standbys,
-    "wal_bytes_total": lambda v, _: v.wal_position_bytes,
     "xid_age": lambda v, _: v.xid_age_max,
     "mxid_age": lambda v, _: v.mxid_age_max,
 }
@@ -155,19 +150,16 @@ def _is_lost(slot: SlotVitals) -> bool:
     return slot.wal_status == "lost"
 
 
-def _lag(which: str) -> Many:
-    def lags(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]] | None:
-        # Without pg_monitor receivers have no names.
-        if not vitals.sees_sessions:
-            return None
-        worst: dict[str, float | None] = {}
-        for sender in vitals.senders:
-            name, value = standby_name(sender), getattr(sender, which)
-            known = worst.get(name)
-            worst[name] = value if known is None else max(known, value or 0)
-        return worst.items()
-
-    return lags
+def _replay_lag(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]] | None:
+    # Without pg_monitor receivers have no names.
+    if not vitals.sees_sessions:
+        return None
+    worst: dict[str, float | None] = {}
+    for sender in vitals.senders:
+        name, value = standby_name(sender), sender.replay_lag_bytes
+        known = worst.get(name)
+        worst[name] = value if known is None else max(known, value or 0)
+    return worst.items()
 
 
 def standby_name(sender: SenderVitals) -> str:
@@ -182,10 +174,7 @@ MANY: Mapping[str, Many] = {
     "slot_inactive_s": _inactive,
     "slot_stuck_s": _stuck,
     "slot_lost": _lost,
-    "sent_lag_bytes": _lag("sent_lag_bytes"),
-    "write_lag_bytes": _lag("write_lag_bytes"),
-    "flush_lag_bytes": _lag("flush_lag_bytes"),
-    "replay_lag_bytes": _lag("replay_lag_bytes"),
+    "replay_lag_bytes": _replay_lag,
 }
 
 
@@ -221,20 +210,3 @@ def detail_of(name: str, vitals: Vitals) -> str:
     """The sentence of a reading; empty where the number says it all."""
     said = DETAIL.get(name)
     return said(vitals) if said is not None else ""
-
-
-def readings_of(
-    vitals: Vitals, lasting: Lasting, names: Iterable[str] | None = None
-) -> tuple[Reading, ...]:
-    """Readings of these names, or all; for whoever keeps or shows them, not for the fast path."""
-    wanted = (*ONE, *MANY) if names is None else tuple(names)
-    found: list[Reading] = []
-    for name in wanted:
-        if name in ONE:
-            value = ONE[name](vitals, lasting)
-            detail = detail_of(name, vitals) if value is not None else ""
-            found.append(Reading(name=name, value=value, detail=detail))
-        elif name in MANY:
-            many = MANY[name](vitals, lasting) or ()
-            found += [Reading(name=name, value=value, subject=subject) for subject, value in many]
-    return tuple(found)
