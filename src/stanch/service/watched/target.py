@@ -95,6 +95,8 @@ class Watched:
             else None
         )
         self._home: Home | None = None
+        self.far = far_machine(target, folder=self._folder, now=self._now)
+        """The machine as the policy says it is seen from afar, with the server's log there."""
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
         self._finding_home = asyncio.Lock()
@@ -144,6 +146,8 @@ class Watched:
 
     async def close(self) -> None:
         await self._sentinel.close()
+        if self.far is not None:
+            await self.far.reader.close()
         self._close_actor()
 
     def _close_actor(self) -> None:
@@ -175,7 +179,7 @@ class Watched:
     async def watch_machine(self) -> None:
         """Look at the machine until cancelled: from afar as the policy says, else this one, once
         the server is seen to be at home here. Returns where there is nothing to see."""
-        far = far_machine(self.target, folder=self._folder, now=self._now)
+        far = self.far
         if far is not None:
             reader = far.reader
             with contextlib.suppress(TimeoutError):
