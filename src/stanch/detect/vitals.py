@@ -1,9 +1,8 @@
-"""Readings of a server's vitals: plain functions from the typed answer to a number. Only those that
-some rule reads.
+"""Readings of a server's vitals: plain functions from the typed answer to a number.
 
-Nothing is built for a rule that stays quiet: a getter is asked, its number compared, and only for
-what is bad a sentence is made. What shows only over time (since when archiving fails,
-how long a slot has not moved) is kept in `Lasting`.
+Only those that some rule reads. Nothing is built for a rule that stays quiet: a getter is asked, its
+number compared, and only for what is bad a sentence is made. What shows only over time (since when
+archiving fails, how long a slot has not moved) is kept in `Lasting`.
 """
 
 from __future__ import annotations
