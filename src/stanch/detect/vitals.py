@@ -1,8 +1,8 @@
 """Readings of a server's vitals: plain functions from the typed answer to a number.
 
-Only those that some rule reads. Nothing is built for a rule that stays quiet: a getter is asked, its
-number compared, and only for what is bad a sentence is made. What shows only over time (since when
-archiving fails, how long a slot has not moved) is kept in `Lasting`.
+Only those that some rule reads. Nothing is built for a rule that stays quiet: a getter is asked,
+its number compared, and only for what is bad a sentence is made. What shows only over time (since
+when archiving fails, how long a slot has not moved) is kept in `Lasting`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOT_STANDBYS = ("pg_basebackup",)
 @dataclass(slots=True)
 class _Slot:
     inactive_since: datetime | None = None
-    restart_bytes: int = 0
+    position_bytes: int = 0
     stuck_since: datetime | None = None
 
 
@@ -54,11 +54,14 @@ class Lasting:
 def _slot(before: _Slot, slot: SlotVitals, vitals: Vitals) -> _Slot:
     if slot.retained_bytes is None or vitals.wal_position_bytes is None:
         return _Slot()
-    restart_bytes = vitals.wal_position_bytes - slot.retained_bytes
-    moved = restart_bytes != before.restart_bytes or slot.retained_bytes < MOVED_BYTES_MIN
+    # A logical slot may confirm for hours while one long transaction holds its restart_lsn.
+    behind_bytes = slot.retained_bytes if slot.unconfirmed_bytes is None else slot.unconfirmed_bytes
+    position_bytes = vitals.wal_position_bytes - behind_bytes
+    moved = position_bytes != before.position_bytes or behind_bytes < MOVED_BYTES_MIN
+    inactive_since = slot.inactive_since or before.inactive_since or vitals.at
     return _Slot(
-        inactive_since=None if slot.active else before.inactive_since or vitals.at,
-        restart_bytes=restart_bytes,
+        inactive_since=None if slot.active else inactive_since,
+        position_bytes=position_bytes,
         stuck_since=None if moved or not slot.active else before.stuck_since or vitals.at,
     )
 
@@ -161,6 +164,22 @@ def _replay_lag(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]
     return worst.items()
 
 
+def _late(vitals: Vitals, _: Lasting) -> Iterable[tuple[str, float | None]] | None:
+    """Of each standby that streams from here; of a standby also its own, without a subject."""
+    if not vitals.sees_sessions:
+        return None
+    worst: dict[str, float | None] = {}
+    if vitals.standby is not None:
+        worst[""] = vitals.standby.late_s
+    for sender in vitals.senders:
+        if sender.replay_lag_bytes is None:
+            continue
+        name, late_s = standby_name(sender), sender.late_s
+        known = worst.get(name)
+        worst[name] = late_s if known is None else max(known, late_s or 0.0)
+    return worst.items()
+
+
 def standby_name(sender: SenderVitals) -> str:
     """How people call a receiver: its own name, with its address where it has one."""
     name = sender.application_name or f"walsender {sender.pid}"
@@ -174,6 +193,7 @@ MANY: Mapping[str, Many] = {
     "slot_stuck_s": _stuck,
     "slot_lost": _lost,
     "replay_lag_bytes": _replay_lag,
+    "replay_lag_s": _late,
 }
 
 
