@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.vitals import Vitals
@@ -125,6 +128,89 @@ def test_a_failing_archive_shows_until_something_is_archived(
     assert archiver.failing
 
 
+def until(look: Callable[[], Vitals], wanted: Callable[[Vitals], bool]) -> Vitals:
+    """The first look with which the test is content, or the last one within ten seconds."""
+    end = time.monotonic() + 10
+    vitals = look()
+    while not wanted(vitals) and time.monotonic() < end:
+        time.sleep(0.05)
+        vitals = look()
+    return vitals
+
+
+@contextmanager
+def standby_of(primary: ScratchServer) -> Iterator[ScratchServer]:
+    """A second server that streams from the first."""
+    primary.stop()
+    options = ScratchOptions(parent=primary.options.parent, wal_segsize_mb=1)
+    with ExitStack() as stack:
+        standby = ScratchServer.create(options=options, template=primary)
+        stack.callback(standby.destroy)
+        standby.folder.write_owned(standby.data_directory / "standby.signal", "")
+        standby.set_conf({"primary_conninfo": f"{primary.dsn()} application_name=second"})
+        primary.start()
+        standby.start()
+        yield standby
+
+
+def test_a_standby_of_an_idle_primary_is_not_late_and_one_that_waits_is(
+    server: ScratchServer,
+) -> None:
+    with standby_of(server) as standby:
+        here, there = (one.dsn(user="stanch_watch") for one in (server, standby))
+        primary = until(lambda: _vitals(here), lambda v: [s.late_s for s in v.senders] == [0.0])
+        assert [s.application_name for s in primary.senders] == ["second"]
+        assert [s.late_s for s in primary.senders] == [0.0]
+        assert primary.standby is None
+        caught_up = until(
+            lambda: _vitals(there), lambda v: v.standby is not None and v.standby.late_s == 0.0
+        ).standby
+        assert caught_up is not None
+        assert (caught_up.receiver_status, caught_up.late_s) == ("streaming", 0.0)
+
+        standby.query("SELECT pg_wal_replay_pause()")
+        server.query("CREATE TABLE rows AS SELECT generate_series(1, 20000) AS n")
+        behind = until(
+            lambda: _vitals(there),
+            lambda v: v.standby is not None and bool(v.standby.received_bytes_to_replay),
+        )
+        assert behind.standby is not None
+        assert behind.standby.replay_paused
+        assert behind.standby.late_s is None or behind.standby.late_s > 0
+        assert behind.wal_position_bytes is not None
+        assert any((s.replay_lag_bytes or 0) > 100_000 for s in _vitals(here).senders)
+
+        server.stop("immediate")
+        alone = until(
+            lambda: _vitals(there),
+            lambda v: v.standby is not None and v.standby.receiver_status is None,
+        ).standby
+        assert alone is not None
+        assert alone.late_s is None, "without a receiver nobody knows how late it is"
+
+
+def test_since_when_a_slot_is_inactive_is_known_from_version_17_on(
+    server: ScratchServer, pg_major: int
+) -> None:
+    server.query("SELECT pg_create_physical_replication_slot('left', true)")
+    [slot] = _vitals(server.dsn(user="stanch_watch")).slots
+    assert (slot.inactive_since is not None) == (pg_major >= 17)
+    assert slot.unconfirmed_bytes is None
+
+
+@on_15
+def test_active_sessions_are_told_apart_by_what_they_wait_for(server: ScratchServer) -> None:
+    with closing(psycopg.connect(server.dsn(user="app", dbname="app"))) as sleeper:
+        sleeper.pgconn.send_query(b"SELECT pg_sleep(60)")
+        sessions = until(
+            lambda: _vitals(server.dsn(user="stanch_watch")),
+            lambda v: v.sessions is not None and bool(v.sessions.by_wait),
+        ).sessions
+    assert sessions is not None
+    assert sessions.by_wait == (("Timeout", 1),)
+    assert sessions.autovacuum_workers == 0
+
+
 @on_18
 def test_hostile_names_arrive_as_they_are(server: ScratchServer) -> None:
     name = "x'; DROP TABLE y; --<script>\x01"
@@ -150,7 +236,9 @@ def test_an_answer_that_is_no_vitals_is_one_named_failure(payload: str | bytes) 
 
 
 @given(
-    st.sampled_from(["at", "settings", "sessions", "slots", "senders", "work", "xid_age_max"]),
+    st.sampled_from(
+        ["at", "settings", "sessions", "slots", "senders", "standby", "work", "xid_age_max"]
+    ),
     _JSON,
 )
 def test_one_wrong_field_is_a_named_failure_or_is_read(field: str, value: object) -> None:

@@ -15,6 +15,7 @@ from stanch.model.vitals import (
     SessionGroup,
     SessionVitals,
     SlotVitals,
+    StandbyVitals,
     Vitals,
     WorkCounters,
 )
@@ -37,6 +38,7 @@ def parse_vitals(payload: str | bytes | Mapping[str, object]) -> Vitals:
     """
     answer = read_object(dict(payload) if isinstance(payload, Mapping) else payload, "vitals")
     sessions, archiver = answer.part_or_none("sessions"), answer.part_or_none("archiver")
+    standby = answer.part_or_none("standby")
     return Vitals(
         at=answer.moment("at"),
         postmaster_start=answer.moment("postmaster_start"),
@@ -51,6 +53,7 @@ def parse_vitals(payload: str | bytes | Mapping[str, object]) -> Vitals:
         archiver=None if archiver is None else _archiver(archiver),
         slots=tuple(_slot(slot) for slot in answer.parts("slots")),
         senders=tuple(_sender(sender) for sender in answer.parts("senders")),
+        standby=None if standby is None else _standby(standby),
         xid_age_max=answer.whole_or_none("xid_age_max"),
         mxid_age_max=answer.whole_or_none("mxid_age_max"),
         prepared_xacts=answer.whole("prepared_xacts"),
@@ -82,6 +85,9 @@ def _sessions(part: Answer) -> SessionVitals:
         oldest_query_age_s=part.age_s("oldest_query_age_s"),
         oldest_idle_in_transaction_s=part.age_s("oldest_idle_in_transaction_s"),
         by_state=part.counts("by_state"),
+        by_wait=part.counts("by_wait"),
+        autovacuum_workers=part.whole_or_none("autovacuum_workers"),
+        oldest_autovacuum_xact_age_s=part.age_s("oldest_autovacuum_xact_age_s"),
         groups=tuple(
             SessionGroup(
                 application_name=group.text("application_name"),
@@ -133,6 +139,8 @@ def _slot(part: Answer) -> SlotVitals:
         active=part.flag("active"),
         wal_status=part.text_or_none("wal_status"),
         retained_bytes=part.whole_or_none("retained_bytes"),
+        unconfirmed_bytes=part.whole_or_none("unconfirmed_bytes"),
+        inactive_since=part.moment_or_none("inactive_since"),
     )
 
 
@@ -147,4 +155,17 @@ def _sender(part: Answer) -> SenderVitals:
         write_lag_bytes=part.whole_or_none("write_lag_bytes"),
         flush_lag_bytes=part.whole_or_none("flush_lag_bytes"),
         replay_lag_bytes=part.whole_or_none("replay_lag_bytes"),
+        write_lag_s=part.age_s("write_lag_s"),
+        flush_lag_s=part.age_s("flush_lag_s"),
+        replay_lag_s=part.age_s("replay_lag_s"),
+    )
+
+
+def _standby(part: Answer) -> StandbyVitals:
+    return StandbyVitals(
+        receiver_status=part.text_or_none("receiver_status"),
+        receiver_silent_s=part.age_s("receiver_silent_s"),
+        received_bytes_to_replay=part.whole_or_none("received_bytes_to_replay"),
+        last_replayed_xact_age_s=part.age_s("last_replayed_xact_age_s"),
+        replay_paused=part.flag("replay_paused"),
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+NOTHING_TO_REPLAY_BYTES = 8192
+"""An idle server's insert position may stand behind a page header that nobody has sent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
@@ -79,6 +82,10 @@ class SessionVitals:
     """Of active sessions that neither wait for a lock nor belong to such a tool."""
     oldest_idle_in_transaction_s: float | None = None
     by_state: tuple[tuple[str, int], ...] = ()
+    by_wait: tuple[tuple[str, int], ...] = ()
+    """Of the active ones, by wait_event_type; `none` runs on a processor or waits for one."""
+    autovacuum_workers: int | None = None
+    oldest_autovacuum_xact_age_s: float | None = None
     groups: tuple[SessionGroup, ...] = ()
     """The twenty largest."""
     limits: tuple[ConnectionLimit, ...] = ()
@@ -129,6 +136,10 @@ class SlotVitals:
     wal_status: str | None = None
     retained_bytes: int | None = None
     """None: the slot reserves nothing yet, or has lost what it needed."""
+    unconfirmed_bytes: int | None = None
+    """Of a logical slot: written since what its consumer has confirmed."""
+    inactive_since: datetime | None = None
+    """From version 17 on; None while it is active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +159,42 @@ class SenderVitals:
     flush_lag_bytes: int | None = None
     replay_lag_bytes: int | None = None
     """None also for receivers that do not replay."""
+    write_lag_s: float | None = None
+    flush_lag_s: float | None = None
+    replay_lag_s: float | None = None
+    """As the server measured it last; None also soon after the receiver has caught up. It stands
+    still while the receiver does: a paused standby shows in its own vitals, and in bytes."""
+
+    @property
+    def late_s(self) -> float | None:
+        """How late replay is; zero where all that was written is replayed, however long ago."""
+        if self.replay_lag_bytes is not None and self.replay_lag_bytes <= NOTHING_TO_REPLAY_BYTES:
+            return 0.0
+        return self.replay_lag_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyVitals:
+    """What a server in recovery says about its own replay."""
+
+    receiver_status: str | None = None
+    """`streaming`, or a state before it; None: no WAL receiver runs, or pg_monitor is missing."""
+    receiver_silent_s: float | None = None
+    """Since the primary's last message."""
+    received_bytes_to_replay: int | None = None
+    """None where WAL comes from the archive alone."""
+    last_replayed_xact_age_s: float | None = None
+    replay_paused: bool = False
+
+    @property
+    def late_s(self) -> float | None:
+        """How late replay is. None without a streaming receiver: what there would be to replay
+        cannot be known here.
+        """
+        to_replay = self.received_bytes_to_replay
+        if self.receiver_status != "streaming" or to_replay is None:
+            return None
+        return 0.0 if to_replay <= 0 else self.last_replayed_xact_age_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +218,8 @@ class Vitals:
     archiver: ArchiverVitals | None = None
     slots: tuple[SlotVitals, ...] = ()
     senders: tuple[SenderVitals, ...] = ()
+    standby: StandbyVitals | None = None
+    """None: the server is not in recovery."""
     xid_age_max: int | None = None
     mxid_age_max: int | None = None
     prepared_xacts: int = 0

@@ -28,7 +28,7 @@ backend AS MATERIALIZED (
         a.xact_start IS NOT NULL AND left(a.application_name, 7)
             IN ('pg_dump', 'pgBackR', 'barman', 'barman_', 'wal-g') AS dumps
     FROM pg_stat_get_activity(NULL) AS a
-    WHERE a.backend_type IN ('client backend', 'walsender')
+    WHERE a.backend_type IN ('client backend', 'walsender', 'autovacuum worker')
 ),
 client AS MATERIALIZED (
     SELECT * FROM backend WHERE backend_type = 'client backend'
@@ -63,6 +63,17 @@ lock_wait AS MATERIALIZED (
         totals.lock_wait_since_at_earliest
     ) END AS since
     FROM totals
+),
+waits AS (
+    SELECT json_object_agg(wait, n) AS by_wait
+    FROM (
+        SELECT COALESCE(wait_event_type, 'none') AS wait, count(*) AS n
+        FROM client WHERE other AND state = 'active' GROUP BY wait_event_type
+    ) AS w
+),
+vacuums AS (
+    SELECT count(*) AS workers, min(xact_start) AS oldest_xact_start
+    FROM backend WHERE backend_type = 'autovacuum worker'
 ),
 states AS (
     SELECT json_object_agg(COALESCE(state, 'unknown'), n) AS by_state
@@ -128,8 +139,11 @@ slots AS (
     FROM (
         SELECT
             slot_name AS name, slot_type, active, wal_status,
-            pg_wal_lsn_diff((SELECT lsn FROM position), restart_lsn) AS retained_bytes
-        FROM pg_replication_slots
+            pg_wal_lsn_diff((SELECT lsn FROM position), restart_lsn) AS retained_bytes,
+            pg_wal_lsn_diff((SELECT lsn FROM position), confirmed_flush_lsn) AS unconfirmed_bytes,
+            -- From version 17 on.
+            extract(epoch FROM (to_json(r) ->> 'inactive_since')::timestamptz) AS inactive_since
+        FROM pg_replication_slots AS r
     ) AS s
 ),
 senders AS (
@@ -140,10 +154,27 @@ senders AS (
             pg_wal_lsn_diff(p.lsn, w.sent_lsn) AS sent_lag_bytes,
             pg_wal_lsn_diff(p.lsn, w.write_lsn) AS write_lag_bytes,
             pg_wal_lsn_diff(p.lsn, w.flush_lsn) AS flush_lag_bytes,
-            pg_wal_lsn_diff(p.lsn, w.replay_lsn) AS replay_lag_bytes
+            pg_wal_lsn_diff(p.lsn, w.replay_lsn) AS replay_lag_bytes,
+            extract(epoch FROM w.write_lag) AS write_lag_s,
+            extract(epoch FROM w.flush_lag) AS flush_lag_s,
+            extract(epoch FROM w.replay_lag) AS replay_lag_s
         FROM position AS p, pg_stat_get_wal_senders() AS w LEFT JOIN backend AS b ON b.pid = w.pid
         ORDER BY w.pid LIMIT 100
     ) AS s
+),
+standby AS (
+    -- The age of the last replayed transaction says nothing while there is nothing to replay, and
+    -- nothing again where no receiver runs: then nobody here knows what there would be.
+    SELECT CASE WHEN me.in_recovery THEN json_build_object(
+        'receiver_status', r.status,
+        'receiver_silent_s', extract(epoch FROM me.at - r.last_msg_receipt_time),
+        'received_bytes_to_replay',
+        pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
+        'last_replayed_xact_age_s',
+        extract(epoch FROM me.at - pg_last_xact_replay_timestamp()),
+        'replay_paused', pg_is_wal_replay_paused()
+    ) END AS part
+    FROM me LEFT JOIN pg_stat_get_wal_receiver() AS r ON r.pid IS NOT NULL
 ),
 prepared AS (
     SELECT count(*) AS n, min(prepared) AS oldest FROM pg_prepared_xacts
@@ -175,6 +206,9 @@ SELECT json_build_object(
         'oldest_idle_in_transaction_s',
         extract(epoch FROM me.at - totals.oldest_idle_in_transaction_since),
         'by_state', states.by_state,
+        'by_wait', waits.by_wait,
+        'autovacuum_workers', vacuums.workers,
+        'oldest_autovacuum_xact_age_s', extract(epoch FROM me.at - vacuums.oldest_xact_start),
         'groups', groups.list,
         'limits', limits.list
     ) END,
@@ -194,6 +228,7 @@ SELECT json_build_object(
     ),
     'slots', slots.list,
     'senders', senders.list,
+    'standby', standby.part,
     'xid_age_max', ages.xid_age_max,
     'mxid_age_max', ages.mxid_age_max,
     'prepared_xacts', prepared.n,
@@ -201,4 +236,6 @@ SELECT json_build_object(
     'wal_lsn', position.lsn,
     'wal_position_bytes', pg_wal_lsn_diff(position.lsn, '0/0')
 )::text AS vitals
-FROM me, position, totals, lock_wait, states, groups, limits, work, ages, slots, senders, prepared
+FROM
+    me, position, totals, lock_wait, states, waits, vacuums, groups, limits, work, ages, slots,
+    senders, standby, prepared
