@@ -213,8 +213,11 @@ def test_a_session_that_moved_on_or_a_reused_pid_is_left_alone(server: ScratchSe
         tick = timedelta(microseconds=1)
         reused = end_session_parameters(seen.pid, seen.backend_start - tick)
         outside = end_session_parameters(seen.pid, seen.backend_start, xact_start=seen.idle_since)
+        working = end_session_parameters(
+            seen.pid, seen.backend_start, while_idle_in_transaction=True
+        )
         session.execute("SELECT 2")
         moved_on = end_session_parameters(seen.pid, seen.backend_start, idle_since=seen.idle_since)
         untouched = EndOutcome(matched=False, signalled=False)
-        assert [_end(server, p) for p in (reused, outside, moved_on)] == [untouched] * 3
+        assert [_end(server, p) for p in (reused, outside, working, moved_on)] == [untouched] * 4
         assert session.execute("SELECT 3").fetchone() == (3,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,27 @@ async def test_a_head_that_has_committed_and_gone_on_is_another_transaction(
 
     assert done.outcome is StepOutcome.REFUSED
     assert alive(root)
+
+
+async def test_a_head_at_work_ends_by_approval_alone(
+    server: ScratchServer, sessions: ExitStack, tmp_path: Path
+) -> None:
+    world = await acting_world(server, tmp_path)
+    root, _waiter = chain(server, sessions)
+    one = root_step(server, root)
+    root.pgconn.send_query(b"SELECT pg_sleep(60)")
+    working = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid = %s"
+    while not server.query(working, [root.info.backend_pid]):
+        pass
+
+    unasked = replace(one, params=(*one.params, ("while_idle", True)))
+    done, _log = await run(END_BLOCKING_SESSION, unasked, world)
+    assert done.refusal is not None
+    assert done.refusal.guard == "idle_or_approved"
+    assert server.query(working, [root.info.backend_pid])
+
+    done, _log = await run(END_BLOCKING_SESSION, one, world)
+    assert done.outcome is StepOutcome.DONE, done.refusal
 
 
 async def test_a_session_in_the_middle_of_a_chain_is_not_its_head(

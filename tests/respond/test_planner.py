@@ -62,6 +62,7 @@ CHAIN = cause(
     root_application="shop",
     waiters=7,
     oldest_wait_s=200.0,
+    state="idle in transaction",
 )
 DISK = cause(
     "disk_full_wal",
@@ -140,6 +141,26 @@ def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
     [step] = plan_of(CHAIN).steps
     exact = {fact.name for fact in step.binding if fact.low is None}
     assert exact == {"root_pid", "root_backend_start", "root_xact_start"}
+
+
+@pytest.mark.parametrize("state", ["active", "", None])
+def test_the_end_of_a_root_at_work_is_put_to_a_person_with_what_would_be_lost(
+    state: str | None,
+) -> None:
+    plan = plan_of(replace(CHAIN, facts=(*CHAIN.facts, ("state", state))))
+    assert plan.mode is Mode.ADVISE
+    assert "what it did since 2026-03-14T08:55:00+00:00 is lost" in plan.steps[0].preview
+    assert plan.steps[0].param("while_idle") is None, "an approval is not undone by a pause"
+
+
+@pytest.mark.parametrize("state", ["idle in transaction", "idle in transaction (aborted)"])
+def test_a_root_that_idles_in_its_transaction_is_ended_unasked_only_while_it_does(
+    state: str,
+) -> None:
+    plan = plan_of(replace(CHAIN, facts=(*CHAIN.facts, ("state", state))))
+    assert plan.mode is Mode.ACT
+    assert plan.steps[0].param("while_idle") is True
+    assert "is lost" not in plan.steps[0].preview
 
 
 def test_the_preview_tells_numbers() -> None:

@@ -200,7 +200,10 @@ async def test_without_an_acting_session_nothing_is_ended(action: Any) -> None:
 def test_every_guard_has_its_name_in_a_test() -> None:
     idle_names = {"acting_session", "not_protected", "still_leaking", "something_to_end"}
     assert {g.name for g in IDLE_GUARDS} == idle_names
-    assert {g.name for g in BLOCKING_GUARDS} - {g for _, g, _ in ROOT_STOPS} == {"acting_session"}
+    assert {g.name for g in BLOCKING_GUARDS} - {g for _, g, _ in ROOT_STOPS} == {
+        "acting_session",
+        "idle_or_approved",
+    }
 
 
 # --- the head of a chain ------------------------------------------------------------------------
@@ -320,6 +323,24 @@ def test_the_head_of_a_chain_may_be_ended() -> None:
     found = may_end(root_step(), (session(10), *WAITERS), target=PROTECTING)
     assert isinstance(found, BlockingChain)
     assert (found.root_pid, found.waiters) == (10, (11, 12))
+
+
+WORKS = [{"state": "active"}, {"state": "fastpath function call"}, {"state": ""}]
+
+
+@pytest.mark.parametrize("changes", WORKS)
+def test_a_head_at_work_is_not_ended_unasked(changes: dict[str, Any]) -> None:
+    rows = (session(10, **changes), *WAITERS)
+    found = may_end(root_step(while_idle=True), rows, target=TARGET)
+    assert isinstance(found, Refusal)
+    assert found.guard == "idle_or_approved"
+    assert isinstance(may_end(root_step(), rows, target=TARGET), BlockingChain), "once approved"
+
+
+@pytest.mark.parametrize("state", ["idle in transaction", "idle in transaction (aborted)"])
+def test_a_head_that_is_idle_is_ended_unasked(state: str) -> None:
+    found = may_end(root_step(while_idle=True), (session(10, state=state), *WAITERS), target=TARGET)
+    assert isinstance(found, BlockingChain)
 
 
 def test_nobody_is_ended_for_a_prepared_transaction() -> None:

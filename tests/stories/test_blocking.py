@@ -43,7 +43,7 @@ class Crowd:
 
 
 @contextmanager
-def chain(server: ScratchServer, root: str = "forgetful") -> Iterator[Crowd]:
+def chain(server: ScratchServer, root: str = "forgetful", work: str = "") -> Iterator[Crowd]:
     """One session holds a row in a transaction it does not end; others wait for it."""
     crowd = Crowd()
     with ExitStack() as stack:
@@ -53,6 +53,8 @@ def chain(server: ScratchServer, root: str = "forgetful") -> Iterator[Crowd]:
         head.execute("INSERT INTO stock VALUES (1, 0)")
         head.execute("BEGIN")
         head.execute("UPDATE stock SET n = 100 WHERE id = 1")
+        if work:
+            head.pgconn.send_query(work.encode())
         for _ in range(WAITERS):
             one = session(server, "shop")
             stack.callback(one.close)
@@ -94,6 +96,21 @@ def test_a_backup_at_the_head_is_never_ended_and_people_are_asked(
         assert server.query(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
         ) == [(1,)]
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_head_at_work_is_ended_only_after_a_person_has_approved(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    with chain(server, work="SELECT pg_sleep(120)") as crowd:
+        proposed = stanch.wait_for_event("plan.proposed")["plan"]
+        assert "is active, not idle" in proposed["steps"][0]["preview"]
+        stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
+        assert (crowd.done, stanch.started_actions()) == (0, [])
+        assert stanch.cli("approve", "1", proposed["digest"][:12]).status == 0
+        stanch.wait_for(lambda: crowd.done == WAITERS, what="the waiters go on")
+    assert stanch.started_actions() == ["end_blocking_session"]
 
 
 @pytest.mark.parametrize("pg_major", [18], indirect=True)

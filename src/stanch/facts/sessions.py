@@ -129,13 +129,15 @@ def end_session_parameters(
     *,
     idle_since: datetime | None = None,
     xact_start: datetime | None = None,
-) -> dict[str, int | str | None]:
+    while_idle_in_transaction: bool = False,
+) -> dict[str, int | str | bool | None]:
     """The parameters of END_SESSION_SQL, exact to the microsecond."""
     return {
         "pid": pid,
         "backend_start": backend_start.isoformat(),
         "idle_since": None if idle_since is None else idle_since.isoformat(),
         "xact_start": None if xact_start is None else xact_start.isoformat(),
+        "while_idle_in_transaction": while_idle_in_transaction,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from stanch.model.codec import encode
@@ -16,7 +17,7 @@ from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.policy.policy import TargetPolicy
-from stanch.respond.actions.end_blocking_session.guards import spared
+from stanch.respond.actions.end_blocking_session.guards import IDLE_STATES, spared
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
 from stanch.respond.previews import preview
@@ -65,11 +66,12 @@ def plan_for(
     refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
         return _withheld(cause, target, refusal)
+    mode = _mode(chosen, cause, target)
     return _plan(
         runbook,
         cause,
-        steps,
-        mode=_mode(chosen, cause, target),
+        _unasked(steps) if mode is Mode.ACT else steps,
+        mode=mode,
         at=at,
         expires_at=at + timedelta(seconds=target.approve_within_s),
         incident_id=incident_id,
@@ -225,11 +227,28 @@ def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> Pl
 
 
 def _mode(steps: Sequence[RunbookStep], cause: CauseFinding, target: TargetPolicy) -> Mode:
-    """The weakest mode of its steps; a cause that is not likely enough is put to a person."""
+    """The weakest mode of its steps; a cause that is not likely enough is put to a person.
+
+    So is the end of a root that is at work: a migration or a long statement may be worth the wait.
+    """
     sure = cause.probability >= ACT_PROBABILITY_MIN
-    asked = any(step.approval == "always" for step in steps)
+    asked = any(step.approval == "always" or _ends_work(step, cause) for step in steps)
     all_act = all(target.mode(step.do) is Mode.ACT for step in steps)
     return Mode.ACT if sure and all_act and not asked else Mode.ADVISE
+
+
+def _ends_work(step: RunbookStep, cause: CauseFinding) -> bool:
+    return step.do == "end_blocking_session" and cause.fact("state") not in IDLE_STATES
+
+
+def _unasked(steps: tuple[PlannedStep, ...]) -> tuple[PlannedStep, ...]:
+    """The steps as they run where nobody approves them: a root is ended only while it is idle."""
+    return tuple(
+        replace(step, params=(*step.params, ("while_idle", True)))
+        if step.action == "end_blocking_session"
+        else step
+        for step in steps
+    )
 
 
 def _plan(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from stanch.model.diagnosis import CauseFinding, Scalar
 from stanch.model.shown import span
 from stanch.policy.quoting import printable
+from stanch.respond.actions.end_blocking_session.guards import IDLE_STATES
 
 Values = Mapping[str, Scalar]
 
@@ -58,8 +59,16 @@ def _end_blocker(params: Values, cause: CauseFinding) -> str:
     since = span(oldest) if isinstance(oldest, int | float) else "a while"
     return (
         f"End session {pid} of {application}, roll back its transaction, and so free {waiters} "
-        f"sessions, the first of which has waited for {since}."
+        f"sessions, the first of which has waited for {since}.{_work_lost(cause)}"
     )
+
+
+def _work_lost(cause: CauseFinding) -> str:
+    state, began = cause.fact("state"), cause.fact("root_xact_start")
+    if state in IDLE_STATES:
+        return ""
+    told = f"It is {_name(state, 'in a state that is hidden')}, not idle"
+    return f" {told}: what it did since {_name(began, 'its transaction began')} is lost."
 
 
 def _free(params: Values, cause: CauseFinding) -> str:

@@ -168,13 +168,21 @@ def _idle(session: SimSession, now: datetime) -> Json:
 
 
 def _end(server: SimServer, params: SqlParams) -> Json:
+    pid = int(str(params["pid"]))
+    known = server.sessions.get(pid)
+    if params.get("while_idle_in_transaction") and (known is None or not _is_idle_inside(known)):
+        return {"matched": False, "signalled": False}
     matched = server.end_session(
-        int(str(params["pid"])),
+        pid,
         datetime.fromisoformat(str(params["backend_start"])),
         idle_since=_moment(params.get("idle_since")),
         xact_start=_moment(params.get("xact_start")),
     )
     return {"matched": matched, "signalled": matched}
+
+
+def _is_idle_inside(session: SimSession) -> bool:
+    return session.state in ("idle in transaction", "idle in transaction (aborted)")
 
 
 def _moment(value: object) -> datetime | None:

@@ -1,7 +1,8 @@
 -- End one client session if, and only if, it is still the very session that was diagnosed.
 -- Check and signal are one statement: the pid alone may belong to somebody else by now.
 -- Parameters: pid, backend_start; idle_since (or null): it must be idle, and since exactly then;
--- xact_start (or null): it must be inside the transaction begun exactly then.
+-- xact_start (or null): it must be inside the transaction begun exactly then;
+-- while_idle_in_transaction: it must be at no work in that transaction.
 -- Privilege: pg_monitor to see the session, pg_signal_backend to end it; a superuser's session
 -- only a superuser ends (the server refuses with 42501, and nothing has happened then).
 -- Never: a session known by its pid alone, the asking session, or anything but a client's.
@@ -19,6 +20,10 @@ WITH target AS MATERIALIZED (
         AND (
             %(xact_start)s::timestamptz IS NULL
             OR a.xact_start = %(xact_start)s::timestamptz
+        )
+        AND (
+            NOT %(while_idle_in_transaction)s::boolean
+            OR a.state IN ('idle in transaction', 'idle in transaction (aborted)')
         )
 ),
 ended AS MATERIALIZED (

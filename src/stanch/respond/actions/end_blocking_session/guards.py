@@ -36,7 +36,11 @@ GUARDS = (
     Guard(name="still_root", asks="Do others still wait for it, and does it wait for nobody?"),
     Guard(name="ordinary_client", asks="Is it an ordinary client, no worker, no replication?"),
     Guard(name="not_protected", asks="Is it no backup, nothing policy protects, not Stanch?"),
+    Guard(name="idle_or_approved", asks="Is it idle in its transaction, or did a person approve?"),
 )
+
+IDLE_STATES = frozenset({"idle in transaction", "idle in transaction (aborted)"})
+"""A root in these has been forgotten; in any other it may be at work that somebody needs."""
 
 
 def may_end(
@@ -70,7 +74,19 @@ def _root(step: PlannedStep, root: WaitingSession, target: TargetPolicy) -> Refu
         return no("same_session", f"pid {root.pid} is in another transaction now")
     if root.backend_type != "client backend":
         return no("ordinary_client", f"pid {root.pid} is a {root.backend_type or 'hidden process'}")
-    return spared(root.application_name, target)
+    return spared(root.application_name, target) or _at_work(step, root)
+
+
+def _at_work(step: PlannedStep, root: WaitingSession) -> Refusal | None:
+    """Unasked only what does nothing is ended; a person may decide that work is lost."""
+    if step.param("while_idle") is not True or root.state in IDLE_STATES:
+        return None
+    return no(
+        "idle_or_approved",
+        f"pid {root.pid} is {root.state or 'in a state that is hidden'}, and not idle in its "
+        "transaction any more",
+        lifts="A person who approves that its work is lost.",
+    )
 
 
 def spared(application: str, target: TargetPolicy) -> Refusal | None:

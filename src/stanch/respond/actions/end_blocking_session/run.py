@@ -37,7 +37,12 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
     root = chain.root
     assert root is not None
     assert root.backend_start is not None
-    parameters = end_session_parameters(root.pid, root.backend_start, xact_start=root.xact_start)
+    parameters = end_session_parameters(
+        root.pid,
+        root.backend_start,
+        xact_start=root.xact_start,
+        while_idle_in_transaction=step.param("while_idle") is True,
+    )
     refusal = permit()
     if refusal is not None:
         return refusal
@@ -109,6 +114,12 @@ END_BLOCKING_SESSION = Action(
             kind="moment",
             doc="When its transaction began.",
             identity=True,
+        ),
+        Param(
+            name="while_idle",
+            kind="flag",
+            doc="Only while it is idle in its transaction; set where nobody is asked.",
+            required=False,
         ),
     ),
     guards=GUARDS,
