@@ -224,18 +224,18 @@ def test_many_more_timelines_than_are_kept_folded_stay_right(kit: Any) -> None:
     assert store.verify().ok
 
 
-def test_a_hundred_thousand_events_are_read_in_order_from_any_place(kit: Any) -> None:
+def test_twenty_thousand_events_are_read_in_order_from_any_place(kit: Any) -> None:
     store = kit.memory()
     incident = opened(kit, store)
-    for block in range(100):
+    for block in range(20):
         notes = tuple(kit.note(str(block * 1000 + i)) for i in range(1000))
         basis = 1 + block * 1000
         store.write(journal.append(kit.entry(incident, basis, *notes)))
-    rows = store.read(lambda conn: queries.timeline(conn, incident, after_seq=99_990))
-    assert [r.seq for r in rows] == list(range(99_991, 100_002))
-    assert rows[-1].event == NoteAdded(by=PersonId("ada"), text="99999")
+    rows = store.read(lambda conn: queries.timeline(conn, incident, after_seq=19_990))
+    assert [r.seq for r in rows] == list(range(19_991, 20_002))
+    assert rows[-1].event == NoteAdded(by=PersonId("ada"), text="19999")
     report = store.verify()
-    assert (report.ok, report.entries) == (True, 100_001)
+    assert (report.ok, report.entries) == (True, 20_001)
 
 
 def test_policies_and_blobs_are_kept_and_a_blob_can_be_erased(kit: Any) -> None:

@@ -233,7 +233,7 @@ def flips(whole: bytes) -> list[Callable[[bytearray], None]]:
         return lambda raw: kind(raw, at)
 
     kinds = [bit, bit, byte, sector]
-    return [placed(chance.choice(kinds), chance.choice(used)) for _ in range(250)]
+    return [placed(chance.choice(kinds), chance.choice(used)) for _ in range(120)]
 
 
 def test_wherever_the_file_is_damaged_changed_content_never_verifies(
@@ -257,7 +257,7 @@ def test_wherever_the_file_is_damaged_changed_content_never_verifies(
             assert content(folder) == before, f"damage {number} was not noticed"
         noticed += not ok
         shutil.rmtree(folder)
-    assert noticed > 150
+    assert noticed > 70
 
 
 def test_wherever_the_log_of_a_live_store_is_damaged_lost_events_never_verify(
@@ -295,7 +295,7 @@ def test_wherever_the_file_is_damaged_opening_gives_an_answer_and_loses_nothing(
 ) -> None:
     whole = (filled / "stanch.db").read_bytes()
     refused = 0
-    for number, damage in enumerate(flips(whole)[:80]):
+    for number, damage in enumerate(flips(whole)[:50]):
         folder = tmp_path / f"d{number}"
         shutil.copytree(filled, folder)
         raw = bytearray(whole)
@@ -307,4 +307,4 @@ def test_wherever_the_file_is_damaged_opening_gives_an_answer_and_loses_nothing(
             refused += 1
             assert (folder / "stanch.db").read_bytes() == bytes(raw), f"damage {number}"
         shutil.rmtree(folder)
-    assert refused > 25
+    assert refused > 15

@@ -175,7 +175,7 @@ DEEDS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deeds=DEEDS)
 def test_however_two_books_take_turns_facts_stay_and_each_decision_is_made_once(
     deeds: list[tuple[str, str]],
