@@ -161,14 +161,31 @@ def test_a_start_that_gave_up_is_the_cause_whatever_ended_the_server_before() ->
     assert 'gave up: file "postgresql.conf" contains errors' in found.summary
 
 
+NO_LIBRARY = w.line(
+    "library_missing", 20, 'could not access file "pg_cron": No such file', severity="FATAL"
+)
+
+
+def test_a_start_that_lacks_a_library_of_shared_preload_libraries_is_the_cause() -> None:
+    found = first(replace(w.KILLED, log=w.log(NO_LIBRARY, w.line("shut_down", 20))))
+    assert found.id == "cannot_start"
+    assert "pg_cron" in found.summary
+
+
 @pytest.mark.parametrize(
     "events",
     [
         (replace(GAVE_UP, severity="LOG"), *ORDERED),
+        (NO_LIBRARY, *ORDERED),
         (w.line("wrong_permissions", 50, "could not open file: denied", severity="FATAL"),),
         (GAVE_UP, w.line("ready", 15), *ORDERED),
     ],
-    ids=["a reload", "a session", "a start that gave up before one that did not"],
+    ids=[
+        "a reload",
+        "a session without its library",
+        "a session",
+        "a start that gave up before one that did not",
+    ],
 )
 def test_a_line_that_ends_no_start_is_no_start_that_gave_up(events: tuple[LogEvent, ...]) -> None:
     assert first(replace(w.STOPPED, log=w.log(*events))).id == "stopped_cleanly"

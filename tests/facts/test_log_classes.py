@@ -44,6 +44,22 @@ FULL = "No space left on device"
         ("ERROR", "22023", "database files are incompatible with server", LogClass.OTHER),
         ("FATAL", None, 'required WAL directory "pg_wal" does not exist', LogClass.START_GAVE_UP),
         ("FATAL", "22023", "recovery aborted because of insufficient parameter settings", LogClass.START_GAVE_UP),
+        ("FATAL", "55000", "hot standby is not possible because max_connections = 5 is lower", LogClass.START_GAVE_UP),
+        ("FATAL", None, f"could not create semaphores: {FULL}", LogClass.START_GAVE_UP),
+        ("FATAL", "58P01", 'could not create lock file "/run/x/.s.PGSQL.5432.lock": No such file or directory', LogClass.START_GAVE_UP),
+        ("FATAL", "22023", '"/data" is not a valid data directory', LogClass.START_GAVE_UP),
+        ("FATAL", "22023", '"base/16384" is not a valid data directory', LogClass.OTHER),
+        ("FATAL", None, 'WAL streaming ("max_wal_senders" > 0) requires "wal_level" to be "replica" or "logical"', LogClass.START_GAVE_UP),
+        ("FATAL", None, 'WAL archival cannot be enabled when wal_level is "minimal"', LogClass.START_GAVE_UP),
+        ("FATAL", "F0000", 'could not load server certificate file "x": No such file or directory', LogClass.CONFIG_ERROR),
+        ("FATAL", None, 'could not load server certificate file "x": No such file or directory', LogClass.START_GAVE_UP),
+        ("LOG", None, 'could not load server certificate file "x": No such file or directory', LogClass.OTHER),
+        ("FATAL", "58P01", 'could not open log file "/nope/postgresql.log": No such file or directory', LogClass.START_GAVE_UP),
+        ("FATAL", "22023", "must specify restore_command when standby mode is not enabled", LogClass.START_GAVE_UP),
+        ("FATAL", "58P01", 'could not access file "no_such_lib": No such file or directory', LogClass.LIBRARY_MISSING),
+        ("FATAL", "58P01", 'could not load library "/x/y.so": undefined symbol: z', LogClass.LIBRARY_MISSING),
+        ("FATAL", None, 'incompatible library "/x/y.so": version mismatch', LogClass.LIBRARY_MISSING),
+        ("ERROR", "58P01", 'could not access file "$libdir/postgis-3": No such file or directory', LogClass.OTHER),
         ("PANIC", "58030", 'could not fsync file "base/5/1": Input/output error', LogClass.PANIC_FSYNC),
         ("FATAL", "28000", 'no pg_hba.conf entry for host "1.2.3.4"', LogClass.HBA_REJECTED),
         ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.AUTH_FAILED),
@@ -189,6 +205,33 @@ def _bad_settings(server: ScratchServer) -> None:
     server.query("SELECT pg_reload_conf()")
 
 
+def _tried_with(server: ScratchServer, *settings: str) -> None:
+    """A start that ends before it takes the lock file of the server that runs."""
+    owner = (server.data_directory / "PG_VERSION").stat()
+    command = [str(server.binaries.bin_dir / "postgres"), "-D", str(server.data_directory)]
+    root = os.geteuid() == 0
+    told = subprocess.run(
+        [*command, *(word for setting in settings for word in ("-c", setting))],
+        capture_output=True,
+        user=owner.st_uid if root else None,
+        group=owner.st_gid if root else None,
+        extra_groups=[] if root else None,
+        check=False,
+    )
+    assert told.returncode != 0
+    with server.log_path.open("ab") as log:
+        log.write(told.stderr)
+
+
+def _no_library(server: ScratchServer) -> None:
+    server.stop()
+    _tried_with(server, "shared_preload_libraries=no_such_library")
+
+
+def _all_reserved(server: ScratchServer) -> None:
+    _tried_with(server, "max_connections=10", "superuser_reserved_connections=10")
+
+
 def _second_start(server: ScratchServer) -> None:
     pid = server.data_directory / "postmaster.pid"
     command = [str(server.binaries.bin_dir / "postgres"), "-D", str(server.data_directory)]
@@ -216,6 +259,8 @@ def _second_start(server: ScratchServer) -> None:
         (_archive, LogClass.ARCHIVE_FAILED),
         (_bad_settings, LogClass.CONFIG_ERROR),
         (_second_start, LogClass.LOCK_FILE_EXISTS),
+        (_no_library, LogClass.LIBRARY_MISSING),
+        (_all_reserved, LogClass.START_GAVE_UP),
     ],
 )
 def test_the_words_of_a_real_server_are_recognised(

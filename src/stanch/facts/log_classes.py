@@ -50,6 +50,9 @@ class LogClass(StrEnum):
     CONFIG_ERROR = "config_error"
     START_GAVE_UP = "start_gave_up"
     """A start that ends for a reason other than the settings file, in words only a start has."""
+    LIBRARY_MISSING = "library_missing"
+    """A library that cannot be loaded: it ends a start where the postmaster says so, and a session
+    where a session does."""
     OTHER = "other"
 
 
@@ -151,7 +154,25 @@ _BY_TEXT: Final = (
         r"|^database files are incompatible with server"
         r"|^required WAL directory \"[^\n]*\" does not exist"
         r"|^recovery aborted because of insufficient parameter settings"
-        r"|^could not (map anonymous shared memory|create shared memory segment)",
+        r"|^hot standby is not possible because "
+        r"|^could not (map anonymous shared memory|create shared memory segment|create semaphores)"
+        r"|^could not create lock file \"[^\n]*\.s\.PGSQL\.\d+\.lock\""
+        r"|^could not find the database system|^could not access the server configuration file"
+        r"|^could not access directory \"/|^\"/[^\n]*\" is not a valid data directory"
+        r"|^WAL (streaming|archival) [^\n]*wal_level"
+        r"|^\"?max_wal_senders\"? must be less than|^\"?superuser_reserved_connections\"? "
+        r"|^could not load (server certificate|private key|root certificate) file"
+        r"|^private key file \"[^\n]*\" has group or world access"
+        r"|^could not open log file \"/"
+        r"|^must specify restore_command when standby mode is not enabled"
+        r"|^recovery ended before configured recovery target was reached",
+        frozenset({"FATAL"}),
+    ),
+    _rule(
+        LogClass.LIBRARY_MISSING,
+        "",
+        r"^could not access file \"[^\n]*\": No such file|^could not load library \""
+        r"|^incompatible library \"",
         frozenset({"FATAL"}),
     ),
     _rule(LogClass.PANIC_FSYNC, "", r"^could not (fsync|fdatasync) ", frozenset({"PANIC"})),

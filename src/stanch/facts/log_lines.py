@@ -98,6 +98,15 @@ class LogParser:
         self._csv, self._csv_quoted, self._csv_lost = [], False, True
         return self._close()
 
+    @property
+    def pending(self) -> bytes:
+        """What belongs to no record yet. Fed first to a new parser, it goes on where this one is.
+
+        Bounded: one unfinished line and, of csvlog, one unfinished record.
+        """
+        whole = "".join(f"{line}\n" for line in self._csv)
+        return whole.encode("utf-8", "replace") + self._buffer
+
     # --- lines out of bytes ---------------------------------------------------------------------
 
     def _keep(self, rest: bytes) -> None:
@@ -132,6 +141,13 @@ class LogParser:
             self._continue(line[1:])
             return []
         match = _matched(line, self._prefix)
+        if match is None and (early := _EARLY.match(line)) is not None:
+            done = self._close()
+            self._open = from_fields(
+                {"severity": "FATAL", "message": early["message"]}, zone=self._zone
+            )
+            self._last_part = "message"
+            return done
         if match is None:
             # Line breaks inside names are not indented, so this may still belong to the record.
             self._continue(line)
@@ -288,6 +304,11 @@ def _matched(line: str, prefix: Prefix | None) -> re.Match[str] | None:
 
 _DEFAULT: Final = compile_prefix("%m [%p] ").pattern
 _BARE: Final = compile_prefix("").pattern
+_EARLY: Final = re.compile(
+    r"postgres: (?P<message>(?:\"?superuser_reserved_connections\"? |could not (?:find the "
+    r"database system|access (?:directory|the server configuration file)))[^\n]*)"
+)
+"""What a server says before it can log: without prefix and severity, and it ends then."""
 
 
 def _begun(

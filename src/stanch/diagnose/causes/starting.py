@@ -19,7 +19,7 @@ def _tell(evidence: Evidence) -> str:
 cannot_start = Cause(
     id=CANNOT_START,
     sentence="The server was started and gave up at once: a setting, the owner or mode of its "
-    "files, a port that is taken, or programs of another version.",
+    "files, a library that is missing, a port that is taken, or programs of another version.",
     family="down",
     prior=-2.5,
     weighs=(

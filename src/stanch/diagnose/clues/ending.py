@@ -57,10 +57,16 @@ def lock_file_gone(evidence: Evidence) -> LogEvent | None:
 
 def gave_up(evidence: Evidence) -> LogEvent | None:
     """The line with which the newest start ended before the server was ready."""
-    return _last(e for e in ending(evidence) if e.severity == "FATAL" and _ends_a_start(e))
+    events = ending(evidence)
+    fatal = [n for n, e in enumerate(events) if e.severity == "FATAL"]
+    return _last(events[n] for n in fatal if _ends_a_start(events[n], events[n + 1 : n + 2]))
 
 
-def _ends_a_start(event: LogEvent) -> bool:
+def _ends_a_start(event: LogEvent, following: tuple[LogEvent, ...]) -> bool:
+    if event.kind == "library_missing":
+        # A session that wants one (session_preload_libraries) ends alone; after a postmaster's
+        # word the server itself says that it is gone.
+        return any(e.kind == "shut_down" for e in following)
     # A session may be refused a file as well; of its folder only the postmaster speaks.
     folder = event.kind == "wrong_permissions" and event.text.startswith("data directory ")
     return folder or event.kind in {"config_error", "start_gave_up"}
