@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from stanch.adapters.postgres.conninfo import given_parameters, resolve
 from stanch.adapters.postgres.login import SessionFailed
+from stanch.adapters.postgres.one_try import RETRY_S_AFTER_WRONG_CREDENTIALS, OneTry
 from stanch.adapters.postgres.probe import POOLER, probe
 from stanch.adapters.postgres.session import Loss, PgSession
 from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
@@ -19,7 +20,6 @@ from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
 MAINTENANCE_DATABASE = "postgres"
 RETRY_S_FIRST = 0.2
 RETRY_S_MAX = 5.0
-RETRY_S_AFTER_WRONG_CREDENTIALS = 60.0
 
 OPENING_MAX = 32
 """So many sessions of one process are opened at a time. A thousand at once would all be late for
@@ -72,6 +72,8 @@ class KeptSession:
         self._jitter = jitter
         self._session: PgSession | None = None
         self._connecting = asyncio.Lock()
+        self.one_try = OneTry()
+        """For whoever else logs in with the same credentials."""
         self._failures = 0
         self._locked_out_until = 0.0
         self._last_reach: Reach | None = None
@@ -108,8 +110,8 @@ class KeptSession:
         async with self._connecting:
             if self.connected and self._last_reach is not None:
                 return self._last_reach
-            if self._last_reach is not None and self._time() < self._locked_out_until:
-                return self._last_reach
+            if (refused := self.refused_lately) is not None:
+                return refused
             # The first try after a loss is the witness that a page waits for.
             first_witness = self.last_loss is not None and not self._failures
             async with contextlib.nullcontext() if first_witness else _place():
@@ -117,8 +119,18 @@ class KeptSession:
             self._last_reach = reach
             self._failures = 0 if reach.answers else self._failures + 1
             if reach.state is ReachState.AUTH_FAILED:
-                self._locked_out_until = self._time() + RETRY_S_AFTER_WRONG_CREDENTIALS
+                self.note_refusal(reach)
             return reach
+
+    @property
+    def refused_lately(self) -> Reach | None:
+        """The refusal of these credentials within the last minute, in which nobody tries again."""
+        return self._last_reach if self._time() < self._locked_out_until else None
+
+    def note_refusal(self, reach: Reach) -> None:
+        """Somebody else was refused with the same credentials just now."""
+        self._last_reach = reach
+        self._locked_out_until = self._time() + RETRY_S_AFTER_WRONG_CREDENTIALS
 
     @property
     def retry_delay_s(self) -> float:
@@ -171,6 +183,7 @@ class KeptSession:
             deadline_s=max(deadline_s, 0.0),
             dbname=dbname,
             application_name=self.application_name,
+            one_try=self.one_try,
         )
 
     def _parameters(self, dbname: str, reach: Reach) -> Mapping[str, str]:

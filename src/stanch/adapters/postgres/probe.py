@@ -11,6 +11,7 @@ from stanch.adapters.postgres import addresses, refusals, tls
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.adapters.postgres.layers import Ended, Trace
 from stanch.adapters.postgres.login import SessionFailed
+from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.protocol import NotPostgres
 from stanch.adapters.postgres.session import PgSession, SessionLost, StatementFailed
 from stanch.adapters.postgres.startup import (
@@ -40,6 +41,7 @@ class _Asked:
     dsn: str
     conninfo: Conninfo
     application_name: str
+    one_try: OneTry
 
 
 async def probe(
@@ -48,6 +50,7 @@ async def probe(
     deadline_s: float | None = None,
     dbname: str | None = None,
     application_name: str = APPLICATION_NAME,
+    one_try: OneTry | None = None,
 ) -> Reach:
     """How far a fresh session gets at one server.
 
@@ -56,6 +59,7 @@ async def probe(
     `pg_backend_pid()`, no privilege.
     Cost: one session for a few round trips; a second one, after the first has ended, only where
     libpq has to confirm or sslmode allows another way in.
+    `one_try` is shared by all who log in with these credentials.
     Raises: SetupError for a string that libpq cannot use, ProbeFailed when this machine is out of
     files or memory and can say nothing about the server.
     Never: two connections at a time, or the same password twice. Where libpq must log in itself
@@ -63,7 +67,12 @@ async def probe(
     """
     conninfo = resolve(dsn, dbname=dbname)
     limit_s = deadline_s if deadline_s is not None else _connect_timeout_s(conninfo)
-    asked = _Asked(dsn=dsn, conninfo=conninfo, application_name=application_name)
+    asked = _Asked(
+        dsn=dsn,
+        conninfo=conninfo,
+        application_name=application_name,
+        one_try=one_try or OneTry(),
+    )
     trace = Trace()
     try:
         async with asyncio.timeout(limit_s):
@@ -209,7 +218,8 @@ async def _session(asked: _Asked, wire: Wire, trace: Trace) -> ReachState:
     with trace.layer("startup"):
         first = await wire.start_session(asked.conninfo, asked.application_name)
     with trace.layer("auth"):
-        await wire.log_in(asked.conninfo, first)
+        async with asked.one_try:
+            await wire.log_in(asked.conninfo, first)
     with trace.layer("database"):
         await wire.until_ready()
     trace.server_version = refusals.shown(wire.parameters.get("server_version", "")) or None

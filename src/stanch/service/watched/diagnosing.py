@@ -87,6 +87,7 @@ async def gather_for_target(
     located: Located,
     *,
     held: ServerReader | None,
+    probe: Callable[[float], Awaitable[Reach]] | None = None,
     lock_witness: LockFileWitness | Missing = NO_NOTE,
     oom_before: OomKills | None = None,
     vitals_before: Vitals | None = None,
@@ -95,10 +96,11 @@ async def gather_for_target(
     """The evidence about a watched target, through the session that is held already.
 
     `oom_before` is the count when the server was last known to be well, `vitals_before` its last
-    reading. Without a held session one is opened for the length of the diagnosis.
+    reading. `probe` may know when not to try. Without a held session one is opened for the length
+    of the diagnosis.
     """
     witnesses = Witnesses(
-        probe=_prober(target.dsn),
+        probe=probe or _prober(target.dsn),
         held=held,
         open_reader=lambda: _opened(target.dsn, deadline_s),
         host=located.host,

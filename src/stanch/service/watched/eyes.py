@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 
+from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.sentinel import Sentinel
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
@@ -50,6 +51,17 @@ class SharedSentinel:
     @property
     def unheard(self) -> bool | None:
         return self._sentinel.unheard
+
+    @property
+    def one_try(self) -> OneTry:
+        return self._sentinel.one_try
+
+    @property
+    def refused_lately(self) -> Reach | None:
+        return self._sentinel.refused_lately
+
+    def note_refusal(self, reach: Reach) -> None:
+        self._sentinel.note_refusal(reach)
 
     async def open(self, deadline_s: float) -> Reach:
         async with self._turn:
