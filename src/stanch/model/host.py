@@ -192,6 +192,9 @@ class LogChunk:
     """Bytes passed over because more had been written than may be read at once."""
     more: bool = False
     """There is more to read at once."""
+    gap: str = ""
+    """Why lines between the position asked for and these bytes may be lost; empty: none are known
+    to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

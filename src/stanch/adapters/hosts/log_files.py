@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stanch.model.diagnosis import Missing
@@ -75,7 +75,33 @@ def read_since(source: LogSource, position: LogPosition, *, bytes_max: int) -> L
     if isinstance(rest, LogChunk) and rest.content:
         # Read everything of the old file before the new one: what ended the server is in there.
         return rest
-    return _read(path, offset=0, bytes_max=bytes_max, anew=True)
+    chunk = _read(path, offset=0, bytes_max=bytes_max, anew=True)
+    gap = _gap(position, path, rest)
+    return replace(chunk, gap=gap) if isinstance(chunk, LogChunk) else chunk
+
+
+def _gap(position: LogPosition, path: str, rest: LogChunk | Missing | None) -> str:
+    """Why going on with the file at `path` may leave lines out."""
+    if not isinstance(rest, LogChunk):
+        return "the file read before is gone, was emptied or cannot be read"
+    between = _files_between(rest.path, path)
+    return f"{between} whole files were written in between" if between else ""
+
+
+def _files_between(old: str, new: str) -> int:
+    """Files of the same kind beside them that were written to after the old one was finished."""
+    try:
+        begin_ns, end_ns = os.stat(old).st_mtime_ns, os.stat(new).st_mtime_ns
+        with os.scandir(Path(new).parent) as entries:
+            return sum(
+                begin_ns < entry.stat().st_mtime_ns <= end_ns
+                for _, entry in zip(range(_SIBLINGS_MAX), entries, strict=False)
+                if entry.path not in (old, new)
+                and os.path.splitext(entry.path)[1] == os.path.splitext(new)[1]
+                and entry.is_file()
+            )
+    except OSError:
+        return 0
 
 
 def _rest_of_old(position: LogPosition, *, bytes_max: int) -> LogChunk | Missing | None:
@@ -147,8 +173,10 @@ def _read_open(
 ) -> LogChunk:
     tail = offset is None
     begin = max(0, known.st_size - bytes_max) if offset is None else offset
+    gap = ""
     if begin > known.st_size:
-        begin, anew = 0, True  # Truncated under us: copytruncate, or somebody emptied it.
+        # Truncated under us: copytruncate, or somebody emptied it.
+        begin, anew, gap = 0, True, "the file was emptied"
     content = os.pread(handle, bytes_max, begin)
     skipped = begin if tail else 0
     if tail and begin > 0:
@@ -163,4 +191,5 @@ def _read_open(
         started_anew=anew or tail,
         skipped_bytes=skipped,
         more=end < known.st_size and bool(content),
+        gap=gap,
     )
