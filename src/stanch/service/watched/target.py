@@ -168,7 +168,14 @@ class Watched:
         )
 
     async def _probe(self, deadline_s: float) -> Reach:
-        return await probe(self.target.dsn, deadline_s=deadline_s)
+        """Whoever probes this target does it here: wrong credentials are tried once a minute."""
+        if (refused := self._sentinel.refused_lately) is not None:
+            return refused
+        one_try = self._sentinel.one_try
+        reach = await probe(self.target.dsn, deadline_s=deadline_s, one_try=one_try)
+        if reach.state is ReachState.AUTH_FAILED:
+            self._sentinel.note_refusal(reach)
+        return reach
 
     async def _volumes(self) -> tuple[Volume, ...] | None:
         home = await self._at_home()
@@ -302,6 +309,7 @@ class Watched:
             self.target,
             home.located,
             held=self._sentinel if self._sentinel.is_open else None,
+            probe=self._probe,
             lock_witness=self._note,
             oom_before=self._oom_before,
             vitals_before=self._vitals_before,
@@ -322,7 +330,7 @@ class Watched:
         target = self.target
         return World(
             target=target,
-            prober=_Prober(target.dsn),
+            prober=_Prober(self._probe),
             at=self._clock.now,
             diagnosis=diagnosis,
             host=None if isinstance(host, Missing) else host,
@@ -347,8 +355,8 @@ def _files_at(home: Home) -> LocalFiles:
 
 
 class _Prober:
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, ask: Callable[[float], Awaitable[Reach]]) -> None:
+        self._ask = ask
 
     async def probe(self, *, deadline_s: float) -> Reach:
-        return await probe(self._dsn, deadline_s=deadline_s)
+        return await self._ask(deadline_s)
