@@ -163,6 +163,16 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
         lambda: replace(GOOD, lock=lock(process(uid=None))),
     ),
     ("its PID cannot be looked at", "lock_free", lambda: replace(GOOD, lock=lock(GONE))),
+    (
+        "its files belong to another user than it ran as",
+        "same_owner",
+        lambda: replace(GOOD, owner_uid=65534),
+    ),
+    (
+        "nobody knows whose its files are",
+        "same_owner",
+        lambda: replace(GOOD, owner_uid=101, manager=replace(MANAGER, owner_uid=None)),
+    ),
     ("control data cannot be read", "same_cluster", lambda: replace(GOOD, control=GONE)),
     (
         "it is another cluster",
@@ -247,6 +257,7 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
 
 NEAR_MISSES: list[tuple[str, StartReadings]] = [
     ("the cluster that ran lies there", replace(GOOD, cluster="42")),
+    ("its files belong to the user it ran as", replace(GOOD, owner_uid=101)),
     ("everything is as it should be", GOOD),
     ("there is no lock file", replace(GOOD, lock=None)),
     ("another user's program has the PID", replace(GOOD, lock=lock(process(uid=0)))),

@@ -38,6 +38,8 @@ class World:
     app_login: AppLogin | None = None
     cluster: str = ""
     """The system identifier of the cluster that last answered; empty: it was never read."""
+    owner_uid: int | None = None
+    """The operating-system user whom the server last ran as; None: nobody saw it run."""
     was_cluster: str = ""
     """The same, of the last one before the incident."""
     was_primary: bool | None = None

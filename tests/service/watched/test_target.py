@@ -240,6 +240,35 @@ async def test_a_cluster_in_the_place_of_the_one_that_ran_is_neither_started_nor
     assert "another database cluster" in checked.detail
 
 
+async def test_a_server_whose_files_were_given_to_another_user_is_not_started(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    policy = target(server)
+    await watch_until_noted(policy, tmp_path)
+    await asyncio.to_thread(server.kill)
+    note = tmp_path / "notes" / "orders.json"
+    kept = read_note(note)
+    assert kept is not None
+    owner = server.data_directory.stat().st_uid
+    assert kept.owner_uid == owner
+    step = PlannedStep(
+        id=StepId("1-start_server"),
+        action="start_server",
+        params=(("data_directory", str(server.data_directory)),),
+    )
+    write_note(note, replace(kept, owner_uid=owner + 1))
+    later = watched(policy, tmp_path)
+    await later.hands.diagnose()
+    refusal = await START_SERVER.check(step, later.hands.world(None))
+    assert isinstance(refusal, Refusal)
+    assert refusal.guard == "same_owner"
+    write_note(note, kept)
+    later = watched(policy, tmp_path)
+    await later.hands.diagnose()
+    refusal = await START_SERVER.check(step, later.hands.world(None))
+    assert refusal is None or refusal.guard != "same_owner", "the near miss"
+
+
 async def test_the_longest_crash_recovery_is_kept_and_stretches_what_a_restart_may_take(
     server: ScratchServer, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from stanch.facts.lock_file import LockFileWitness, parse_lock_file
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.recoveries import longest_recovery_s
 from stanch.model.diagnosis import Missing
-from stanch.model.host import LockFileRead, LogChunk
+from stanch.model.host import LockFileRead, LogChunk, ProcessInfo
 from stanch.model.ports.host import HostReader
 from stanch.policy.policy import TargetPolicy
 from stanch.store.statedir import write_durably
@@ -55,6 +55,8 @@ class Kept:
     clusters: Clusters = ()
     recovery_s: float | None = None
     """The longest crash recovery ever seen in its log."""
+    owner_uid: int | None = None
+    """The operating-system user whom the server ran as."""
 
 
 def address_of(target: TargetPolicy) -> str:
@@ -85,6 +87,14 @@ async def noted(host: HostReader) -> LockFileWitness | Missing:
     return LockFileWitness(
         boot_id=boot_id, pid=parsed.pid, started_at_epoch_s=parsed.started_at_epoch_s
     )
+
+
+async def owner_of(host: HostReader, witness: LockFileWitness | Missing) -> int | None:
+    """The operating-system user whom the noted process runs as; None: it is not shown."""
+    if isinstance(witness, Missing):
+        return None
+    process = await host.process(witness.pid)
+    return process.uid if isinstance(process, ProcessInfo) else None
 
 
 def role_at(roles: Roles, moment: datetime) -> bool | None:
@@ -138,6 +148,10 @@ def _seconds(kept: Any) -> float | None:
     return seconds
 
 
+def _uid(kept: Any) -> int | None:
+    return None if kept is None else int(kept)
+
+
 def note_path(state: Path, target: TargetPolicy) -> Path:
     """Where a target's note lies in a state directory."""
     return state / "notes" / f"{target.name}.json"
@@ -156,6 +170,7 @@ def read_note(path: Path) -> Kept | None:
             roles=_roles(kept.get("roles", ())),
             clusters=_clusters(kept.get("clusters", ())),
             recovery_s=_seconds(kept.get("recovery_s")),
+            owner_uid=_uid(kept.get("owner_uid")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -200,6 +215,7 @@ def write_note(path: Path, kept: Kept) -> None:
             "roles": [(at.isoformat(), primary) for at, primary in kept.roles],
             "clusters": [(at.isoformat(), cluster) for at, cluster in kept.clusters],
             "recovery_s": kept.recovery_s,
+            "owner_uid": kept.owner_uid,
         }
     )
     try:

@@ -46,6 +46,7 @@ from stanch.service.watched.noting import (
     longer_of,
     note_path,
     noted,
+    owner_of,
     read_note,
     role_at,
     with_cluster,
@@ -109,6 +110,7 @@ class Watched:
         self._roles = self._kept.roles if self._kept is not None else ()
         self._clusters = self._kept.clusters if self._kept is not None else ()
         self._recovery_s = self._kept.recovery_s if self._kept is not None else None
+        self._owner_uid = self._kept.owner_uid if self._kept is not None else None
         self.last_sample_at: datetime | None = None
         self.hands = Hands(
             diagnose=self._diagnose,
@@ -247,6 +249,7 @@ class Watched:
             oom = await host.oom_kills()
             self._oom_before = oom if isinstance(oom, OomKills) else None
             self._note = await noted(host)
+            self._owner_uid = await owner_of(host, self._note)
             self._recovery_s = longer_of(self._recovery_s, await last_recovery_s(host))
         self._life = vitals.postmaster_start
 
@@ -269,6 +272,7 @@ class Watched:
             roles=self._roles,
             clusters=self._clusters,
             recovery_s=self._recovery_s,
+            owner_uid=self._owner_uid,
         )
         await asyncio.to_thread(write_note, self._note_path, kept)
 
@@ -346,6 +350,7 @@ class Watched:
             manager=home.manager if home is not None else None,
             files=None if home is None or isinstance(host, Missing) else _files_at(home),
             cluster=self._clusters[-1][1] if self._clusters else "",
+            owner_uid=self._owner_uid,
             app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
         )
 

@@ -39,6 +39,7 @@ GUARDS = (
     Guard(name="no_live_postmaster", asks="Is no server at work in the data directory?"),
     Guard(name="lock_free", asks="Is the lock file absent, or one PostgreSQL replaces itself?"),
     Guard(name="same_cluster", asks="Is it still the database cluster that was diagnosed?"),
+    Guard(name="same_owner", asks="Do its files still belong to whom the server ran as?"),
     Guard(name="clean_stop_unordered", asks="Did it crash, or is it meant to be running?"),
     Guard(name="no_other_manager", asks="Does nobody else start and stop this server?"),
     Guard(name="no_jobs", asks="Is nobody stopping, upgrading, restoring or copying it?"),
@@ -64,6 +65,8 @@ class StartReadings:
     """Log lines that speak of damage."""
     cluster: str = ""
     """System identifier noted while the server lived; empty: it was never read."""
+    owner_uid: int | None = None
+    """Whom the server ran as when it was last seen; None: nobody saw it."""
 
 
 def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
@@ -74,6 +77,7 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
             _no_live_postmaster(seen.processes, seen.file_holds),
             _lock_free(seen),
             _same_cluster(step, seen),
+            _same_owner(seen),
             _clean_stop(seen),
             _nobody_else(seen.manager),
             _no_markers(seen),
@@ -158,6 +162,20 @@ def _same_cluster(step: PlannedStep, seen: StartReadings) -> Refusal | None:
     if expected is not None and found != str(expected):
         return no(guard, f"the system identifier is {found}, not {expected}")
     return None
+
+
+def _same_owner(seen: StartReadings) -> Refusal | None:
+    """A manager starts the server as whoever owns its files now, and that may be anybody."""
+    if isinstance(seen.manager, Missing):
+        return unknown("same_owner", seen.manager)
+    found, before = seen.manager.owner_uid, seen.owner_uid
+    if before is None or found == before:
+        return None
+    return no(
+        "same_owner",
+        f"the data directory belongs to user {found} now, and the server ran as user {before}",
+        lifts="The files given back to that user, or a person who starts it as the new one.",
+    )
 
 
 def _clean_stop(seen: StartReadings) -> Refusal | None:

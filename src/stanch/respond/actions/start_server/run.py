@@ -149,6 +149,7 @@ async def _readings(world: World, host: HostReader, manager: ServerManager) -> S
         volumes=volumes,
         corruption=log if isinstance(log, Missing) else corruption_signs(log.content),
         cluster=world.cluster,
+        owner_uid=world.owner_uid,
     )
 
 
