@@ -24,6 +24,7 @@ def command_line() -> typer.Typer:
         check,
         diagnose,
         grants,
+        health,
         incidents,
         init,
         ping,
@@ -44,7 +45,17 @@ def command_line() -> typer.Typer:
     )
     app.callback()(_program)
     readying = (init, check, grants, rules)
-    for module in (*readying, ping, diagnose, running, incidents, signals, timeline, recorder):
+    for module in (
+        *readying,
+        ping,
+        diagnose,
+        health,
+        running,
+        incidents,
+        signals,
+        timeline,
+        recorder,
+    ):
         module.register(app)
     return app
 

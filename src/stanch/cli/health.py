@@ -1,0 +1,134 @@
+"""`stanch health DSN`: the one-page check-up of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stanch.model.errors import ProbeFailed, SetupError
+from stanch.policy.dsn import read_conninfo
+from stanch.policy.quoting import printable
+
+if TYPE_CHECKING:
+    from stanch.watch.health.report import Report
+
+ALL_WELL = 0
+LOOK = 3
+DANGER = 4
+NOT_REACHED = 5
+EPILOG = """\b
+Exit codes:
+  0  ok           Nothing looked at is wrong; what has no answer is shown as such.
+  2  usage        The command line is wrong, or the DSN cannot be used.
+  3  look         At least one line is worth a look this week.
+  4  danger       At least one line puts data or service at risk.
+  5  not reached  No session was had; `stanch ping` and `stanch diagnose` say more."""
+COLUMNS_MAX = 120
+
+
+def register(app: typer.Typer) -> None:
+    app.command("health", epilog=EPILOG)(health)
+
+
+def health(
+    dsn: Annotated[
+        str,
+        typer.Argument(
+            metavar="DSN",
+            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (stanch.health/1).")
+    ] = False,
+    html: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write one HTML file that needs nothing beside it.",
+            show_default=False,
+        ),
+    ] = "",
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0.5,
+            max=60.0,
+            help="For all of it; what is late is shown as missing.",
+        ),
+    ] = 10.0,
+) -> None:
+    """Check a server on one page: size, sessions, replication, headroom, settings, statements.
+
+    Looks at the database that the DSN names, through one session that only reads and waits for no
+    lock longer than 100 ms.
+    """
+    _warn_of_password(dsn)
+    report = _report(dsn, timeout_s)
+    if html:
+        _write(report, html)
+    _print(report, as_json=as_json)
+    codes = {"ok": ALL_WELL, "look": LOOK, "danger": DANGER}
+    raise typer.Exit(codes[report.judgement.value])
+
+
+def _report(dsn: str, timeout_s: float) -> Report:
+    # Here and not above: `stanch --help` need not load the driver.
+    from stanch.adapters.hosts.threads import LeavableThreads
+    from stanch.service.readiness.checkup import check_up
+
+    async def look() -> Report:
+        asyncio.get_running_loop().set_default_executor(LeavableThreads())
+        return await check_up(dsn, deadline_s=timeout_s)
+
+    try:
+        return asyncio.run(look())
+    except (SetupError, ProbeFailed) as error:
+        typer.echo(f"stanch: {printable(str(error))}", err=True)
+        if error.hint:
+            typer.echo(f"hint: {printable(error.hint)}", err=True)
+        code = 2 if isinstance(error, SetupError) else NOT_REACHED
+        raise typer.Exit(code) from error
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    from stanch.cli.health_text import health_lines, health_value
+
+    if as_json:
+        print(json.dumps(health_value(report), ensure_ascii=True))
+        return
+    columns = min(COLUMNS_MAX, shutil.get_terminal_size((100, 24)).columns)
+    for line in health_lines(report, columns=columns, colour=sys.stdout.isatty()):
+        typer.echo(line, color=True)
+
+
+def _write(report: Report, file: str) -> None:
+    from stanch.cli.health_page import health_page
+
+    page = health_page(report)
+    try:
+        Path(file).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(
+            f"cannot be written: {error.strerror}", on=file, hint="--html names another file."
+        ) from error
+    typer.echo(f"written: {file}", err=True)
+
+
+def _warn_of_password(dsn: str) -> None:
+    given = read_conninfo(dsn)
+    if given is not None and given.has_secret:
+        typer.echo(
+            "warning: a password on the command line is shown to everybody by ps;"
+            " use service=NAME or a passfile (~/.pgpass)",
+            err=True,
+        )

@@ -1,0 +1,1 @@
+"""Questions of a check-up and what their answers mean."""
