@@ -73,6 +73,18 @@ class SignalHouse:
         inline = InlineStore(self.store)
         self.house: House = await open_house(self.policies, inline, clock=self)
         self.rows = SignalRows(inline, rows_max=rows_max)
+        self.watch()
+        self.intake = Intake(
+            self.rows,
+            policies=self.policies,
+            clock=self,
+            emergency=self.emergency,
+            on_stored=lambda taken: None,
+        )
+        return self
+
+    def watch(self) -> None:
+        """What one process remembers of what it saw."""
         self.watching = Watching(
             book=self.house.book,
             policies=self.policies,
@@ -89,14 +101,6 @@ class SignalHouse:
             standing=self.house.standing,
             clock=self,
         )
-        self.intake = Intake(
-            self.rows,
-            policies=self.policies,
-            clock=self,
-            emergency=self.emergency,
-            on_stored=lambda taken: None,
-        )
-        return self
 
     async def emergency(self, symptom: Symptom) -> None:
         self.paged.append(symptom)

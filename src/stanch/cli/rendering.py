@@ -24,6 +24,8 @@ def incident_lines(found: Found) -> Iterator[str]:
     yield f"  data at risk: {found['data_at_risk']}"
     if found["symptoms"]:
         yield f"  observed now: {', '.join(found['symptoms'])}"
+    if found["attached"]:
+        yield f"  effects elsewhere in its cluster: {', '.join(found['attached'])}"
     yield from _cause(found["diagnosis"])
     yield from _plan(found)
     if found["acknowledged_by"]:

@@ -61,6 +61,9 @@ def _opened(i: Incident, event: e.IncidentOpened, r: Recorded) -> Incident:
 
 def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
     key = event.symptom.key
+    if i.target and event.symptom.target != i.target:
+        # It says something about another server: nothing that is proven of this one is touched.
+        return replace(i, attached=frozen({**i.attached, key: event.symptom}))
     joined = replace(
         i,
         symptoms=frozen({**i.symptoms, key: event.symptom}),
@@ -74,6 +77,8 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
 
 
 def _cleared(i: Incident, event: e.SymptomCleared, r: Recorded) -> Incident:
+    if event.key in i.attached:
+        return replace(i, attached=frozen({k: s for k, s in i.attached.items() if k != event.key}))
     left = frozen({k: s for k, s in i.symptoms.items() if k != event.key})
     return replace(i, symptoms=left, cleared_at=None if left else (i.cleared_at or r.at))
 
@@ -107,7 +112,7 @@ def _resolved(i: Incident, event: e.IncidentResolved, r: Recorded) -> Incident:
         ended_verified=event.verified,
         messages=frozen(kept),
     )
-    return owe(replace(ended, symptoms=frozen({})), "resolved", r)
+    return owe(replace(ended, symptoms=frozen({}), attached=frozen({})), "resolved", r)
 
 
 def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
@@ -141,6 +146,17 @@ def _merged(i: Incident, event: e.IncidentMerged, r: Recorded) -> Incident:
         messages=frozen({}),
         updates_owed=(),
     )
+
+
+def _taken_in(i: Incident, event: e.IncidentTakenIn, r: Recorded) -> Incident:
+    if i.status.ended or not event.page_level:
+        return i
+    known = replace(i, paged=i.paged | frozenset(event.paged))
+    if i.page_level == 0:
+        known = replace(known, page_level=event.page_level, paged_at=event.paged_at or r.at)
+    if event.acknowledged_by is not None and i.acknowledged_by is None:
+        known = replace(known, acknowledged_by=event.acknowledged_by, acknowledged_at=r.at)
+    return owe(known, "taken_in", r)
 
 
 def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
@@ -189,6 +205,7 @@ _RULES: dict[type[e.Event], Rule] = {
     e.IncidentResolved: _resolved,
     e.IncidentReopened: _reopened,
     e.IncidentMerged: _merged,
+    e.IncidentTakenIn: _taken_in,
     e.PageHeld: _page_held,
     e.PolicyApplied: _policy,
     e.ResponderResumed: _resumed,

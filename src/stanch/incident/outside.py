@@ -78,10 +78,10 @@ def crowded(symptom: Symptom, incident: Incident) -> bool:
     """Whether this alert has to stand with the rest of them."""
     outside = [
         s
-        for s in incident.symptoms.values()
+        for s in incident.everything.values()
         if s.kind in (SymptomKind.OUTSIDE_ALERT, SymptomKind.REPORTED) and s.subject
     ]
-    return symptom.key not in incident.symptoms and len(outside) >= ATTACHED_MAX
+    return symptom.key not in incident.everything and len(outside) >= ATTACHED_MAX
 
 
 def the_rest(symptom: Symptom) -> Symptom:

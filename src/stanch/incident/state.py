@@ -175,6 +175,8 @@ class Incident:
 
     symptoms: Mapping[str, Symptom] = field(default_factory=lambda: frozen({}))
     """Standing ones, by key."""
+    attached: Mapping[str, Symptom] = field(default_factory=lambda: frozen({}))
+    """What stands elsewhere in its cluster and is an effect of it, by key; see `effects`."""
     seen: frozenset[str] = frozenset()
     """Keys of all symptoms there ever were."""
     symptoms_seq: int = 0
@@ -232,6 +234,11 @@ class Incident:
     def standing(self) -> bool:
         """Is anything observed to be wrong right now?"""
         return bool(self.symptoms)
+
+    @property
+    def everything(self) -> Mapping[str, Symptom]:
+        """All that stands in it, wherever it was seen."""
+        return {**self.symptoms, **self.attached}
 
     @property
     def told(self) -> bool:

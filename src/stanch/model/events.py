@@ -178,6 +178,24 @@ class IncidentMerged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentTakenIn(Event):
+    """An incident merged into this one: its failure is the cause of what that one told.
+
+    Whom a page of that one has reached knows already: they get one update, and no second page.
+    """
+
+    kind: ClassVar[str] = "incident.taken_in.v1"
+    of: IncidentId
+    target: TargetName
+    title: str
+    page_level: int = 0
+    """Escalation level of its newest page; 0: no page of it has reached anybody."""
+    paged_at: datetime | None = None
+    paged: tuple[PersonId, ...] = ()
+    acknowledged_by: PersonId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageHeld(Event):
     """Nobody is paged before a moment, because the trouble is expected; a past moment lifts it."""
 

@@ -11,6 +11,7 @@ from stanch.model.events import (
     IncidentAcknowledged,
     IncidentRescued,
     IncidentResolved,
+    IncidentTakenIn,
     PlanEnded,
     PlanProposed,
     PlanWithheld,
@@ -35,6 +36,7 @@ News = (
     | IncidentRescued
     | IncidentResolved
     | SeveritySet
+    | IncidentTakenIn
 )
 """Events people who know of an incident are told about."""
 
@@ -170,6 +172,12 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
             return _rescued(event)
         case IncidentResolved():
             return _resolved(event, story)
+        case IncidentTakenIn():
+            what = f"{one_line(event.title, 40)} on {one_line(event.target, 40)}"
+            headline = f"{one_line(story.title, 40)}; that is why: {what}"
+            return headline, paragraph(
+                f"Incident {event.of} ({what}) is an effect of this one and goes on here."
+            )
         case SeveritySet():
             who = f" by {story.name(event.by)}" if event.by else ""
             headline = f"severity is now {one_line(event.label, 20)}{who}: {event.reason}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stanch.model.findings import Level
 from stanch.model.plans import Mode
+from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.host_checks import contradiction
 from stanch.policy.places import PathTo, Places
@@ -44,6 +45,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_addresses(draft),
         *_rules(draft, places),
         *_signals(draft, places),
+        *_clusters(draft, places),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -227,3 +229,9 @@ def _addresses(draft: Policy) -> Iterator[Doubt]:
 def _signals(draft: Policy, places: Places) -> Iterator[Doubt]:
     for path, what, hint, is_error in signal_contradictions(draft, places):
         yield Doubt(path=path, what=what, hint=hint, level="error" if is_error else "warning")
+
+
+def _clusters(draft: Policy, places: Places) -> Iterator[Doubt]:
+    names = tuple(target.name for target in draft.targets)
+    for path, what, hint in cluster_contradictions(draft.clusters, names, places):
+        yield Doubt(path=path, what=what, hint=hint)

@@ -6,6 +6,7 @@ Defaults are not repeated here: they are those of the dataclasses in `policy.py`
 from __future__ import annotations
 
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.host_keys import HOST_POLICY
 from stanch.policy.kinds import (
     HOST,
@@ -443,6 +444,34 @@ TARGET = Section(
     ),
 )
 
+CLUSTER = Section(
+    title="cluster",
+    make=ClusterPolicy,
+    keys=(
+        Key(
+            name="targets",
+            field="targets",
+            holds=ListOf(item=NAME, noun="target"),
+            doc="All its servers; which of them is the primary is seen, not said.",
+            example="[orders, orders-standby]",
+        ),
+        Key(
+            name="poolers",
+            field="poolers",
+            holds=ListOf(item=Text(), noun="pooler"),
+            doc="Names that alerts from outside give to its poolers.",
+            example="[orders-bouncer]",
+        ),
+        Key(
+            name="services",
+            field="services",
+            holds=ListOf(item=Text(), noun="service"),
+            doc="Names that alerts from outside give to services that need it.",
+            example="[checkout]",
+        ),
+    ),
+)
+
 HEARTBEAT = Section(
     title="heartbeat",
     make=Heartbeat,
@@ -513,6 +542,14 @@ POLICY = Section(
             holds=Named(entry=TIER, name=NAME, field="name", noun="tier"),
             doc="Sorts of targets with rules of their own; a target names its `tier`.",
             example="{oltp: {rules: {slow_query: {limit: 2s}}}}",
+        ),
+        Key(
+            name="clusters",
+            field="clusters",
+            holds=Named(entry=CLUSTER, name=NAME, field="name", noun="cluster"),
+            doc="Servers that stand and fall together: what one failure does to the rest of its "
+            "cluster is told in one incident.",
+            example="{shop: {targets: [orders], poolers: [bouncer], services: [checkout]}}",
         ),
         Key(
             name="severities",

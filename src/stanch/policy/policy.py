@@ -10,6 +10,7 @@ from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.plans import Mode
 from stanch.model.rules import RuleChange, RuleSettings, settings_of
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
@@ -226,6 +227,7 @@ class Policy:
     rules: Mapping[str, RuleChange] = field(default_factory=dict[str, RuleChange])
     """What all targets change about rules."""
     tiers: tuple[Tier, ...] = ()
+    clusters: tuple[ClusterPolicy, ...] = ()
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
     heartbeat: Heartbeat | None = None
     signals: Signals = field(default_factory=Signals)
@@ -240,6 +242,10 @@ class Policy:
 
     def target(self, name: str) -> TargetPolicy | None:
         return next((t for t in self.targets if t.name == name), None)
+
+    def cluster_of(self, target: str) -> ClusterPolicy | None:
+        """The cluster a target is in, if it is in one."""
+        return next((c for c in self.clusters if target in c.targets), None)
 
     def tier(self, name: str) -> Tier | None:
         return next((t for t in self.tiers if t.name == name), None)

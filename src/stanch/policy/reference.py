@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any, cast
 
-from stanch.policy.keys import CHANNEL, CONTACT, HEARTBEAT, PERSON, POLICY, SEVERITY, TARGET, TIER
+from stanch.policy.keys import (
+    CHANNEL,
+    CLUSTER,
+    CONTACT,
+    HEARTBEAT,
+    PERSON,
+    POLICY,
+    SEVERITY,
+    TARGET,
+    TIER,
+)
 from stanch.policy.kinds import Choice, Integer, Kind
 from stanch.policy.quantities import Duration, Size
 from stanch.policy.rule_keys import RULES
@@ -85,6 +95,7 @@ def reference() -> str:
     ]
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
+    parts.append(_table("`clusters.<name>`", CLUSTER))
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))
     parts.append(_table("`signals`", SIGNALS))

@@ -90,6 +90,14 @@ def _merged(event: e.IncidentMerged, n: Names) -> str:
     return f"Continued in incident {shown(event.into, 40)}{_tail(event.reason)}."
 
 
+def _taken_in(event: e.IncidentTakenIn, n: Names) -> str:
+    told = ""
+    if event.page_level:
+        told = f" Paged for it already: {n.persons(event.paged)}; they are not paged again."
+    what = f"{shown(event.title).rstrip('.')} on {shown(event.target, 80)}"
+    return f"Took in incident {shown(event.of, 40)}, an effect of this one: {what}.{told}"
+
+
 def _held(event: e.PageHeld, n: Names) -> str:
     return f"Nobody is to be paged before {moment(event.until)}{_tail(event.reason)}."
 
@@ -259,6 +267,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.IncidentResolved: _resolved,
     e.IncidentReopened: _reopened,
     e.IncidentMerged: _merged,
+    e.IncidentTakenIn: _taken_in,
     e.PageHeld: _held,
     e.PolicyApplied: _policy,
     e.ResponderResumed: _resumed,

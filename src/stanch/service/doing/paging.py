@@ -15,6 +15,7 @@ from stanch.model import events as e
 from stanch.model.ids import ChannelName, MessageId, PersonId, StepId
 from stanch.model.messages import Delivery, Handover, MessageKind
 from stanch.model.plans import StepOutcome
+from stanch.model.symptoms import Symptom
 from stanch.model.ports.channels import ChannelPort
 from stanch.model.ports.timelines import Timelines
 from stanch.model.timeline import Claim
@@ -215,7 +216,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         since=incident.since,
         severity_label=incident.severity_label,
         data_at_risk=incident.risk,
-        symptoms=tuple(incident.symptoms.values()),
+        symptoms=(*incident.symptoms.values(), *map(_elsewhere, incident.attached.values())),
         diagnosis=incident.named or incident.diagnosis,
         did=did(plan) if plan is not None else (),
         plan=waiting,
@@ -225,6 +226,12 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         over=incident.status.ended,
         drill=incident.drill,
     )
+
+
+def _elsewhere(symptom: Symptom) -> Symptom:
+    """What stands on another server of the cluster, with the name of that server."""
+    said = symptom.detail or symptom.kind.value.replace("_", " ")
+    return replace(symptom, detail=f"on {symptom.target}: {said}")
 
 
 def did(plan: PlanState) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from stanch.detect.engine import Detector
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Belongs, Explains, belongs
+from stanch.incident.effects import own_key
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident, Status
 from stanch.incident.titles import TITLES
@@ -26,6 +27,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
+from stanch.service.doing.together import Together
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
@@ -34,6 +36,8 @@ from stanch.watch.silence import SILENT_STATES
 
 BLIND_HOLD_S = 60.0
 """So long nobody is woken for a target that fell silent together with many others."""
+
+STANDBY_RANK = 2
 
 log = structlog.get_logger("watching")
 
@@ -75,6 +79,10 @@ class Watching:
         """Targets of which this process knows whether they answer."""
         self._blind_incident: IncidentId | None = None
         self._blindness = asyncio.Lock()
+        self.together = Together(
+            book=book, policies=policies, clock=clock, incidents=self.incidents
+        )
+        """What belongs to one failure although it is seen on several servers."""
         book.on_open = self.remember
 
     async def resume(self, incidents: Sequence[Incident]) -> None:
@@ -85,14 +93,18 @@ class Watching:
                 continue
             if incident.target == ITSELF and SymptomKind.BLIND.value in incident.symptoms:
                 self._blind_incident = incident.id
-            standing = {key: Track(standing=True) for key in incident.symptoms}
-            self._tracks[incident.target] = {**self._tracks.get(incident.target, {}), **standing}
+            for key, symptom in incident.everything.items():
+                elsewhere = symptom.target != incident.target
+                key = own_key(symptom) if elsewhere else key
+                of = symptom.target if elsewhere else incident.target
+                self._tracks[of] = {**self._tracks.get(of, {}), key: Track(standing=True)}
 
     async def take(self, sample: Sample) -> None:
         """One sample. Never raises for a store that cannot be written: then people are paged."""
         target = self._policies.current.target(sample.target)
         if target is None:
             return
+        self.together.learn(sample)
         try:
             sample = await self._doubt(sample)
             before = await self._still_told(sample.target, target)
@@ -143,6 +155,7 @@ class Watching:
             return tracks
         incidents = await self.incidents(target)
         told = {key for i in incidents if not i.status.ended for key in i.symptoms}
+        told |= await self.together.told(target)
         flap_window = timedelta(seconds=policy.limits.flap_window_s)
         quiet = {
             key
@@ -240,10 +253,10 @@ class Watching:
         match change:
             case Raised(symptom=symptom):
                 # An alert from outside may be opening an incident on this target just now.
-                async with self._book.opening(symptom.target):
+                async with self.together.opening(symptom.target):
                     await self._raised(target, symptom)
             case Cleared(key=key, detail=detail):
-                await self._cleared(TargetName(target.name), key, detail)
+                await self.together.clear(TargetName(target.name), key, detail)
 
     async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
         incidents = await self.incidents(symptom.target)
@@ -254,14 +267,20 @@ class Watching:
             at=self._clock.now(),
             flap_window_s=target.limits.flap_window_s,
         )
+        cause = await self.together.cause_of(symptom) if where.to != "open" else None
+        if cause is not None:
+            await self.together.attach(cause, symptom)
+            return
         if where.to == "new" or where.incident_id is None:
-            await self._open(target, symptom)
+            await self.together.take_in(await self._open(target, symptom))
             return
         if where.to == "ended":
             await self._reopen(where.incident_id, symptom)
         else:
             await self._hold(where.incident_id, symptom.target)
-        await self._book.record(where.incident_id, e.SymptomObserved(symptom=symptom))
+        incident = await self._book.get(where.incident_id)
+        await self.together.attach(incident, symptom)
+        await self.together.take_in(await self._book.get(where.incident_id))
         await self._raise_severity(target, where, symptom)
 
     async def _reopen(self, incident_id: IncidentId, symptom: Symptom) -> None:
@@ -296,7 +315,7 @@ class Watching:
 
     async def _raise_severity(self, target: TargetPolicy, where: Belongs, symptom: Symptom) -> None:
         assert where.incident_id is not None
-        severity = self._policies.current.severity(_rank(target, symptom))
+        severity = self._policies.current.severity(self._rank(target, symptom))
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
             if severity.rank >= incident.severity_rank or incident.status.ended:
@@ -306,14 +325,9 @@ class Watching:
 
         await self._book.decide(where.incident_id, decider)
 
-    async def _cleared(self, target: TargetName, key: str, detail: str) -> None:
-        for incident in await self.incidents(target):
-            if key in incident.symptoms:
-                await self._book.record(incident.id, e.SymptomCleared(key=key, detail=detail))
-
     async def _open(self, target: TargetPolicy | None, symptom: Symptom) -> Incident:
         policy = self._policies.current
-        rank = _rank(target, symptom)
+        rank = self._rank(target, symptom)
         opened = _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
         if target is not None and symptom.kind is SymptomKind.SERVER_DOWN:
             # Only a restart heals by itself; a full disk or a blocking chain does not wait.
@@ -324,6 +338,17 @@ class Watching:
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
         )
         return incident
+
+    def _rank(self, target: TargetPolicy | None, symptom: Symptom) -> int:
+        if target is None:
+            return declared_rules()[symptom.kind].severity
+        rank = target.rank(symptom.kind)
+        if symptom.kind.value in target.severity_of or not self.together.is_standby(
+            TargetName(target.name)
+        ):
+            return rank
+        # A standby that fails by itself is a smaller matter than its primary.
+        return max(rank, STANDBY_RANK) if symptom.kind is SymptomKind.SERVER_DOWN else rank
 
     def remember(self, incident: Incident) -> None:
         """A later symptom of its target may belong to this incident. May be told again."""
@@ -345,12 +370,6 @@ class Watching:
         over = {i.id for i in found if i.ended_at and self._clock.now() - i.ended_at > window}
         self._recent[target] = [i for i in self._recent.get(target, ()) if i not in over]
         return found
-
-
-def _rank(target: TargetPolicy | None, symptom: Symptom) -> int:
-    if target is not None:
-        return target.rank(symptom.kind)
-    return declared_rules()[symptom.kind].severity
 
 
 def _opened(

@@ -51,6 +51,7 @@ def full(
         "since": to_iso(incident.since) if incident.since else None,
         "data_at_risk": incident.risk,
         "symptoms": sorted(incident.symptoms),
+        "attached": sorted(incident.attached),
         "diagnosis": _diagnosis(incident),
         "plan": None
         if plan is None

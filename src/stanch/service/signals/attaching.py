@@ -134,7 +134,7 @@ class Attaching:
         """All of one target, over one look at its incidents."""
         told = list[Told]()
         # Whoever else opens an incident on this target now waits, and then joins.
-        async with self._book.opening(target):
+        async with self._watching.together.opening(target):
             incidents = {i.id: i for i in await self._incidents(target)}
             for row in rows:
                 await self._clear_elsewhere(row, target)
@@ -151,19 +151,29 @@ class Attaching:
                 if where.to == "wait" and where.until is not None:
                     await self._rows.postpone(row, where.until)
                     continue
+                if where.to == "new":
+                    where = await self._with_its_cause(symptom) or where
                 incident, key = await self._put(where, symptom, row)
-                # The newest stands first.
-                incidents = {incident.id: incident} | {
-                    k: i for k, i in incidents.items() if k != incident.id
-                }
+                if incident.target == target:
+                    # The newest stands first.
+                    incidents = {incident.id: incident} | {
+                        k: i for k, i in incidents.items() if k != incident.id
+                    }
                 told.append(Told(row=row, incident_id=incident.id, symptom=key))
         return told
+
+    async def _with_its_cause(self, symptom: Symptom) -> Place | None:
+        """It tells of what the failure of another server of the cluster brings about."""
+        cause = await self._watching.together.cause_of(symptom)
+        if cause is None:
+            return None
+        return Place(to="open", incident_id=cause.id, reason="an effect of it")
 
     async def _clear_elsewhere(self, row: StoredSignal, target: TargetName) -> None:
         """A route was added: it is about something else than it seemed to be."""
         if row.told is SignalStatus.FIRING and row.incident_id is not None:
             known = await self._book.at_hand(row.incident_id)
-            if known.target != target:
+            if known.target != target and row.symptom not in known.attached:
                 await self._clear(known, row, [row])
 
     async def _put(self, where: Place, symptom: Symptom, row: StoredSignal) -> tuple[Incident, str]:
@@ -174,7 +184,7 @@ class Attaching:
             await self._reopen(where.incident_id, symptom, where.reason)
         incident = await self._book.at_hand(where.incident_id)
         stands = the_rest(symptom) if crowded(symptom, incident) else symptom
-        if stands.key not in incident.symptoms:
+        if stands.key not in incident.everything:
             incident = await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
         if row.rank < incident.severity_rank:
             await self._raise_severity(incident.id, row)
@@ -237,7 +247,7 @@ class Attaching:
             if incident.merged_into is None:
                 break
             incident = await self._book.at_hand(incident.merged_into)
-        if row.symptom not in incident.symptoms:
+        if row.symptom not in incident.everything:
             return
         if row.symptom.endswith(f":{MORE}"):
             # Those that are over, but not yet told so, still count in the store.

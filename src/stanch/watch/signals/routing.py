@@ -24,6 +24,8 @@ WORDS = {
 """What others call their ranks, where the policy has no such label."""
 
 HOST_LABELS = ("instance", "host", "hostname", "server", "node", "address")
+CLUSTER_LABELS = ("cluster", "service", "job", "pooler", "app", "application", "about")
+"""Where others write what of a cluster they mean."""
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -47,6 +49,12 @@ class Router:
         self._folded = _unique((t.name.casefold(), t.name) for t in policy.targets)
         self._hosts = _unique(
             (host, t.name) for t in policy.targets for host in _hosts(t.dsn) if host not in _LOCAL
+        )
+        self._clustered = _unique(
+            (name.casefold(), c.targets[0])
+            for c in policy.clusters
+            if c.targets
+            for name in c.names
         )
         self._routes = [
             _Route(TargetName(r.target), r.source, tuple(map(_matcher, r.labels)))
@@ -73,7 +81,16 @@ class Router:
         if about is not None:
             return about
         hosts = (_host(signal.labels.get(name, "")) for name in HOST_LABELS)
-        return next((self._hosts[host] for host in hosts if host in self._hosts), None)
+        named = next((self._hosts[host] for host in hosts if host in self._hosts), None)
+        return named or self._of_cluster(signal)
+
+    def _of_cluster(self, signal: Signal) -> TargetName | None:
+        """About a pooler or a service: its cluster's first target stands for all of it."""
+        if not self._clustered:
+            return None
+        said = [signal.labels.get(name, "").casefold() for name in CLUSTER_LABELS]
+        said += [_host(signal.labels.get(name, "")) for name in HOST_LABELS]
+        return next((self._clustered[name] for name in said if name in self._clustered), None)
 
 
 def _matcher(text: str) -> tuple[str, re.Pattern[str]]:
