@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from acting_worlds import always, note_of, run, step, world_of
+from acting_worlds import note_of, run, step, world_of
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.plans import PlannedStep, StepOutcome
@@ -193,19 +195,23 @@ async def test_a_lock_file_whose_pid_a_program_of_the_owner_has_blocks_the_start
 ) -> None:
     note = note_of(server)
     server.kill()
-    with owned_sleep(server) as sleeper:
-        reuse_pid(server, sleeper.pid)
+    with owned_sleep(server) as pid:
+        reuse_pid(server, pid)
         done, _log = await run(START_SERVER, start(server), world_of(server, tmp_path, note=note))
     assert done.refusal is not None
     assert done.refusal.guard == "lock_free"
-    assert always() is None
 
 
-def owned_sleep(server: ScratchServer) -> subprocess.Popen[bytes]:
+@contextmanager
+def owned_sleep(server: ScratchServer) -> Iterator[int]:
     """A program of the server's own OS user that has nothing to do with it."""
     user = server.folder.user
     ids = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
-    return subprocess.Popen(["sleep", "60"], cwd="/", stdin=subprocess.PIPE, **ids)  # pyright: ignore
+    with subprocess.Popen(["sleep", "60"], cwd="/", **ids) as sleeper:  # pyright: ignore
+        try:
+            yield sleeper.pid
+        finally:
+            sleeper.kill()
 
 
 def reuse_pid(server: ScratchServer, pid: int) -> None:
