@@ -189,6 +189,11 @@ async def run(action: Action, one: PlannedStep, world: World) -> tuple[Executed,
     return done, log
 
 
+def always() -> Refusal | None:
+    """A permit that never ends."""
+    return None
+
+
 def permits(count: int) -> Permit:
     """A permit that ends after so many effects."""
     left = [count]
