@@ -50,6 +50,9 @@ class Answer:
             raise self._wrong(name, "a whole number")
         return value
 
+    def number_or_none(self, name: str) -> float | None:
+        return self._number(name)
+
     def age_s(self, name: str) -> float | None:
         """Seconds; a clock that stepped back makes them zero, not negative."""
         value = self._number(name)

@@ -1,0 +1,1 @@
+"""Questions that are asked every few minutes: sizes, headroom, rights, errors, inventories."""

@@ -1,0 +1,112 @@
+"""The questions of the slow lane, and how their answers are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from stanch.facts.reading import Answer, read_object
+from stanch.facts.sql import load
+from stanch.model.changes import Item, ItemKind
+from stanch.model.errors import ProbeFailed
+from stanch.model.readings import Reading
+from stanch.model.shown import shortened
+
+TEXT_CHARS_MAX = 300
+"""Of a subject, a detail, an item's name and value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowQuestion:
+    """One statement without parameters; its answer is one JSON object."""
+
+    name: str
+    sql: str
+    makes: tuple[str, ...] = ()
+    """Names of the readings that it gives; an answer with any other is wrong."""
+    majors: tuple[int, int] = (13, 99)
+    """The first and the last version that it can be asked on."""
+
+    def fits(self, version_num: int) -> bool:
+        first, last = self.majors
+        return first <= version_num // 10000 <= last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowAnswer:
+    """What one question gave."""
+
+    readings: tuple[Reading, ...] = ()
+    items: tuple[Item, ...] = ()
+    databases: tuple[str, ...] = ()
+    """Only of the question about databases: those that may be visited."""
+
+
+def _question(
+    name: str, *makes: str, file: str = "", majors: tuple[int, int] = (13, 99)
+) -> SlowQuestion:
+    sql = load(f"slow_{file or name}")
+    return SlowQuestion(name=name, sql=sql, makes=makes, majors=majors)
+
+
+_CHECKPOINTS = ("checkpoints_timed_total", "checkpoints_requested_total")
+
+OF_THE_SERVER = (
+    _question("databases"),
+    _question("sizes", "database_size_bytes"),
+    _question("settings", "settings_pending_restart"),
+    _question("roles", "dangerous_roles"),
+    _question("hba", "hba_errors"),
+    _question("setting_files", "settings_errors"),
+    _question("checkpoints", *_CHECKPOINTS, file="checkpoints_16", majors=(13, 16)),
+    _question("checkpoints", *_CHECKPOINTS, file="checkpoints_17", majors=(17, 99)),
+)
+"""Asked once, in whichever database."""
+
+OF_A_DATABASE = (
+    _question("keys", "sequence_used_pct", "int4_key_used_pct"),
+    _question("indexes", "invalid_indexes"),
+    _question("collations", "collation_mismatches"),
+    _question("bloat", "table_bloat_pct"),
+    _question("inventory"),
+)
+"""Asked in each database: catalogs show only their own."""
+
+
+def read_slow(question: SlowQuestion, payload: str) -> SlowAnswer:
+    """What the answer to a question says. Raises: ProbeFailed, where it is none."""
+    answer = read_object(payload, question.name)
+    readings = tuple(_reading(question, part) for part in answer.parts("readings"))
+    items = tuple(_item(part) for part in answer.parts("items"))
+    return SlowAnswer(readings=readings, items=items, databases=_databases(answer))
+
+
+def _reading(question: SlowQuestion, part: Answer) -> Reading:
+    name = part.text("name")
+    if name not in question.makes:
+        raise ProbeFailed(f"the answer's {part.where}.name is not one of its readings", on="answer")
+    return Reading(
+        name=name,
+        value=part.number_or_none("value"),
+        subject=shortened(part.text("subject"), TEXT_CHARS_MAX),
+        detail=shortened(part.text("detail"), TEXT_CHARS_MAX),
+    )
+
+
+def _item(part: Answer) -> Item:
+    try:
+        kind = ItemKind(part.text("kind"))
+    except ValueError as error:
+        raise ProbeFailed(f"the answer's {part.where}.kind is unknown", on="answer") from error
+    return Item(
+        kind=kind,
+        name=shortened(part.text("name"), TEXT_CHARS_MAX),
+        value=shortened(part.text("value"), TEXT_CHARS_MAX),
+    )
+
+
+def _databases(answer: Answer) -> tuple[str, ...]:
+    found = answer.fields.get("databases")
+    if not isinstance(found, list):
+        return ()
+    return tuple(name for name in cast("list[object]", found) if isinstance(name, str))
