@@ -338,6 +338,14 @@ TARGET = Section(
             example="/var/log/postgresql/postgresql-16-main.log",
         ),
         Key(
+            name="security_logs",
+            field="security_logs",
+            holds=ListOf(item=Path(), noun="file"),
+            doc="auth.log, fail2ban.log and ufw.log of the server's machine: refused logins, bans "
+            "and blocked packets are counted by address. On this machine or over ssh.",
+            example="[/var/log/auth.log, /var/log/fail2ban.log]",
+        ),
+        Key(
             name="bin_directory",
             field="bin_directory",
             holds=Path(),

@@ -152,6 +152,8 @@ class TargetPolicy:
     data_directory: str = ""
     log: str = ""
     """Server log file or directory. Empty: found from the server's own settings."""
+    security_logs: tuple[str, ...] = ()
+    """Logs of who was refused, banned or blocked on the server's machine."""
     bin_directory: str = ""
     manager: ManagerKind = "auto"
     """Who starts and stops the server."""

@@ -209,7 +209,11 @@ class Responder:
         async def look() -> None:
             # Each is kept running for itself: a bug in one must not end the other.
             async with asyncio.TaskGroup() as all_of_it:
-                for what, work in (("watch", watch), ("machine", watched.watch_machine)):
+                for what, work in (
+                    ("watch", watch),
+                    ("machine", watched.watch_machine),
+                    ("logs", watched.watch_logs),
+                ):
                     running = keep_running(f"{what} {name}", work, self._count_failure)
                     all_of_it.create_task(running, name=f"{what} {name}")
 
@@ -288,6 +292,9 @@ class Responder:
         still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)
         self.metrics.incidents_open.set(len(still_open))
         self.metrics.halted.set(self._house.standing.halted)
+        windows = self._house.standing.windows(self._house.clock.now())
+        silences = sum(isinstance(w, e.SilenceSet) for w in windows)
+        self.metrics.set_windows(maintenance=len(windows) - silences, silence=silences)
         self.metrics.recorder_lost.set(self._recorders.lost)
         if isinstance(self._house.clock, SteadyClock):
             self._tell_clock_jump(self._house.clock.jump_s())

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from stanch.facts.auth_log import GuardClass
 from stanch.facts.log_classes import LogClass
+from stanch.facts.log_settings import LogSettings
 from stanch.watch.logs.guard_log import GuardLog
 from stanch.watch.logs.server_log import (
     FROM_TEXT,
     LINE_CHARS_MAX,
     LINES_KEPT,
-    LogSettings,
     ServerLog,
 )
 from stanch.watch.logs.sources import SOURCES_MAX, SourceCounts

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from stanch.adapters.hosts.log_files import LogSource, read_since, read_tail
+from stanch.facts.log_settings import LogSettings
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LogChunk, LogPosition
 from stanch.model.readings import Reading
 from stanch.testing.virtual_time import run_virtually
 from stanch.watch.logs import run
 from stanch.watch.logs.run import Followed, LogWatch
-from stanch.watch.logs.server_log import LogSettings, ServerLog
+from stanch.watch.logs.server_log import ServerLog
 
 LINE = "2026-11-21 11:40:00.123 UTC [77] 40P01 ERROR:  deadlock detected\n"
 PREFIX = LogSettings(log_line_prefix="%m [%p] %e ")
@@ -156,7 +157,10 @@ def test_a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one(site: Sit
 
 
 def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
-    run_virtually(site.follow(lambda: site.write(LINE * 5), lambda: site.log.write_text(LINE * 2)))
+    def empty() -> None:
+        site.log.write_text(LINE * 2)
+
+    run_virtually(site.follow(lambda: site.write(LINE * 5), empty))
     assert site.deadlocks()[-1] == 7
     gap = site.last("log_gaps_total", "server")
     assert (gap.value, gap.detail) == (1, "the file was emptied")

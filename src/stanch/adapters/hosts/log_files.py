@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -23,6 +24,19 @@ class LogSource:
     data_directory: str
     given: str | None = None
     """A file, or a folder whose newest file counts."""
+
+
+class LogFile:
+    """A `LogReader` of one file of this machine, or of a folder whose newest file counts."""
+
+    def __init__(self, path: str) -> None:
+        self._source = LogSource(data_directory="", given=path)
+
+    async def log_tail(self, *, bytes_max: int) -> LogChunk | Missing:
+        return await asyncio.to_thread(read_tail, self._source, bytes_max=bytes_max)
+
+    async def log_since(self, position: LogPosition, *, bytes_max: int) -> LogChunk | Missing:
+        return await asyncio.to_thread(read_since, self._source, position, bytes_max=bytes_max)
 
 
 def current_log(source: LogSource) -> str | Missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 
 from stanch.adapters.postgres.one_try import OneTry
@@ -131,3 +131,13 @@ class SharedSentinel:
     def _end_pause(self) -> None:
         if self._pausing is not None and not self._pausing.done():
             self._pausing.set_result(None)
+
+
+class Prober:
+    """Knocks at a server as a newcomer does, in the one way in which its target is probed."""
+
+    def __init__(self, ask: Callable[[float], Awaitable[Reach]]) -> None:
+        self._ask = ask
+
+    async def probe(self, *, deadline_s: float) -> Reach:
+        return await self._ask(deadline_s)

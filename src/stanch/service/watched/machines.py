@@ -21,9 +21,14 @@ from stanch.model.diagnosis import Missing
 from stanch.model.ports.machine import LogReader, MachineReader
 from stanch.policy.hosts import DockerHost, KubernetesHost, PrometheusHost, SshHost
 from stanch.policy.policy import TargetPolicy
+from stanch.watch.hosts.run import HostWatch
 
 FolderOf = Callable[[], str]
 """The server's data directory there, as far as it is known now; may be empty."""
+
+
+def _no_files(path: str) -> LogReader | Missing:
+    return Missing(what="log", reason=f"{path} cannot be read the way this machine is seen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class Machine:
 
     reader: MachineReader
     log: LogReader | Missing
+    log_at: Callable[[str], LogReader | Missing] = _no_files
+    """Another log file of that machine."""
 
 
 def far_machine(
@@ -47,6 +54,7 @@ def far_machine(
             return Machine(
                 reader=SshMachine(link, data_directory=folder, now=now),
                 log=SshLog(link, given=target.log, data_directory=folder),
+                log_at=lambda path: SshLog(link, given=path, data_directory=folder),
             )
         case DockerHost() as host:
             docker = DockerLink(host)
@@ -72,3 +80,22 @@ def places_of(target: TargetPolicy, folder: str) -> Sequence[str]:
     """The server's folders on its machine, as far as they are known."""
     known = (folder or target.data_directory, target.log)
     return [place for place in known if place]
+
+
+def machine_watch(
+    target: TargetPolicy,
+    reader: MachineReader,
+    *,
+    folder: FolderOf,
+    now: Callable[[], datetime],
+) -> HostWatch:
+    """The watch of the machine that `reader` sees."""
+    words = isinstance(target.host, str)
+    return HostWatch(
+        reader,
+        places=lambda: places_of(target, folder()),
+        # Those of a server at home here are in every sample already.
+        volumes=not words,
+        own=isinstance(target.host, DockerHost | KubernetesHost),
+        now=now,
+    )

@@ -23,19 +23,20 @@ from stanch.model.host import OomKills, Volume
 from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import LockNote
+from stanch.model.ports.host import HostReader
 from stanch.model.reach import Reach, ReachState
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
-from stanch.policy.hosts import DockerHost, KubernetesHost
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
 from stanch.service.watched.diagnosing import gather_for_target, judged
-from stanch.service.watched.eyes import SharedSentinel
+from stanch.service.watched.eyes import Prober, SharedSentinel
+from stanch.service.watched.following import LogsOf
 from stanch.service.watched.home import Home, find_home
-from stanch.service.watched.machines import far_machine, places_of, this_machine
+from stanch.service.watched.machines import far_machine, machine_watch, this_machine
 from stanch.service.watched.noting import (
     NEVER_SEEN,
     Kept,
@@ -100,6 +101,7 @@ class Watched:
         """The machine as the policy says it is seen from afar, with the server's log there."""
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
+        self._logs = LogsOf(target, state.path, far=self.far, here=self._host, at=self._sentinel)
         self._finding_home = asyncio.Lock()
         self._sampled = asyncio.Event()
         self._here = asyncio.Event()
@@ -124,8 +126,9 @@ class Watched:
 
         async def take(sample: Sample) -> None:
             self.last_sample_at = sample.at
-            if self.machine is not None and (told := self.machine.take()):
-                sample = replace(sample, readings=(*sample.readings, *told))
+            for source in (self.machine, self._logs):
+                if source is not None and (told := source.take()):
+                    sample = replace(sample, readings=(*sample.readings, *told))
             if self._recorder is not None:
                 # First of all: what comes next may find the store or the disk gone.
                 self._recorder.take(sample)
@@ -201,15 +204,18 @@ class Watched:
             await self._at_home()
             await self._here.wait()
             reader = this_machine(self._folder, now=self._now)
-        self.machine = HostWatch(
-            reader,
-            places=lambda: places_of(self.target, self._folder()),
-            # Those of a server at home here are in every sample already.
-            volumes=far is not None,
-            own=isinstance(self.target.host, DockerHost | KubernetesHost),
-            now=self._now,
-        )
+        self.machine = machine_watch(self.target, reader, folder=self._folder, now=self._now)
         await self.machine.run()
+
+    async def watch_logs(self) -> None:
+        """Follow its logs until cancelled, from afar as the policy says, else once it is at home
+        here. Returns where there is nothing to read."""
+        if self.far is None and self.target.host == "none":
+            return
+        if self.far is None:
+            await self._at_home()
+            await self._here.wait()
+        await self._logs.run()
 
     def _folder(self) -> str:
         """The data directory as the server's own machine calls it."""
@@ -296,6 +302,9 @@ class Watched:
         assert self._home is not None
         return self._home
 
+    def _host(self) -> HostReader | Missing:
+        return NOT_LOCATED if self._home is None else self._home.located.host
+
     def _settle(self, home: Home) -> None:
         self._home = home
         if not isinstance(home.located.host, Missing):
@@ -330,11 +339,11 @@ class Watched:
 
     def _world(self, diagnosis: Diagnosis | None) -> World:
         home, note = self._home, self._note
-        host = home.located.host if home is not None else NOT_LOCATED
+        host = self._host()
         target = self.target
         return World(
             target=target,
-            prober=_Prober(self._probe),
+            prober=Prober(self._probe),
             at=self._clock.now,
             diagnosis=diagnosis,
             host=None if isinstance(host, Missing) else host,
@@ -348,20 +357,10 @@ class Watched:
             reader=self._sentinel,
             actor=self._actor,
             manager=home.manager if home is not None else None,
-            files=None if home is None or isinstance(host, Missing) else _files_at(home),
+            files=LocalFiles(bin_directory=home.bin_directory)
+            if home is not None and not isinstance(host, Missing)
+            else None,
             cluster=self._clusters[-1][1] if self._clusters else "",
             owner_uid=self._owner_uid,
             app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
         )
-
-
-def _files_at(home: Home) -> LocalFiles:
-    return LocalFiles(bin_directory=home.bin_directory)
-
-
-class _Prober:
-    def __init__(self, ask: Callable[[float], Awaitable[Reach]]) -> None:
-        self._ask = ask
-
-    async def probe(self, *, deadline_s: float) -> Reach:
-        return await self._ask(deadline_s)

@@ -10,20 +10,13 @@ from typing import Any, Final
 from stanch.facts.log_classes import LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
+from stanch.facts.log_settings import LogSettings
 from stanch.model.readings import Reading
 from stanch.watch.logs.sources import SourceCounts
 
 LINES_KEPT: Final = 3
 LINE_CHARS_MAX: Final = 240
 FROM_TEXT: Final = "told from its English text, as log_line_prefix has no %e"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
-    """How the server says it writes its log; what is not known is guessed from each line."""
-
-    log_line_prefix: str | None = None
-    log_timezone: str | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,96 @@
+"""The log of a real server, followed as `stanch run` does, over our own restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.model.ids import TargetName
+from stanch.model.samples import Sample
+from stanch.policy.policy import TargetPolicy
+from stanch.service.clock import SteadyClock
+from stanch.service.watched.target import Watched
+from stanch.store.statedir import StateDir
+
+pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
+
+REFUSED = "Nov 21 11:40:00 db1 sshd[7]: Failed password for a from 192.0.2.7 port 9 ssh2\n"
+WAIT_S = 20.0
+
+Told = dict[tuple[str, str], float | None]
+
+
+async def follow(policy: TargetPolicy, state: Path, *steps: Callable[[Told], bool]) -> Told:
+    """One process: until each step is true of what was told, one after another."""
+
+    async def no_doubts() -> tuple[str, ...]:
+        return ()
+
+    told: Told = {}
+    seen = asyncio.Event()
+
+    async def emit(sample: Sample) -> None:
+        told.update({(r.name, r.subject): r.value for r in sample.readings})
+        seen.set()
+
+    one = Watched(policy, clock=SteadyClock(), state=StateDir(path=state), doubts=no_doubts)
+    running = [asyncio.create_task(one.run(emit)), asyncio.create_task(one.watch_logs())]
+    try:
+        async with asyncio.timeout(WAIT_S):
+            for step in steps:
+                while not step(told):
+                    seen.clear()
+                    await seen.wait()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await one.close()
+    return told
+
+
+async def test_a_servers_log_and_the_machines_are_counted_once_over_our_own_restarts(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    auth = tmp_path / "auth.log"
+    auth.write_text(REFUSED)
+    policy = TargetPolicy(
+        name=TargetName("orders"),
+        dsn=server.dsn("stanch_watch"),
+        sample_every_s=0.2,
+        security_logs=(str(auth),),
+    )
+    state = tmp_path / "state"
+    state.mkdir()
+    deadlocks, refused = ("log_class_total", "deadlock"), ("auth_failures_total", str(auth))
+
+    def begun(told: Told) -> bool:
+        if told.get(deadlocks) != 0 or told.get(refused) != 0:
+            return False
+        with auth.open("a") as file:
+            file.write(REFUSED * 2)
+        raise_deadlock(server)
+        return True
+
+    def counted(told: Told) -> bool:
+        return told[deadlocks] == 1 and told[refused] == 2
+
+    def account_kept(told: Told) -> bool:
+        kept = state / "logs" / "orders.json"
+        return kept.exists() and '"deadlock": 1' in kept.read_text()
+
+    await follow(policy, state, begun, counted, account_kept)
+    raise_deadlock(server)
+    after = await follow(policy, state, lambda told: told.get(deadlocks) == 2)
+    assert after[refused] == 2
+    assert after["log_gaps_total", "server"] == 0
+
+
+def raise_deadlock(server: ScratchServer) -> None:
+    """One record of that class, as a server writes it in any language."""
+    with server.connect() as conn:
+        conn.execute("DO $$ BEGIN RAISE LOG 'Verklemmung' USING ERRCODE = '40P01'; END $$")
