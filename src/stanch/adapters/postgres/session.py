@@ -119,8 +119,11 @@ class PgSession:
         *,
         timeout_s: float = 5.0,
         prepare: bool = False,
+        simple: bool = False,
     ) -> tuple[Row, ...]:
         """The rows of one statement; `prepare` keeps its plan on the server for the next time.
+
+        `simple` is for consoles of poolers, which know only the simple protocol, and no parameters.
 
         Raises: StatementFailed, SessionLost, SessionBusy. A deadline that passes while the
         statement is in flight ends the session: its answer could otherwise pass for the next one's.
@@ -134,7 +137,9 @@ class PgSession:
         kept = self._prepared.get(sql)
 
         def send() -> None:
-            if kept is not None:
+            if simple:
+                self._conn.send_query(command)
+            elif kept is not None:
                 self._conn.send_query_prepared(kept, values)
             else:
                 self._conn.send_query_params(command, values)

@@ -1,0 +1,70 @@
+"""One session to a pooler or to an application's database: kept open, asked within deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+from stanch.adapters.postgres.login import SessionFailed
+from stanch.adapters.postgres.session import PgSession, SessionBusy, SessionLost
+from stanch.model.errors import ProbeFailed, SetupError
+from stanch.model.ports.server import Row
+
+AFTER_WRONG_CREDENTIALS_S = 60.0
+
+CREDENTIALS = re.compile(
+    r"password|authentication|no such user|not allowed|pg_hba|role .* does not exist", re.IGNORECASE
+)
+
+
+class Link:
+    """Opens a session when there is none, and never a second one.
+
+    Credentials that were refused are tried again after a minute, not earlier: our own tries must
+    not have us banned.
+    """
+
+    def __init__(self, dsn: str, parameters: Mapping[str, str]) -> None:
+        self._dsn = dsn
+        self._parameters = parameters
+        self._session: PgSession | None = None
+        self._refused = ""
+        self._not_before_s = 0.0
+
+    async def ask(self, sql: str, *, deadline_s: float, simple: bool = False) -> tuple[Row, ...]:
+        """The rows. Raises: ProbeFailed for whatever went wrong, StatementFailed for a refusal of
+        this statement alone, after which the session is still good."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline_s
+        try:
+            async with asyncio.timeout_at(until):
+                session = await self._opened()
+            return await session.query(sql, timeout_s=until - loop.time(), simple=simple)
+        except TimeoutError:
+            raise ProbeFailed(f"no session within {deadline_s:g} s") from None
+        except (SessionFailed, SessionLost, SessionBusy, SetupError) as failed:
+            raise ProbeFailed(str(failed)) from failed
+
+    @property
+    def is_open(self) -> bool:
+        return self._session is not None and self._session.is_open
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    async def _opened(self) -> PgSession:
+        if self._session is not None and self._session.is_open:
+            return self._session
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._not_before_s:
+            raise SessionFailed(self._refused)
+        try:
+            self._session = await PgSession.open(self._dsn, self._parameters)
+        except SessionFailed as failed:
+            if CREDENTIALS.search(str(failed)):
+                self._refused, self._not_before_s = str(failed), now_s + AFTER_WRONG_CREDENTIALS_S
+            raise
+        return self._session

@@ -1,0 +1,50 @@
+"""What is asked beside the server itself: its pools, the services that use it, a trial write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsolePools:
+    """The admin console of a PgBouncer, or of an Odyssey."""
+
+    name: str
+    dsn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryPools:
+    """Pools of an application, as a query tells them."""
+
+    name: str
+    dsn: str
+    query: str = ""
+    """Empty: the tables connection_pool_config and connection_pool_metrics."""
+
+
+PoolSource = ConsolePools | QueryPools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """One service that uses the database, asked over HTTP how it is."""
+
+    name: str
+    url: str
+    status: int = 200
+    json: str = ""
+    """Path to one value of the answer. Empty: the status alone counts."""
+    equals: str = ""
+    timeout_s: float = 3.0
+    ca_file: str = ""
+    """Empty: the authorities that this machine trusts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A write of our own, to notice when writes fail while reads work."""
+
+    dsn: str
+    every_s: float = 10.0
+    timeout_s: float = 5.0

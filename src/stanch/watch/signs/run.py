@@ -1,0 +1,43 @@
+"""Rounds of looks: all sources of a round together, because they tell readings of one name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from stanch.model.ports.signs import SignSource
+from stanch.model.readings import Reading
+
+
+class SignWatch:
+    """Looks at some sources until cancelled; what they said is fetched when there is a use for it.
+
+    A sample that carries a name carries every subject of it. So whoever tells readings of the same
+    names belongs into one round.
+    """
+
+    def __init__(self, sources: Sequence[SignSource], *, every_s: float) -> None:
+        self._sources = tuple(sources)
+        self._every_s = every_s
+        self._fresh: tuple[Reading, ...] = ()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._sources:
+                began_s = loop.time()
+                await self.look()
+                await asyncio.sleep(max(self._every_s / 2, began_s + self._every_s - loop.time()))
+        finally:
+            for source in self._sources:
+                await source.close()
+
+    async def look(self) -> None:
+        """One round; it takes as long as its slowest source."""
+        told = await asyncio.gather(*(source.look() for source in self._sources))
+        self._fresh = tuple(reading for one in told for reading in one)
+
+    def take(self) -> tuple[Reading, ...]:
+        """The readings of the last round, once: a reading that is told twice is no second one."""
+        fresh, self._fresh = self._fresh, ()
+        return fresh
