@@ -252,6 +252,7 @@ CASES: dict[str, Case] = {
     "oom_kill": by_change("oom_kills_total", 3, 4),
     "container_restarting": by_change("container_restarts_total", 0, 1),
     "service_stopped": by_value("service_running", 0, 1, lasts_s=10, subject="postgresql"),
+    "other_cluster": by_value("other_cluster", 1, 0, lasts_s=1),
     "volume_read_only": by_value("volume_read_only", 1, 0, lasts_s=10, subject="/data"),
     "storage_errors": Case(
         by_change("kernel_messages_total", 0, 1, "io_error").fires,

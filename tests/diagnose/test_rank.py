@@ -97,6 +97,7 @@ CASES: dict[str, Evidence] = {
         sessions=w.NOT_SERVED,
         chains=w.NOT_SERVED,
     ),
+    "other_cluster": w.healthy(cluster_expected="7", cluster_answering="8"),
     "disk_full_data": w.healthy(volumes=w.volumes(full(*DATA_AND_WAL)), log=w.log(EXTEND)),
     "disk_full_wal": w.down(
         volumes=w.volumes(w.volume("data", "log"), full("wal", mount="/wal")),
@@ -111,6 +112,14 @@ CASES: dict[str, Evidence] = {
         chains=w.chains(w.chain(4, 12.0, "idle in transaction")),
     ),
 }
+
+
+@pytest.mark.parametrize(("expected", "answering"), [("7", "7"), ("7", ""), ("", "8"), ("", "")])
+def test_the_cluster_that_is_expected_or_not_known_is_no_other(
+    expected: str, answering: str
+) -> None:
+    evidence = w.healthy(cluster_expected=expected, cluster_answering=answering)
+    assert "other_cluster" not in standing(evidence)
 
 
 def test_every_cause_of_the_catalogue_has_a_case() -> None:

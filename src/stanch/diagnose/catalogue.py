@@ -49,8 +49,10 @@ from stanch.diagnose.causes.stopping import (
 )
 from stanch.diagnose.causes.unanswering import (
     CREDENTIALS_REFUSED,
+    OTHER_CLUSTER,
     POSTMASTER_STOPPED,
     credentials_refused,
+    other_cluster,
     postmaster_stopped,
 )
 from stanch.model.ids import CauseId
@@ -67,6 +69,7 @@ CAUSES: tuple[Cause, ...] = (
     network_unreachable,
     dns_failure,
     credentials_refused,
+    other_cluster,
     disk_full_data,
     disk_full_wal,
     connections_leaked,
@@ -120,6 +123,8 @@ SEPARATORS: Mapping[frozenset[CauseId], str] = MappingProxyType(
         "carry: 28P01 or 28000 (who you are), or 53300 (no room)?",
         frozenset({CREDENTIALS_REFUSED, CONNECTIONS_LOAD}): "Which SQLSTATE does the refusal "
         "carry: 28P01 or 28000 (who you are), or 53300 (no room)?",
+        frozenset({OTHER_CLUSTER, CREDENTIALS_REFUSED}): "Which system_identifier does "
+        "pg_control_system() give, once somebody is let in?",
         frozenset({CRASHED, DISK_FULL_WAL}): "Does the volume of pg_wal have free space?",
         frozenset({CRASHED, DISK_FULL_DATA}): "Does the data volume have free space?",
         frozenset({DISK_FULL_DATA, DISK_FULL_WAL}): "What grew: pg_wal or base?",

@@ -310,6 +310,10 @@ class Evidence:
     """The postmaster's, noted while the server was known to live."""
     well_at: datetime | None = None
     """When the server was last seen to be well, by whoever watches it."""
+    cluster_expected: str = ""
+    """System identifier of the cluster that is watched; empty: nobody knows it."""
+    cluster_answering: str = ""
+    """Of the one that answers; empty: none does, or it was not read."""
     disk_full_free_bytes: int = 32 * 1024 * 1024
     """At or below this a volume counts as full; the policy's limit."""
 

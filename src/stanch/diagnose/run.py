@@ -85,6 +85,10 @@ class Witnesses:
     oom_before: OomKills | None = None
     vitals_before: Vitals | None = None
     """The newest reading before things went wrong; tells who retained WAL."""
+    cluster_expected: str = ""
+    """System identifier of the cluster that is watched; empty: nobody knows it."""
+    cluster_answering: str = ""
+    """Of the one in which the held session is."""
 
 
 async def gather(
@@ -147,6 +151,8 @@ class _Gathering:
             place=self._place(),
             noted_pid=None if isinstance(noted, Missing) else noted.pid,
             well_at=None if before is None else before.at,
+            cluster_expected=self._w.cluster_expected,
+            cluster_answering=self._w.cluster_answering,
             disk_full_free_bytes=disk_full_free_bytes,
         )
 

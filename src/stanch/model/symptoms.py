@@ -23,6 +23,8 @@ class SymptomKind(StrEnum):
     DISK_FULL = "disk_full"
     UNWATCHED = "unwatched"
     """The server answers, but does not let the watch in: nobody knows how it is."""
+    OTHER_CLUSTER = "other_cluster"
+    """Another database cluster answers in the place of the one that is watched."""
     BLIND = "blind"
     """Many unrelated targets fell silent at once: more likely it is the watch that cannot see."""
     REPORTED = "reported"

@@ -290,6 +290,8 @@ RESCUE = Section(
     ),
 )
 
+SYSTEM_ID = "7301234567890123456"
+
 TARGET = Section(
     title="target",
     make=TargetPolicy,
@@ -329,6 +331,15 @@ TARGET = Section(
             holds=Path(),
             doc="The server's data directory. Left out: found by Stanch.",
             example="/var/lib/postgresql/16/main",
+        ),
+        Key(
+            name="system_identifier",
+            field="system_identifier",
+            holds=Text(word="system identifier", pattern="[1-9][0-9]{0,19}", like=SYSTEM_ID),
+            doc="The database cluster that has to answer there (`SELECT system_identifier FROM "
+            "pg_control_system()`). Left out: the first that was seen. Set it where another one "
+            "takes its place on purpose.",
+            example=f'"{SYSTEM_ID}"',
         ),
         Key(
             name="log",

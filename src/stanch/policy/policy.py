@@ -150,6 +150,8 @@ class TargetPolicy:
     """Whether this machine is the server's: then Stanch may look at its files and processes. Or the
     way in which the server's own machine is watched."""
     data_directory: str = ""
+    system_identifier: str = ""
+    """The database cluster that has to answer. Empty: the first that was seen there."""
     log: str = ""
     """Server log file or directory. Empty: found from the server's own settings."""
     security_logs: tuple[str, ...] = ()

@@ -162,6 +162,16 @@ def _credentials(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]
     )
 
 
+def _other(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    now = _shown(cause.fact("cluster_answering"), unknown="the new one")
+    return (
+        "See who has the address: `ss -ltnp` on the machine, and SHOW data_directory in a session.",
+        "Stop that server or give it another port; then start the watched one through its manager.",
+        f'If it is meant to be there, set system_identifier: "{now}" for this target in '
+        "stanch.yaml, and reload.",
+    )
+
+
 _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] = {
     "stopped_cleanly": _start,
     "crashed": _start,
@@ -181,4 +191,5 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "postmaster_stopped": _suspended,
     "dns_failure": _dns,
     "credentials_refused": _credentials,
+    "other_cluster": _other,
 }

@@ -37,7 +37,8 @@ class World:
     files: FileKeeper | None = None
     app_login: AppLogin | None = None
     cluster: str = ""
-    """The system identifier of the cluster that last answered; empty: it was never read."""
+    """The system identifier of the cluster that is watched, and for a rescue of the one that
+    answers; empty: it was never read."""
     owner_uid: int | None = None
     """The operating-system user whom the server last ran as; None: nobody saw it run."""
     was_cluster: str = ""

@@ -240,6 +240,55 @@ async def test_a_cluster_in_the_place_of_the_one_that_ran_is_neither_started_nor
     assert "another database cluster" in checked.detail
 
 
+def told_of_cluster(sample: Sample) -> list[float | None]:
+    return [r.value for r in sample.readings if r.name == "other_cluster"]
+
+
+async def test_another_cluster_on_the_port_is_told_and_not_followed_until_the_policy_names_it(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    policy = target(server)
+    await watch_until_noted(policy, tmp_path)
+    note = tmp_path / "notes" / "orders.json"
+    before = read_note(note)
+    assert before is not None
+    [(_, ours)] = before.clusters
+    await asyncio.to_thread(server.stop)
+    with ScratchServer.create(server.binaries) as other:
+        other.set_conf({"port": server.port})
+        await asyncio.to_thread(other.stop)
+        await asyncio.to_thread(other.start)
+        later = watched(policy, tmp_path)
+        async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
+            first = await anext(samples)
+            diagnosis, _evidence = await later.hands.diagnose()
+        assert told_of_cluster(first) == [1.0]
+        assert known_to(later)[0] == str(server.data_directory)
+        assert later.hands.world(None).cluster == ours
+        assert read_note(note) == before
+        assert diagnosis.first is not None
+        assert diagnosis.first.id == "other_cluster"
+
+        [(theirs,)] = other.query("SELECT system_identifier::text FROM pg_control_system()")
+        meant = watched(replace(policy, system_identifier=theirs), tmp_path)
+        async with aclosing(seen_by(meant, lambda sample: sample.vitals is not None)) as samples:
+            first = await anext(samples)
+            incident = Incident(id=IncidentId("20260301-001"), opened_at=before.clusters[0][0])
+            checked = await meant.hands.check_rescue(incident)
+        assert told_of_cluster(first) == [0.0]
+        assert known_to(meant)[0] == str(other.data_directory)
+        assert checked.ok, checked.detail
+
+
+async def test_a_restart_is_the_same_cluster(server: ScratchServer, tmp_path: Path) -> None:
+    await watch_until_noted(target(server), tmp_path)
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    later = watched(target(server), tmp_path)
+    async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
+        assert told_of_cluster(await anext(samples)) == [0.0]
+
+
 async def test_a_server_whose_files_were_given_to_another_user_is_not_started(
     server: ScratchServer, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A server that runs and takes nobody new in: suspended, or turning this role away."""
+"""A server that runs and is of no use: suspended, turning this role away, or not the right one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stanch.model.symptoms import SymptomKind
 
 POSTMASTER_STOPPED = CauseId("postmaster_stopped")
 CREDENTIALS_REFUSED = CauseId("credentials_refused")
+OTHER_CLUSTER = CauseId("other_cluster")
 
 
 def _tell_suspended(evidence: Evidence) -> str:
@@ -40,6 +41,21 @@ def _tell_refused(evidence: Evidence) -> str:
     layer = reach.failed_layer if reach else None
     said = f": {layer.detail}" if layer and layer.detail else "."
     return f"The server runs, but does not let the watch's role in{said}"
+
+
+def _tell_other(evidence: Evidence) -> str:
+    return (
+        f"Another database cluster answers: its system identifier is {evidence.cluster_answering}, "
+        f"and that of the one watched here is {evidence.cluster_expected}."
+    )
+
+
+def _other_facts(evidence: Evidence) -> Facts:
+    return (
+        *server_facts(evidence),
+        ("cluster_expected", evidence.cluster_expected),
+        ("cluster_answering", evidence.cluster_answering),
+    )
 
 
 postmaster_stopped = Cause(
@@ -89,4 +105,26 @@ credentials_refused = Cause(
     forbids=("start_server", "set_aside_lock_file"),
     runbook="",
     source=f"{DOC}client-authentication-problems.html",
+)
+
+other_cluster = Cause(
+    id=OTHER_CLUSTER,
+    sentence="Another database cluster answers at the address of the one that is watched: a server "
+    "started on the same port, a name that leads elsewhere, or data that was made anew.",
+    family="access",
+    prior=-3.0,
+    weighs=(Weigh(clue=wire.other_cluster, yes=9.0, no=-9.0, now=True),),
+    tell=_tell_other,
+    facts=_other_facts,
+    look_alikes=(CREDENTIALS_REFUSED,),
+    symptoms=(SymptomKind.OTHER_CLUSTER,),
+    safe_first="Find out which server has the address now, and whether the data behind it is meant "
+    "to be there; until then keep the application from writing to it.",
+    never=(
+        "Do not start the watched server beside it: both would want the same port.",
+        "Do not remove the data directory of the watched cluster: its data is only there.",
+    ),
+    forbids=("start_server", "set_aside_lock_file", "end_idle_sessions", "end_blocking_session"),
+    runbook="",
+    source=f"{DOC}functions-info.html#FUNCTIONS-INFO-CONTROLDATA",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.evidence import Evidence, is_open
 from stanch.model.reach import Reach, ReachState
 
@@ -50,6 +51,24 @@ def _full(seen: Reach, _evidence: Evidence) -> YES_NO:
     return (False, _says(seen)) if seen.answers else ""
 
 
+def _other_cluster(evidence: Evidence) -> Answer:
+    expected, answering = evidence.cluster_expected, evidence.cluster_answering
+    if not expected or not answering:
+        return Answer(yes=None, text="")
+    if answering == expected:
+        return Answer(yes=False, text=f"the cluster that is watched answers ({answering})")
+    return Answer(
+        yes=True,
+        text=f"the system identifier of who answers is {answering}, and that of the cluster "
+        f"watched here is {expected}",
+    )
+
+
+other_cluster = Clue(
+    id="other_cluster",
+    question="Does another database cluster answer at this address?",
+    ask=_other_cluster,
+)
 refused = clue_on("refused", "Is a fresh connection refused at once?", lambda e: e.reach, _refused)
 answers = clue_on(
     "answers", "Does a running server answer a fresh connection?", lambda e: e.reach, _answers

@@ -91,12 +91,14 @@ async def gather_for_target(
     lock_witness: LockFileWitness | Missing = NO_NOTE,
     oom_before: OomKills | None = None,
     vitals_before: Vitals | None = None,
+    cluster_expected: str = "",
+    cluster_answering: str = "",
     deadline_s: float = DEADLINE_S,
 ) -> Evidence:
     """The evidence about a watched target, through the session that is held already.
 
     `oom_before` is the count when the server was last known to be well, `vitals_before` its last
-    reading. `probe` may know when not to try. Without a held session one is opened for the length
+    reading; the clusters are system identifiers. `probe` may know when not to try. Without a held session one is opened for the length
     of the diagnosis.
     """
     witnesses = Witnesses(
@@ -109,6 +111,8 @@ async def gather_for_target(
         lock_witness=lock_witness,
         oom_before=oom_before,
         vitals_before=vitals_before,
+        cluster_expected=cluster_expected,
+        cluster_answering=cluster_answering,
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)

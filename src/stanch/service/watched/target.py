@@ -36,6 +36,7 @@ from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.following import LogsOf
 from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.identity import Identity, identity_readings
 from stanch.service.watched.machines import far_machine, machine_watch, this_machine
 from stanch.service.watched.noting import (
     NEVER_SEEN,
@@ -111,6 +112,8 @@ class Watched:
         self._vitals_before: Vitals | None = None
         self._roles = self._kept.roles if self._kept is not None else ()
         self._clusters = self._kept.clusters if self._kept is not None else ()
+        noted = self._clusters[-1][1] if self._clusters else ""
+        self._identity = Identity(expected=target.system_identifier or noted)
         self._recovery_s = self._kept.recovery_s if self._kept is not None else None
         self._owner_uid = self._kept.owner_uid if self._kept is not None else None
         self.last_sample_at: datetime | None = None
@@ -135,6 +138,8 @@ class Watched:
             if sample.vitals is not None:
                 await self._note_down(sample.at, sample.vitals)
                 self._sampled.set()
+                told = identity_readings(self._identity)
+                sample = replace(sample, readings=(*sample.readings, *told))
             await emit(sample)
             if sample.reach is not None and sample.reach.state is ReachState.SHUTTING_DOWN:
                 # A smart shutdown waits for every session to end; the watch closes its own.
@@ -236,14 +241,27 @@ class Watched:
     # --- noting while it lives ---
 
     async def _note_down(self, at: datetime, vitals: Vitals) -> None:
-        """Durable before the sample is told: what is decided on it may outlive this process."""
+        """Durable before the sample is told: what is decided on it may outlive this process.
+
+        Who answers is asked first: what another cluster says of itself must not take the place of
+        what is known of ours, of its data directory least of all.
+        """
+        anew = vitals.postmaster_start != self._life
+        if anew:
+            self._identity = replace(self._identity, answering=await self._cluster())
+            if self._identity.is_another:
+                self._life = vitals.postmaster_start
+        if not self._identity.is_ours:
+            return
         roles = with_role(self._roles, at, primary=not vitals.in_recovery)
-        changed = roles is not self._roles or vitals.postmaster_start != self._life
+        changed = roles is not self._roles or anew
         self._roles = roles
         self._vitals_before = vitals
-        if vitals.postmaster_start != self._life:
+        if anew:
             await self._note_life(vitals)
-            self._clusters = with_cluster(self._clusters, at, await self._cluster())
+            answering = self._identity.answering
+            self._clusters = with_cluster(self._clusters, at, answering)
+            self._identity = Identity(expected=answering, answering=answering)
         if changed:
             await self._keep()
 
@@ -326,15 +344,24 @@ class Watched:
             lock_witness=self._note,
             oom_before=self._oom_before,
             vitals_before=self._vitals_before,
+            cluster_expected=self._identity.expected,
+            cluster_answering=self._identity.answering if self._sentinel.is_open else "",
         )
         return judged(evidence)
 
     async def _check_rescue(self, incident: Incident) -> RescueChecked:
         await self._at_home()
         world = self._world(incident.diagnosis)
-        was = cluster_at(self._clusters, incident.opened_at) if incident.opened_at else ""
+        was = self.target.system_identifier
+        if not was and incident.opened_at:
+            was = cluster_at(self._clusters, incident.opened_at)
         return await check_rescue(
-            replace(world, was_primary=self._was_primary(incident), was_cluster=was)
+            replace(
+                world,
+                cluster=self._identity.answering,
+                was_primary=self._was_primary(incident),
+                was_cluster=was,
+            )
         )
 
     def _world(self, diagnosis: Diagnosis | None) -> World:
@@ -355,12 +382,13 @@ class Watched:
                 boot_id=note.boot_id, pid=note.pid, started_at_epoch_s=note.started_at_epoch_s
             ),
             reader=self._sentinel,
-            actor=self._actor,
+            # Sessions of another cluster are nobody's to end here.
+            actor=None if self._identity.is_another else self._actor,
             manager=home.manager if home is not None else None,
             files=LocalFiles(bin_directory=home.bin_directory)
             if home is not None and not isinstance(host, Missing)
             else None,
-            cluster=self._clusters[-1][1] if self._clusters else "",
+            cluster=self._identity.expected,
             owner_uid=self._owner_uid,
             app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
         )

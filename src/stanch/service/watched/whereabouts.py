@@ -77,9 +77,17 @@ def discovered(target: TargetPolicy, data_directory: str) -> LocalServer:
     known = resolve(target.dsn)
     folder = known.host if known.is_socket else None
     server = discover_local_server(known.port, socket_directory=folder)
-    if data_directory and isinstance(server.data_directory, Missing):
+    found = server.data_directory
+    if not data_directory:
+        return server
+    if isinstance(found, Missing) or not _same_folder(found.value, data_directory):
+        # Where another server has the port, its programs and its manager are not this one's.
         return describe_local_server(data_directory)
     return server
+
+
+def _same_folder(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 async def _shared(target: TargetPolicy, address: str) -> tuple[bool | None, str]:
