@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,15 @@ from stanch.incident.projection import IncidentProjection
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.diagnosis import Diagnosis, Verdict
-from stanch.model.ids import DeliveryId, IncidentId, MessageId, ObligationId, PlanId, StepId
+from stanch.model.ids import (
+    DeliveryId,
+    IncidentId,
+    MessageId,
+    ObligationId,
+    PlanId,
+    StepId,
+    TargetName,
+)
 from stanch.model.messages import Handover, MessageKind
 from stanch.model.plans import Mode, Refusal, StepOutcome
 from stanch.model.symptoms import SymptomKind
@@ -71,6 +80,27 @@ EVENTS: st.SearchStrategy[e.Event] = st.one_of(
     st.builds(e.IncidentReopened, reason=st.just(""), by=st.none() | PERSONS),
     st.builds(e.IncidentMerged, into=st.just(IncidentId("20260301-009")), reason=st.just("")),
     st.builds(e.PageHeld, until=SECONDS.map(at), reason=st.just("")),
+    st.builds(
+        e.RuleSilenced,
+        rule=st.sampled_from(["server_down", "disk_full"]),
+        until=SECONDS.map(at),
+        reason=st.just(""),
+    ),
+    st.builds(
+        e.IncidentTakenIn,
+        of=st.just(IncidentId("20260301-009")),
+        target=st.just(TargetName("orders-2")),
+        title=st.just(""),
+        page_level=st.integers(0, 2),
+        paged_at=st.none() | SECONDS.map(at),
+        paged=st.sampled_from([(), (ANN,)]),
+        acknowledged_by=st.none() | PERSONS,
+    ),
+    st.sampled_from(list(SymptomKind)).map(
+        lambda kind: e.SymptomObserved(
+            symptom=replace(symptom(kind), target=TargetName("orders-2"))
+        )
+    ),
     st.builds(e.PolicyApplied, policy_hash=st.sampled_from(["h1", "h2"])),
     st.builds(e.ResponderResumed, away_since=st.none() | SECONDS.map(at)),
     st.sampled_from(["killed", "disk_full_wal"]).map(diagnosed),

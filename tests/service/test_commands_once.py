@@ -56,6 +56,14 @@ EACH: tuple[tuple[dict[str, object], type[e.Event]], ...] = (
     ({"command": "halt", "lift": True}, e.HaltLifted),
     ({"command": "maintenance", "target": "orders", "seconds": 60}, e.MaintenanceSet),
     ({"command": "maintenance", "target": "orders", "end": True}, e.MaintenanceEnded),
+    (
+        {"command": "silence", "target": "orders", "rule": "disk_low", "reason": "r", "seconds": 9},
+        e.SilenceSet,
+    ),
+    (
+        {"command": "silence", "target": "orders", "rule": "disk_low", "end": True},
+        e.SilenceEnded,
+    ),
 )
 
 

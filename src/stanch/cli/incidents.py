@@ -38,6 +38,8 @@ def register(app: typer.Typer) -> None:
         approve,
         halt,
         maintenance,
+        silence,
+        silences,
         postmortem,
     ):
         app.command()(function)
@@ -73,9 +75,10 @@ def incidents(
     for one in found:
         taken = f"  taken by {one['acknowledged_by']}" if one["acknowledged_by"] else ""
         waits = "  waits for approval" if one["waiting_for_approval"] else ""
+        held = f"  nobody is paged before {one['held_until']}" if one["held_until"] else ""
         line = (
             f"{one['id']}  {one['severity']:<4} {one['status']:<9} {one['target']}: {one['title']}"
-            f"  {one['cause'] or 'cause unknown'}{taken}{waits}"
+            f"  {one['cause'] or 'cause unknown'}{taken}{waits}{held}"
         )
         print(printable(line))
 
@@ -217,6 +220,49 @@ def maintenance(
         "by": me(by),
     }
     command(config, request, as_json=as_json)
+
+
+def silence(
+    target: Annotated[str, typer.Argument(help="The target it is about.")],
+    rule: Annotated[str, typer.Option("--rule", help="The rule, as `stanch rules` lists it.")],
+    length: Annotated[
+        str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")
+    ] = "1h",
+    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    reason: Reason = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    by: AsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Wake nobody for one rule on a target for a while; every other rule pages as ever.
+
+    Needs --reason. What still stands when it ends is told at once.
+    """
+    from stanch.cli.asking import length_s
+
+    request = {
+        "command": "silence",
+        "target": target,
+        "rule": rule,
+        "seconds": length_s(length, "--for", days_max=30),
+        "end": end,
+        "reason": reason,
+        "by": me(by),
+    }
+    command(config, request, as_json=as_json)
+
+
+def silences(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List maintenance and silences that stand, what ends first at the top."""
+    found = fetched(config, "/silences")["silences"]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    if not found:
+        print("nothing is silenced")
+    for one in found:
+        what = one["rule"] or "maintenance"
+        print(printable(f"{one['until']}  {one['target']}: {what}  {one['by']}: {one['reason']}"))
 
 
 def postmortem(

@@ -24,8 +24,10 @@ def incident_lines(found: Found) -> Iterator[str]:
     yield f"  data at risk: {found['data_at_risk']}"
     if found["symptoms"]:
         yield f"  observed now: {', '.join(found['symptoms'])}"
-    if found["attached"]:
+    if found.get("attached"):
         yield f"  effects elsewhere in its cluster: {', '.join(found['attached'])}"
+    if found.get("held_until"):
+        yield f"  nobody is paged before {clock(found['held_until'])}"
     yield from _cause(found["diagnosis"])
     yield from _plan(found)
     if found["acknowledged_by"]:

@@ -53,6 +53,7 @@ def _first_page_at(i: Incident) -> datetime:
         i.paging_from + timedelta(seconds=page_after_s),
         min(max(i.diagnosed_at, i.paging_from) if i.diagnosed_at else grace, grace),
         i.page_held_until or i.paging_from,
+        i.speaks_at() or i.paging_from,
     )
 
 

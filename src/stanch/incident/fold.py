@@ -124,6 +124,7 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         rescued_at=None,
         # Whatever it was held for is over by now, or said anew with the reopening.
         page_held_until=None,
+        silenced=frozen({}),
         reopens=i.reopens + (event.by is None),
         diagnosis=None,
         named=None,
@@ -161,6 +162,10 @@ def _taken_in(i: Incident, event: e.IncidentTakenIn, r: Recorded) -> Incident:
 
 def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
     return replace(i, page_held_until=event.until)
+
+
+def _silenced(i: Incident, event: e.RuleSilenced, r: Recorded) -> Incident:
+    return replace(i, silenced=frozen({**i.silenced, event.rule: event.until}))
 
 
 def _policy(i: Incident, event: e.PolicyApplied, r: Recorded) -> Incident:
@@ -207,6 +212,7 @@ _RULES: dict[type[e.Event], Rule] = {
     e.IncidentMerged: _merged,
     e.IncidentTakenIn: _taken_in,
     e.PageHeld: _page_held,
+    e.RuleSilenced: _silenced,
     e.PolicyApplied: _policy,
     e.ResponderResumed: _resumed,
     e.DiagnosisRecorded: _diagnosed,

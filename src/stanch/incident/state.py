@@ -199,6 +199,8 @@ class Incident:
     """The event that started the present paging: opening or reopening."""
     paging_from: datetime | None = None
     page_held_until: datetime | None = None
+    silenced: Mapping[str, datetime] = field(default_factory=lambda: frozen({}))
+    """Rules nobody is paged for, each until a moment."""
     page_level: int = 0
     """Escalation level of the newest page of the present paging; 0: nobody was paged yet."""
     paged_at: datetime | None = None
@@ -239,6 +241,22 @@ class Incident:
     def everything(self) -> Mapping[str, Symptom]:
         """All that stands in it, wherever it was seen."""
         return {**self.symptoms, **self.attached}
+
+    def speaks_at(self) -> datetime | None:
+        """When the first of what stands is no longer silenced. None: something is not silenced.
+
+        Of an incident in which nothing stands any more, all that ever stood counts.
+        """
+        kinds = {s.kind.value for s in self.symptoms.values()}
+        kinds = kinds or {key.partition(":")[0] for key in self.seen}
+        ends = [self.silenced.get(kind) for kind in kinds]
+        known = [until for until in ends if until is not None]
+        return min(known, default=None) if len(known) == len(ends) else None
+
+    def silent(self, at: datetime) -> bool:
+        """Whether all that stands in it is silenced at this moment."""
+        until = self.speaks_at()
+        return until is not None and at < until
 
     @property
     def told(self) -> bool:

@@ -206,6 +206,20 @@ class PageHeld(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSilenced(Event):
+    """Nobody is paged while nothing stands but symptoms of silenced rules; a past moment lifts it.
+
+    A symptom of any other rule pages as ever, also in the same incident.
+    """
+
+    kind: ClassVar[str] = "rule.silenced.v1"
+    nature: ClassVar[Nature] = "decision"
+    rule: str
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyApplied(Event):
     """From here on another policy is in force."""
 
@@ -448,6 +462,29 @@ class MaintenanceEnded(Commanded):
 
     kind: ClassVar[str] = "maintenance.ended.v1"
     target: TargetName
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceSet(Commanded):
+    """Nobody is paged for one rule on a target until a moment; every other rule pages as ever."""
+
+    kind: ClassVar[str] = "silence.set.v1"
+    target: TargetName
+    rule: str
+    until: datetime
+    by: PersonId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceEnded(Commanded):
+    """The rule pages again on that target."""
+
+    kind: ClassVar[str] = "silence.ended.v1"
+    target: TargetName
+    rule: str
     by: PersonId
     reason: str
 

@@ -102,6 +102,11 @@ def _held(event: e.PageHeld, n: Names) -> str:
     return f"Nobody is to be paged before {moment(event.until)}{_tail(event.reason)}."
 
 
+def _silenced(event: e.RuleSilenced, n: Names) -> str:
+    rule, until = shown(event.rule, 60), moment(event.until)
+    return f"Nobody is to be paged for {rule} before {until}{_tail(event.reason)}."
+
+
 def _policy(event: e.PolicyApplied, n: Names) -> str:
     by = f" by {shown(event.by, 60)}" if event.by else ""
     return f"Policy {shown(event.policy_hash, 12)} came into force{by}."
@@ -239,6 +244,17 @@ def _maintained(event: e.MaintenanceEnded, n: Names) -> str:
     return f"{n.person(event.by)} ended maintenance on {target}{_tail(event.reason)}."
 
 
+def _silence(event: e.SilenceSet, n: Names) -> str:
+    what = f"{shown(event.rule, 60)} on {shown(event.target, 60)}"
+    until = moment(event.until)
+    return f"{n.person(event.by)} silenced {what} until {until}{_tail(event.reason)}."
+
+
+def _unsilenced(event: e.SilenceEnded, n: Names) -> str:
+    what = f"{shown(event.rule, 60)} on {shown(event.target, 60)}"
+    return f"{n.person(event.by)} ended the silence of {what}{_tail(event.reason)}."
+
+
 def _blind(event: e.BlindnessEntered, n: Names) -> str:
     return f"Stanch cannot see {len(event.targets)} targets{_tail(event.reason)}."
 
@@ -269,6 +285,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.IncidentMerged: _merged,
     e.IncidentTakenIn: _taken_in,
     e.PageHeld: _held,
+    e.RuleSilenced: _silenced,
     e.PolicyApplied: _policy,
     e.ResponderResumed: _resumed,
     e.DiagnosisRecorded: _diagnosed,
@@ -287,6 +304,8 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.EvidenceKept: _kept,
     e.HaltSet: _halted,
     e.HaltLifted: _unhalted,
+    e.SilenceSet: _silence,
+    e.SilenceEnded: _unsilenced,
     e.MaintenanceSet: _maintenance,
     e.MaintenanceEnded: _maintained,
     e.BlindnessEntered: _blind,

@@ -66,6 +66,12 @@ class Metrics:
         self.incidents_open = Gauge(
             "stanch_incidents_open", "Open incidents.", registry=self._registry
         )
+        self.windows = Gauge(
+            "stanch_windows",
+            "Maintenance and silences that stand.",
+            ["which"],
+            registry=self._registry,
+        )
         self.halted = Gauge("stanch_halted", "1 while a halt stands.", registry=self._registry)
         self.recorder_lost = Gauge(
             "stanch_recorder_lost",
@@ -96,6 +102,10 @@ class Metrics:
     def set_lanes(self, working: dict[Lane, int]) -> None:
         for lane, count in working.items():
             self.lane_working.labels(lane.value).set(count)
+
+    def set_windows(self, *, maintenance: int, silence: int) -> None:
+        self.windows.labels("maintenance").set(maintenance)
+        self.windows.labels("silence").set(silence)
 
     def forget_target(self, target: TargetName) -> None:
         self.sample_age_seconds.remove(target)

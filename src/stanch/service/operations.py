@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 from stanch.incident import commands as c
@@ -33,10 +33,10 @@ from stanch.service.requests import (
     Request,
     person_in,
     rank_in,
-    seconds_in,
     stamped,
     text_in,
 )
+from stanch.service.windows import Windows
 
 ANSWERED_MAX = 1000
 INCIDENTS_MAX = 100_000
@@ -64,6 +64,13 @@ class Operations:
         self._clock = clock
         self._answered: OrderedDict[str, Answer] = OrderedDict()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._windows = Windows(
+            book=book,
+            policies=policies,
+            standing=standing,
+            clock=clock,
+            open_incidents=lambda: self.incidents(open_only=True, limit=INCIDENTS_MAX),
+        )
         self._by_name: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "declare": self._declare,
             "ack": self._ack,
@@ -73,7 +80,8 @@ class Operations:
             "reopen": self._reopen,
             "approve": self._approve,
             "halt": self._halt,
-            "maintenance": self._maintenance,
+            "maintenance": self._windows.maintenance,
+            "silence": self._windows.silence,
         }
 
     async def execute(self, request: Request) -> Answer:
@@ -105,7 +113,7 @@ class Operations:
         if found is None:
             return None
         if found == RESPONDER:
-            await self._follow_up(request)
+            await self._windows.follow_up(request)
             return Answer(ok=True, text="this was done already, when it arrived before")
         text = f"{found}: this was done already, when it arrived before"
         return Answer(ok=True, text=text, incident_id=found)
@@ -285,63 +293,10 @@ class Operations:
             " until `stanch halt --lift`",
         )
 
-    async def _maintenance(self, request: Request) -> Answer:
-        target = TargetName(text_in(request, "target", required=True))
-        if self._policies.current.target(target) is None:
-            names = ", ".join(sorted(t.name for t in self._policies.current.targets))
-            raise BadRequest(f"no target {target!r} in the policy", hint=f"Targets: {names}.")
-        by, reason = person_in(request), text_in(request, "reason") or "planned work"
-        if request.get("end"):
-            ended = e.MaintenanceEnded(target=target, by=by, reason=reason)
-            await self._record_standing(request, ended)
-            await self._release_pages(target)
-            return Answer(ok=True, text=f"maintenance of {target} is over")
-        seconds = seconds_in(request)
-        until = self._clock.now() + timedelta(seconds=seconds)
-        await self._record_standing(
-            request, e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
-        )
-        paged = await self._hold_pages(target, until)
-        when = until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        text = f"nobody is paged for {target} until {when}, and nothing is done to it unasked"
-        if paged:
-            text += f"; paged for before, until somebody acknowledges: {', '.join(paged)}"
-        return Answer(ok=True, text=text)
-
     async def _record_standing(self, request: Request, event: e.Commanded) -> None:
         [fact] = stamped(request, [event])
         await self._book.record(RESPONDER, fact)
         self._standing.apply(fact)
-
-    async def _follow_up(self, request: Request) -> None:
-        """What a crash may have left undone in other timelines; done once more it does no harm."""
-        if request.get("command") != "maintenance":
-            return
-        target = TargetName(text_in(request, "target"))
-        window = self._standing.maintenance(target, self._clock.now())
-        if request.get("end") and window is None:
-            await self._release_pages(target)
-        elif window is not None and not request.get("end"):
-            await self._hold_pages(target, window.until)
-
-    async def _hold_pages(self, target: TargetName, until: datetime) -> list[IncidentId]:
-        """Bind what is open to this window; returns what people were paged for already."""
-        held = e.PageHeld(until=until, reason="maintenance began, or its end was moved")
-        paged: list[IncidentId] = []
-        for incident in await self.incidents(open_only=True, limit=INCIDENTS_MAX):
-            if incident.target != target:
-                continue
-            if incident.page_level > 0 and incident.acknowledged_by is None:
-                paged.append(incident.id)
-            await self._book.decide(
-                incident.id, lambda i, at: () if i.status.ended or i.page_level else (held,)
-            )
-        return paged
-
-    async def _release_pages(self, target: TargetName) -> None:
-        for incident in await self.incidents(open_only=True, limit=INCIDENTS_MAX):
-            if incident.target == target and incident.page_held_until is not None:
-                await self._book.decide(incident.id, _lift_hold)
 
 
 def _unbound(incident: Incident) -> Refusal | None:
@@ -349,7 +304,3 @@ def _unbound(incident: Incident) -> Refusal | None:
     if incident.plan is None or incident.diagnosis is None:
         return None
     return still_bound(incident.plan.plan, incident.diagnosis)
-
-
-def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
-    return (e.PageHeld(until=at, reason="maintenance ended"),)

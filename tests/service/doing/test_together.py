@@ -12,7 +12,9 @@ from signals_at import signal
 from stanch.incident.effects import AFTER_S, ATTACHED_MAX, STANDING_MAX
 from stanch.incident.state import Status
 from stanch.incident.work import Job
+from stanch.model import events as e
 from stanch.model.ids import ITSELF, PersonId, TargetName
+from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.clusters import ClusterPolicy
 
 
@@ -284,3 +286,20 @@ async def test_a_hundred_unrelated_alerts_are_not_swallowed(house: ClusterHouse)
     [down, stock] = await house.incidents()
     assert list(down.everything) == ["server_down"]
     assert (stock.target, len(stock.symptoms)) == (STOCK, 21)
+
+
+async def test_an_effect_that_is_worse_than_its_cause_raises_the_severity(
+    house: ClusterHouse,
+) -> None:
+    await house.says(STANDBY, vitals(in_recovery=False))
+    down = Symptom(kind=SymptomKind.DISK_FULL, target=PRIMARY, since=house.at)
+    lesser = e.SeveritySet(rank=3, label="P2", reason="known")
+    await house.fails(STANDBY, "checkout")
+    await house.hear(signal("a", severity="info", labels={"target": "orders-1"}))
+    [_, cause] = await house.incidents()
+    await house.house.book.decide(cause.id, lambda i, at: (lesser,))
+    await house.house.book.record(cause.id, e.SymptomObserved(symptom=down))
+    await house.watching.together.take_in(await house.house.book.get(cause.id))
+    [early, cause] = await house.incidents()
+    assert early.merged_into == cause.id
+    assert cause.severity_rank == 2

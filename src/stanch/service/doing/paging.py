@@ -15,9 +15,9 @@ from stanch.model import events as e
 from stanch.model.ids import ChannelName, MessageId, PersonId, StepId
 from stanch.model.messages import Delivery, Handover, MessageKind
 from stanch.model.plans import StepOutcome
-from stanch.model.symptoms import Symptom
 from stanch.model.ports.channels import ChannelPort
 from stanch.model.ports.timelines import Timelines
+from stanch.model.symptoms import Symptom
 from stanch.model.timeline import Claim
 from stanch.notify.deliveries import (
     attempted,

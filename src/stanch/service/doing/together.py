@@ -196,6 +196,7 @@ class Together:
             if not ends:
                 continue
             log.warning("incident merged", incident=other.id, into=cause.id)
+            await self._book.decide(cause.id, _at_least_as_bad_as(ends[-1]))
             await self._book.record(cause.id, _taken_in(ends[-1]))
             for symptom in ends[-1].symptoms.values():
                 await self.attach(await self._book.get(cause.id), symptom)
@@ -212,6 +213,17 @@ class Together:
             return (e.IncidentMerged(into=cause.id, reason=f"an effect of {cause.title}"),)
 
         return decider
+
+
+def _at_least_as_bad_as(effect: Incident) -> Callable[[Incident, datetime], Sequence[e.Event]]:
+    def decider(cause: Incident, at: datetime) -> Sequence[e.Event]:
+        if effect.severity_rank >= cause.severity_rank or cause.status.ended:
+            return ()
+        label = effect.severity_label
+        reason = f"its effect {effect.id} is {label}"
+        return (e.SeveritySet(rank=effect.severity_rank, label=label, reason=reason),)
+
+    return decider
 
 
 def _taken_in(ended: Incident) -> e.IncidentTakenIn:

@@ -13,7 +13,7 @@ import structlog
 from stanch.detect.engine import Detector
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
-from stanch.incident.correlate import Belongs, Explains, belongs
+from stanch.incident.correlate import Explains, belongs
 from stanch.incident.effects import own_key
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident, Status
@@ -27,6 +27,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
+from stanch.service.doing.holding import Holding
 from stanch.service.doing.together import Together
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -83,6 +84,8 @@ class Watching:
             book=book, policies=policies, clock=clock, incidents=self.incidents
         )
         """What belongs to one failure although it is seen on several servers."""
+        self.holding = Holding(book=book, standing=standing, clock=clock)
+        """What nobody is woken for just now."""
         book.on_open = self.remember
 
     async def resume(self, incidents: Sequence[Incident]) -> None:
@@ -259,7 +262,7 @@ class Watching:
                 await self.together.clear(TargetName(target.name), key, detail)
 
     async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
-        incidents = await self.incidents(symptom.target)
+        incidents = self.holding.fitting(await self.incidents(symptom.target), symptom)
         where = belongs(
             symptom,
             incidents,
@@ -270,6 +273,7 @@ class Watching:
         cause = await self.together.cause_of(symptom) if where.to != "open" else None
         if cause is not None:
             await self.together.attach(cause, symptom)
+            await self._raise_severity(target, cause.id, symptom)
             return
         if where.to == "new" or where.incident_id is None:
             await self.together.take_in(await self._open(target, symptom))
@@ -277,14 +281,14 @@ class Watching:
         if where.to == "ended":
             await self._reopen(where.incident_id, symptom)
         else:
-            await self._hold(where.incident_id, symptom.target)
+            await self.holding.hold(where.incident_id, symptom)
         incident = await self._book.get(where.incident_id)
         await self.together.attach(incident, symptom)
         await self.together.take_in(await self._book.get(where.incident_id))
-        await self._raise_severity(target, where, symptom)
+        await self._raise_severity(target, where.incident_id, symptom)
 
     async def _reopen(self, incident_id: IncidentId, symptom: Symptom) -> None:
-        held = self.held(symptom.target)
+        held = self.holding.of(symptom)
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
             if not incident.status.ended:
@@ -293,28 +297,11 @@ class Watching:
 
         await self._book.decide(incident_id, decider)
 
-    async def _hold(self, incident_id: IncidentId, target: TargetName) -> None:
-        """What joins inside a maintenance window may page anew, so that is held as well."""
-        held = self.held(target)
-
-        def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
-            until = incident.page_held_until
-            known = until is not None and all(until >= event.until for event in held)
-            return () if incident.status.ended or known else held
-
-        if held:
-            await self._book.decide(incident_id, decider)
-
-    def held(self, target: TargetName) -> tuple[e.PageHeld, ...]:
-        """Nobody is woken for what happens inside a maintenance window."""
-        window = self._standing.maintenance(target, self._clock.now())
-        if window is None:
-            return ()
-        reason = f"maintenance by {window.by}: {window.reason}"
-        return (e.PageHeld(until=window.until, reason=reason),)
-
-    async def _raise_severity(self, target: TargetPolicy, where: Belongs, symptom: Symptom) -> None:
-        assert where.incident_id is not None
+    async def _raise_severity(
+        self, target: TargetPolicy, incident_id: IncidentId, symptom: Symptom
+    ) -> None:
+        if self.holding.silenced(symptom):
+            return
         severity = self._policies.current.severity(self._rank(target, symptom))
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
@@ -323,7 +310,7 @@ class Watching:
             reason = f"{symptom.key} is {severity.label}"
             return (e.SeveritySet(rank=severity.rank, label=severity.label, reason=reason),)
 
-        await self._book.decide(where.incident_id, decider)
+        await self._book.decide(incident_id, decider)
 
     async def _open(self, target: TargetPolicy | None, symptom: Symptom) -> Incident:
         policy = self._policies.current
@@ -333,7 +320,7 @@ class Watching:
             # Only a restart heals by itself; a full disk or a blocking chain does not wait.
             wait = self._page_after(target)
             opened = replace(opened, page_after_s=wait.seconds, page_after_source=wait.source)
-        incident = await self._book.open([opened, *self.held(symptom.target)])
+        incident = await self._book.open([opened, *self.holding.of(symptom)])
         log.warning(
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
         )

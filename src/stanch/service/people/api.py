@@ -20,7 +20,7 @@ from stanch.model.ids import PersonId, WriterId
 from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
-from stanch.service.people.views import full, headline, journal_report, signal_line
+from stanch.service.people.views import full, headline, journal_report, signal_line, window_line
 from stanch.service.requests import BadRequest
 from stanch.store.signal_queries import SignalRows
 
@@ -40,11 +40,11 @@ def commands_app(house: House) -> Starlette:
     async def incidents(request: Request) -> Response:
         open_only = request.query_params.get("all") != "1"
         found = await operations.incidents(open_only=open_only, limit=200)
-        return JSONResponse({"incidents": [headline(i) for i in found]})
+        return JSONResponse({"incidents": [headline(i, house.clock.now()) for i in found]})
 
     async def incident(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
-        return JSONResponse(full(found, timeline, people_of(house)))
+        return JSONResponse(full(found, timeline, people_of(house), at=house.clock.now()))
 
     async def written_up(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
@@ -66,8 +66,13 @@ def commands_app(house: House) -> Starlette:
         found = await rows.listed(firing_only=firing_only, limit=SIGNALS_MAX)
         return JSONResponse({"signals": [signal_line(row) for row in found]})
 
+    async def silences(request: Request) -> Response:
+        found = house.standing.windows(house.clock.now())
+        return JSONResponse({"silences": [window_line(window) for window in found]})
+
     routes = [
         Route("/signals", signals),
+        Route("/silences", silences),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),

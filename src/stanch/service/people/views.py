@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from stanch.incident.state import Incident
 from stanch.model.codec import to_iso
-from stanch.model.events import stored_kind, to_body
+from stanch.model.events import MaintenanceSet, SilenceSet, stored_kind, to_body
 from stanch.model.ids import PersonId
 from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
@@ -16,7 +17,7 @@ from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
 
 
-def headline(incident: Incident) -> dict[str, Any]:
+def headline(incident: Incident, at: datetime) -> dict[str, Any]:
     """One line's worth of an incident."""
     first = incident.named.first if incident.named else None
     return {
@@ -30,6 +31,27 @@ def headline(incident: Incident) -> dict[str, Any]:
         "acknowledged_by": incident.acknowledged_by,
         "waiting_for_approval": _waiting(incident),
         "drill": incident.drill,
+        "held_until": _held_until(incident, at),
+    }
+
+
+def _held_until(incident: Incident, at: datetime) -> str | None:
+    """Until when nobody is paged for it; None where that is not so now."""
+    if incident.status.ended:
+        return None
+    ends = [incident.page_held_until, incident.speaks_at()]
+    until = max((end for end in ends if end is not None and end > at), default=None)
+    return to_iso(until) if until is not None and not incident.page_level else None
+
+
+def window_line(window: MaintenanceSet | SilenceSet) -> dict[str, Any]:
+    """What holds pages just now."""
+    return {
+        "target": window.target,
+        "rule": window.rule if isinstance(window, SilenceSet) else None,
+        "until": to_iso(window.until),
+        "by": window.by,
+        "reason": window.reason,
     }
 
 
@@ -41,13 +63,17 @@ def _waiting(incident: Incident) -> str | None:
 
 
 def full(
-    incident: Incident, timeline: Sequence[Recorded], people: Mapping[PersonId, str]
+    incident: Incident,
+    timeline: Sequence[Recorded],
+    people: Mapping[PersonId, str],
+    *,
+    at: datetime,
 ) -> dict[str, Any]:
     """Everything `stanch show` tells, the events included."""
     plan = incident.plan
     names = names_in(timeline, people)
     return {
-        **headline(incident),
+        **headline(incident, at),
         "since": to_iso(incident.since) if incident.since else None,
         "data_at_risk": incident.risk,
         "symptoms": sorted(incident.symptoms),

@@ -5,7 +5,7 @@ Folded from the responder's own stream, so it survives restarts like everything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from stanch.model import events as e
@@ -20,6 +20,7 @@ class Standing:
         self.halted_by: e.HaltSet | None = None
         self.blind_because: str = ""
         self._maintenance: dict[TargetName, e.MaintenanceSet] = {}
+        self._silences: dict[tuple[TargetName, str], e.SilenceSet] = {}
 
     def apply_all(self, timeline: Iterable[Recorded]) -> None:
         for recorded in timeline:
@@ -35,6 +36,10 @@ class Standing:
                 self._maintenance[target] = event
             case e.MaintenanceEnded(target=target):
                 self._maintenance.pop(target, None)
+            case e.SilenceSet(target=target, rule=rule):
+                self._silences[target, rule] = event
+            case e.SilenceEnded(target=target, rule=rule):
+                self._silences.pop((target, rule), None)
             case e.BlindnessEntered(reason=reason):
                 self.blind_because = reason
             case e.UnknownEvent(stored_kind=kind):
@@ -53,3 +58,13 @@ class Standing:
         """The window the target is in at this moment; windows end by themselves."""
         window = self._maintenance.get(target)
         return window if window is not None and at < window.until else None
+
+    def silence(self, target: TargetName, rule: str, at: datetime) -> e.SilenceSet | None:
+        """The silence of a rule on a target at this moment; silences end by themselves."""
+        silence = self._silences.get((target, rule))
+        return silence if silence is not None and at < silence.until else None
+
+    def windows(self, at: datetime) -> Sequence[e.MaintenanceSet | e.SilenceSet]:
+        """Everything that holds pages at this moment; what ends first comes first."""
+        known = (*self._maintenance.values(), *self._silences.values())
+        return sorted((w for w in known if at < w.until), key=lambda w: w.until)

@@ -144,7 +144,7 @@ class Attaching:
                 symptom = symptom_of(row, target)
                 where = place(
                     symptom,
-                    list(incidents.values()),
+                    self._watching.holding.fitting(list(incidents.values()), symptom),
                     at=self._clock.now(),
                     flap_window_s=self._flap_s(target),
                 )
@@ -186,7 +186,7 @@ class Attaching:
         stands = the_rest(symptom) if crowded(symptom, incident) else symptom
         if stands.key not in incident.everything:
             incident = await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
-        if row.rank < incident.severity_rank:
+        if row.rank < incident.severity_rank and not self._watching.holding.silenced(symptom):
             await self._raise_severity(incident.id, row)
         return incident, stands.key
 
@@ -206,13 +206,13 @@ class Attaching:
             policy_hash=self._policies.current_hash,
             page_after_s=0.0,
         )
-        held = self._watching.held(symptom.target)
+        held = self._watching.holding.of(symptom)
         incident = await self._book.open([opened, *held])
         log.warning("incident opened", incident=incident.id, what=symptom.key)
         return incident
 
     async def _reopen(self, incident_id: IncidentId, symptom: Symptom, reason: str) -> None:
-        held = self._watching.held(symptom.target)
+        held = self._watching.holding.of(symptom)
 
         def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
             if not incident.status.ended:

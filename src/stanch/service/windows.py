@@ -1,0 +1,190 @@
+"""Maintenance of a target and silence of a rule: begun, moved, ended, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from stanch.incident.state import Incident
+from stanch.model import events as e
+from stanch.model.ids import RESPONDER, IncidentId, TargetName
+from stanch.model.symptoms import SymptomKind
+from stanch.policy.reading import nearest
+from stanch.policy.rules import declared_rules
+from stanch.service.clock import Clock
+from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
+from stanch.service.record.standing import Standing
+from stanch.service.requests import (
+    Answer,
+    BadRequest,
+    Request,
+    person_in,
+    seconds_in,
+    stamped,
+    text_in,
+)
+
+NEVER_SILENT = (SymptomKind.BLIND, SymptomKind.REPORTED)
+"""Stanch itself, and what a person declares."""
+
+OpenIncidents = Callable[[], Awaitable[Sequence[Incident]]]
+
+
+class Windows:
+    """The operations behind `stanch maintenance` and `stanch silence`."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        policies: Policies,
+        standing: Standing,
+        clock: Clock,
+        open_incidents: OpenIncidents,
+    ) -> None:
+        self._book = book
+        self._policies = policies
+        self._standing = standing
+        self._clock = clock
+        self._open_incidents = open_incidents
+
+    async def maintenance(self, request: Request) -> Answer:
+        """Expect trouble on a target for a while, or no longer. Raises BadRequest."""
+        target = self._target(request)
+        by, reason = person_in(request), text_in(request, "reason") or "planned work"
+        if request.get("end"):
+            ended = e.MaintenanceEnded(target=target, by=by, reason=reason)
+            await self._record(request, ended)
+            await self._release(target, _lift_hold)
+            return Answer(ok=True, text=f"maintenance of {target} is over")
+        until = self._clock.now() + timedelta(seconds=seconds_in(request))
+        await self._record(
+            request, e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
+        )
+        paged = await self._hold(target, _held_until(until))
+        text = f"nobody is paged for {target} until {_shown(until)}, and nothing is done to it"
+        return Answer(ok=True, text=f"{text} unasked{_told(paged)}")
+
+    async def silence(self, request: Request) -> Answer:
+        """Wake nobody for one rule on a target for a while, or again. Raises BadRequest."""
+        target, rule = self._target(request), self._rule(request)
+        by = person_in(request)
+        if request.get("end"):
+            reason = text_in(request, "reason") or "a person said so"
+            ended = e.SilenceEnded(target=target, rule=rule, by=by, reason=reason)
+            await self._record(request, ended)
+            await self._release(target, _speak_of(rule))
+            return Answer(ok=True, text=f"{rule} on {target} is no longer silenced")
+        reason = text_in(request, "reason", required=True)
+        until = self._clock.now() + timedelta(seconds=seconds_in(request))
+        await self._record(
+            request, e.SilenceSet(target=target, rule=rule, until=until, by=by, reason=reason)
+        )
+        paged = await self._hold(target, _silent_until(rule, until))
+        text = f"nobody is paged for {rule} on {target} until {_shown(until)}; every other rule"
+        return Answer(ok=True, text=f"{text} pages as ever{_told(paged)}")
+
+    async def follow_up(self, request: Request) -> None:
+        """What a crash may have left undone in other timelines; done once more it does no harm."""
+        name, now = request.get("command"), self._clock.now()
+        target = TargetName(text_in(request, "target"))
+        if name == "maintenance":
+            window = self._standing.maintenance(target, now)
+            if request.get("end") and window is None:
+                await self._release(target, _lift_hold)
+            elif window is not None and not request.get("end"):
+                await self._hold(target, _held_until(window.until))
+        elif name == "silence":
+            rule = self._rule(request)
+            silence = self._standing.silence(target, SymptomKind(rule), now)
+            if request.get("end") and silence is None:
+                await self._release(target, _speak_of(rule))
+            elif silence is not None and not request.get("end"):
+                await self._hold(target, _silent_until(rule, silence.until))
+
+    def _target(self, request: Request) -> TargetName:
+        target = TargetName(text_in(request, "target", required=True))
+        if self._policies.current.target(target) is None:
+            names = ", ".join(sorted(t.name for t in self._policies.current.targets))
+            raise BadRequest(f"no target {target!r} in the policy", hint=f"Targets: {names}.")
+        return target
+
+    def _rule(self, request: Request) -> str:
+        rule = text_in(request, "rule", required=True)
+        known = tuple(kind.value for kind in declared_rules())
+        if rule not in known:
+            hint = nearest(rule, known) or "`stanch rules` lists every rule."
+            raise BadRequest(f"there is no rule {rule!r}", hint=hint)
+        if rule in NEVER_SILENT:
+            raise BadRequest(f"{rule} cannot be silenced", hint="Acknowledge the incident.")
+        return rule
+
+    async def _record(self, request: Request, event: e.Commanded) -> None:
+        [fact] = stamped(request, [event])
+        await self._book.record(RESPONDER, fact)
+        self._standing.apply(fact)
+
+    async def _hold(self, target: TargetName, event: Held) -> list[IncidentId]:
+        """Bind what is open to this window; returns what people were paged for already."""
+        paged: list[IncidentId] = []
+        for incident in await self._open_incidents():
+            held = event(incident, self._clock.now())
+            if incident.target != target or not held:
+                continue
+            if incident.page_level > 0 and incident.acknowledged_by is None:
+                paged.append(incident.id)
+            await self._book.decide(
+                incident.id,
+                lambda i, at: () if i.status.ended or i.page_level else event(i, at),
+            )
+        return paged
+
+    async def _release(self, target: TargetName, event: Held) -> None:
+        for incident in await self._open_incidents():
+            if incident.target == target and event(incident, self._clock.now()):
+                await self._book.decide(incident.id, event)
+
+
+Held = Callable[[Incident, datetime], Sequence[e.Event]]
+
+
+def _held_until(until: datetime) -> Held:
+    held = e.PageHeld(until=until, reason="maintenance began, or its end was moved")
+    return lambda incident, at: (held,)
+
+
+def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
+    if incident.page_held_until is None:
+        return ()
+    return (e.PageHeld(until=at, reason="maintenance ended"),)
+
+
+def _silent_until(rule: str, until: datetime) -> Held:
+    held = e.RuleSilenced(rule=rule, until=until, reason="a silence began, or its end was moved")
+
+    def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+        stands = any(s.kind.value == rule for s in incident.symptoms.values())
+        return (held,) if stands else ()
+
+    return decider
+
+
+def _speak_of(rule: str) -> Held:
+    def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+        until = incident.silenced.get(rule)
+        if until is None or until <= at:
+            return ()
+        return (e.RuleSilenced(rule=rule, until=at, reason="the silence was ended"),)
+
+    return decider
+
+
+def _shown(until: datetime) -> str:
+    return until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _told(paged: Sequence[IncidentId]) -> str:
+    if not paged:
+        return ""
+    return f"; paged for before, until somebody acknowledges: {', '.join(paged)}"

@@ -1,0 +1,231 @@
+"""Silences and maintenance: they hide what they name, for as long as they stand, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from clusters_at import PRIMARY, STOCK, ClusterHouse, cluster_house
+from signals_at import signal
+from stanch.incident.state import Incident
+from stanch.model.errors import StanchError
+from stanch.model.symptoms import SymptomKind
+from stanch.service.people.views import headline
+from stanch.service.requests import Answer, BadRequest
+
+HEALTH = "health_check_failing"
+
+
+@pytest.fixture
+async def house() -> ClusterHouse:
+    return await cluster_house()
+
+
+async def ask(house: ClusterHouse, command: str, **parts: object) -> Answer:
+    request = {"command": command, "target": PRIMARY, "by": "ann", "reason": "known"}
+    return await house.house.operations.execute({**request, "seconds": 3600, **parts})
+
+
+async def silence(house: ClusterHouse, rule: object = HEALTH, **parts: object) -> Answer:
+    return await ask(house, "silence", rule=rule, **parts)
+
+
+def paged_for(house: ClusterHouse, incidents: Sequence[Incident]) -> list[str]:
+    return [key for i in incidents if house.pages_due(i) for key in i.symptoms]
+
+
+async def test_nobody_is_paged_for_a_silenced_rule_until_its_silence_ends_by_itself(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    [incident] = await house.incidents()
+    assert house.pages_due(incident) == []
+    house.later(3600)
+    [incident] = await house.incidents()
+    assert paged_for(house, [incident]) == ["health_check_failing:checkout"]
+
+
+async def test_what_cleared_within_the_silence_pages_nobody_when_it_ends(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    await house.recovers(PRIMARY, "checkout")
+    house.later(3600)
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_a_worse_symptom_pages_during_the_silence_of_a_lesser_one(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    await house.see(PRIMARY, down=True, failing=("checkout",))
+    assert paged_for(house, await house.incidents()) == ["server_down"]
+
+
+async def test_a_silenced_rule_on_another_target_pages(house: ClusterHouse) -> None:
+    await silence(house)
+    await house.fails(STOCK, "till")
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:till"]
+
+
+async def test_a_silenced_symptom_neither_joins_nor_worsens_what_pages(
+    house: ClusterHouse,
+) -> None:
+    await silence(house, "server_down")
+    await house.fails(PRIMARY, "checkout")
+    await house.see(PRIMARY, down=True, failing=("checkout",))
+    [health, down] = await house.incidents()
+    assert (health.severity_rank, list(down.symptoms)) == (2, ["server_down"])
+    assert paged_for(house, [health, down]) == ["health_check_failing:checkout"]
+    house.later(3600)
+    assert len(paged_for(house, await house.incidents())) == 2, "told at once, at its own rank"
+
+
+async def test_an_alert_from_outside_is_not_hidden_by_a_silence(house: ClusterHouse) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    await house.hear(signal("a", labels={"target": "orders-1"}))
+    assert paged_for(house, await house.incidents()) == ["outside_alert:prom:a"]
+
+
+async def test_silenced_alerts_from_outside_page_nobody(house: ClusterHouse) -> None:
+    await silence(house, "outside_alert")
+    await house.hear(signal("a", labels={"target": "orders-1"}))
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_a_silence_that_is_ended_early_lets_the_page_go(house: ClusterHouse) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    answer = await silence(house, end=True)
+    assert answer.ok
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:checkout"]
+
+
+async def test_a_silence_begun_later_holds_what_stands_and_nobody_was_paged_for(
+    house: ClusterHouse,
+) -> None:
+    await house.fails(PRIMARY, "checkout")
+    await silence(house)
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_what_was_paged_for_before_goes_on_until_it_is_taken(house: ClusterHouse) -> None:
+    await house.fails(PRIMARY, "checkout")
+    [incident] = await house.incidents()
+    await house.page(incident)
+    answer = await silence(house)
+    assert incident.id in answer.text
+    house.later(900)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+@pytest.mark.parametrize(("silent_s", "worked_on_s"), [(3600, 600), (600, 3600)])
+async def test_of_overlapping_windows_the_last_end_counts(
+    house: ClusterHouse, silent_s: float, worked_on_s: float
+) -> None:
+    await silence(house, seconds=silent_s)
+    await ask(house, "maintenance", seconds=worked_on_s)
+    await house.fails(PRIMARY, "checkout")
+    house.later(1800)
+    assert paged_for(house, await house.incidents()) == []
+    house.later(1800)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_ending_maintenance_early_leaves_a_silence_in_force(house: ClusterHouse) -> None:
+    await silence(house)
+    await ask(house, "maintenance")
+    await house.fails(PRIMARY, "checkout")
+    await ask(house, "maintenance", end=True)
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_a_silence_set_again_moves_its_end(house: ClusterHouse) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    await silence(house, seconds=60)
+    house.later(60)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_a_silence_stands_and_ends_across_a_restart(house: ClusterHouse) -> None:
+    await silence(house)
+    await house.restart()
+    await house.fails(PRIMARY, "checkout")
+    assert paged_for(house, await house.incidents()) == []
+    await house.restart()
+    house.later(3600)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_what_comes_back_after_its_silence_pages(house: ClusterHouse) -> None:
+    await silence(house, seconds=60)
+    await house.fails(PRIMARY, "checkout")
+    [incident] = await house.incidents()
+    await house.recovers(PRIMARY, "checkout")
+    await house.resolve(incident)
+    house.later(60)
+    await house.fails(PRIMARY, "checkout")
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_two_timelines_of_one_cause_are_not_both_silent_once_they_are_joined(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await house.fails(PRIMARY, "checkout")
+    [incident] = await house.incidents()
+    await house.see(PRIMARY, down=True, failing=("checkout",))
+    [_, down] = await house.incidents()
+    # As a merge of same stories does it: the older one takes over what stands.
+    await house.watching.together.attach(incident, down.symptoms["server_down"])
+    [joined, _] = await house.incidents()
+    assert house.pages_due(joined)
+
+
+async def test_windows_are_listed_while_they_stand_and_incidents_say_until_when(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await ask(house, "maintenance", target=STOCK, seconds=60)
+    await house.fails(PRIMARY, "checkout")
+    [stock, health] = house.house.standing.windows(house.at)
+    assert (stock.target, health.target) == (STOCK, PRIMARY)
+    assert house.house.standing.windows(house.at + timedelta(hours=1)) == []
+    [incident] = await house.incidents()
+    assert headline(incident, house.at)["held_until"] is not None
+    assert headline(incident, house.at + timedelta(hours=1))["held_until"] is None
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"rule": ""},
+        {"rule": "disk_lwo"},
+        {"rule": "blind"},
+        {"rule": "reported"},
+        {"target": "nowhere"},
+        {"reason": ""},
+        {"seconds": 0},
+        {"seconds": 31 * 86_400},
+    ],
+)
+async def test_a_silence_that_makes_no_sense_is_refused_and_changes_nothing(
+    house: ClusterHouse, parts: dict[str, object]
+) -> None:
+    before = house.house.store.heads()
+    with pytest.raises(BadRequest):
+        await silence(house, **parts)
+    assert house.house.store.heads() == before
+
+
+async def test_a_misspelt_rule_is_answered_with_its_neighbour(house: ClusterHouse) -> None:
+    with pytest.raises(StanchError) as refused:
+        await silence(house, "disk_lwo")
+    assert SymptomKind.DISK_LOW in refused.value.hint
