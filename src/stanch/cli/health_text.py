@@ -37,7 +37,8 @@ def health_lines(report: Report, *, columns: int, colour: bool) -> Iterator[str]
         yield ""
         yield from _section(section, columns=columns, colour=colour)
     yield ""
-    yield f"Looked for {report.elapsed_ms:.0f} ms with one session; nothing was changed."
+    told = f"Looked for {report.elapsed_ms:.0f} ms with one session; nothing was changed."
+    yield from _wrapped(told, columns, indent=0)
 
 
 def verdict(report: Report) -> str:
@@ -54,7 +55,7 @@ def _section(section: Section, *, columns: int, colour: bool) -> Iterator[str]:
     if section.missing:
         yield from _wrapped(f"? not known: {section.missing}", columns, indent=2)
         return
-    width = min(WHAT_CELLS_MAX, max(len(_shown(line.what)) for line in section.lines))
+    width = min(WHAT_CELLS_MAX, columns // 2, max(len(_shown(line.what)) for line in section.lines))
     for line in section.lines:
         yield from _line(line, width=width, columns=columns, colour=colour)
     if section.note:
