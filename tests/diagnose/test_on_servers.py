@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -123,6 +123,18 @@ async def test_a_stopped_server_that_does_not_start_for_its_settings(server: Scr
     found = await look(server)
     assert named(found) == ["cannot_start"], why(found)
     assert "contains errors" in found.summary
+
+
+@on_15
+async def test_a_standby_that_takes_no_sessions(server: ScratchServer) -> None:
+    server.set_conf({"hot_standby": "off"})
+    server.stop()
+    server.folder.write_owned(server.data_directory / "standby.signal", "")
+    with suppress(SetupError):  # It never takes the login that a start is awaited by.
+        server.start()
+    found = await look(server)
+    assert named(found) == ["standby_without_sessions"], why(found)
+    assert "start_server" in found.causes[0].forbids
 
 
 @on_15

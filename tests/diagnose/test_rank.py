@@ -97,6 +97,15 @@ CASES: dict[str, Evidence] = {
         sessions=w.NOT_SERVED,
         chains=w.NOT_SERVED,
     ),
+    "standby_without_sessions": w.healthy(
+        reach=w.reach(
+            "starting_up",
+            "FATAL 57P03: the database system is not accepting connections (Hot standby mode is "
+            "disabled.)",
+        ),
+        sessions=w.NOT_SERVED,
+        chains=w.NOT_SERVED,
+    ),
     "other_cluster": w.healthy(cluster_expected="7", cluster_answering="8"),
     "disk_full_data": w.healthy(volumes=w.volumes(full(*DATA_AND_WAL)), log=w.log(EXTEND)),
     "disk_full_wal": w.down(
@@ -112,6 +121,18 @@ CASES: dict[str, Evidence] = {
         chains=w.chains(w.chain(4, 12.0, "idle in transaction")),
     ),
 }
+
+
+def test_a_standby_on_its_way_is_waited_for() -> None:
+    detail = (
+        "FATAL 57P03: the database system is not yet accepting connections (Consistent recovery "
+        "state has not been yet reached.)"
+    )
+    found = diagnose(
+        replace(CASES["standby_without_sessions"], reach=w.reach("starting_up", detail))
+    )
+    assert found.verdict is Verdict.UNKNOWN
+    assert "wait" in found.summary
 
 
 @pytest.mark.parametrize(("expected", "answering"), [("7", "7"), ("7", ""), ("", "8"), ("", "")])

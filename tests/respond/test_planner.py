@@ -359,6 +359,7 @@ def test_for_a_full_disk_the_retainer_is_named_and_growing_comes_before_dropping
         "dns_failure",
         "credentials_refused",
         "other_cluster",
+        "standby_without_sessions",
     ],
 )
 def test_every_cause_has_options_even_without_facts(cause_id: str) -> None:

@@ -51,9 +51,11 @@ from stanch.diagnose.causes.unanswering import (
     CREDENTIALS_REFUSED,
     OTHER_CLUSTER,
     POSTMASTER_STOPPED,
+    STANDBY_WITHOUT_SESSIONS,
     credentials_refused,
     other_cluster,
     postmaster_stopped,
+    standby_without_sessions,
 )
 from stanch.model.ids import CauseId
 
@@ -66,6 +68,7 @@ CAUSES: tuple[Cause, ...] = (
     live_lock_file,
     cannot_start,
     postmaster_stopped,
+    standby_without_sessions,
     network_unreachable,
     dns_failure,
     credentials_refused,
@@ -117,6 +120,8 @@ SEPARATORS: Mapping[frozenset[CauseId], str] = MappingProxyType(
         "postmaster.pid a postgres that works in this data directory?",
         frozenset({POSTMASTER_STOPPED, NETWORK_UNREACHABLE}): "On the machine itself: does ps show "
         "the postmaster in state T?",
+        frozenset({STANDBY_WITHOUT_SESSIONS, POSTMASTER_STOPPED}): "Is a fresh login refused "
+        "(57P03), or is there no answer at all?",
         frozenset({DNS_FAILURE, NETWORK_UNREACHABLE}): "Does a connection to the server's address, "
         "instead of its name, get an answer?",
         frozenset({CREDENTIALS_REFUSED, CONNECTIONS_LEAKED}): "Which SQLSTATE does the refusal "

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from stanch.diagnose.catalogue import CAUSES, PAST, separator
 from stanch.diagnose.cause import Cause, Family
+from stanch.diagnose.causes.unanswering import STANDBY_WITHOUT_SESSIONS
 from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
@@ -173,7 +174,7 @@ def _is_between(evidence: Evidence) -> bool:
 
 
 def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Diagnosis:
-    """A full volume keeps it from coming back and is the cause; anything else needs only time."""
+    """What keeps it out for good (a full volume, a setting) is the cause; the rest needs time."""
     if any(f.probability >= STANDS_FROM and _keeps_down(f) for f in found):
         return _answer(evidence, Verdict.CAUSE, found, _story(found))
     waiting = tuple(
@@ -192,8 +193,8 @@ def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Di
 
 
 def _keeps_down(found: CauseFinding) -> bool:
-    """A volume that is full now; one that has room again stands in nobody's way."""
-    return found.fact("volume_full") is True
+    """A volume that is full now (one that has room again stands in nobody's way), or a setting."""
+    return found.fact("volume_full") is True or found.id == STANDBY_WITHOUT_SESSIONS
 
 
 def _between_text(evidence: Evidence) -> str:

@@ -35,6 +35,7 @@ KEEPS_WHAT_IS_COMMITTED = frozenset(
         "live_lock_file",
         "network_unreachable",
         "postmaster_stopped",
+        "standby_without_sessions",
         "dns_failure",
         "credentials_refused",
     }

@@ -162,6 +162,13 @@ def _credentials(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]
     )
 
 
+def _no_sessions(_cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    return (
+        "See what it does: its log, and the WAL that its startup process names (ps).",
+        "Watch its progress from the primary: pg_stat_replication.",
+    )
+
+
 def _other(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     now = _shown(cause.fact("cluster_answering"), unknown="the new one")
     return (
@@ -192,4 +199,5 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "dns_failure": _dns,
     "credentials_refused": _credentials,
     "other_cluster": _other,
+    "standby_without_sessions": _no_sessions,
 }

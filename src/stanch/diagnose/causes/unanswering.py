@@ -14,6 +14,7 @@ from stanch.model.symptoms import SymptomKind
 POSTMASTER_STOPPED = CauseId("postmaster_stopped")
 CREDENTIALS_REFUSED = CauseId("credentials_refused")
 OTHER_CLUSTER = CauseId("other_cluster")
+STANDBY_WITHOUT_SESSIONS = CauseId("standby_without_sessions")
 
 
 def _tell_suspended(evidence: Evidence) -> str:
@@ -127,4 +128,30 @@ other_cluster = Cause(
     forbids=("start_server", "set_aside_lock_file", "end_idle_sessions", "end_blocking_session"),
     runbook="",
     source=f"{DOC}functions-info.html#FUNCTIONS-INFO-CONTROLDATA",
+)
+
+standby_without_sessions = Cause(
+    id=STANDBY_WITHOUT_SESSIONS,
+    sentence="A standby with hot_standby = off: it replays WAL and takes no session, however long "
+    "one waits.",
+    family="down",
+    prior=-3.0,
+    weighs=(Weigh(clue=wire.no_hot_standby, yes=9.0, no=-9.0, now=True),),
+    tell=lambda _evidence: (
+        "The server is a standby with hot_standby switched off: it replays WAL "
+        "and never takes a session."
+    ),
+    facts=server_facts,
+    look_alikes=(POSTMASTER_STOPPED,),
+    symptoms=(SymptomKind.SERVER_DOWN,),
+    safe_first="Ask whether it is meant to be read from: if so, set hot_standby = on and restart "
+    "it; if not, take it out of the targets, because nothing can be read of it over SQL. Was it a "
+    "primary, find out who made it a standby.",
+    never=(
+        "Do not promote it to get in: that makes a second primary.",
+        "Do not remove standby.signal: it would start as a primary of its own.",
+    ),
+    forbids=("start_server", "set_aside_lock_file"),
+    runbook="",
+    source=f"{DOC}hot-standby.html",
 )

@@ -69,6 +69,21 @@ other_cluster = Clue(
     question="Does another database cluster answer at this address?",
     ask=_other_cluster,
 )
+
+
+def _no_hot_standby(seen: Reach, _evidence: Evidence) -> YES_NO:
+    layer = seen.failed_layer
+    # "not yet accepting connections" is a standby on its way; 13 has one sentence for both.
+    refuses = layer is not None and "is not accepting connections" in layer.detail
+    return seen.state is ReachState.STARTING_UP and refuses, _says(seen)
+
+
+no_hot_standby = clue_on(
+    "no_hot_standby",
+    "Does the server say that hot standby is switched off?",
+    lambda e: e.reach,
+    _no_hot_standby,
+)
 refused = clue_on("refused", "Is a fresh connection refused at once?", lambda e: e.reach, _refused)
 answers = clue_on(
     "answers", "Does a running server answer a fresh connection?", lambda e: e.reach, _answers
