@@ -391,6 +391,29 @@ TARGET = Section(
             doc="How often the server's vitals are read.",
         ),
         Key(
+            name="slow_every",
+            field="slow_every_s",
+            holds=Duration(min_s=60, max_s=86_400),
+            doc="How often sizes, sequences, rights, file errors and inventories are looked at, "
+            "over one short session a database, and only while the server is well.",
+        ),
+        Key(
+            name="pools",
+            field="pools",
+            holds=POOLS,
+            doc="Pools in front of the server, by a name for each source: the console of a pooler, "
+            "or a query to an application's own tables. One session each, asked every 5s.",
+            example="{bouncer: {type: pgbouncer, dsn: service=bouncer_console}}",
+        ),
+        Key(
+            name="services",
+            field="services",
+            holds=SERVICES,
+            doc="Services that use the server, with their health checks over HTTP.",
+            example="{shop: {url: https://shop.example.com/health, json: .database, "
+            "equals: connected}}",
+        ),
+        Key(
             name="severity_of",
             field="severity_of",
             holds=MapOf(

@@ -164,6 +164,9 @@ class TargetPolicy:
     page_after_s: float | None = None
     """None: as long as the manager's restart and the longest crash recovery seen take."""
     sample_every_s: float = 1.0
+    slow_every_s: float = 300.0
+    pools: tuple[PoolSource, ...] = ()
+    services: tuple[HealthCheck, ...] = ()
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""
     tier: str = ""

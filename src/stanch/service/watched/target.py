@@ -12,7 +12,6 @@ from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.knock import greet, knock
-from stanch.adapters.postgres.probe import probe
 from stanch.facts.cluster import CLUSTER_IDENTITY_SQL, parse_cluster_identity
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident
@@ -55,6 +54,8 @@ from stanch.service.watched.noting import (
     with_role,
     write_note,
 )
+from stanch.service.watched.signs import Signs
+from stanch.service.watched.slow_lane import SlowWatch
 from stanch.steps.world import World
 from stanch.store.recorder.recorder import Recorder
 from stanch.store.statedir import StateDir
@@ -91,6 +92,8 @@ class Watched:
         self._kept = kept if kept is not None and kept.address == address_of(target) else None
         self._note = self._kept.witness if self._kept is not None else NEVER_SEEN
         self._sentinel = SharedSentinel(target.dsn, now=clock.now)
+        self.signs = Signs(target, now=clock.now)
+        self.slow = SlowWatch(target, self._sentinel, now=clock.now)
         wants_acting = any(target.mode(a) is not Mode.OBSERVE for a in SESSION_ACTIONS)
         self._actor = (
             ActingSession(target.acting_dsn, now=clock.now)
@@ -129,7 +132,9 @@ class Watched:
 
         async def take(sample: Sample) -> None:
             self.last_sample_at = sample.at
-            for source in (self.machine, self._logs):
+            self.slow.note(sample)
+            sample = self.signs.added_to(sample)
+            for source in (self.machine, self._logs, self.slow):
                 if source is not None and (told := source.take()):
                     sample = replace(sample, readings=(*sample.readings, *told))
             if self._recorder is not None:
@@ -169,23 +174,13 @@ class Watched:
     def _eyes(self) -> Eyes:
         return Eyes(
             session=self._sentinel,
-            probe=self._probe,
+            probe=self.signs.noting(self.slow.probe),
             knock=lambda deadline_s: knock(self.target.dsn, deadline_s),
             greet=lambda deadline_s: greet(self.target.dsn, deadline_s),
             volumes=self._volumes,
             doubts=self._doubts,
             now=self._clock.now,
         )
-
-    async def _probe(self, deadline_s: float) -> Reach:
-        """Whoever probes this target does it here: wrong credentials are tried once a minute."""
-        if (refused := self._sentinel.refused_lately) is not None:
-            return refused
-        one_try = self._sentinel.one_try
-        reach = await probe(self.target.dsn, deadline_s=deadline_s, one_try=one_try)
-        if reach.state is ReachState.AUTH_FAILED:
-            self._sentinel.note_refusal(reach)
-        return reach
 
     async def _volumes(self) -> tuple[Volume, ...] | None:
         home = await self._at_home()
@@ -340,7 +335,7 @@ class Watched:
             self.target,
             home.located,
             held=self._sentinel if self._sentinel.is_open else None,
-            probe=self._probe,
+            probe=self.slow.probe,
             lock_witness=self._note,
             oom_before=self._oom_before,
             vitals_before=self._vitals_before,
@@ -370,7 +365,7 @@ class Watched:
         target = self.target
         return World(
             target=target,
-            prober=Prober(self._probe),
+            prober=Prober(self.slow.probe),
             at=self._clock.now,
             diagnosis=diagnosis,
             host=None if isinstance(host, Missing) else host,

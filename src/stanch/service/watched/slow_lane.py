@@ -1,0 +1,68 @@
+"""The slow lane of one target, and the one way to log in at it, before which the lane gives way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.slow_visit import SlowSessions
+from stanch.model.reach import Reach, ReachState
+from stanch.model.readings import Reading
+from stanch.model.samples import Sample
+from stanch.policy.policy import TargetPolicy
+from stanch.service.watched.eyes import SharedSentinel
+from stanch.watch.slow.run import SlowLane
+from stanch.watch.slow.wellness import in_the_way
+
+
+class SlowWatch:
+    """Sees to it that beside the sessions that stay open there is never more than one of ours."""
+
+    def __init__(
+        self, target: TargetPolicy, sentinel: SharedSentinel, *, now: Callable[[], datetime]
+    ) -> None:
+        self._dsn = target.dsn
+        self._sentinel = sentinel
+        self._logins = 0
+        self._last: Sample | None = None
+        self._version_num = 0
+        self.lane = SlowLane(
+            SlowSessions(target.dsn),
+            version_num=lambda: self._version_num,
+            in_the_way=self._in_the_way,
+            now=now,
+            every_s=target.slow_every_s,
+        )
+
+    async def run(self) -> None:
+        await self.lane.run()
+
+    async def probe(self, deadline_s: float) -> Reach:
+        """Whoever probes this target does it here: wrong credentials are tried once a minute."""
+        if (refused := self._sentinel.refused_lately) is not None:
+            return refused
+        self._logins += 1
+        self.lane.give_way()
+        try:
+            one_try = self._sentinel.one_try
+            reach = await probe(self._dsn, deadline_s=deadline_s, one_try=one_try)
+        finally:
+            self._logins -= 1
+        if reach.state is ReachState.AUTH_FAILED:
+            self._sentinel.note_refusal(reach)
+        return reach
+
+    def note(self, sample: Sample) -> None:
+        """The newest sample: whether the target is well, and which version it is."""
+        self._last = sample
+        if sample.vitals is not None:
+            self._version_num = sample.vitals.version_num
+
+    def take(self) -> tuple[Reading, ...]:
+        return self.lane.take()
+
+    def _in_the_way(self) -> str:
+        if not self._sentinel.is_open:
+            return "no session is open"
+        return "somebody is logging in" if self._logins else in_the_way(self._last)

@@ -1,0 +1,107 @@
+"""The slow lane on real servers: its sessions, its limits, and a whole look."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.slow_visit import SlowSessions
+from stanch.model.errors import ProbeFailed
+from stanch.watch.slow.run import SlowLane
+
+
+def lane_of(server: ScratchServer, major: int) -> SlowLane:
+    return SlowLane(
+        SlowSessions(server.dsn("stanch_watch", "postgres")),
+        version_num=lambda: major * 10000,
+        in_the_way=lambda: "",
+        now=lambda: datetime.now(UTC),
+    )
+
+
+async def test_a_whole_look_finds_databases_changes_and_what_it_may_not_see(
+    server: ScratchServer, pg_major: int
+) -> None:
+    lane = lane_of(server, pg_major)
+    await lane.look()
+    assert lane.skipped == ""
+    told = {(r.name, r.subject): r for r in lane.take()}
+    assert {s for n, s in told if n == "database_size_bytes"} == {"app", "postgres", "template1"}
+    assert {s for n, s in told if n == "invalid_indexes"} == {"app", "postgres"}
+    assert told["hba_errors", ""].value is None
+    assert "42501" in told["hba_errors", ""].detail
+    assert told["settings_pending_restart", ""].value == 0
+
+    server.query("CREATE TABLE added (id int)", dbname="app")
+    server.query("ALTER ROLE app CREATEDB")
+    server.query("ALTER SYSTEM SET work_mem = '7MB'")
+    server.query("SELECT pg_reload_conf()")
+    for _ in range(50):
+        await lane.look()
+        if len(lane.changes) >= 3:
+            break
+    told = [(str(c.kind), c.what, c.before, c.after) for c in lane.changes]
+    assert ("role", "app", "login", "login createdb") in told
+    assert ("setting", "work_mem", None, "7168 kB") in told
+    assert [(kind, what, before) for kind, what, before, _ in told if what == "app.public.added"]
+    gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stanch slow lane'"
+    for _ in range(200):
+        if server.query(gone) == [(0,)]:
+            break
+    assert server.query(gone) == [(0,)]
+
+
+async def test_every_table_locked_is_no_reason_to_wait(
+    server: ScratchServer, pg_major: int
+) -> None:
+    server.query("CREATE TABLE held (id int GENERATED ALWAYS AS IDENTITY)", dbname="app")
+    lane = lane_of(server, pg_major)
+    with closing(psycopg.connect(server.dsn(dbname="app"))) as holder:
+        holder.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+        holder.execute("ALTER SEQUENCE held_id_seq INCREMENT 2")
+        began = time.monotonic()
+        await lane.look()
+        assert time.monotonic() - began < 3
+    assert lane.skipped == ""
+    inventory = {r.name for r in lane.take() if r.value is None}
+    assert inventory <= {"hba_errors", "settings_errors"}
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+async def test_a_session_reads_only_and_ends_what_takes_too_long(
+    shared_server: ScratchServer,
+) -> None:
+    session = await SlowSessions(shared_server.dsn("stanch_watch")).open("app")
+    with pytest.raises(ProbeFailed, match="25006"):
+        await session.ask("CREATE TABLE t ()", timeout_s=2)
+    with pytest.raises(ProbeFailed, match="57014"):
+        await session.ask("SELECT pg_sleep(9)::text", timeout_s=4)
+    assert session.is_open, "the server ended the statement, not the session"
+    assert await session.ask("SELECT current_database()", timeout_s=2) == "app"
+    session.close()
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+async def test_giving_way_ends_the_session_at_the_server_too(server: ScratchServer) -> None:
+    lane = lane_of(server, 15)
+    looking = asyncio.create_task(lane.look())
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stanch slow lane'"
+    witness = await asyncio.to_thread(server.connect)
+    while not looking.done() and witness.execute(ours).fetchone() == (0,):
+        await asyncio.sleep(0.005)
+    lane.give_way()
+    await looking
+    assert lane.skipped
+    for _ in range(200):
+        witness.rollback()
+        if witness.execute(ours).fetchone() == (0,):
+            break
+        await asyncio.sleep(0.01)
+    assert witness.execute(ours).fetchone() == (0,)
+    witness.close()

@@ -1,0 +1,244 @@
+"""The slow lane over stand-in sessions: when it asks, what it tells, and how it gives way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from samplings import seen, vitals
+from stanch.model.changes import ItemKind
+from stanch.model.errors import ProbeFailed
+from stanch.model.reach import Reach, ReachState
+from stanch.model.samples import Sample
+from stanch.watch.slow.run import AGAIN_S, CLOSED_LOOKS, SlowLane
+from stanch.watch.slow.wellness import in_the_way
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class World:
+    """A server that answers each question by the first words of its description."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"Which databases": {"databases": ["app", "shop"]}}
+        self.refused: dict[str, str] = {}
+        self.opened: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+        self.waiting = 0
+        self.open_now = 0
+        self.open_at_once = 0
+        self.trouble = ""
+        self.hang = asyncio.Event()
+        self.hang.set()
+        self.lane = SlowLane(
+            self,
+            version_num=lambda: 150000,
+            in_the_way=lambda: self.trouble,
+            now=lambda: T0,
+        )
+
+    async def open(self, database: str) -> Visit:
+        if database in self.refused:
+            raise ProbeFailed(self.refused[database])
+        await asyncio.sleep(0)
+        self.opened.append(database)
+        self.open_now += 1
+        self.open_at_once = max(self.open_at_once, self.open_now)
+        return Visit(self, database)
+
+    def readings(self) -> dict[tuple[str, str], float | None]:
+        return {(r.name, r.subject): r.value for r in self.lane.take()}
+
+
+class Visit:
+    def __init__(self, world: World, database: str) -> None:
+        self._world, self._database = world, database
+        self.is_open = True
+
+    async def ask(self, sql: str, *, timeout_s: float) -> str:
+        self._world.waiting += 1
+        await self._world.hang.wait()
+        if not self.is_open:
+            raise ProbeFailed("the session was lost")
+        about = sql.removeprefix("-- ")
+        self._world.asked.append((self._database, about[:15]))
+        for words, answer in self._world.answers.items():
+            if about.startswith(words):
+                if isinstance(answer, Exception):
+                    raise answer
+                return json.dumps(answer.get(self._database, answer))
+        return "{}"
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._world.open_now -= 1
+            self._world.hang.set()
+
+
+def keys(pct: float, subject: str) -> dict[str, Any]:
+    return {"readings": [{"name": "sequence_used_pct", "subject": subject, "value": pct}]}
+
+
+async def test_each_database_is_visited_one_after_the_other() -> None:
+    world = World()
+    await world.lane.look()
+    assert world.opened == ["", "app", "shop"]
+    assert (world.open_at_once, world.open_now) == (1, 0)
+    assert (world.lane.skipped, world.lane.looked_at) == ("", T0)
+
+
+async def test_a_question_without_a_subject_says_that_it_looked_and_none_is_told_twice() -> None:
+    world = World()
+    world.answers["How much of each sequence"] = {"app": keys(90, "app.s")}
+    await world.lane.look()
+    told = world.readings()
+    assert told["sequence_used_pct", "app.s"] == 90
+    assert told["int4_key_used_pct", ""] == 0
+    assert world.lane.take() == ()
+
+
+@pytest.mark.parametrize("trouble", ["sessions wait for locks", "no session is open"])
+async def test_while_anything_is_wrong_nobody_logs_in_and_the_reason_is_said(trouble: str) -> None:
+    world = World()
+    world.trouble = trouble
+    await world.lane.look()
+    assert (world.opened, world.lane.take()) == ([], ())
+    assert trouble in world.lane.skipped
+
+
+async def test_trouble_that_begins_meanwhile_ends_the_look_and_half_a_look_tells_nothing() -> None:
+    world = World()
+    world.hang.clear()
+    looking = asyncio.create_task(world.lane.look())
+    while not world.waiting:
+        await asyncio.sleep(0)
+    world.trouble = "the server is not well"
+    world.hang.set()
+    await looking
+    assert len(world.asked) == 1
+    assert world.lane.take() == ()
+    assert "not well" in world.lane.skipped
+
+
+async def test_it_gives_way_at_once_to_whoever_has_to_log_in() -> None:
+    world = World()
+    world.hang.clear()
+    looking = asyncio.create_task(world.lane.look())
+    while not world.opened:
+        await asyncio.sleep(0)
+    world.lane.give_way()
+    assert world.open_now == 0
+    await looking
+    assert world.lane.skipped
+    await world.lane.look()
+    assert world.lane.skipped == "", "the next look is a whole one"
+
+
+async def test_it_gives_way_also_while_it_logs_in_itself() -> None:
+    world = World()
+    looking = asyncio.create_task(world.lane.look())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    world.lane.give_way()
+    await looking
+    assert "gave way" in world.lane.skipped
+    assert world.open_now == 0
+
+
+async def test_a_cancelled_look_leaves_no_session_behind() -> None:
+    world = World()
+    world.hang.clear()
+    looking = asyncio.create_task(world.lane.look())
+    while not world.opened:
+        await asyncio.sleep(0)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert world.open_now == 0
+
+
+async def test_a_refused_question_is_unknown_and_the_others_are_asked() -> None:
+    world = World()
+    world.answers["Lines of pg_hba"] = ProbeFailed("permission denied (42501)")
+    await world.lane.look()
+    told = world.readings()
+    assert told["hba_errors", ""] is None
+    assert world.lane.skipped == ""
+
+
+async def test_what_was_known_of_a_database_stays_while_it_cannot_be_read() -> None:
+    world = World()
+    world.answers["How much of each sequence"] = {"app": keys(90, "app.s"), "shop": {}}
+    await world.lane.look()
+    world.readings()
+    world.answers["How much of each sequence"] = ProbeFailed("lock timeout (55P03)")
+    await world.lane.look()
+    assert world.readings()["sequence_used_pct", "app.s"] == 90
+
+
+async def test_a_closed_database_is_unknown_left_alone_and_tried_again_much_later() -> None:
+    world = World()
+    world.refused["app"] = "no pg_hba.conf entry"
+    await world.lane.look()
+    told = {(r.name, r.subject): r for r in world.lane.take()}
+    assert told["invalid_indexes", "app"].value is None
+    assert told["invalid_indexes", "app"].detail == "no pg_hba.conf entry"
+    assert world.opened == ["", "shop"], "the others are seen"
+    del world.refused["app"]
+    for _ in range(CLOSED_LOOKS):
+        assert "app" not in world.opened
+        await world.lane.look()
+    await world.lane.look()
+    assert world.opened[-2] == "app"
+
+
+async def test_a_refused_login_ends_the_look_with_its_reason() -> None:
+    world = World()
+    world.refused[""] = "password authentication failed"
+    await world.lane.look()
+    assert "password authentication failed" in world.lane.skipped
+    assert AGAIN_S > 60, "our own retries must not look like an attack"
+
+
+def table(name: str, columns: str) -> dict[str, str]:
+    return {"kind": "relation", "name": name, "value": columns}
+
+
+async def test_what_changed_between_two_looks_is_kept_and_the_first_look_is_no_change() -> None:
+    world = World()
+    about = "Tables, views"
+    world.answers[about] = {"app": {"items": [table("a", "1"), table("b", "1")]}, "shop": {}}
+    await world.lane.look()
+    assert not world.lane.changes
+    world.answers[about] = {"app": {"items": [table("b", "2"), table("c", "1")]}, "shop": {}}
+    await world.lane.look()
+    told = [(c.kind, c.what, c.before, c.after) for c in world.lane.changes]
+    relation = ItemKind.RELATION
+    assert told == [
+        (relation, "a", "1", None),
+        (relation, "b", "1", "2"),
+        (relation, "c", None, "1"),
+    ]
+    await world.lane.look()
+    assert len(world.lane.changes) == 3, "the same inventory again is no change"
+
+
+@pytest.mark.parametrize(
+    ("sample", "why"),
+    [
+        (None, "nobody has looked"),
+        (seen(vitals=vitals(waiting=1)), "wait for locks"),
+        (seen(vitals=vitals(used=85)), "connections are short"),
+        (seen(vitals=None), "no vitals"),
+        (seen(vitals=vitals(), unread="57014"), "not well"),
+        (seen(vitals=vitals(), lets_in=False), "not well"),
+        (seen(reach=Reach(state=ReachState.REFUSED, layers=(), elapsed_ms=1.0)), "not well"),
+    ],
+)
+def test_only_a_server_that_is_well_is_asked(sample: Sample | None, why: str) -> None:
+    assert why in in_the_way(sample)
+    assert in_the_way(seen(vitals=vitals(used=79))) == ""
