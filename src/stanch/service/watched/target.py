@@ -23,7 +23,7 @@ from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.ports.acting import LockNote
 from stanch.model.ports.host import HostReader
-from stanch.model.reach import Reach, ReachState
+from stanch.model.reach import ReachState
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
