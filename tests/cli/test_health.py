@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -77,30 +76,21 @@ def test_text_keeps_to_the_width_and_never_steers_the_terminal(columns: int) -> 
     assert max(map(len, shown.splitlines()[3:])) <= columns + 4
 
 
-class Page(HTMLParser):
-    """What a browser would load or run."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.outside: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        for name, value in attrs:
-            loads = name in ("src", "srcset", "href", "action", "data") and not (
-                value or ""
-            ).startswith("#")
-            if loads or name.startswith("on"):
-                self.outside.append(f"{tag} {name}={value}")
+HARMLESS = (
+    "html head meta title style body main h1 h2 p span dl div dt dd nav a section ul li svg rect"
+    " code footer em"
+)
+TAG = re.compile(r"<([a-z][a-z0-9]*)((?:\s+[A-Za-z-]+(?:=\"[^\"]*\")?)*)\s*/?>")
+LOADS = re.compile(r"\s(?:on[a-z]+|src|srcset|action|data|style)=|\shref=\"(?!#)")
 
 
 def test_the_page_loads_nothing_and_runs_nothing_whatever_the_server_says() -> None:
     html = health_page(report(section(FINE, BAD), section(missing=HOSTILE), label=HOSTILE))
-    page = Page(html)
-    assert page.outside == []
-    assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
+    tags = TAG.findall(html)
+    assert [attributes for _, attributes in tags if LOADS.search(attributes)] == []
+    assert {name for name, _ in tags} <= set(HARMLESS.split())
+    # Every angle bracket that opens something is one of those tags, or closes one.
+    assert len(re.findall(r"<(?![/!])", html)) == len(tags)
     assert "&lt;script&gt;" in html
     assert "url(" not in html
     assert "\x1b" not in html
