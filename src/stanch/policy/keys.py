@@ -6,6 +6,7 @@ Defaults are not repeated here: they are those of the dataclasses in `policy.py`
 from __future__ import annotations
 
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.backups import BACKUPS
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.host_keys import HOST_POLICY
 from stanch.policy.kinds import (
@@ -463,6 +464,12 @@ TARGET = Section(
             field="rescue",
             holds=RESCUE,
             doc="What must hold before anybody is told that the server is back.",
+        ),
+        Key(
+            name="backups",
+            field="backups",
+            holds=BACKUPS,
+            doc="Where its backups lie; they are looked at every five minutes.",
         ),
         Key(
             name="protected_applications",

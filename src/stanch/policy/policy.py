@@ -10,6 +10,7 @@ from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.plans import Mode
 from stanch.model.rules import RuleChange, RuleSettings, settings_of
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.backups import Backups
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.rules import declared_rules
@@ -182,6 +183,8 @@ class TargetPolicy:
     limits: Limits = field(default_factory=Limits)
     free_space: FreeSpace = field(default_factory=FreeSpace)
     rescue: Rescue = field(default_factory=Rescue)
+    backups: Backups = field(default_factory=Backups)
+    """Where its backups lie."""
     protected_applications: tuple[str, ...] = ()
     """application_name values whose sessions are never ended."""
     idle_session_age_s_min: float = 300.0

@@ -213,6 +213,7 @@ class Responder:
                     ("watch", watch),
                     ("machine", watched.watch_machine),
                     ("logs", watched.watch_logs),
+                    ("backups", watched.backups.run),
                     ("slow lane", watched.slow.run),
                 ):
                     running = keep_running(f"{what} {name}", work, self._count_failure)

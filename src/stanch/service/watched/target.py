@@ -31,6 +31,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
+from stanch.service.watched.backups import backup_watch
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.following import LogsOf
@@ -105,6 +106,7 @@ class Watched:
         """The machine as the policy says it is seen from afar, with the server's log there."""
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
+        self.backups = backup_watch(target.backups, server=self._sentinel, now=clock.now)
         self._logs = LogsOf(target, state.path, far=self.far, here=self._host, at=self._sentinel)
         self._finding_home = asyncio.Lock()
         self._sampled = asyncio.Event()
@@ -134,7 +136,7 @@ class Watched:
             self.last_sample_at = sample.at
             self.slow.note(sample)
             sample = self.signs.added_to(sample)
-            for source in (self.machine, self._logs, self.slow):
+            for source in (self.machine, self._logs, self.backups, self.slow):
                 if source is not None and (told := source.take()):
                     sample = replace(sample, readings=(*sample.readings, *told))
             if self._recorder is not None:

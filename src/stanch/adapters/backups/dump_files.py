@@ -1,0 +1,125 @@
+"""Whether one dump is whole: its last line for SQL, its trailer for gzip, its table of contents."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+import subprocess
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Final
+
+READ_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of a compressed dump; a larger one is judged by its first bytes only."""
+_TAIL_BYTES: Final = 4096
+_PIECE_BYTES: Final = 1024 * 1024
+_LIST_S: Final = 20.0
+_LAST_LINES: Final = (
+    b"-- PostgreSQL database dump complete",
+    b"-- PostgreSQL database cluster dump complete",
+)
+_GZIP: Final = b"\x1f\x8b"
+_CUSTOM: Final = b"PGDMP"
+
+
+def kind_of(path: str, *, is_folder: bool) -> str:
+    """How it was dumped, by its name; empty: it is no dump."""
+    name = path.lower()
+    if is_folder:
+        return "directory" if os.path.exists(f"{path}/toc.dat") else ""
+    if name.endswith(".sql.gz"):
+        return "sql.gz"
+    if name.endswith(".sql"):
+        return "sql"
+    return "custom" if name.endswith((".dump", ".pgdump", ".backup")) else ""
+
+
+def fault_of(path: str, kind: str) -> str:
+    """Why it cannot be restored from; empty: nothing was found.
+
+    Cost: reads a compressed dump whole, once. Never: what `pg_restore --list` cannot see, such as a
+    custom dump whose data is cut off behind its table of contents.
+    """
+    try:
+        match kind:
+            case "sql":
+                with _opened(path) as file:
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+                    return _without_end(file.read(_TAIL_BYTES))
+            case "sql.gz":
+                return _gzip_fault(path)
+            case "custom":
+                with _opened(path) as file:
+                    if file.read(len(_CUSTOM)) != _CUSTOM:
+                        return "does not begin as a dump of pg_dump"
+                return _list_fault(path)
+            case _:
+                return _list_fault(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+
+
+def shows_its_end(size_bytes: int, kind: str) -> bool:
+    """Whether one without a fault is finished for certain: a custom dump may still be growing."""
+    return kind != "custom" and (kind != "sql.gz" or size_bytes <= READ_BYTES_MAX)
+
+
+def _opened(path: str) -> BinaryIO:
+    # Without O_NONBLOCK opening a named pipe would wait for its writer for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def _without_end(tail: bytes) -> str:
+    if any(line in tail for line in _LAST_LINES):
+        return ""
+    return "ends without the last line of pg_dump"
+
+
+def _gzip_fault(path: str) -> str:
+    """A pipe whose pg_dump died leaves a whole gzip file, so the end of the text counts as well."""
+    with _opened(path) as file:
+        if file.read(len(_GZIP)) != _GZIP:
+            return "is no gzip file"
+        if os.fstat(file.fileno()).st_size > READ_BYTES_MAX:
+            return ""
+        file.seek(0)
+        tail = b""
+        try:
+            with gzip.GzipFile(fileobj=file) as text:
+                while piece := text.read(_PIECE_BYTES):
+                    tail = (tail + piece)[-_TAIL_BYTES:]
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return "the gzip file is cut off or damaged"
+    return _without_end(tail)
+
+
+def _list_fault(path: str) -> str:
+    program = shutil.which("pg_restore") or _newest_program()
+    if program is None:
+        return ""
+    try:
+        ran = subprocess.run(
+            (program, "--list", "--", path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_LIST_S,
+            check=False,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        return f"pg_restore could not list it within {_LIST_S:g} s"
+    lines = ran.stderr[:2000].decode("utf-8", "replace").strip().splitlines()
+    return "" if ran.returncode == 0 else (lines[-1][:200] if lines else "pg_restore refuses it")
+
+
+def _newest_program() -> str | None:
+    found = Path("/usr/lib/postgresql").glob("*/bin/pg_restore")
+    known = {int(p.parts[-3]): str(p) for p in found if p.parts[-3].isdigit()}
+    return known[max(known)] if known else None

@@ -1,0 +1,146 @@
+"""A folder of dumps on this machine: which are whole, and whether `latest` is the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from stanch.adapters.backups.dump_files import fault_of, kind_of, shows_its_end
+from stanch.model.backups import Backup, BackupsSeen
+from stanch.model.diagnosis import Missing
+
+ENTRIES_MAX: Final = 5_000
+PARTS_MAX: Final = 20_000
+QUIET_S: Final = 300.0
+"""A dump that grew within this time is still being written."""
+CHECKED_MAX: Final = 8
+"""Of one look: from the newest on, until a good one is found."""
+
+
+class DumpFolder:
+    """A `BackupReader` of one folder: `*.sql`, `*.sql.gz`, `*.dump`, and folders of `pg_dump -Fd`.
+
+    What was found whole is not read again while its size and time stay the same. Older dumps
+    behind the newest good one are taken for good by their size; nobody restores them first.
+    """
+
+    def __init__(self, folder: str, *, now: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._now = now
+        self._known: dict[tuple[str, int, float], str] = {}
+        self._looking: asyncio.Future[BackupsSeen | Missing] | None = None
+
+    @property
+    def place(self) -> str:
+        return self._folder
+
+    async def look(self, *, deadline_s: float) -> BackupsSeen | Missing:
+        """A disk that hangs is waited for at the next look, not asked again."""
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+        looking = self._looking
+        done, _ = await asyncio.wait({looking}, timeout=deadline_s)
+        if not done:
+            return _missing(f"{self._folder} was not read within {deadline_s:g} s")
+        self._looking = None
+        return looking.result()
+
+    def _look(self) -> BackupsSeen | Missing:
+        try:
+            with os.scandir(self._folder) as entries:
+                found = [
+                    b
+                    for _, e in zip(range(ENTRIES_MAX), entries, strict=False)
+                    if (b := self._backup(e)) is not None
+                ]
+        except OSError as error:
+            return _missing(f"{self._folder}: {error.strerror}")
+        backups = self._checked(sorted(found, key=lambda b: b.at, reverse=True))
+        return BackupsSeen(backups=backups, latest_fault=self._latest_fault(backups))
+
+    def _backup(self, entry: os.DirEntry[str]) -> Backup | None:
+        """As it lies there; whether it is whole is asked later. None: it is no dump, or gone."""
+        try:
+            if entry.is_symlink():
+                return None
+            is_folder = entry.is_dir()
+            kind = kind_of(entry.path, is_folder=is_folder)
+            if not kind:
+                return None
+            size, changed_s = _size_of(entry.path) if is_folder else _of(entry.stat())
+        except OSError:
+            return None
+        at = datetime.fromtimestamp(changed_s, UTC)
+        running = 0 <= (self._now() - at).total_seconds() < QUIET_S
+        return Backup(name=entry.name, kind=kind, at=at, size_bytes=size, running=running)
+
+    def _checked(self, newest_first: list[Backup]) -> tuple[Backup, ...]:
+        checked: list[Backup] = []
+        left, good = CHECKED_MAX, False
+        for backup in newest_first:
+            fault = "" if backup.size_bytes else "is empty"
+            # One that may still be written is looked at, too: a whole one is done.
+            if not fault and left and not good:
+                left -= 1
+                fault = self._fault(backup)
+                proven = shows_its_end(backup.size_bytes, backup.kind)
+                backup = replace(backup, running=backup.running and not (proven and not fault))
+            done = replace(backup, fault="" if backup.running else fault)
+            good = good or done.is_good
+            checked.append(done)
+        return tuple(checked)
+
+    def _fault(self, backup: Backup) -> str:
+        key = backup.name, backup.size_bytes, backup.at.timestamp()
+        if key not in self._known:
+            if len(self._known) >= ENTRIES_MAX:
+                self._known.clear()
+            self._known[key] = fault_of(str(Path(self._folder, backup.name)), backup.kind)
+        return self._known[key]
+
+    def _latest_fault(self, backups: tuple[Backup, ...]) -> str:
+        link = next(
+            (
+                p
+                for p in (Path(self._folder, name) for name in ("latest", "last"))
+                if p.is_symlink()
+            ),
+            None,
+        ) or _linked(self._folder)
+        good = max((b for b in backups if b.is_good), key=lambda b: b.at, default=None)
+        if link is None or good is None:
+            return ""
+        if not link.exists():
+            return f"{link.name} points to nothing"
+        if link.resolve() == Path(self._folder, good.name).resolve():
+            return ""
+        return f"{link.name} points to {link.resolve().name}, the newest good one is {good.name}"
+
+
+def _linked(folder: str) -> Path | None:
+    """A link such as `latest.sql.gz`."""
+    return next((p for p in sorted(Path(folder).glob("la*st*.*")) if p.is_symlink()), None)
+
+
+def _of(known: os.stat_result) -> tuple[int, float]:
+    return known.st_size, known.st_mtime
+
+
+def _size_of(folder: str) -> tuple[int, float]:
+    """All files of a dump in a folder, and when the last of them was written."""
+    size, changed_s = 0, 0.0
+    with os.scandir(folder) as entries:
+        for _, entry in zip(range(PARTS_MAX), entries, strict=False):
+            if entry.is_file(follow_symlinks=False):
+                known = entry.stat()
+                size, changed_s = size + known.st_size, max(changed_s, known.st_mtime)
+    return size, changed_s
+
+
+def _missing(reason: str) -> Missing:
+    return Missing(what="backups", reason=reason)
