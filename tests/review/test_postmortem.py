@@ -164,7 +164,7 @@ def test_a_fact_written_down_late_is_marked() -> None:
 
 def test_the_data_statement_says_what_is_known_and_what_is_not() -> None:
     impact = sections(rescued_story())["Impact"]
-    assert "Data at risk when it was opened: possible." in impact
+    assert "Data at risk: none seen. Until the cause was known: possible." in impact
     assert "test writes worked in 3 of 3 checks" in impact
     assert "Not known: whether any row was lost." in impact
 

@@ -14,6 +14,7 @@ from stanch.model.events import MessageRaised, PlanWithheld, StepIntended
 from stanch.model.ids import DeliveryId, IncidentId, MessageId, PersonId, StepId, TargetName
 from stanch.model.messages import MessageKind
 from stanch.model.plans import Mode, Plan, StepOutcome
+from stanch.model.risk import risk_known
 from stanch.model.symptoms import Symptom
 
 K = TypeVar("K")
@@ -23,24 +24,6 @@ V = TypeVar("V")
 def frozen(items: Mapping[K, V]) -> Mapping[K, V]:
     """A read-only copy."""
     return MappingProxyType(dict(items))
-
-
-SURE = 0.8
-KEEPS_WHAT_IS_COMMITTED = frozenset(
-    {
-        "stopped_cleanly",
-        "killed",
-        "oom_killed",
-        "stale_lock_file",
-        "live_lock_file",
-        "network_unreachable",
-        "postmaster_stopped",
-        "standby_without_sessions",
-        "dns_failure",
-        "credentials_refused",
-    }
-)
-"""Causes after which crash recovery gives back everything that was committed."""
 
 
 class Status(StrEnum):
@@ -266,12 +249,8 @@ class Incident:
 
     @property
     def risk(self) -> DataAtRisk:
-        """Whether data is at risk, as far as is known now: a sure cause that loses none ends it."""
-        first = self.named.first if self.named else None
-        if self.data_at_risk == "possible" and first is not None:
-            harmless = first.probability >= SURE and first.id in KEEPS_WHAT_IS_COMMITTED
-            return "none seen" if harmless else self.data_at_risk
-        return self.data_at_risk
+        """Whether data is at risk, as far as is known now."""
+        return risk_known(self.data_at_risk, self.named)
 
     @property
     def short_id(self) -> str:

@@ -153,7 +153,9 @@ def _impact(r: Reading) -> Iterator[str]:
 def _data(r: Reading) -> Iterator[str]:
     """What is known about data loss, and what is not: no more than that."""
     if r.opened is not None:
-        yield f"Data at risk when it was opened: {r.opened.data_at_risk}."
+        first = r.opened.data_at_risk
+        before = "" if r.risk == first else f" Until the cause was known: {first}."
+        yield f"Data at risk: {r.risk}.{before}"
     writes = [check.write_ok for check in r.events(e.RescueChecked)]
     if True in writes:
         yield f"Known: test writes worked in {writes.count(True)} of {len(writes)} checks."

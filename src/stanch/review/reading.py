@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from stanch.model import events as e
-from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
+from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
 from stanch.model.ids import DeliveryId, PersonId, PlanId, StepId
 from stanch.model.messages import MessageKind
+from stanch.model.risk import risk_known
 from stanch.model.timeline import Recorded
 from stanch.review.durations import Durations, durations
 from stanch.review.names import Names, names_in
@@ -53,8 +54,24 @@ class Reading:
     def diagnosis(self) -> Diagnosis | None:
         """The newest one that names a cause; the newest of all where none does."""
         made = [d.diagnosis for d in self.events(e.DiagnosisRecorded)]
-        naming = [d for d in made if d.verdict is Verdict.CAUSE and d.first is not None]
+        naming = [d for d in made if _names(d)]
         return (naming or made or [None])[-1]
+
+    @property
+    def risk(self) -> DataAtRisk | None:
+        """Whether data is at risk as people were told last; None: it was never opened."""
+        if self.opened is None:
+            return None
+        named: Diagnosis | None = None
+        for event in (r.event for r in self.timeline):
+            if isinstance(event, e.IncidentReopened):
+                named = None
+            elif isinstance(event, e.DiagnosisRecorded) and _names(event.diagnosis):
+                named = event.diagnosis
+            elif isinstance(event, e.DiagnosisRecorded) and named is None:
+                over = event.diagnosis.verdict is Verdict.RECOVERED
+                named = event.diagnosis if over and event.diagnosis.first else None
+        return risk_known(self.opened.data_at_risk, named)
 
     @property
     def causes_named(self) -> list[CauseFinding]:
@@ -120,3 +137,7 @@ def read(
         durations=durations(timeline),
         until=until,
     )
+
+
+def _names(diagnosis: Diagnosis) -> bool:
+    return diagnosis.verdict is Verdict.CAUSE and diagnosis.first is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stanch.adapters.postgres.conninfo import expand_hosts, resolve
+from stanch.adapters.postgres.conninfo import resolve
 from stanch.model.errors import SetupError
 
 
@@ -106,30 +106,15 @@ def test_a_complaint_never_quotes_a_password(dsn: str) -> None:
     assert "hunter2" not in f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
 
 
-def test_several_hosts_become_one_string_each_without_routing() -> None:
-    many = "postgresql://jo:pw@h1:1,h2:2/db?target_session_attrs=read-write"
-
-    first, second = map(resolve, expand_hosts(many))
-
-    assert [(one.host, one.port) for one in (first, second)] == [("h1", 1), ("h2", 2)]
-    assert {one.dbname for one in (first, second)} == {"db"}
-
-
-def test_one_port_serves_several_hosts_and_one_host_stays_as_given() -> None:
-    assert [resolve(one).port for one in expand_hosts("host=a,b port=7")] == [7, 7]
-    assert expand_hosts("host=a port=7") == ("host=a port=7",)
-
-
-def test_a_service_with_several_hosts_keeps_its_other_parameters(
+def test_a_service_with_several_hosts_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = tmp_path / "services"
     services.write_text("[orders]\nhost=a,b\nport=1,2\ndbname=shop\nuser=jo\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
 
-    found = [resolve(one) for one in expand_hosts("service=orders")]
+    with pytest.raises(SetupError) as caught:
+        resolve("service=orders")
 
-    assert [(one.host, one.port, one.dbname, one.user) for one in found] == [
-        ("a", 1, "shop", "jo"),
-        ("b", 2, "shop", "jo"),
-    ]
+    assert "several hosts" in str(caught.value)
+    assert "a target of its own" in str(caught.value.hint)

@@ -89,31 +89,6 @@ def resolve(dsn: str, *, dbname: str | None = None) -> Conninfo:
 _NAMED_FIELDS = _ROUTING | {"host", "hostaddr", "port", "user", "dbname", "password", "options"}
 
 
-def expand_hosts(dsn: str) -> tuple[str, ...]:
-    """One connection string for each host of a multi-host string, in the order given.
-
-    A service reference stays in each of them, so its other parameters keep their source.
-    """
-    given = _parse(dsn)
-    info = settings_of(_resolved(given))
-    hosts, addresses = info.get("host", "").split(","), info.get("hostaddr", "").split(",")
-    ports = info.get("port", "").split(",")
-    count = max(len(hosts), len(addresses))
-    if count == 1:
-        return (dsn,)
-    common = {key: value for key, value in given.items() if key not in _ROUTING}
-    return tuple(
-        make_conninfo(
-            "",
-            **(
-                common
-                | {"host": _nth(hosts, n), "hostaddr": _nth(addresses, n), "port": _nth(ports, n)}
-            ),
-        )
-        for n in range(count)
-    )
-
-
 def for_session(dsn: str, overrides: Mapping[str, str]) -> bytes:
     """The string handed to libpq for a session: the given one with some parameters replaced."""
     merged = {key: value for key, value in _parse(dsn).items() if key not in _ROUTING}
@@ -123,12 +98,6 @@ def for_session(dsn: str, overrides: Mapping[str, str]) -> bytes:
 def given_parameters(dsn: str) -> frozenset[str]:
     """The names of the parameters that the string itself sets."""
     return frozenset(_parse(dsn))
-
-
-def _nth(values: list[str], n: int) -> str | None:
-    if not values or values == [""]:
-        return None
-    return values[0] if len(values) == 1 else values[n]
 
 
 def _resolved(given: Mapping[str, str]) -> PGconn:

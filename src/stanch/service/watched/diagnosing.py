@@ -98,8 +98,8 @@ async def gather_for_target(
     """The evidence about a watched target, through the session that is held already.
 
     `oom_before` is the count when the server was last known to be well, `vitals_before` its last
-    reading; the clusters are system identifiers. `probe` may know when not to try. Without a held session one is opened for the length
-    of the diagnosis.
+    reading; the clusters are system identifiers. `probe` may know when not to try. Without a held
+    session one is opened for the length of the diagnosis.
     """
     witnesses = Witnesses(
         probe=probe or _prober(target.dsn),
@@ -123,24 +123,11 @@ def judged(evidence: Evidence) -> tuple[Diagnosis, bytes]:
     return diagnose(evidence), to_bytes(evidence)
 
 
-async def locate_target(target: TargetPolicy) -> Located:
-    """Where a target of the policy lives; what the policy says wins over what is found."""
-    return await locate(
-        target.dsn,
-        data_directory=target.data_directory,
-        log=target.log,
-        bin_directory=target.bin_directory,
-        # From afar a machine is only watched.
-        host=target.host if isinstance(target.host, str) else "none",
-    )
-
-
 async def locate(
     dsn: str,
     *,
     data_directory: str = "",
     log: str = "",
-    bin_directory: str = "",
     host: HostChoice = "auto",
 ) -> Located:
     """Find the server of a connection string on this machine, running or not.
@@ -157,7 +144,7 @@ async def locate(
         return _nowhere(f"{found.data_directory.reason}; --data-directory names it")
     if not await asyncio.to_thread(Path(found.data_directory.value).is_dir):
         return _nowhere(f"there is no folder {found.data_directory.value}")
-    return await asyncio.to_thread(_located, found, log, bin_directory)
+    return await asyncio.to_thread(_located, found, log)
 
 
 def _found(conninfo: Conninfo, data_directory: str) -> LocalServer:
@@ -167,11 +154,11 @@ def _found(conninfo: Conninfo, data_directory: str) -> LocalServer:
     return discover_local_server(conninfo.port, socket_directory=folder)
 
 
-def _located(found: LocalServer, log: str, bin_directory: str) -> Located:
+def _located(found: LocalServer, log: str) -> Located:
     """Witnesses of one data directory; what is said by hand wins over what was found."""
     assert isinstance(found.data_directory, Found)
     directory = found.data_directory.value
-    programs = bin_directory or _value(found.bin_dir) or _programs_for(directory)
+    programs = _value(found.bin_dir) or _programs_for(directory)
     log_path = log or _value(found.log_path)
     place = Place(
         data_directory=directory,
