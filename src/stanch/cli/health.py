@@ -56,6 +56,12 @@ def health(
             show_default=False,
         ),
     ] = "",
+    backups: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER", help="A folder of dumps on this machine.", show_default=False
+        ),
+    ] = "",
     timeout_s: Annotated[
         float,
         typer.Option(
@@ -73,7 +79,7 @@ def health(
     lock longer than 100 ms.
     """
     _warn_of_password(dsn)
-    report = _report(dsn, timeout_s)
+    report = _report(dsn, timeout_s, backups)
     if html:
         _write(report, html)
     _print(report, as_json=as_json)
@@ -81,14 +87,14 @@ def health(
     raise typer.Exit(codes[report.judgement.value])
 
 
-def _report(dsn: str, timeout_s: float) -> Report:
+def _report(dsn: str, timeout_s: float, backups: str) -> Report:
     # Here and not above: `stanch --help` need not load the driver.
     from stanch.adapters.hosts.threads import LeavableThreads
     from stanch.service.readiness.checkup import check_up
 
     async def look() -> Report:
         asyncio.get_running_loop().set_default_executor(LeavableThreads())
-        return await check_up(dsn, deadline_s=timeout_s)
+        return await check_up(dsn, deadline_s=timeout_s, backups=backups)
 
     try:
         return asyncio.run(look())

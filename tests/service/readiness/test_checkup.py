@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -145,6 +147,22 @@ def test_what_the_sources_ask_about_is_judged(server: ScratchServer) -> None:
     [long] = section(report, "long").lines
     assert "leaky" in long.what
     assert long.judgement is Judgement.OK
+
+
+@on_15
+def test_a_folder_of_dumps_says_when_the_last_backup_was_taken(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    dump = tmp_path / "app.sql"
+    dump.write_text("-- PostgreSQL database dump\n\n-- PostgreSQL database dump complete\n")
+    os.utime(dump, (time.time() - 3600, time.time() - 3600))
+    dsn = server.dsn("stanch_watch", "app")
+    report = asyncio.run(check_up(dsn, deadline_s=10, backups=str(tmp_path)))
+    newest = section(report, "backups").lines[0]
+    assert newest.what == "newest backup app.sql"
+    assert newest.judgement is Judgement.OK
+    gone = asyncio.run(check_up(dsn, deadline_s=10, backups=str(tmp_path / "nowhere")))
+    assert section(gone, "backups").judgement is Judgement.DANGER
 
 
 @on_15

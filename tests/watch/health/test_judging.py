@@ -13,11 +13,14 @@ from stanch.facts.health.replication import Following, Receiver, ReplicationRead
 from stanch.facts.health.server import BackupsRead, Override, ServerRead, SettingRead
 from stanch.facts.health.space import DatabaseSize, TableRead, TablesRead
 from stanch.facts.health.work import LongSession, StatementRead, StatementsRead
+from stanch.model.backups import Backup, BackupsSeen
+from stanch.model.diagnosis import Missing
+from stanch.watch.health.backups import backups_section
 from stanch.watch.health.headroom import IDS, sequences_section, wraparound_section
 from stanch.watch.health.replication import replication_section
 from stanch.watch.health.report import Judgement, Line, Section, part, size
 from stanch.watch.health.sessions import blocked_section, long_section
-from stanch.watch.health.settings import RULES, backups_section, settings_section
+from stanch.watch.health.settings import RULES, settings_section
 from stanch.watch.health.space import size_section, tables_section
 from stanch.watch.health.statements import statements_section
 
@@ -130,6 +133,47 @@ def test_no_archive_is_worth_a_look_and_a_library_needs_no_command() -> None:
     assert first(backups_section(ARCHIVED, server(archive_mode="off"))).judgement is LOOK
     library = server(archive_mode="on", archive_command="", archive_library="tool")
     assert first(backups_section(ARCHIVED, library)).judgement is OK
+
+
+def dump(hours: float, size_bytes: int = 1000, **more: object) -> Backup:
+    at = AT - timedelta(hours=hours)
+    made = Backup(name=f"app-{hours}.dump", kind="dump", at=at, size_bytes=size_bytes)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("backups", "judgement"),
+    [
+        ([dump(3), dump(27), dump(51)], OK),
+        ([dump(23.9)], OK),
+        ([dump(24)], LOOK),
+        ([dump(24 * 7)], DANGER),
+        ([dump(3, 400), dump(27), dump(51)], LOOK),
+        ([dump(3, 600), dump(27), dump(51)], OK),
+        ([dump(1, running=True), dump(3)], OK),
+        ([dump(1, fault="cut off"), dump(3)], LOOK),
+        ([dump(3, fault="cut off")], DANGER),
+        ([], DANGER),
+    ],
+)
+def test_the_newest_good_backup_is_judged_by_age_and_size(
+    backups: list[Backup], judgement: Judgement
+) -> None:
+    seen = BackupsSeen(backups=tuple(backups))
+    section = backups_section(ARCHIVED, server(archive_mode="on", archive_library="t"), seen)
+    assert first(section).judgement is judgement
+
+
+def test_a_folder_that_cannot_be_read_is_no_backup() -> None:
+    gone = Missing(what="backups", reason="there is no such folder")
+    line = first(backups_section(ARCHIVED, server(archive_mode="off"), gone))
+    assert (line.judgement, line.why) == (DANGER, "there is no such folder.")
+
+
+def test_a_link_to_latest_that_leads_nowhere_is_worth_a_look() -> None:
+    seen = BackupsSeen(backups=(dump(3),), latest_fault="it leads to nothing")
+    line = first(backups_section(ARCHIVED, server(archive_mode="off"), seen))
+    assert (line.judgement, line.detail) == (LOOK, "it leads to nothing")
 
 
 # --- replication --------------------------------------------------------------------------------

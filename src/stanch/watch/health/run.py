@@ -29,18 +29,23 @@ from stanch.facts.health.work import (
 )
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.model.backups import BackupReader
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import ServerReader, SqlParams
 from stanch.model.vitals import Vitals
+from stanch.watch.health.backups import backups_section
 from stanch.watch.health.headroom import sequences_section, wraparound_section
 from stanch.watch.health.replication import replication_section
 from stanch.watch.health.report import Report, Section
 from stanch.watch.health.sessions import blocked_section, connections_section, long_section
-from stanch.watch.health.settings import backups_section, settings_section
+from stanch.watch.health.settings import settings_section
 from stanch.watch.health.space import size_section, tables_section
 from stanch.watch.health.statements import statements_section
 
 T = TypeVar("T")
+
+BACKUPS_S = 3.0
+"""So long a folder of backups is waited for: other questions come after it."""
 
 TITLES = {
     "settings": "Settings that endanger data",
@@ -70,8 +75,11 @@ class _NotAsked(Exception):
 class CheckUp:
     """One check-up. Every question is asked once; one that fails leaves its own section missing."""
 
-    def __init__(self, reader: ServerReader, *, deadline_s: float) -> None:
+    def __init__(
+        self, reader: ServerReader, *, deadline_s: float, backups: BackupReader | None = None
+    ) -> None:
         self._reader = reader
+        self._place = backups
         self._until = asyncio.get_running_loop().time() + deadline_s
         self._server: ServerRead | None = None
         self._vitals: Vitals | None = None
@@ -156,7 +164,11 @@ class CheckUp:
 
     async def _backups(self) -> Section:
         assert self._server is not None
-        return backups_section(await self._ask(BACKUPS_SQL, parse_backups), self._server)
+        read, seen = await self._ask(BACKUPS_SQL, parse_backups), None
+        if self._place is not None:
+            left_s = max(0.05, self._until - asyncio.get_running_loop().time())
+            seen = await self._place.look(deadline_s=min(BACKUPS_S, left_s))
+        return backups_section(read, self._server, seen)
 
     async def _size(self) -> Section:
         return size_section(await self._ask(SIZES_SQL, parse_sizes))

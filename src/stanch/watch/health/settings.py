@@ -1,4 +1,4 @@
-"""Sections about settings that endanger data, and about what a server knows of its backups."""
+"""The section about settings that endanger data."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from stanch.facts.health.server import BackupsRead, Override, ServerRead, SettingRead
-from stanch.model.shown import span
+from stanch.facts.health.server import Override, ServerRead, SettingRead
 from stanch.watch.health.report import Judgement, Line, Section
-
-ARCHIVE_LOOK_S = 24 * 3600.0
-DISCARDING: Final = frozenset({"/bin/true", "/usr/bin/true", "true", ":", "exit", "echo"})
-"""First words of archive commands that keep nothing and report success."""
 
 
 class _Rule(NamedTuple):
@@ -148,64 +143,4 @@ def _override(override: Override) -> Iterator[Line]:
         judgement=rule.judgement,
         why=rule.why,
         do="ALTER ROLE … or ALTER DATABASE … RESET it, unless that is agreed upon.",
-    )
-
-
-def backups_section(read: BackupsRead, server: ServerRead) -> Section:
-    """The archive and a backup under way: the server keeps no list of backups that were taken."""
-    lines = [_archive(read, server)]
-    if read.running:
-        lines.append(Line(what="base backup", value=f"{read.running} being taken right now"))
-    return Section(
-        id="backups",
-        title="Last backup",
-        lines=tuple(lines),
-        note="When a backup was last taken, and whether it can be restored, only the backup tool"
-        " knows: the server keeps no record of it.",
-    )
-
-
-def _discards(command: str) -> bool:
-    words = command.split("#")[0].split()
-    return bool(words) and words[0] in DISCARDING
-
-
-def _archive(read: BackupsRead, server: ServerRead) -> Line:
-    mode = server.value("archive_mode") or "unknown"
-    command = (server.value("archive_command") or "").strip()
-    figures = {
-        "archive_mode": mode,
-        "archived_count": read.archived_count,
-        "failed_count": read.failed_count,
-        "last_age_s": read.last_age_s,
-    }
-    last = "never" if read.last_age_s is None else f"{span(read.last_age_s)} ago ({read.last_wal})"
-    value, judgement, why, do = f"last archived {last}", Judgement.OK, "", ""
-    if mode == "off":
-        value = "off"
-        judgement = _LOOK
-        why = "Without an archive everything since the last backup is lost with the disk."
-        do = "Archive WAL with the backup tool, or accept in writing what may be lost."
-    elif not (command or server.value("archive_library")):
-        value = "on, without a command or library"
-        judgement = _DANGER
-        why = "WAL is kept for an archive that nobody fills, until the volume is full."
-        do = "Set the archive command of the backup tool."
-    elif _discards(command):
-        value = f"discarded by archive_command: {command}"
-        judgement = _DANGER
-        why = "WAL is thrown away and counts as archived: no backup can be rolled forward."
-        do = "Set the archive command of the backup tool, then take a full backup."
-    elif read.failing:
-        ago = span(read.last_failed_age_s or 0.0)
-        value = f"failing: {read.last_failed_wal} {ago} ago; last archived {last}"
-        judgement = _DANGER
-        why = "WAL piles up until the volume is full, and what is not archived cannot be restored."
-        do = "Read the server's log for what the archive command says."
-    elif (read.last_age_s or 0.0) >= ARCHIVE_LOOK_S:
-        judgement = _LOOK
-        why = "Nothing was archived for a day: no writes, or an archiver that is stuck."
-        do = "Set archive_timeout, so that silence is always a fault."
-    return Line(
-        what="WAL archive", value=value, judgement=judgement, why=why, do=do, figures=figures
     )
