@@ -42,6 +42,9 @@ NOT_ASKED = (
     "docker host",
     "kubernetes host",
     "prometheus host",
+    "pooler",
+    "pool query",
+    "service",
 )
 
 TERMINAL = Answers(

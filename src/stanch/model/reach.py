@@ -62,6 +62,8 @@ class Reach:
     """The IP address that accepted the connection; empty for Unix sockets and where none did."""
     at: datetime | None = None
     """When the probe ended, UTC."""
+    certificate_ends: datetime | None = None
+    """Until when the certificate holds that the server showed; None without TLS."""
     through_pooler: bool = False
     """Something between answered in the server's stead: a pooler, or another proxy that logs in."""
 

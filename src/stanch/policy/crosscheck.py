@@ -128,6 +128,7 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         yield from _actions(target, path)
         yield from _rescue(target, path)
         yield from _host(target, path)
+        yield from _services(target, path)
         known = seen.setdefault(target.dsn, target.name)
         if known != target.name and not places.failed((*path, "dsn")):
             yield Doubt(
@@ -145,16 +146,27 @@ def _host(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
         yield Doubt(path=(*path, "host", key), what=what, hint=hint)
 
 
+def _services(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    for check in target.services:
+        if bool(check.json) != bool(check.equals):
+            yield Doubt(
+                path=(*path, "services", check.name),
+                what="has only one of `json` and `equals`",
+                hint="Say where a value is and what it must be, or neither.",
+            )
+
+
 def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
-    for name, dsn in (
-        ("dsn", target.dsn),
-        ("acting_dsn", target.acting_dsn),
-        ("app_dsn", target.app_dsn),
+    for at, dsn in (
+        (("dsn",), target.dsn),
+        (("acting_dsn",), target.acting_dsn),
+        (("app_dsn",), target.app_dsn),
+        *((("pools", pools.name, "dsn"), pools.dsn) for pools in target.pools),
     ):
         known = read_conninfo(dsn) if dsn else None
         if known is not None and known.has_secret:
             yield Doubt(
-                path=(*path, name),
+                path=(*path, *at),
                 what="has a password in it",
                 hint="Keep it in a passfile (~/.pgpass) or a connection service (`service=…`).",
                 level="warning",

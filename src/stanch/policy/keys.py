@@ -44,6 +44,7 @@ from stanch.policy.policy import (
 from stanch.policy.quantities import Duration
 from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
+from stanch.policy.sign_keys import POOLS, SERVICES
 from stanch.policy.signal_keys import SIGNALS
 
 RANKS = ("1", "2", "3", "4")

@@ -15,6 +15,7 @@ from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
+from stanch.policy.signs import HealthCheck, PoolSource
 
 ACTIONS = (
     "start_server",

@@ -1,8 +1,12 @@
-"""What is asked beside the server itself: its pools, the services that use it, a trial write."""
+"""What is asked beside the server itself: its pools, the services that use it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+JSON_STEP = r'\.[A-Za-z_][A-Za-z0-9_-]*|\."[^"\\\x00-\x1f]+"|\.?\[\d{1,6}\]'
+JSON_PATH = rf"(?:{JSON_STEP})+"
+"""The part of jq's paths that names one value: fields, fields in quotes, places in lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,3 @@ class HealthCheck:
     timeout_s: float = 3.0
     ca_file: str = ""
     """Empty: the authorities that this machine trusts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """A write of our own, to notice when writes fail while reads work."""
-
-    dsn: str
-    every_s: float = 10.0
-    timeout_s: float = 5.0

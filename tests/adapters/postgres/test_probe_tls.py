@@ -126,6 +126,8 @@ async def test_a_certificate_in_order_passes_every_mode(
         assert reach.state is ReachState.UP, mode
     tls = next(layer for layer in reach.layers if layer.name == "tls")
     assert "valid for 9 days more" in tls.detail
+    assert reach.certificate_ends is not None
+    assert timedelta(days=9) < reach.certificate_ends - datetime.now(UTC) < timedelta(days=10)
 
 
 async def test_an_expired_certificate_is_named_with_its_days(

@@ -36,6 +36,7 @@ class Trace:
         self.server_version: str | None = None
         self.address = ""
         self.encrypted = False
+        self.certificate_ends: datetime | None = None
         self.through_pooler = False
 
     @contextmanager
@@ -79,6 +80,7 @@ class Trace:
             server_version=self.server_version,
             address=self.address,
             at=datetime.now(UTC),
+            certificate_ends=self.certificate_ends,
             through_pooler=self.through_pooler,
         )
 

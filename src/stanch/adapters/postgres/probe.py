@@ -211,6 +211,7 @@ async def _encrypt(conninfo: Conninfo, wire: Wire, trace: Trace) -> None:
         trace.encrypted = True
         validity = tls.certificate_validity(certificate)
         if validity is not None:
+            trace.certificate_ends = validity.not_after
             detail.append(f"certificate {validity.in_words(datetime.now(UTC))}")
 
 

@@ -1,0 +1,1 @@
+"""The services that use a database, asked over HTTP how they are."""

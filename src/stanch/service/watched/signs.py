@@ -1,0 +1,58 @@
+"""Who is asked beside the server of a target, and what a login tells beside getting in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from stanch.adapters.pools.console import PoolerConsole
+from stanch.adapters.pools.tables import PoolTables
+from stanch.adapters.services.health import HttpHealth
+from stanch.model.ports.signs import SignSource
+from stanch.model.reach import Reach
+from stanch.model.readings import Reading
+from stanch.model.samples import Sample
+from stanch.policy.policy import TargetPolicy
+from stanch.policy.signs import ConsolePools
+from stanch.watch.reachability.readings import reach_readings
+from stanch.watch.signs.run import SignWatch
+
+EVERY_S = 5.0
+
+Probe = Callable[[float], Awaitable[Reach]]
+
+
+class Signs:
+    """All of it for one target; `run` asks until cancelled, and ends at once where nobody is."""
+
+    def __init__(self, target: TargetPolicy, *, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._reached: tuple[Reading, ...] = ()
+        self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
+
+    async def run(self) -> None:
+        await self._watch.run()
+
+    def noting(self, probe: Probe) -> Probe:
+        """The same probe, from which this learns: nobody logs in for these readings alone."""
+
+        async def noted(deadline_s: float) -> Reach:
+            reach = await probe(deadline_s)
+            self._reached = reach_readings(reach, at=self._now())
+            return reach
+
+        return noted
+
+    def added_to(self, sample: Sample) -> Sample:
+        """The sample with what is new since the last one."""
+        told = (*self._reached, *self._watch.take())
+        self._reached = ()
+        return replace(sample, readings=(*sample.readings, *told)) if told else sample
+
+
+def _sources(target: TargetPolicy) -> Iterator[SignSource]:
+    for pools in target.pools:
+        yield PoolerConsole(pools) if isinstance(pools, ConsolePools) else PoolTables(pools)
+    for check in target.services:
+        yield HttpHealth(check)
