@@ -215,6 +215,7 @@ class Responder:
                     ("logs", watched.watch_logs),
                     ("backups", watched.backups.run),
                     ("slow lane", watched.slow.run),
+                    ("signs", watched.signs.run),
                 ):
                     running = keep_running(f"{what} {name}", work, self._count_failure)
                     all_of_it.create_task(running, name=f"{what} {name}")
