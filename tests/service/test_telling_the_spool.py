@@ -130,3 +130,24 @@ async def test_what_cannot_be_read_holds_nothing_up(house: House, clock: HandClo
     torn = Spooled(at=T0, incident_hint=UNRECORDED, body=b"{torn")
     assert await emergency(house, clock).tell([torn, page()])
     assert await told_in(house, incident) == 1
+
+
+async def losses_in(house: House, incident: str) -> list[int]:
+    entries = await house.store.read(IncidentId(incident))
+    return [r.event.entries for r in entries if isinstance(r.event, e.UnrecordedLost)]
+
+
+async def test_entries_that_are_gone_are_told_where_the_others_are(
+    house: House, clock: HandClock
+) -> None:
+    assert await emergency(house, clock).tell([], lost=2)
+    assert await losses_in(house, RESPONDER) == [2], "also where nothing else is left"
+    incident = await declared(house)
+    assert await emergency(house, clock).tell([page()], lost=3)
+    assert await losses_in(house, incident) == [3]
+
+
+async def test_where_nothing_is_gone_nothing_is_said(house: House, clock: HandClock) -> None:
+    incident = await declared(house)
+    assert await emergency(house, clock).tell([page()])
+    assert await losses_in(house, incident) == []

@@ -308,6 +308,15 @@ class PagedUnrecorded(Event):
     """One a delivery: channel, person, what came of it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnrecordedLost(Event):
+    """Pages were sent from memory of which not even the spool has kept a record."""
+
+    kind: ClassVar[str] = "page.unrecorded_lost.v1"
+    entries: int
+    """At most so many: what gave way to newer ones, was torn, or could not be written."""
+
+
 # --- acting -------------------------------------------------------------------------------------
 
 

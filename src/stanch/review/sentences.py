@@ -155,6 +155,12 @@ def _delivered(event: e.DeliveryEnded, n: Names) -> str:
     return f"Attempt {event.attempt}, {n.sending(event.id)}, {said}{_tail(event.detail)}{last}."
 
 
+def _unrecorded_lost(event: e.UnrecordedLost, _n: Names) -> str:
+    return (
+        f"Records of pages sent while the journal could not be written are lost: {event.entries}."
+    )
+
+
 def _unrecorded(event: e.PagedUnrecorded, n: Names) -> str:
     whom = n.persons(event.persons) or "nobody by name"
     outcomes = _tail("; ".join(event.outcomes[:8]))
@@ -293,6 +299,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.DeliveryAttempted: _attempted,
     e.DeliveryEnded: _delivered,
     e.PagedUnrecorded: _unrecorded,
+    e.UnrecordedLost: _unrecorded_lost,
     e.PlanProposed: _proposed,
     e.PlanWithheld: _withheld,
     e.PlanApproved: _approved,

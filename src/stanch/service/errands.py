@@ -84,9 +84,9 @@ async def tell_spool(spool: Spool, emergency: Emergency) -> None:
     """Once the journal takes events again, tell it what was done meanwhile."""
     while True:
         contents = await asyncio.to_thread(spool.pending)
-        if contents.entries:
+        if contents.entries or contents.lost:
             try:
-                told = await emergency.tell(contents.entries)
+                told = await emergency.tell(contents.entries, lost=contents.lost)
             except StoreError:
                 log.error("the spool waits for the store", entries=len(contents.entries))
             else:

@@ -167,9 +167,10 @@ class Emergency:
         taken = result.outcome is Handover.ACCEPTED
         return f"{who}: accepted" if taken else f"{who}: {result.outcome.value} {result.detail}"
 
-    async def tell(self, spooled: Sequence[SpooledEvent]) -> bool:
+    async def tell(self, spooled: Sequence[SpooledEvent], *, lost: int = 0) -> bool:
         """The journal can be written again: what was spooled becomes facts of the timeline.
 
+        So does that entries are missing: nobody is to think that the rest is all there was.
         False where the trouble they tell of is about to be opened as an incident: ask again.
         """
         if any(self._too_early(entry) for entry in spooled):
@@ -183,6 +184,11 @@ class Emergency:
             known = [i for i in self._book.known() if i.id == entry.incident_hint]
             belongs = known[0].id if known else self._newest_open() or RESPONDER
             await self._book.record(belongs, told)
+        if lost:
+            log.error("entries of the spool are lost", entries=lost)
+            await self._book.record(
+                self._newest_open() or RESPONDER, e.UnrecordedLost(entries=lost)
+            )
         self._told_at.clear()
         return True
 
