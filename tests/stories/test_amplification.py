@@ -229,9 +229,14 @@ def test_many_sessions_cost_their_server_little_a_question(
         )
         looked_for_s, before_s = 6.0, cpu_s(pid)
         watch_for(stanch, looked_for_s)
+        cost = stanch.metrics()
         a_question_ms = 1000 * (cpu_s(pid) - before_s) / looked_for_s
     witness.assert_gentle()
     assert 0 < a_question_ms <= SERVER_MS_MAX
+    assert re.search(r'stanch_sessions_held{target="orders"} [12]\.0', cost)
+    told = re.search(r'stanch_vitals_seconds{target="orders"} (\S+)', cost)
+    assert told is not None
+    assert 0 < float(told[1]) < 1
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from stanch.model.ids import TargetName
 from stanch.model.timeline import Lane
+from stanch.service.watched.slow_lane import WatchCost
 
 
 class SignalMetrics:
@@ -38,6 +39,41 @@ class SignalMetrics:
 
     def count(self, source: str, outcome: str, times: int) -> None:
         self.total.labels(source, outcome).inc(times)
+
+
+class OwnCost:
+    """What being watched costs a target."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, says: str) -> Gauge:
+            return Gauge(name, says, ["target"], registry=registry)
+
+        self.sessions_held = gauge("stanch_sessions_held", "Sessions of ours at the target now.")
+        self.vitals_seconds = gauge(
+            "stanch_vitals_seconds", "How long the newest question about vitals took, in all."
+        )
+        self.vitals_parse_seconds = gauge(
+            "stanch_vitals_parse_seconds", "Of that, our own time to read the answer."
+        )
+        self.slow_look_age_seconds = gauge(
+            "stanch_slow_look_age_seconds", "Age of the newest whole look of the slow lane."
+        )
+
+    def tell(self, target: TargetName, cost: WatchCost) -> None:
+        self.sessions_held.labels(target).set(cost.sessions_held)
+        self.vitals_seconds.labels(target).set(cost.vitals_s)
+        self.vitals_parse_seconds.labels(target).set(cost.parse_s)
+        if cost.slow_look_age_s is not None:
+            self.slow_look_age_seconds.labels(target).set(cost.slow_look_age_s)
+
+    def forget_target(self, target: TargetName) -> None:
+        for told in (
+            self.sessions_held,
+            self.vitals_seconds,
+            self.vitals_parse_seconds,
+            self.slow_look_age_seconds,
+        ):
+            told.remove(target)
 
 
 class Metrics:
@@ -92,6 +128,7 @@ class Metrics:
             registry=self._registry,
         )
         self.signals = SignalMetrics(self._registry)
+        self.own_cost = OwnCost(self._registry)
         self.task_failures_total = Counter(
             "stanch_task_failures_total",
             "Tasks that ended by a bug and were started again.",
@@ -109,6 +146,7 @@ class Metrics:
 
     def forget_target(self, target: TargetName) -> None:
         self.sample_age_seconds.remove(target)
+        self.own_cost.forget_target(target)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

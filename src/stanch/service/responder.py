@@ -290,6 +290,9 @@ class Responder:
         for name, age in self._sample_ages().items():
             if age is not None:
                 self.metrics.sample_age_seconds.labels(name).set(age)
+        now = self._house.clock.now()
+        for name, watched in self._targets.items():
+            self.metrics.own_cost.tell(name, watched.slow.cost(now))
         self.metrics.set_lanes(self._core.engine.working)
         self.metrics.store_waiting.set(getattr(self._house.store, "waiting", 0))
         still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)

@@ -7,6 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
+from time import perf_counter
 
 from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.sentinel import Sentinel
@@ -33,6 +34,8 @@ class SharedSentinel:
         self._lost_at = now()
         self._pausing: asyncio.Future[None] | None = None
         self._now = now
+        self.parse_s = 0.0
+        """Our own time to read the newest answer."""
         self._took_s: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
 
     @property
@@ -42,6 +45,11 @@ class SharedSentinel:
     @property
     def backend_pid(self) -> int | None:
         return self._sentinel.backend_pid
+
+    @property
+    def vitals_s(self) -> float:
+        """How long the newest question took, the way there and the server's load included."""
+        return self._took_s[-1] if self._took_s else 0.0
 
     @property
     def round_trip_s(self) -> float:
@@ -75,9 +83,15 @@ class SharedSentinel:
         async with self._turn:
             loop = asyncio.get_running_loop()
             began = loop.time()
-            vitals = await self._sentinel.sample(VITALS_SQL, parse_vitals, timeout_s=timeout_s)
+            vitals = await self._sentinel.sample(VITALS_SQL, self._parsed, timeout_s=timeout_s)
             self._took_s.append(loop.time() - began)
             return vitals
+
+    def _parsed(self, payload: str) -> Vitals:
+        began_s = perf_counter()
+        vitals = parse_vitals(payload)
+        self.parse_s = perf_counter() - began_s
+        return vitals
 
     async def lost(self) -> datetime:
         await self._lost.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from stanch.adapters.postgres.probe import probe
@@ -14,6 +15,19 @@ from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.eyes import SharedSentinel
 from stanch.watch.slow.run import SlowLane
 from stanch.watch.slow.wellness import in_the_way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchCost:
+    """What being watched costs a target at this moment."""
+
+    sessions_held: int
+    """Without the acting session."""
+    vitals_s: float
+    """How long the newest question about vitals took, in all."""
+    parse_s: float
+    """Of that, our own time to read the answer."""
+    slow_look_age_s: float | None
 
 
 class SlowWatch:
@@ -58,6 +72,21 @@ class SlowWatch:
         self._last = sample
         if sample.vitals is not None:
             self._version_num = sample.vitals.version_num
+
+    @property
+    def sessions_held(self) -> int:
+        """The sentinel, a login under way, a visit; without the acting session."""
+        return int(self._sentinel.is_open) + self._logins + int(self.lane.visiting)
+
+    def cost(self, at: datetime) -> WatchCost:
+        """What being watched costs this target."""
+        looked_at = self.lane.looked_at
+        return WatchCost(
+            sessions_held=self.sessions_held,
+            vitals_s=self._sentinel.vitals_s,
+            parse_s=self._sentinel.parse_s,
+            slow_look_age_s=None if looked_at is None else (at - looked_at).total_seconds(),
+        )
 
     def take(self) -> tuple[Reading, ...]:
         return self.lane.take()

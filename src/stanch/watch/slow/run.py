@@ -108,6 +108,11 @@ class SlowLane:
             wait_s = AGAIN_S if self.skipped else self._every_s
             await asyncio.sleep(wait_s * (1 - JITTER + 2 * JITTER * self._jitter()))
 
+    @property
+    def visiting(self) -> bool:
+        """A session of the lane is open or being opened."""
+        return self._visit is not None
+
     def give_way(self) -> None:
         """End the visit under way, if any: somebody with better reasons has to log in."""
         if self._visit is not None and not self._visit.cancel():
