@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
-
-from stanch.model.diagnosis import Missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +44,3 @@ class Archived:
     last_wal: str
     """As in pg_stat_archiver; empty: nothing was ever archived."""
     segment_bytes: int
-
-
-class BackupReader(Protocol):
-    """Looks at one place where backups lie. Never changes anything there."""
-
-    @property
-    def place(self) -> str: ...
-
-    async def look(self, *, deadline_s: float) -> BackupsSeen | Missing:
-        """Ends within its deadline; what cannot be seen is `Missing` with the reason."""
-        ...

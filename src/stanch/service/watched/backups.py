@@ -8,9 +8,10 @@ from datetime import datetime
 from stanch.adapters.backups.dump_folder import DumpFolder
 from stanch.adapters.backups.pgbackrest import PgBackRest
 from stanch.facts.archive import ARCHIVED_SQL, parse_archived
-from stanch.model.backups import Archived, BackupReader
+from stanch.model.backups import Archived
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
+from stanch.model.ports.backups import BackupReader
 from stanch.policy.backups import Backups
 from stanch.service.watched.eyes import SharedSentinel
 from stanch.watch.backups.run import BackupWatch

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from stanch.model.backups import Archived, BackupReader
+from stanch.model.backups import Archived
 from stanch.model.diagnosis import Missing
+from stanch.model.ports.backups import BackupReader
 from stanch.model.readings import Reading
 from stanch.watch.backups.readings import PlaceReadings
 
