@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from signals_at import PROM, SignalHouse, policy_with
 from stanch.incident.due import due
 from stanch.incident.state import Incident
 from stanch.incident.work import Due, Job
 from stanch.model import events as e
+from stanch.model.errors import StoreUnavailable
 from stanch.model.ids import PersonId, TargetName
 from stanch.model.messages import Handover
 from stanch.model.reach import Reach, ReachState
@@ -18,8 +21,11 @@ from stanch.model.readings import Reading
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.clusters import ClusterPolicy
+from stanch.policy.policy import Policy
 from stanch.policy.signals import Signals
 from stanch.service.house import open_house
+from stanch.store.timelines import InlineStore
+from stanch.store.transaction import Op
 from timelines import page
 
 PRIMARY, STANDBY, STOCK = (TargetName(n) for n in ("orders-1", "orders-2", "stock"))
@@ -32,13 +38,39 @@ ORDERS = ClusterPolicy(
 )
 
 
+T = TypeVar("T")
+
 FAILING = {"health_check_ok": 0.0, "error_rate_pct": 50.0, "pool_waiting": 50.0}
 WELL = {"health_check_ok": 1.0, "error_rate_pct": 0.0, "pool_waiting": 0.0}
 """Services whose names begin with `api-` tell all of it."""
 
 
+class SwitchedStore(InlineStore):
+    """A store whose disk can go away."""
+
+    broken = False
+
+    async def _write(self, op: Op[T]) -> T:
+        self._usable()
+        return await super()._write(op)
+
+    async def _read(self, question: Callable[[], T]) -> T:
+        self._usable()
+        return await super()._read(question)
+
+    def _usable(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("the disk is gone", on="memory", hint="It comes back.")
+
+
 class ClusterHouse(SignalHouse):
     """Looks at servers, by hand and in order."""
+
+    switch: SwitchedStore
+
+    def inline(self) -> InlineStore:
+        self.switch = SwitchedStore(self.store)
+        return self.switch
 
     async def see(
         self,
@@ -85,6 +117,21 @@ class ClusterHouse(SignalHouse):
         self.house = await open_house(self.policies, store, clock=self)
         self.watch()
         await self.watching.resume(await self.incidents())
+
+    def adopt(self, policy: Policy) -> None:
+        """Another policy comes into force."""
+        self.policies.apply(f"h{len(self.policies.current_hash)}", policy, "{}")
+
+    async def sweep(self) -> None:
+        await self.attaching.sweep()
+        await self.tell()
+
+    @contextmanager
+    def no_store(self) -> Iterator[None]:
+        """Nothing can be read or written meanwhile."""
+        self.switch.broken = True
+        yield
+        self.switch.broken = False
 
     async def says(self, target: TargetName, vitals: Vitals) -> None:
         """The server tells of itself."""

@@ -70,7 +70,7 @@ class SignalHouse:
         self.at += timedelta(seconds=seconds)
 
     async def open(self, *, rows_max: int = 1000) -> SignalHouse:
-        inline = InlineStore(self.store)
+        inline = self.inline()
         self.house: House = await open_house(self.policies, inline, clock=self)
         self.rows = SignalRows(inline, rows_max=rows_max)
         self.watch()
@@ -82,6 +82,9 @@ class SignalHouse:
             on_stored=lambda taken: None,
         )
         return self
+
+    def inline(self) -> InlineStore:
+        return InlineStore(self.store)
 
     def watch(self) -> None:
         """What one process remembers of what it saw."""

@@ -144,6 +144,9 @@ def _merged(i: Incident, event: e.IncidentMerged, r: Recorded) -> Incident:
         status=Status.MERGED,
         ended_at=r.at,
         merged_into=event.into,
+        # They stand there now, and end there.
+        symptoms=frozen({}),
+        attached=frozen({}),
         messages=frozen({}),
         updates_owed=(),
     )

@@ -303,3 +303,30 @@ async def test_an_effect_that_is_worse_than_its_cause_raises_the_severity(
     [early, cause] = await house.incidents()
     assert early.merged_into == cause.id
     assert cause.severity_rank == 2
+
+
+async def test_an_alert_that_turns_out_to_be_about_another_cluster_leaves_this_one(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.hear(signal("a", labels={"target": "orders-2"}))
+    await house.hear(signal("a", resolved=True, labels={"target": "stock"}))
+    await house.hear(signal("a", labels={"target": "stock"}))
+    [down, stock] = await house.incidents()
+    assert (list(down.everything), stock.target) == (["server_down"], STOCK)
+
+
+async def test_a_grave_symptom_is_never_a_number_among_others(house: ClusterHouse) -> None:
+    services = [f"api-{n}" for n in range(20)]
+    for _ in range(60):
+        await house.see(STOCK, failing=services)
+    await house.see(STOCK, down=True, failing=services)
+    [incident] = await house.incidents()
+    assert "server_down" in incident.symptoms
+
+
+async def test_nothing_stands_any_more_in_what_was_merged(house: ClusterHouse) -> None:
+    await house.fails(STANDBY, "checkout")
+    await house.see(PRIMARY, down=True, after=0.5)
+    [early, _] = await house.incidents()
+    assert not early.everything

@@ -101,7 +101,8 @@ class Together:
         stands = attached(symptom) if elsewhere else symptom
         among = incident.attached if elsewhere else incident.symptoms
         room = ATTACHED_MAX if elsewhere else STANDING_MAX
-        if stands.key in among or len(among) < room:
+        # What there is one of on a server is never a number among others.
+        if stands.key in among or len(among) < room or not symptom.subject:
             await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
             return
         crowd = self._crowds.setdefault((incident.id, symptom.target, symptom.kind), set())
@@ -136,13 +137,14 @@ class Together:
         crowd = self._crowds.get(name)
         if crowd is None or key not in crowd:
             return
-        crowd.discard(key)
-        if crowd:
+        if crowd != {key}:
+            crowd.discard(key)
             return
-        del self._crowds[name]
         rest = the_rest(Symptom(kind=name[2], target=target, since=self._clock.now()), 0)
         more = attached(rest).key if incident.target != target else rest.key
         await self._cleared(incident.id, more, "none of them is left")
+        # Not before it is written down: until then it has to be told again.
+        del self._crowds[name]
 
     async def _cleared(self, incident_id: IncidentId, key: str, detail: str) -> None:
         await self._book.record(incident_id, e.SymptomCleared(key=key, detail=detail))

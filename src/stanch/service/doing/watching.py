@@ -17,17 +17,18 @@ from stanch.incident.correlate import Explains, belongs
 from stanch.incident.effects import own_key
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident, Status
-from stanch.incident.titles import TITLES
 from stanch.model import events as e
 from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
-from stanch.policy.policy import Policy, TargetPolicy
+from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
+from stanch.service.doing.endings import close_removed, switched_off
 from stanch.service.doing.holding import Holding
+from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -116,7 +117,7 @@ class Watching:
             before = self._tracks.get(sample.target, {})
         after, changes = step(
             before,
-            self._detector(target).conditions(sample, before),
+            [*self._detector(target).conditions(sample, before), *switched_off(target, before)],
             target=sample.target,
             at=sample.at,
             clear_hold_s=target.limits.clear_hold_s,
@@ -131,6 +132,20 @@ class Watching:
                 # The tracks stay as they were, so that the change is told again once it can be.
                 return
         self._tracks[sample.target] = after
+
+    async def let_go(self) -> None:
+        """End what stands on targets that left the policy; to be called now and then."""
+        try:
+            left = {*self._recent} - self._targets() - {ITSELF}
+            known = [i for target in left for i in await self.incidents(TargetName(target))]
+            known += [i for i in self._book.known() if i.attached]
+            gone = await close_removed(self._book, self._policies.current, known)
+        except StoreError as error:
+            log.error("store unavailable", error=str(error))
+            return
+        for target in gone:
+            self._tracks.pop(target, None)
+            self._detectors.pop(target, None)
 
     def _detector(self, target: TargetPolicy) -> Detector:
         """The rules of a target at work; a changed policy changes them, not what they remember."""
@@ -315,7 +330,7 @@ class Watching:
     async def _open(self, target: TargetPolicy | None, symptom: Symptom) -> Incident:
         policy = self._policies.current
         rank = self._rank(target, symptom)
-        opened = _opened(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
+        opened = opened_with(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
         if target is not None and symptom.kind is SymptomKind.SERVER_DOWN:
             # Only a restart heals by itself; a full disk or a blocking chain does not wait.
             wait = self._page_after(target)
@@ -349,36 +364,13 @@ class Watching:
         return [i for i in await self.incidents(target) if not i.status.ended]
 
     async def incidents(self, target: TargetName) -> list[Incident]:
-        """Those of a target that something new may belong to, newest first."""
-        """Those a symptom may belong to. What ended longer ago than it flaps is forgotten here."""
+        """Newest first. What ended longer ago than it flaps is forgotten here."""
         found = [await self._book.get(i) for i in tuple(self._recent.get(target, ()))]
         policy = self._policies.current.target(target)
         window = timedelta(seconds=policy.limits.flap_window_s if policy is not None else 0.0)
         over = {i.id for i in found if i.ended_at and self._clock.now() - i.ended_at > window}
         self._recent[target] = [i for i in self._recent.get(target, ()) if i not in over]
         return found
-
-
-def _opened(
-    policy: Policy,
-    rank: int,
-    target: TargetPolicy | None,
-    symptom: Symptom,
-    *,
-    policy_hash: str,
-) -> e.IncidentOpened:
-    severity = policy.severity(rank)
-    return e.IncidentOpened(
-        target=symptom.target,
-        title=TITLES.get(symptom.kind, symptom.kind.value),
-        symptom=symptom,
-        severity_rank=severity.rank,
-        severity_label=severity.label,
-        severity_reason=f"{symptom.kind.value} is {severity.label} by policy",
-        data_at_risk="possible" if declared_rules()[symptom.kind].at_risk else "none seen",
-        policy_hash=policy_hash,
-        page_after_s=0.0,
-    )
 
 
 def _resolve_blindness(incident: Incident, reason: str) -> Sequence[e.Event]:

@@ -173,7 +173,8 @@ class Attaching:
         """A route was added: it is about something else than it seemed to be."""
         if row.told is SignalStatus.FIRING and row.incident_id is not None:
             known = await self._book.at_hand(row.incident_id)
-            if known.target != target and row.symptom not in known.attached:
+            stands = known.everything.get(row.symptom)
+            if (stands.target if stands is not None else known.target) != target:
                 await self._clear(known, row, [row])
 
     async def _put(self, where: Place, symptom: Symptom, row: StoredSignal) -> tuple[Incident, str]:

@@ -1,0 +1,140 @@
+"""Every end arrives, also where no sample will ever bring it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from clusters_at import PRIMARY, STANDBY, ClusterHouse, cluster_house
+from signals_at import signal
+from stanch.incident.state import Incident, Status
+from stanch.model.ids import ITSELF, PersonId
+from stanch.model.rules import RuleChange
+from stanch.policy.policy import Policy
+from stanch.policy.signals import SignalSource
+
+
+@pytest.fixture
+async def house() -> ClusterHouse:
+    return await cluster_house()
+
+
+def without(policy: Policy, target: str) -> Policy:
+    return replace(policy, targets=tuple(t for t in policy.targets if t.name != target))
+
+
+async def only(house: ClusterHouse) -> Incident:
+    [incident] = await house.incidents()
+    return incident
+
+
+async def test_what_stood_on_a_target_that_left_the_policy_is_closed_without_proof(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    house.adopt(without(house.policies.current, PRIMARY))
+    await house.watching.let_go()
+    incident = await only(house)
+    assert (incident.status, incident.ended_verified) == (Status.RESOLVED, False)
+    assert not incident.everything
+
+
+async def test_it_is_closed_as_well_when_the_target_left_while_nobody_ran(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    house.adopt(without(house.policies.current, PRIMARY))
+    await house.restart()
+    await house.watching.let_go()
+    assert (await only(house)).status is Status.RESOLVED
+
+
+async def test_what_stands_on_watched_targets_and_on_ourselves_is_left_alone(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.hear(signal("a", labels={"service": "unknown"}))
+    await house.watching.let_go()
+    assert [i.target for i in await house.open_ones()] == [PRIMARY, ITSELF]
+
+
+async def test_what_a_person_declared_waits_for_a_person(house: ClusterHouse) -> None:
+    await house.house.operations.execute(
+        {"command": "declare", "title": "odd", "target": PRIMARY, "by": "ann"}
+    )
+    assert (await only(house)).declared_by == PersonId("ann")
+    house.adopt(without(house.policies.current, PRIMARY))
+    await house.watching.let_go()
+    assert (await only(house)).status is Status.OPEN
+
+
+async def test_a_target_that_comes_back_still_broken_is_told_again(house: ClusterHouse) -> None:
+    everything = house.policies.current
+    await house.see(PRIMARY, down=True)
+    house.adopt(without(everything, PRIMARY))
+    await house.watching.let_go()
+    house.adopt(everything)
+    await house.see(PRIMARY, down=True)
+    assert [i.target for i in await house.open_ones()] == [PRIMARY]
+
+
+async def test_effects_of_a_target_that_left_the_policy_leave_their_cause(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.fails(STANDBY, "checkout")
+    house.adopt(without(house.policies.current, STANDBY))
+    await house.watching.let_go()
+    incident = await only(house)
+    assert (list(incident.symptoms), list(incident.attached)) == (["server_down"], [])
+
+
+async def test_a_symptom_whose_rule_is_switched_off_is_over(house: ClusterHouse) -> None:
+    await house.fails(PRIMARY, "checkout")
+    off = RuleChange(kind="health_check_failing", off=True)
+    policy = house.policies.current
+    targets = tuple(replace(t, rules={"health_check_failing": off}) for t in policy.targets)
+    house.adopt(replace(policy, targets=targets))
+    await house.see(PRIMARY, failing=("checkout",))
+    assert not (await only(house)).symptoms
+
+
+async def test_what_cleared_while_nobody_ran_clears_with_the_first_good_looks(
+    house: ClusterHouse,
+) -> None:
+    await house.fails(PRIMARY, "checkout")
+    await house.restart()
+    await house.recovers(PRIMARY, "checkout")
+    assert not (await only(house)).symptoms
+
+
+async def test_what_cleared_while_the_store_was_away_clears_once_it_is_back(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.fails(STANDBY, "checkout")
+    with house.no_store():
+        await house.recovers(STANDBY, "checkout")
+        await house.watching.let_go()
+    assert (await only(house)).attached
+    await house.recovers(STANDBY, "checkout")
+    assert not (await only(house)).attached
+
+
+async def test_an_alert_whose_source_forgets_to_say_so_is_over_after_its_time(
+    house: ClusterHouse,
+) -> None:
+    forgetful = SignalSource(
+        name="prom", format="alertmanager", token_file="/nowhere", resolve_after_s=300
+    )
+    policy = house.policies.current
+    house.adopt(replace(policy, signals=replace(policy.signals, sources=(forgetful,))))
+    await house.see(PRIMARY, down=True)
+    await house.hear(signal("a", labels={"target": STANDBY}))
+    house.later(299)
+    await house.sweep()
+    assert (await only(house)).attached
+    house.later(2)
+    await house.sweep()
+    assert not (await only(house)).attached
