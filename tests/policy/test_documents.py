@@ -45,6 +45,7 @@ NOT_ASKED = (
     "pooler",
     "pool query",
     "service",
+    "signs of a service",
 )
 
 TERMINAL = Answers(

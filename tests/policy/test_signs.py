@@ -9,7 +9,7 @@ import pytest
 from stanch.policy.canonical import canonical_text
 from stanch.policy.parse import Parsed, parse_policy, read_policy
 from stanch.policy.schema import json_schema
-from stanch.policy.signs import ConsolePools, HealthCheck, QueryPools
+from stanch.policy.signs import ConsolePools, HealthCheck, PrometheusSigns, QueryPools
 
 HEAD = """\
 state_directory: /var/lib/stanch
@@ -28,6 +28,8 @@ ALL = """\
     services:
       shop: {url: "https://shop.example.com/health", json: .database, equals: connected}
       admin: {url: "http://admin.example.com/up", status: 204, timeout: 500ms}
+    signs:
+      shop: {url: "http://prometheus.example.com", error_rate: "100 * a / b"}
 """
 
 
@@ -60,6 +62,8 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         ),
         HealthCheck(name="admin", url="http://admin.example.com/up", status=204, timeout_s=0.5),
     )
+    url = "http://prometheus.example.com"
+    assert target.signs == (PrometheusSigns(name="shop", url=url, error_rate_pct="100 * a / b"),)
     assert parse_policy(canonical_text(policy), file="stored") == policy
 
 
@@ -78,6 +82,7 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         ),
         ("services: {s: {url: 'http://x', json: .a}}", "services.s", "only one of"),
         ("services: {s: {url: 'http://x', equals: a}}", "services.s", "only one of"),
+        ("signs: {s: {url: 'http://x'}}", "signs.s", "asks nothing"),
         ("services: {s: {url: 'http://x', timeout: 10s}}", "services.s.timeout", "out of range"),
     ],
 )

@@ -154,6 +154,13 @@ def _services(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
                 what="has only one of `json` and `equals`",
                 hint="Say where a value is and what it must be, or neither.",
             )
+    for signs in target.signs:
+        if not signs.queries:
+            yield Doubt(
+                path=(*path, "signs", signs.name),
+                what="asks nothing",
+                hint="Give `request_rate`, `error_rate` or `latency`.",
+            )
 
 
 def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:

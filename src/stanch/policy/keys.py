@@ -44,7 +44,7 @@ from stanch.policy.policy import (
 from stanch.policy.quantities import Duration
 from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
-from stanch.policy.sign_keys import POOLS, SERVICES
+from stanch.policy.sign_keys import POOLS, SERVICES, SIGNS
 from stanch.policy.signal_keys import SIGNALS
 
 RANKS = ("1", "2", "3", "4")
@@ -414,6 +414,15 @@ TARGET = Section(
             doc="Services that use the server, with their health checks over HTTP.",
             example="{shop: {url: https://shop.example.com/health, json: .database, "
             "equals: connected}}",
+        ),
+        Key(
+            name="signs",
+            field="signs",
+            holds=SIGNS,
+            doc="What services that use the server say of themselves in a Prometheus: request "
+            "rate, error rate, latency.",
+            example='{shop: {url: "http://prometheus.example.com:9090", request_rate: '
+            '"sum(rate(http_requests_total[2m]))"}}',
         ),
         Key(
             name="severity_of",

@@ -15,7 +15,7 @@ from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
-from stanch.policy.signs import HealthCheck, PoolSource
+from stanch.policy.signs import HealthCheck, PoolSource, PrometheusSigns
 
 ACTIONS = (
     "start_server",
@@ -169,6 +169,7 @@ class TargetPolicy:
     slow_every_s: float = 300.0
     pools: tuple[PoolSource, ...] = ()
     services: tuple[HealthCheck, ...] = ()
+    signs: tuple[PrometheusSigns, ...] = ()
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""
     tier: str = ""

@@ -1,11 +1,11 @@
-"""The keys of what is asked beside the server: `pools` and `services` of a target."""
+"""The keys of what is asked beside the server: `pools`, `services` and `signs` of a target."""
 
 from __future__ import annotations
 
 from stanch.policy.kinds import HTTP_URL, NAME, Dsn, Integer, Path, Text
 from stanch.policy.quantities import Duration
 from stanch.policy.shapes import Key, Named, Section, Variants
-from stanch.policy.signs import JSON_PATH, ConsolePools, HealthCheck, QueryPools
+from stanch.policy.signs import JSON_PATH, ConsolePools, HealthCheck, PrometheusSigns, QueryPools
 
 _JSON_PATH = Text(word="JSON path", pattern=JSON_PATH, like=".database")
 
@@ -101,3 +101,47 @@ HEALTH_CHECK = Section(
 )
 
 SERVICES = Named(entry=HEALTH_CHECK, name=NAME, field="name", noun="service")
+
+PROMETHEUS = Section(
+    title="signs of a service",
+    make=PrometheusSigns,
+    keys=(
+        Key(
+            name="url",
+            field="url",
+            holds=HTTP_URL,
+            doc="The Prometheus that knows the service; asked every 15s.",
+            example="http://prometheus.example.com:9090",
+        ),
+        Key(
+            name="request_rate",
+            field="request_rate",
+            holds=Text(),
+            doc="A query that gives one number: requests a second.",
+            example='"sum(rate(http_requests_total[2m]))"',
+        ),
+        Key(
+            name="error_rate",
+            field="error_rate_pct",
+            holds=Text(),
+            doc="The same for the requests that fail, in percent of all.",
+            example='"100 * sum(rate(http_errors_total[2m])) / sum(rate(http_requests_total[2m]))"',
+        ),
+        Key(
+            name="latency",
+            field="latency_s",
+            holds=Text(),
+            doc="The same for how long an answer takes, in seconds.",
+            example='"histogram_quantile(0.95, sum by (le) (rate(http_seconds_bucket[2m])))"',
+        ),
+        Key(
+            name="token_file",
+            field="token_file",
+            holds=Path(),
+            doc="A file with a bearer token for that Prometheus. Left out: no login.",
+            example="/etc/stanch/prometheus-token",
+        ),
+    ),
+)
+
+SIGNS = Named(entry=PROMETHEUS, name=NAME, field="name", noun="service")

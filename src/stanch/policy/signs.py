@@ -43,3 +43,25 @@ class HealthCheck:
     timeout_s: float = 3.0
     ca_file: str = ""
     """Empty: the authorities that this machine trusts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSigns:
+    """What a service says of itself, as its Prometheus answers one query for each number."""
+
+    name: str
+    url: str
+    request_rate: str = ""
+    error_rate_pct: str = ""
+    latency_s: str = ""
+    token_file: str = ""
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """By the name of the reading; those that are given."""
+        given = {
+            "request_rate": self.request_rate,
+            "error_rate_pct": self.error_rate_pct,
+            "latency_s": self.latency_s,
+        }
+        return {name: query for name, query in given.items() if query}

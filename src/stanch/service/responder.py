@@ -100,6 +100,7 @@ class Responder:
                 ("health", lambda: serve(self._health_app(with_signals=signals is None), health)),
                 ("inbox", lambda: read_inbox(self._state.inbox, self._house.operations)),
                 ("spool", lambda: tell_spool(self._spool, self._core.emergency)),
+                ("let go", lambda: every(STANDING_EVERY_S, self._core.watching.let_go)),
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
                 ("recordings", self._recordings.run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -9,6 +10,7 @@ from datetime import datetime
 from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
 from stanch.adapters.services.health import HttpHealth
+from stanch.adapters.services.prometheus import PrometheusNumbers
 from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
@@ -19,6 +21,8 @@ from stanch.watch.reachability.readings import reach_readings
 from stanch.watch.signs.run import SignWatch
 
 EVERY_S = 5.0
+METRICS_EVERY_S = 15.0
+"""As often as Prometheus itself mostly looks; their readings are of other names."""
 
 Probe = Callable[[float], Awaitable[Reach]]
 
@@ -30,9 +34,13 @@ class Signs:
         self._now = now
         self._reached: tuple[Reading, ...] = ()
         self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
+        metrics = tuple(PrometheusNumbers(signs) for signs in target.signs)
+        self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S)
 
     async def run(self) -> None:
-        await self._watch.run()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._watch.run())
+            both.create_task(self._metrics.run())
 
     def noting(self, probe: Probe) -> Probe:
         """The same probe, from which this learns: nobody logs in for these readings alone."""
@@ -46,7 +54,7 @@ class Signs:
 
     def added_to(self, sample: Sample) -> Sample:
         """The sample with what is new since the last one."""
-        told = (*self._reached, *self._watch.take())
+        told = (*self._reached, *self._watch.take(), *self._metrics.take())
         self._reached = ()
         return replace(sample, readings=(*sample.readings, *told)) if told else sample
 
