@@ -29,8 +29,8 @@ from stanch.facts.health.work import (
 )
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
-from stanch.model.backups import BackupReader
 from stanch.model.errors import ProbeFailed
+from stanch.model.ports.backups import BackupReader
 from stanch.model.ports.server import ServerReader, SqlParams
 from stanch.model.vitals import Vitals
 from stanch.watch.health.backups import backups_section
