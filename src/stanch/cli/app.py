@@ -21,6 +21,7 @@ def _version(asked: bool) -> None:
 def command_line() -> typer.Typer:
     """The program with every subcommand."""
     from stanch.cli import (
+        changes,
         check,
         diagnose,
         grants,
@@ -52,6 +53,7 @@ def command_line() -> typer.Typer:
         health,
         running,
         incidents,
+        changes,
         signals,
         timeline,
         recorder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -42,3 +43,15 @@ class Change:
     """None: it is gone."""
     source: str
     """Who saw it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesSeen:
+    """What was seen to change at one target, and how far that can be trusted."""
+
+    changes: Sequence[Change]
+    """Oldest first."""
+    looked_at: datetime | None
+    """When the last whole look ended."""
+    skipped: str
+    """Why the last look was not a whole one."""

@@ -28,6 +28,7 @@ from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spoo
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
 from stanch.service.metrics import Metrics
 from stanch.service.people.api import commands_app, health_app
+from stanch.service.people.changes import changes_route
 from stanch.service.people.listening import private_socket, serve, tcp_listener
 from stanch.service.record.policies import Policies
 from stanch.service.record.recordings import Recordings
@@ -246,6 +247,13 @@ class Responder:
 
     def _count_failure(self, task: str) -> None:
         self.metrics.task_failures_total.labels(task.split(" ")[0]).inc()
+
+    def _commands_app(self) -> Starlette:
+        changes = changes_route(
+            lambda: {name: watched.slow.seen for name, watched in self._targets.items()},
+            self._house.clock.now,
+        )
+        return commands_app(self._house, changes=changes)
 
     def _health_app(self, *, with_signals: bool) -> Any:
         more = self._inbound.routes if with_signals else ()

@@ -20,6 +20,7 @@ from stanch.model.ids import PersonId, WriterId
 from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
+from stanch.service.people.changes import no_changes_route
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_line
 from stanch.service.requests import BadRequest
 from stanch.store.signal_queries import SignalRows
@@ -29,8 +30,8 @@ VERIFY_PATH = "/verify"
 SIGNALS_MAX = 500
 
 
-def commands_app(house: House) -> Starlette:
-    """What people's commands talk to."""
+def commands_app(house: House, *, changes: Route | None = None) -> Starlette:
+    """What people's commands talk to; without `changes` nobody has looked for any."""
     operations = house.operations
 
     async def execute(request: Request) -> Response:
@@ -73,6 +74,7 @@ def commands_app(house: House) -> Starlette:
     routes = [
         Route("/signals", signals),
         Route("/silences", silences),
+        changes or no_changes_route(),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),

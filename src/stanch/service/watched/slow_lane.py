@@ -8,6 +8,7 @@ from datetime import datetime
 
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.slow_visit import SlowSessions
+from stanch.model.changes import ChangesSeen
 from stanch.model.reach import Reach, ReachState
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
@@ -77,6 +78,13 @@ class SlowWatch:
     def sessions_held(self) -> int:
         """The sentinel, a login under way, a visit; without the acting session."""
         return int(self._sentinel.is_open) + self._logins + int(self.lane.visiting)
+
+    def seen(self) -> ChangesSeen:
+        """What changed, as far as the lane has looked."""
+        lane = self.lane
+        return ChangesSeen(
+            changes=tuple(lane.changes), looked_at=lane.looked_at, skipped=lane.skipped
+        )
 
     def cost(self, at: datetime) -> WatchCost:
         """What being watched costs this target."""

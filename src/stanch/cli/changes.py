@@ -1,0 +1,56 @@
+"""`stanch changes`: what is not as it was at one target."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption, fetched
+from stanch.policy.quoting import printable
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(changes)
+
+
+def changes(
+    target: Annotated[str, typer.Argument(help="The target's name in the policy.")],
+    since: Annotated[str, typer.Option("--since", help="How far back, such as 30m or 2h.")] = "2h",
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changed at a target: settings, roles, tables, extensions, databases, version."""
+    from stanch.cli.asking import length_s
+
+    seconds = length_s(since, "--since")
+    found = fetched(config, f"/changes/{quote(target, safe='')}", since_s=str(seconds))
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    for line in _lines(found, since):
+        print(printable(line))
+
+
+def _lines(found: dict[str, Any], since: str) -> list[str]:
+    lines = [
+        f"{change['at'][:19]}Z  {change['kind']:<9} {change['what']}  {_story(change)}"
+        for change in found["changes"]
+    ]
+    if found["looked_at"] is None:
+        lines.append(f"nobody has looked yet: {found['skipped']}")
+    elif not lines:
+        lines.append(f"nothing changed in the last {since}, as of {found['looked_at'][:19]}Z")
+    if found["looked_at"] is not None and found["skipped"]:
+        lines.append(f"the last look was not a whole one: {found['skipped']}")
+    return lines
+
+
+def _story(change: dict[str, Any]) -> str:
+    if change["before"] is None:
+        return f"is new: {change['after']}"
+    if change["after"] is None:
+        return f"is gone; it was: {change['before']}"
+    return f"was: {change['before']}; is: {change['after']}"
