@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stanch.adapters.hosts.ssh_link import SshLink
 from stanch.model.diagnosis import Missing
@@ -96,7 +96,10 @@ class SshLog:
                 return rest if isinstance(rest, Missing) else _with_more(rest)
         if current is None:
             return _not_there(self._given)
-        return await self._read(current.path, 0, bytes_max, anew=True)
+        chunk = await self._read(current.path, 0, bytes_max, anew=True)
+        if isinstance(chunk, LogChunk) and (old is None or not old.is_at(position)):
+            return replace(chunk, gap="the file read before is gone")
+        return chunk
 
     async def _find(self, position: LogPosition | None) -> dict[str, _File] | Missing:
         folder = position.path.rpartition("/")[0] or "/" if position else ""
@@ -135,7 +138,10 @@ class SshLog:
             return Missing(what="log", reason=reason)
         if offset > file.size:
             # Truncated: copytruncate, or somebody emptied it.
-            return await self._read(path, 0, bytes_max, anew=True)
+            chunk = await self._read(path, 0, bytes_max, anew=True)
+            return (
+                replace(chunk, gap="the file was emptied") if isinstance(chunk, LogChunk) else chunk
+            )
         end = offset + len(content)
         at = LogPosition(path=path, device=file.device, inode=file.inode, offset=end)
         return LogChunk(
