@@ -101,12 +101,20 @@ async def test_a_login_that_is_made_anyway_tells_its_layers_once() -> None:
             certificate_ends=AT + timedelta(days=3),
         )
 
-    signs = Signs(TargetPolicy(name=NAME, dsn="service=orders"), now=lambda: AT)
+    clock = [AT]
+    signs = Signs(TargetPolicy(name=NAME, dsn="service=orders"), now=lambda: clock[0])
     await signs.noting(login)(2.0)
     told = {r.name: r.value for r in signs.added_to(SAMPLE).readings}
     assert told == {"layer_ms": 1.5, "tls_days_left": 3.0}
     assert signs.added_to(SAMPLE) is SAMPLE
     assert asked == [2.0], "nobody logs in for the readings"
+
+    clock[0] += timedelta(seconds=59)
+    await signs.noting(login)(2.0)
+    assert signs.added_to(SAMPLE) is SAMPLE, "one login a minute is enough to learn from"
+    clock[0] += timedelta(seconds=1)
+    await signs.noting(login)(2.0)
+    assert len(signs.added_to(SAMPLE).readings) == 2
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
@@ -24,6 +24,9 @@ EVERY_S = 5.0
 METRICS_EVERY_S = 15.0
 """As often as Prometheus itself mostly looks; their readings are of other names."""
 
+LOGINS_APART = timedelta(minutes=1)
+"""Logins are made every few seconds; what is usual is learned from one a minute."""
+
 Probe = Callable[[float], Awaitable[Reach]]
 
 
@@ -33,6 +36,7 @@ class Signs:
     def __init__(self, target: TargetPolicy, *, now: Callable[[], datetime]) -> None:
         self._now = now
         self._reached: tuple[Reading, ...] = ()
+        self._noted_at: datetime | None = None
         self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
         metrics = tuple(PrometheusNumbers(signs) for signs in target.signs)
         self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S)
@@ -47,10 +51,17 @@ class Signs:
 
         async def noted(deadline_s: float) -> Reach:
             reach = await probe(deadline_s)
-            self._reached = reach_readings(reach, at=self._now())
+            self._note(reach)
             return reach
 
         return noted
+
+    def _note(self, reach: Reach) -> None:
+        at = self._now()
+        if self._noted_at is not None and abs(at - self._noted_at) < LOGINS_APART:
+            return
+        if told := reach_readings(reach, at=at):
+            self._reached, self._noted_at = told, at
 
     def added_to(self, sample: Sample) -> Sample:
         """The sample with what is new since the last one."""
