@@ -97,7 +97,7 @@ class Responder:
             for name, start in (
                 ("engine", self._core.engine.run),
                 ("loop lag", self._lag.run),
-                ("commands", lambda: serve(commands_app(self._house), commands)),
+                ("commands", lambda: serve(self._commands_app(), commands)),
                 ("health", lambda: serve(self._health_app(with_signals=signals is None), health)),
                 ("inbox", lambda: read_inbox(self._state.inbox, self._house.operations)),
                 ("spool", lambda: tell_spool(self._spool, self._core.emergency)),
