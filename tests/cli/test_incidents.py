@@ -175,3 +175,28 @@ def test_a_terminal_without_such_characters_still_gets_the_answer() -> None:
     )
     assert told.returncode == 5, told.stderr
     assert told.stdout.startswith(b"UNKNOWN"), told.stdout
+
+
+def test_silences_are_set_listed_and_ended(config: Path) -> None:
+    assert typed(config, "silences")[1] == "nothing is silenced\n"
+    silence = ("silence", "orders", "--rule", "disk_low", "--as", "ann")
+    code, out, _ = typed(config, *silence, "--for", "2h", "--reason", "being \x1b[31mgrown")
+    assert (code, "every other rule pages as ever" in out) == (0, True)
+    listed = typed(config, "silences")[1]
+    assert "orders: disk_low  ann: being" in listed
+    assert "\x1b" not in listed
+    typed(config, *silence, "--end")
+    assert json.loads(typed(config, "silences", "--json")[1]) == []
+
+
+def test_a_silence_without_a_reason_is_refused(config: Path) -> None:
+    code, _, err = typed(config, "silence", "orders", "--rule", "disk_low")
+    assert (code, "reason is missing" in err) == (1, True)
+
+
+def test_an_incident_that_nobody_is_paged_for_yet_says_until_when(config: Path) -> None:
+    typed(config, "declare", "checkout is slow", "--target", "orders", "--as", "ann")
+    assert "nobody is paged before" not in typed(config, "incidents")[1]
+    typed(config, "maintenance", "orders", "--for", "1h", "--as", "ann")
+    assert "nobody is paged before" in typed(config, "incidents")[1]
+    assert "nobody is paged before" in typed(config, "show", "1")[1]
