@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -255,3 +256,18 @@ def test_a_wrong_password_is_tried_once_a_minute_whatever_else_goes_on(
     stanch.wait_for(lambda: our_lines(server, refused), what="the first refusal")
     watch_for(stanch, WRONG_S)
     assert len(our_lines(server, refused)) == 1
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_target_that_may_sleep_is_not_touched(
+    make_server: MakeServer, make_responder: MakeResponder
+) -> None:
+    server = make_server(conf={"log_connections": True})
+    came = server.log_text().count("connection received")
+    stanch = make_responder(server, target={"wake": "never"})
+    watch_for(stanch, 4)
+    assert stanch.ready()
+    assert server.log_text().count("connection received") == came
+    stanch.change_target(wake="always")
+    stanch.signal(signal.SIGHUP)
+    stanch.wait_for(lambda: our_lines(server, "connection authorized"), what="a login")

@@ -425,6 +425,14 @@ TARGET = Section(
             '"sum(rate(http_requests_total[2m]))"}}',
         ),
         Key(
+            name="wake",
+            field="wake",
+            holds=Choice(values=("always", "never")),
+            doc="never: Stanch does not touch the server by itself, because its provider lets it "
+            "sleep while nobody is connected, and every session would keep it awake and paid for. "
+            "What alerts from outside report still opens incidents, and their diagnosis looks.",
+        ),
+        Key(
             name="severity_of",
             field="severity_of",
             holds=MapOf(

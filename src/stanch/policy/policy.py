@@ -167,6 +167,9 @@ class TargetPolicy:
     """None: as long as the manager's restart and the longest crash recovery seen take."""
     sample_every_s: float = 1.0
     slow_every_s: float = 300.0
+    wake: Literal["always", "never"] = "always"
+    """`never`: no session and no probe of its own accord, because any would wake a server that
+    sleeps while nobody uses it."""
     pools: tuple[PoolSource, ...] = ()
     services: tuple[HealthCheck, ...] = ()
     signs: tuple[PrometheusSigns, ...] = ()

@@ -284,7 +284,12 @@ class Responder:
     def ready(self) -> dict[str, Any]:
         """Every target is being looked at, whatever is seen there."""
         ages = self._sample_ages()
-        late = sorted(name for name, age in ages.items() if age is None or age > READY_AGE_S)
+        asleep = {t.name for t in self._house.policy.targets if t.wake == "never"}
+        late = sorted(
+            name
+            for name, age in ages.items()
+            if name not in asleep and (age is None or age > READY_AGE_S)
+        )
         return {"ok": not late, "targets": len(ages), "not_looked_at": late}
 
     def _sample_ages(self) -> dict[TargetName, float | None]:

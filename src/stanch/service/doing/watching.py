@@ -254,7 +254,8 @@ class Watching:
         if self._blind_incident is None:
             return
         # After a start who has not been heard of yet may well be silent, as the others were.
-        unknown = self._targets() - self._heard
+        asleep = {t.name for t in self._policies.current.targets if t.wake == "never"}
+        unknown = self._targets() - self._heard - asleep
         if len(self._watched()) + len(unknown) >= max(2, len(self._targets()) // 4):
             return
         incident_id, reason = self._blind_incident, "targets answer again"

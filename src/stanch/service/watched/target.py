@@ -152,6 +152,8 @@ class Watched:
                 # A smart shutdown waits for every session to end; the watch closes its own.
                 self._close_actor()
 
+        if self.target.wake == "never":
+            await asyncio.Event().wait()
         await self._at_home()
         watch = TargetWatch(
             TargetName(self.target.name), self._eyes(), take, every_s=self.target.sample_every_s
