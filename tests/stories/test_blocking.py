@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -81,6 +83,27 @@ def test_the_idle_transaction_at_the_head_is_ended_and_everybody_behind_it_goes_
     stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
     written = stanch.cli("postmortem", "1").out
     assert "forgetful" in written
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_step_under_way_is_seen_to_its_end_before_the_sessions_are_closed(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    with chain(server) as crowd:
+        [(pid,)] = server.query(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'forgetful'"
+        )
+        os.kill(pid, signal.SIGSTOP)  # It is told to end and does not yet: the step is not over.
+        try:
+            stanch.wait_for_stored("step.outcome")
+            stanch.signal(signal.SIGTERM)
+            time.sleep(1)  # Long enough to close what a careless end would close at once.
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stanch.wait_for(lambda: not stanch.alive, what="it ends")
+        assert [seen["ok"] for seen in stanch.events("step.verified")] == [True]
+        assert crowd.failed == []
 
 
 @pytest.mark.parametrize("pg_major", [18], indirect=True)

@@ -127,11 +127,12 @@ class Responder:
         self._stopping.set()
 
     async def _wind_up(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        self._core.engine.stop()
+        # A step under way needs the sessions of its target to its end.
+        await asyncio.wait(tasks[:1], timeout=DRAIN_S)
         for name in list(self._watches):
             await self._stop_watch(name)
         await asyncio.to_thread(self._recorders.close)
-        self._core.engine.stop()
-        await asyncio.wait(tasks[:1], timeout=DRAIN_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
