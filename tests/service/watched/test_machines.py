@@ -24,6 +24,7 @@ from stanch.service.readiness.machine_row import WATCH_MACHINE
 from stanch.service.watched.machines import far_machine
 from stanch.service.watched.target import Watched
 from stanch.store.statedir import StateDir
+from stanch.watch.hosts.readings import NAMES, VOLUME_NAMES
 
 PATIENCE_S = 20.0
 
@@ -38,8 +39,10 @@ async def readings(policy: TargetPolicy, state: Path) -> Sequence[Reading]:
     told: asyncio.Future[Sequence[Reading]] = asyncio.get_running_loop().create_future()
 
     async def emit(sample: Sample) -> None:
-        if sample.readings and not told.done():
-            told.set_result(sample.readings)
+        # Other sources tell in the same samples.
+        of_machine = tuple(r for r in sample.readings if r.name in (*NAMES, *VOLUME_NAMES))
+        if of_machine and not told.done():
+            told.set_result(of_machine)
 
     tasks = [asyncio.create_task(work) for work in (one.run(emit), one.watch_machine())]
     try:
