@@ -4,6 +4,9 @@
 BIN := .venv/bin
 ARGS ?=
 
+# More than two cores would ask for: tests mostly wait for servers.
+WORKERS ?= 3
+
 # What depends on the server's version; fetched servers bring no pg_controldata.
 MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
 
@@ -30,7 +33,7 @@ lint: ## style, formatting, types, and who may import whom
 	@$(BIN)/lint-imports
 
 pytest: ## the tests alone
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: ## every boundary, the long near misses and thousands of simulated stories
 	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stories tests/sim/test_random_stories.py $(ARGS)

@@ -32,8 +32,8 @@ BACKUPS = Section(
             name="dumps",
             field="dumps",
             holds=Path(),
-            doc="A folder of dumps on the machine of Stanch: `*.sql`, `*.sql.gz`, `*.dump`, folders "
-            "of `pg_dump -Fd`. Only whole ones count.",
+            doc="A folder of dumps on the machine of Stanch: `*.sql`, `*.sql.gz`, `*.dump`, or "
+            "folders of `pg_dump -Fd`. Only whole ones count.",
             example="/var/backups/orders",
         ),
         Key(
