@@ -33,7 +33,7 @@ lint: ## style, formatting, types, and who may import whom
 	@$(BIN)/lint-imports
 
 pytest: ## the tests alone
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: ## every boundary, the long near misses and thousands of simulated stories
 	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stories tests/sim/test_random_stories.py $(ARGS)

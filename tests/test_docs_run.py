@@ -107,7 +107,7 @@ def _free_port() -> str:
 
 @pytest.fixture
 def reader(make_server: MakeServer, tmp_path: Path) -> Iterator[Reader]:
-    server = make_server()
+    server = make_server(conf={"fsync": True})
     server.start()
     if shutil.which("psql") is None and not (server.binaries.bin_dir / "psql").exists():
         pytest.skip("no psql here, which the pages use")

@@ -265,7 +265,7 @@ def test_a_process_that_stood_still_does_not_count_that_time_as_proof() -> None:
 
 def test_what_was_missed_is_counted_from_the_newest_entry_of_all() -> None:
     async def script(sim: Simulation) -> None:
-        await asyncio.sleep(20 * DAY_S)
+        await asyncio.sleep(2 * DAY_S)
         await declared(sim)
         await asyncio.sleep(5)
         assert sim.now is not None
@@ -273,7 +273,7 @@ def test_what_was_missed_is_counted_from_the_newest_entry_of_all() -> None:
         await asyncio.sleep(10)
         await asked(sim, "resolve", unverified=True, reason="found them")
 
-    sim = played(script, deadline_s=30 * DAY_S, watched=False)
+    sim = played(script, deadline_s=3 * DAY_S, watched=False)
     [resumed] = [
         (r.at, r.event.away_since)
         for r in sim.timeline(sim.incident_ids()[0])
