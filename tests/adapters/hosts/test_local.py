@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -81,7 +82,9 @@ async def _witness(host: HostReader) -> LockFileWitness:
 
 def _wait_until_gone(server: ScratchServer) -> None:
     end = time.monotonic() + 20
-    while server.processes():
+    postmaster = int((server.data_directory / "postmaster.pid").read_text().split()[0])
+    # Also collected: until then the machine still lists the dead one.
+    while server.processes() or psutil.pid_exists(postmaster):
         assert time.monotonic() < end, "the killed server's processes did not leave"
         os.sched_yield()
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stanch.model.errors import StoreUnsuitable
@@ -285,6 +285,7 @@ def test_any_damaged_byte_costs_at_most_what_follows_it_up_to_the_next_full_reco
         st.tuples(st.integers(0, FILE_BYTES - 1), st.binary(min_size=1, max_size=300)), max_size=6
     )
 )
+@example([(HEADER_BYTES + SEGMENT_BYTES + SEGMENT_HEAD_BYTES, bytes(4))])
 def test_whatever_is_in_the_file_nothing_false_is_read_and_nothing_is_raised(
     recorded_bytes: bytes, spots: list[tuple[int, bytes]]
 ) -> None:

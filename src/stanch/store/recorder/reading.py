@@ -186,7 +186,10 @@ class _Reader:
         found: dict[Series, float] = {}
         for number, value in self._values.items():
             column = self._columns.get(number)
-            if column is not None and value is not None:
+            if column is None:
+                # Its names are lost: a look without them would say that nothing was seen.
+                raise ValueError("a column without a name")
+            if value is not None:
                 name, subject, scale = column
                 found[name, subject] = value / scale if scale != 1 else value
         if self.frames and self.frames[-1].at == at:
