@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from stanch.cli.dsn import DsnArgument, warn_of_password
 from stanch.model.codec import to_iso
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.errors import SetupError
 from stanch.model.shown import never, percent, shortened
-from stanch.policy.dsn import read_conninfo
 from stanch.policy.quoting import printable
 
 SCHEMA = "stanch.diagnosis/1"
@@ -44,14 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def diagnose(
-    dsn: Annotated[
-        str,
-        typer.Argument(
-            metavar="DSN",
-            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
-            show_default=False,
-        ),
-    ],
+    dsn: DsnArgument,
     data_directory: Annotated[
         str,
         typer.Option(
@@ -85,7 +78,7 @@ def diagnose(
 ) -> None:
     """Say why a server is down, full or stuck. Reads only; needs no configuration."""
     choice = _host_choice(host)
-    _warn_of_password(dsn)
+    warn_of_password(dsn)
     found = _found(dsn, data_directory=data_directory, log=log, host=choice, timeout_s=timeout_s)
     if as_json:
         typer.echo(as_json_text(found))
@@ -120,16 +113,6 @@ def _host_choice(given: str) -> HostChoice:
     if given == "auto" or given == "local" or given == "none":
         return given
     raise typer.BadParameter(f"{given!r} is none of auto, local, none", param_hint="--host")
-
-
-def _warn_of_password(dsn: str) -> None:
-    given = read_conninfo(dsn)
-    if given is not None and given.has_secret:
-        typer.echo(
-            "warning: a password on the command line is shown to everybody by ps;"
-            " use service=NAME or a passfile (~/.pgpass)",
-            err=True,
-        )
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ import asyncio
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stanch.cli.dsn import DsnArgument, warn_of_password
+from stanch.cli.files import write_file
 from stanch.model.errors import ProbeFailed, SetupError
-from stanch.policy.dsn import read_conninfo
 from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def health(
-    dsn: Annotated[
-        str,
-        typer.Argument(
-            metavar="DSN",
-            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
-            show_default=False,
-        ),
-    ],
+    dsn: DsnArgument,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object (stanch.health/1).")
     ] = False,
@@ -78,7 +71,7 @@ def health(
     Looks at the database that the DSN names, through one session that only reads and waits for no
     lock longer than 100 ms.
     """
-    _warn_of_password(dsn)
+    warn_of_password(dsn)
     report = _report(dsn, timeout_s, backups)
     if html:
         _write(report, html)
@@ -120,21 +113,5 @@ def _print(report: Report, *, as_json: bool) -> None:
 def _write(report: Report, file: str) -> None:
     from stanch.cli.health_page import health_page
 
-    page = health_page(report)
-    try:
-        Path(file).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise SetupError(
-            f"cannot be written: {error.strerror}", on=file, hint="--html names another file."
-        ) from error
+    write_file(file, health_page(report), option="--html")
     typer.echo(f"written: {file}", err=True)
-
-
-def _warn_of_password(dsn: str) -> None:
-    given = read_conninfo(dsn)
-    if given is not None and given.has_secret:
-        typer.echo(
-            "warning: a password on the command line is shown to everybody by ps;"
-            " use service=NAME or a passfile (~/.pgpass)",
-            err=True,
-        )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stanch.cli.files import write_file
 from stanch.cli.reaching import (
     DEFAULT_CONFIG,
     AsOption,
@@ -18,10 +19,13 @@ from stanch.cli.reaching import (
     me,
     path_of,
 )
-from stanch.model.errors import SetupError
 from stanch.policy.quoting import printable
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the timeline.")]
+LengthOption = Annotated[
+    str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")
+]
+EndOption = Annotated[bool, typer.Option("--end", help="End it now.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -199,10 +203,8 @@ def halt(
 
 def maintenance(
     target: Annotated[str, typer.Argument(help="The target that is worked on.")],
-    length: Annotated[
-        str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")
-    ] = "1h",
-    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    length: LengthOption = "1h",
+    end: EndOption = False,
     reason: Reason = "",
     config: ConfigOption = DEFAULT_CONFIG,
     by: AsOption = "",
@@ -225,10 +227,8 @@ def maintenance(
 def silence(
     target: Annotated[str, typer.Argument(help="The target it is about.")],
     rule: Annotated[str, typer.Option("--rule", help="The rule, as `stanch rules` lists it.")],
-    length: Annotated[
-        str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")
-    ] = "1h",
-    end: Annotated[bool, typer.Option("--end", help="End it now.")] = False,
+    length: LengthOption = "1h",
+    end: EndOption = False,
     reason: Reason = "",
     config: ConfigOption = DEFAULT_CONFIG,
     by: AsOption = "",
@@ -273,16 +273,9 @@ def postmortem(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write the post-mortem, as Markdown, from the timeline alone."""
-    from pathlib import Path
-
     text = fetched(config, f"{path_of(incident)}/postmortem")["markdown"]
     if not output:
         print(text)
         return
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SetupError(
-            f"cannot be written: {error.strerror}", on=output, hint="--output names another file."
-        ) from error
+    write_file(output, text, option="--output")
     print(output)

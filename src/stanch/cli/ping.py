@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from stanch.cli.dsn import DsnArgument, warn_of_password
 from stanch.model.errors import SetupError
 from stanch.model.reach import STATE_MEANINGS, Reach
-from stanch.policy.dsn import read_conninfo
 from stanch.policy.quoting import printable
 
 TIMEOUT_S_MAX = 3600.0
@@ -27,14 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ping(
-    dsn: Annotated[
-        str,
-        typer.Argument(
-            metavar="DSN",
-            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
-            show_default=False,
-        ),
-    ],
+    dsn: DsnArgument,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print state, layers and elapsed_ms as one JSON object.")
     ] = False,
@@ -62,13 +55,7 @@ def ping(
         if error.hint:
             typer.echo(f"hint: {error.hint}", err=True)
         raise typer.Exit(2) from error
-    given = read_conninfo(dsn)
-    if given is not None and given.has_secret:
-        typer.echo(
-            "warning: a password on the command line is shown to everybody by ps;"
-            " use service=NAME or a passfile (~/.pgpass)",
-            err=True,
-        )
+    warn_of_password(dsn)
     reach = asyncio.run(probe(dsn, deadline_s=timeout_s))
     typer.echo(as_json_text(reach) if as_json else as_text(reach, label))
     raise typer.Exit(STATE_MEANINGS[reach.state].exit_code)

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from stanch.cli.files import write_file
 from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption
-from stanch.model.errors import SetupError
 from stanch.policy.quoting import printable
 
 WhatArgument = Annotated[
@@ -71,13 +71,7 @@ def export(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Copy a recording out of the state directory or an incident, to be read elsewhere."""
-    content = _bytes(config, what, when)
-    try:
-        Path(output).write_bytes(content)
-    except OSError as error:
-        raise SetupError(
-            f"cannot be written: {error.strerror}", on=output, hint="--output names another file."
-        ) from error
+    write_file(output, _bytes(config, what, when), option="--output")
     print(output)
 
 
