@@ -109,9 +109,6 @@ class Memory:
             window = self.windows[subject] = Window(self.span_s)
         return window
 
-    def forget(self, subject: str) -> None:
-        self.windows.pop(subject, None)
-
 
 @dataclass(slots=True)
 class RateAbove:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from stanch.model.machine import FileSystem
@@ -87,8 +87,3 @@ def _whole(text: str) -> int | None:
 def _plain(text: str) -> str:
     """Blanks, tabs, line ends and backslashes are written in octal there."""
     return _OCTAL.sub(lambda code: chr(int(code[1], 8)), text)
-
-
-def sizes_by_mount(found: Iterable[FileSystem]) -> Mapping[str, int]:
-    """Bytes in use, as far as an ordinary user can tell."""
-    return {one.mount: one.total_bytes - one.free_bytes for one in found}
