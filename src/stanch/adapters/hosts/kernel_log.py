@@ -32,7 +32,8 @@ class KernelLog:
             if self._device is None:
                 self._device = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 self._kept.clear()
-            self._kept.extend(recorded(self._new_records(self._device)))
+            records = new_records(self._device)
+            self._kept.extend(recorded(line for one in records for line in one.splitlines()))
         except OSError as error:
             self.close()
             reason = (error.strerror or str(error)).lower()
@@ -44,16 +45,18 @@ class KernelLog:
             os.close(self._device)
             self._device = None
 
-    def _new_records(self, device: int) -> list[str]:
-        found: list[str] = []
-        for _ in range(RECORDS_MAX):
-            try:
-                record = os.read(device, RECORD_BYTES_MAX)
-            except BlockingIOError:
-                break
-            except BrokenPipeError:
-                continue  # This record was overwritten while we read; the next one is there.
-            if not record:
-                break
-            found += record.decode("utf-8", "replace").splitlines()
-        return found
+
+def new_records(device: int) -> list[str]:
+    """What is there to be read: one record a read of the device; a plain file comes in pieces."""
+    found: list[str] = []
+    for _ in range(RECORDS_MAX):
+        try:
+            record = os.read(device, RECORD_BYTES_MAX)
+        except BlockingIOError:
+            break
+        except BrokenPipeError:
+            continue  # This record was overwritten while we read; the next one is there.
+        if not record:
+            break
+        found.append(record.decode("utf-8", "replace"))
+    return found

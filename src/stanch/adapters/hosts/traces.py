@@ -10,15 +10,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from stanch.adapters.hosts.kernel_log import KMSG, new_records
 from stanch.model.diagnosis import Missing
 from stanch.model.ports.traces import KernelKill, SlotOnDisk, WalOnDisk
 
-KMSG = Path("/dev/kmsg")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 """PROC_PID_INIT_INO of the kernel."""
-RECORDS_MAX = 20_000
-RECORD_BYTES_MAX = 8192
 SLOTS_MAX = 500
 SEGMENTS_MAX = 100_000
 
@@ -113,23 +111,11 @@ def parse_slot_file(name: str, content: bytes) -> SlotOnDisk | None:
 
 
 def _kernel_records(path: Path) -> list[str]:
-    """Each read of the device gives one record; a plain file is read whole."""
-    found: list[str] = []
     device = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        for _ in range(RECORDS_MAX):
-            try:
-                record = os.read(device, RECORD_BYTES_MAX)
-            except BlockingIOError:
-                break
-            except BrokenPipeError:
-                continue  # This record was overwritten while we read; the next one is there.
-            if not record:
-                break
-            found.append(record.decode("utf-8", "replace"))
+        return new_records(device)
     finally:
         os.close(device)
-    return found
 
 
 def _newest_segment(folder: Path) -> str | None:
