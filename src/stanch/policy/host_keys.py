@@ -150,6 +150,14 @@ KUBERNETES = Section(
     ),
 )
 
+PROMETHEUS_TOKEN = Key(
+    name="token_file",
+    field="token_file",
+    holds=Path(),
+    doc="A file with a bearer token for that Prometheus. Left out: no login.",
+    example="/etc/stanch/prometheus-token",
+)
+
 PROMETHEUS = Section(
     title="prometheus host",
     make=PrometheusHost,
@@ -175,13 +183,7 @@ PROMETHEUS = Section(
             doc="The server's systemd unit, where the exporter runs with --collector.systemd.",
             example="postgresql@16-main",
         ),
-        Key(
-            name="token_file",
-            field="token_file",
-            holds=Path(),
-            doc="A file with a bearer token for that Prometheus. Left out: no login.",
-            example="/etc/stanch/prometheus-token",
-        ),
+        PROMETHEUS_TOKEN,
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stanch.policy.host_keys import PROMETHEUS_TOKEN
 from stanch.policy.kinds import HTTP_URL, NAME, Dsn, Integer, Path, Text
 from stanch.policy.quantities import Duration
 from stanch.policy.shapes import Key, Named, Section, Variants
@@ -134,13 +135,7 @@ PROMETHEUS = Section(
             doc="The same for how long an answer takes, in seconds.",
             example='"histogram_quantile(0.95, sum by (le) (rate(http_seconds_bucket[2m])))"',
         ),
-        Key(
-            name="token_file",
-            field="token_file",
-            holds=Path(),
-            doc="A file with a bearer token for that Prometheus. Left out: no login.",
-            example="/etc/stanch/prometheus-token",
-        ),
+        PROMETHEUS_TOKEN,
     ),
 )
 
