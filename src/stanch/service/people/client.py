@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import httpx
-
 from stanch.model.errors import StanchError
 
 CONNECT_S = 1.0
@@ -53,6 +51,9 @@ class Socket:
     async def _ask(self, method: str, path: str, **more: Any) -> Reply:
         if not self._path.exists():
             raise NotAnswering("no socket", on=str(self._path))
+        # Here and not above: every command of the command line would wait for it.
+        import httpx
+
         transport = httpx.AsyncHTTPTransport(uds=str(self._path))
         timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
         try:
