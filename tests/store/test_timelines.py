@@ -201,6 +201,28 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes_later(
     assert kit.store(tmp_path / "s").verify().entries == 301
 
 
+async def test_what_got_no_answer_is_done_once_everything_before_is_settled(
+    kit: Any, tmp_path: Path
+) -> None:
+    thread = StoreThread(kit.store(tmp_path / "s"), answer_s=0.2)
+    gate, done = Gate(), list[str]()
+
+    def late(tx: Any) -> None:
+        gate(tx)
+        done.append("late")
+
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        # Its turn has begun when nobody waits for it any more: it cannot be taken back.
+        await thread._write(late)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        await thread.settled()
+    assert not done
+    gate.open.set()
+    await thread.settled()
+    assert done == ["late"]
+    await thread.close()
+
+
 async def test_more_than_may_wait_is_refused_at_once(kit: Any, thread: StoreThread) -> None:
     incident = await open_one(kit, thread)
     gate, first = await held(thread)

@@ -64,6 +64,10 @@ class _SqlTimelines(ABC):
         """Like `append`, into a new incident; the id in `first` is replaced."""
         return await self._write(journal.open_incident(at, first))
 
+    async def settled(self) -> None:
+        """Wait until whatever was handed over before, with or without an answer, is done or not."""
+        await self._write(lambda tx: None)
+
     async def read(self, incident_id: IncidentId, *, after_seq: int = 0) -> Sequence[Recorded]:
         """The events of one incident in order; empty for one that does not exist."""
         return await self._ask(

@@ -18,6 +18,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.model.timeline import Append, Recorded
 from stanch.policy.policy import TargetPolicy
 from stanch.service.core import explains
 from stanch.service.doing.watching import Watching, as_said
@@ -300,6 +301,45 @@ async def test_with_the_store_gone_people_are_paged_and_the_incident_opens_once_
     bench.watching._book = book
     await bench.see("orders", ReachState.REFUSED)
     assert [i.title for i in await bench.incidents()] == ["server down"]
+
+
+class _Hanging(InlineStore):
+    """Answers too late: what it was handed is durable, or is so before it answers again."""
+
+    hangs = False
+    owed: tuple[datetime, Append] | None = None
+
+    async def open_incident(self, at: datetime, first: Append) -> tuple[Recorded, ...]:
+        if not self.hangs:
+            return await super().open_incident(at, first)
+        self.owed = (at, first)
+        raise StoreUnavailable("no answer within 5 s")
+
+    async def settled(self) -> None:
+        if self.hangs:
+            raise StoreUnavailable("no answer within 5 s")
+        if self.owed is not None:
+            await super().open_incident(*self.owed)
+            self.owed = None
+
+
+async def test_an_incident_whose_opening_got_no_answer_is_not_opened_again() -> None:
+    bench = await bench_of("orders")
+    slow = _Hanging(bench.house.store.store)
+    bench.house = await open_house(bench.policies, slow, clock=bench)
+    bench.watching = bench.watch()
+    slow.hangs = True
+    for _ in range(3):
+        await bench.see("orders", ReachState.REFUSED)
+    assert [s.kind for s in bench.paged] == [SymptomKind.SERVER_DOWN] * 3
+    slow.hangs = False
+    for _ in range(3):
+        await bench.see("orders", ReachState.REFUSED)
+    assert len(bench.paged) == 3
+    [incident] = await bench.incidents()
+    assert set(incident.symptoms) == {"server_down"}
+    await bench.well("orders")
+    assert (await bench.house.book.get(incident.id)).symptoms == {}
 
 
 async def test_without_a_store_many_silences_are_still_one_page_about_our_own_sight() -> None:

@@ -24,6 +24,10 @@ class Timelines(Protocol):
         """Like `append`, into a new incident whose id is allotted in the same transaction."""
         ...
 
+    async def settled(self) -> None:
+        """Wait until whatever was handed over before, with or without an answer, is done or not."""
+        ...
+
     async def read(self, incident_id: IncidentId, *, after_seq: int = 0) -> Sequence[Recorded]: ...
 
     async def incident_ids(self, *, open_only: bool, limit: int) -> Sequence[IncidentId]:

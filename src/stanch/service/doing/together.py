@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 import structlog
@@ -70,7 +70,7 @@ class Together:
             return False
         return any(other not in self._standbys for other in self._others(target))
 
-    def opening(self, target: TargetName) -> asyncio.Lock:
+    def opening(self, target: TargetName) -> AbstractAsyncContextManager[None]:
         """One at a time in a whole cluster, so that a cause and its effect meet."""
         cluster = self._policies.current.cluster_of(target)
         return self._book.opening(cluster.targets[0] if cluster is not None else target)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from weakref import WeakValueDictionary
 
 from stanch.incident.fold import apply
 from stanch.incident.state import Incident
-from stanch.model.errors import StaleDecision
+from stanch.model.errors import StaleDecision, StoreUnavailable
 from stanch.model.events import Event
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.plans import Refusal
@@ -19,6 +20,7 @@ from stanch.model.timeline import Append, Claim, Recorded
 from stanch.service.clock import Clock
 
 CACHED_MAX = 1024
+OPEN_MAX = CACHED_MAX // 2
 DECIDE_TRIES = 8
 
 Decider = Callable[[Incident, datetime], Sequence[Event] | Refusal]
@@ -33,6 +35,8 @@ class Book:
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
         self._turns: WeakValueDictionary[IncidentId, asyncio.Lock] = WeakValueDictionary()
         self._openings: WeakValueDictionary[TargetName, asyncio.Lock] = WeakValueDictionary()
+        self._in_doubt = False
+        """An incident may be open of which nobody here knows: its writing got no answer."""
         self.on_open: Callable[[Incident], None] = lambda incident: None
         """Told of every open incident when it is first seen, whoever opened it. May come twice:
         one that nobody got an answer for, because the disk was slow, is met when it is due."""
@@ -56,7 +60,11 @@ class Book:
         """A new incident that begins with these events. Raises StoreUnavailable."""
         at = self._clock.now()
         first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
-        recorded = await self._timelines.open_incident(at, first)
+        try:
+            recorded = await self._timelines.open_incident(at, first)
+        except StoreUnavailable:
+            self._in_doubt = True
+            raise
         self.on_append()
         return self._keep(Incident(id=recorded[0].incident_id), recorded)
 
@@ -90,12 +98,32 @@ class Book:
                         raise
         raise AssertionError("unreachable")
 
-    def opening(self, target: TargetName) -> asyncio.Lock:
-        """Held from looking at a target's incidents until the new one is open: one at a time."""
+    @asynccontextmanager
+    async def opening(self, target: TargetName) -> AsyncGenerator[None]:
+        """Held from looking at a target's incidents until the new one is open: one at a time.
+
+        Raises StoreUnavailable while it is in doubt what an earlier opening came to.
+        """
         lock = self._openings.get(target)
         if lock is None:
             lock = self._openings[target] = asyncio.Lock()
-        return lock
+        async with lock:
+            await self._settle()
+            yield
+
+    async def _settle(self) -> None:
+        """Meet what was opened although the answer never came, else it would be opened again."""
+        if not self._in_doubt:
+            return
+        self._in_doubt = False
+        try:
+            await self._timelines.settled()
+            for incident_id in await self._timelines.incident_ids(open_only=True, limit=OPEN_MAX):
+                if incident_id not in self._folded:
+                    await self.get(incident_id)
+        except StoreUnavailable:
+            self._in_doubt = True
+            raise
 
     def _turn(self, incident_id: IncidentId) -> asyncio.Lock:
         """Appends of this process to one incident queue, so that none of them is late."""
