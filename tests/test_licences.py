@@ -13,7 +13,7 @@ from pages import ROOT, table_keys
 from tidy import modules
 
 DECISION = (ROOT / "docs" / "adr" / "0003-runtime-dependencies.md").read_text("utf-8")
-SETS = ("core", "hosts", "reports")
+SETS = ("core", "hosts", "reports", "s3")
 """What users install; `lab` and `dev` are for demonstrating and building."""
 COPYLEFT = re.compile(r"\bA?L?GPL|General Public License|\bMPL|\bEPL|\bSSPL|\bBUSL", re.IGNORECASE)
 NAMED = {
