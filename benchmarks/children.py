@@ -44,10 +44,10 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(20)
 
-    def ask(self) -> dict[str, Any]:
-        """What it has to say now."""
+    def ask(self, word: str = "?") -> dict[str, Any]:
+        """What it has to say now, once it has done as it was told."""
         assert self._process.stdin is not None
-        self._process.stdin.write("?\n")
+        self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
         return self._line()
 

@@ -130,7 +130,17 @@ def certify(server: ScratchServer) -> None:
     key, certificate = folder.path / "server.key", folder.path / "server.crt"
     subprocess.run(
         [
-            *("openssl", "req", "-new", "-x509", "-days", "365", "-nodes", "-subj", "/CN=localhost"),
+            *(
+                "openssl",
+                "req",
+                "-new",
+                "-x509",
+                "-days",
+                "365",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+            ),
             *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-keyout", str(key), "-out", str(certificate)),
         ],

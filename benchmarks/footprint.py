@@ -32,6 +32,11 @@ BENCH = "footprint"
 CLIENT_MS_MAX = 0.5
 SERVER_MS_MAX = 5.0
 TARGET_KB_MAX = 100.0
+TARGETS = 1000
+SAMPLE_AGE_S_MAX = 3.0
+AGES = 10
+GROWTH_MAX = 1.25
+"""Of what one more target costs; beyond it growth is no straight line."""
 SESSIONS = 1000
 EXPORTER_DSN = "host=127.0.0.1 port={port} user=stanch_watch password={word} sslmode=disable"
 
@@ -44,6 +49,8 @@ class Size:
     cpu_ms_a_second: float
     samples_a_second: float
     rss_bytes: int
+    oldest_s: tuple[float, ...]
+    """The age of the oldest newest sample of any target, looked at once a second."""
 
 
 def client(counts: Sequence[int], *, settle_s: float, watch_s: float) -> None:
@@ -57,6 +64,10 @@ def client(counts: Sequence[int], *, settle_s: float, watch_s: float) -> None:
         tell(figure(BENCH, case, [cpu_ms], "ms", note=words))
         rss_mb = [size.rss_bytes / 1e6]
         tell(figure(BENCH, f"responder_rss_{size.targets}_targets", rss_mb, "MB"))
+        limit = SAMPLE_AGE_S_MAX if size.targets <= TARGETS else None
+        case = f"oldest_sample_{size.targets}_targets"
+        tell(figure(BENCH, case, size.oldest_s, "s", target=limit, target_p99=limit))
+    _tell_growth(sizes)
     over = f"least squares over {', '.join(map(str, counts))} targets"
     cpu_ms, upkeep_ms = statistics.linear_regression(
         [size.samples_a_second for size in sizes], [size.cpu_ms_a_second for size in sizes]
@@ -72,6 +83,32 @@ def client(counts: Sequence[int], *, settle_s: float, watch_s: float) -> None:
     tell(figure(BENCH, case, [rss_bytes / 1e3], "kB", target=TARGET_KB_MAX, note=words))
 
 
+def _tell_growth(sizes: Sequence[Size]) -> None:
+    """What one more sample costs among many, to what it costs among few: 1 is a straight line."""
+    ordered = sorted(sizes, key=lambda size: size.targets)
+    if len(ordered) < 3:
+        return
+    first, middle, last = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    words = (
+        f"from {middle.targets} to {last.targets} targets, to {first.targets} to {middle.targets}"
+    )
+    for case, few, many in (
+        ("cpu", _more_cpu(first, middle), _more_cpu(middle, last)),
+        ("rss", _more_rss(first, middle), _more_rss(middle, last)),
+    ):
+        readings = [many / few]
+        tell(figure(BENCH, f"growth_{case}", readings, "times", target=GROWTH_MAX, note=words))
+
+
+def _more_cpu(few: Size, many: Size) -> float:
+    more = many.samples_a_second - few.samples_a_second
+    return (many.cpu_ms_a_second - few.cpu_ms_a_second) / more
+
+
+def _more_rss(few: Size, many: Size) -> float:
+    return (many.rss_bytes - few.rss_bytes) / (many.targets - few.targets)
+
+
 def _one_size(recorded_from: ScratchServer, count: int, settle_s: float, watch_s: float) -> Size:
     with ExitStack() as stack:
         standins = stack.enter_context(StandIns(recorded_from, count))
@@ -83,11 +120,14 @@ def _one_size(recorded_from: ScratchServer, count: int, settle_s: float, watch_s
         cpu_s, samples, began = run.cpu_s(), standins.vitals(), time.monotonic()
         time.sleep(watch_s)
         took_s = time.monotonic() - began
+        cpu_s, samples = run.cpu_s() - cpu_s, standins.vitals() - samples
         return Size(
             targets=count,
-            cpu_ms_a_second=1000 * (run.cpu_s() - cpu_s) / took_s,
-            samples_a_second=(standins.vitals() - samples) / took_s,
+            cpu_ms_a_second=1000 * cpu_s / took_s,
+            samples_a_second=samples / took_s,
             rss_bytes=run.rss_bytes(),
+            # Afterwards: to be asked for the figures of many targets is work, too.
+            oldest_s=tuple(run.oldest_sample_s(after_s=2.5) for _ in range(AGES)),
         )
 
 
@@ -214,7 +254,7 @@ def main() -> None:
     quick = options.quick
     cases: dict[str, Callable[[], None]] = {
         "client": lambda: client(
-            (10, 100) if quick else (10, 100, 300, 1000),
+            (10, 50, 100) if quick else (10, 100, 300, 1000, 2000),
             settle_s=3 if quick else 20,
             watch_s=5 if quick else 30,
         ),

@@ -8,8 +8,11 @@ server, or the web server, has the last byte of the page. One `stanch run` watch
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -33,6 +36,7 @@ BENCH = "page_latency"
 KILLED_S, KILLED_S_P99 = 0.5, 1.0
 BLACK_HOLED_S, HUNG_S = 3.0, 5.0
 PAGE_DEADLINE_S = 30.0
+RESTED_S = 3.0
 OVER_DEADLINE_S = 60.0
 
 
@@ -153,8 +157,8 @@ def many_servers(rounds: int, *, real: int, far: int, standins: int) -> None:
         tell_all(f"killed_{len(targets)}_targets", on.finish(), note=f"{busy:.0%} of a core")
 
 
-def silent_server(rounds: int) -> None:
-    """Another machine whose packets get lost all at once."""
+def silent_server(rounds: int, *, standins: int = 0) -> None:
+    """Another machine whose packets get lost all at once; stand-ins make up the bulk."""
     if not possible():
         say("black_holed: left out, it takes root, iproute2 and iptables")
         return
@@ -170,7 +174,8 @@ def silent_server(rounds: int) -> None:
             certify(server)
         server.start()
         dsn = server.dsn("stanch_watch", host=machine.address)
-        on = stack.enter_context(scene({"far": {"dsn": dsn, "host": "none"}}))
+        targets = {"far": {"dsn": dsn, "host": "none"}, **_bulk(stack, standins)}
+        on = stack.enter_context(scene(targets))
 
         def drop() -> float:
             at = time.time()
@@ -182,12 +187,27 @@ def silent_server(rounds: int) -> None:
             on.measure("far", drop)
             machine.drop_packets(dropped=False)
             on.wait_until_over("far")
-        tell_all("black_holed_1_target", on.finish(), limit_s=BLACK_HOLED_S)
+        tell_all(f"black_holed_{_targets(len(targets))}", on.finish(), limit_s=BLACK_HOLED_S)
 
 
-def hung_server(rounds: int, *, whole: bool) -> None:
+def _bulk(stack: ExitStack, count: int) -> dict[str, dict[str, str]]:
+    """So many stand-ins, which answer as a server of their own does."""
+    if not count:
+        return {}
+    original = stack.enter_context(Fleet(1)).servers["db001"]
+    return stack.enter_context(StandIns(original, count)).targets()
+
+
+def _targets(count: int) -> str:
+    return f"{count}_target" if count == 1 else f"{count}_targets"
+
+
+def hung_server(rounds: int, *, whole: bool, standins: int = 0) -> None:
     """The postmaster alone is stopped (open sessions go on), or every process of the server."""
-    with Fleet(1) as fleet, scene({"db001": {"dsn": fleet.dsn("db001")}}) as on:
+    with ExitStack() as stack:
+        fleet = stack.enter_context(Fleet(1))
+        targets = {"db001": {"dsn": fleet.dsn("db001")}, **_bulk(stack, standins)}
+        on = stack.enter_context(scene(targets))
         server = fleet.servers["db001"]
 
         def pause() -> float:
@@ -201,8 +221,45 @@ def hung_server(rounds: int, *, whole: bool) -> None:
             on.measure("db001", pause)
             server.resume()
             on.wait_until_over("db001")
-        case = "frozen_1_target" if whole else "hung_1_target"
-        tell_all(case, on.finish(), limit_s=HUNG_S)
+        case = "frozen" if whole else "hung"
+        tell_all(f"{case}_{_targets(len(targets))}", on.finish(), limit_s=HUNG_S)
+
+
+def unrest(rounds: int, *, standins: int) -> None:
+    """Nothing breaks: sessions are ended, the responder is stopped or gets no CPU. No incident."""
+    with ExitStack() as stack:
+        original = stack.enter_context(Fleet(1)).servers["db001"]
+        bulk = stack.enter_context(StandIns(original, standins))
+        on = stack.enter_context(scene(bulk.targets()))
+        for _ in range(rounds):
+            bulk.end_sessions(standins // 2)
+            time.sleep(random.uniform(1.0, 3.0))
+            os.kill(on.run.pid, signal.SIGSTOP)
+            time.sleep(random.choice((0.5, 1.5, 3.0, 6.0, 12.0)))
+            os.kill(on.run.pid, signal.SIGCONT)
+            time.sleep(random.uniform(1.0, 5.0))
+            with _hogs(4):
+                time.sleep(10.0)
+            time.sleep(random.uniform(1.0, 5.0))
+        on.run.wait_until_steady()
+        words = f"{rounds} rounds: half of the sessions ended, a stop, ten seconds without CPU"
+        count = len(on.run.opened())
+        case = f"unrest_{_targets(standins)}.incidents_nobody_caused"
+        tell(figure(BENCH, case, [count], "incidents", target=0, note=words))
+        # Quiet because it looks and sees nothing, not because it looks no more.
+        assert on.run.oldest_sample_s(after_s=2.5) < RESTED_S, "it has not come back to looking"
+
+
+@contextmanager
+def _hogs(count: int) -> Iterator[None]:
+    """Others take the machine's CPU, more of them than it has cores."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait(20)
 
 
 def beside_prometheus(servers: int) -> None:
@@ -277,7 +334,10 @@ def main() -> None:
         measures[name]()
 
 
-CASES = ("one", "fifty", "thousand", "black_holed", "hung", "frozen", "prometheus")
+CASES = (
+    *("one", "fifty", "thousand", "black_holed", "hung", "frozen"),
+    *("black_holed_among_many", "hung_among_many", "unrest", "prometheus"),
+)
 
 
 def cases_of(*, quick: bool) -> dict[str, Callable[[], None]]:
@@ -290,6 +350,9 @@ def cases_of(*, quick: bool) -> dict[str, Callable[[], None]]:
         "black_holed": lambda: silent_server(few or 15),
         "hung": lambda: hung_server(few or 15, whole=False),
         "frozen": lambda: hung_server(few or 15, whole=True),
+        "black_holed_among_many": lambda: silent_server(few or 10, standins=999),
+        "hung_among_many": lambda: hung_server(few or 10, whole=False, standins=999),
+        "unrest": lambda: unrest(2 if quick else 8, standins=1000),
         "prometheus": lambda: beside_prometheus(2 if quick else 8),
     }
 

@@ -29,6 +29,7 @@ WATCH_ONLY: Mapping[str, Any] = {
 """Nothing is done to a target, and an incident is over soon after its server is back."""
 
 OPENED = re.compile(r"^(\S+) .*incident opened.*\btarget=(\S+)", re.MULTILINE)
+SAMPLE_AGE = re.compile(r"^stanch_sample_age_seconds{[^}]*} (\S+)", re.MULTILINE)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -106,6 +107,15 @@ class StanchRun:
 
     def rss_bytes(self) -> int:
         return self._watched.memory_info().rss
+
+    def oldest_sample_s(self, *, after_s: float) -> float:
+        """How old the newest sample is of the target that was not looked at for the longest."""
+        time.sleep(after_s)
+        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
+        ages = SAMPLE_AGE.findall(text)
+        if not ages:
+            raise RuntimeError("no ages of samples among the metrics")
+        return max(map(float, ages))
 
     def wait_until_steady(self, *, deadline_s: float = 30.0) -> None:
         """Until starting up is over: it uses hardly more CPU in one second than in the next."""
