@@ -11,8 +11,6 @@ import argparse
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -238,11 +236,12 @@ def unrest(rounds: int, *, standins: int) -> None:
             time.sleep(random.choice((0.5, 1.5, 3.0, 6.0, 12.0)))
             os.kill(on.run.pid, signal.SIGCONT)
             time.sleep(random.uniform(1.0, 5.0))
-            with _hogs(4):
-                time.sleep(10.0)
+            _starve(on.run.pid, seconds=10.0)
             time.sleep(random.uniform(1.0, 5.0))
         on.run.wait_until_steady()
         words = f"{rounds} rounds: half of the sessions ended, a stop, ten seconds without CPU"
+        for line in on.run.openings():
+            say(line)
         count = len(on.run.opened())
         case = f"unrest_{_targets(standins)}.incidents_nobody_caused"
         tell(figure(BENCH, case, [count], "incidents", target=0, note=words))
@@ -250,16 +249,14 @@ def unrest(rounds: int, *, standins: int) -> None:
         assert on.run.oldest_sample_s(after_s=2.5) < RESTED_S, "it has not come back to looking"
 
 
-@contextmanager
-def _hogs(count: int) -> Iterator[None]:
-    """Others take the machine's CPU, more of them than it has cores."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait(20)
+def _starve(pid: int, *, seconds: float) -> None:
+    """A process gets the CPU for moments only; its targets, on machines of their own, do not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(random.uniform(0.05, 0.4))
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(random.uniform(0.02, 0.1))
 
 
 def beside_prometheus(servers: int) -> None:

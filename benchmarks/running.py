@@ -108,6 +108,11 @@ class StanchRun:
     def rss_bytes(self) -> int:
         return self._watched.memory_info().rss
 
+    def openings(self) -> list[str]:
+        """The lines in which it told of an incident's opening."""
+        text = ANSI.sub("", self.log_path.read_text(errors="replace"))
+        return [line for line in text.splitlines() if OPENED.match(line)]
+
     def oldest_sample_s(self, *, after_s: float) -> float:
         """How old the newest sample is of the target that was not looked at for the longest."""
         time.sleep(after_s)

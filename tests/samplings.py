@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from stanch.detect.engine import Detector
+from stanch.detect.engine import NOTHING, Detector, Remembered
 from stanch.detect.in_force import plan_for
 from stanch.detect.plan import Plan
 from stanch.detect.tracker import Cleared, Raised, Tracks, step
@@ -99,9 +99,10 @@ class Watched:
         *,
         plan: Plan | None = None,
         tracks: Tracks | None = None,
+        usual: Remembered = NOTHING,
     ) -> None:
         self.policy = policy
-        self.detector = Detector(plan or plan_for(policy))
+        self.detector = Detector(plan or plan_for(policy), usual)
         self.tracks: Tracks = tracks or {}
         self.raised: list[str] = []
         self.cleared: list[str] = []

@@ -123,6 +123,40 @@ def test_every_error_of_the_file_is_shown_with_line_and_hint_and_nothing_is_trie
     assert [(f["line"], f["level"]) for f in body["findings"]] == [(11, "error"), (12, "error")]
 
 
+def noted(path: Path, server: ScratchServer, cluster: str) -> None:
+    """As a responder would have left it that watched another cluster at this address."""
+    note = {"pid": None, "address": f"127.0.0.1:{server.port}", "log": ""}
+    note |= dict.fromkeys(("data_directory", "bin_directory"), "")
+    note["clusters"] = [("2026-11-01T00:00:00+00:00", cluster)]
+    (path / "state" / "notes").mkdir(parents=True)
+    (path / "state" / "notes" / "orders.json").write_text(json.dumps(note))
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+@pytest.mark.parametrize("by", ["the policy", "watched here until now"])
+def test_another_cluster_at_the_address_is_a_problem_that_names_both(
+    shared_server: ScratchServer, tmp_path: Path, by: str
+) -> None:
+    [(ours,)] = shared_server.query("SELECT system_identifier::text FROM pg_control_system()")
+    theirs, dsn = "7301234567890123456", shared_server.dsn("stanch_watch")
+    if by == "the policy":
+        named = f'    system_identifier: "{theirs}"\n'
+    else:
+        named = ""
+        noted(tmp_path, shared_server, theirs)
+    code, body = check_json(policy(tmp_path, dsn, target=named))
+    assert code == 1
+    [problem] = body["problems"]
+    assert problem["on"] == "target orders"
+    assert by in problem["what"]
+    assert all(one in problem["what"] for one in (ours, theirs))
+    assert f'system_identifier: "{ours}"' in problem["hint"]
+
+    named = f'    system_identifier: "{ours}"\n'
+    code, body = check_json(policy(tmp_path, dsn, target=named))
+    assert (code, body["problems"]) == (0, []), "named on purpose, whatever was noted"
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b""])
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "stanch.yaml"

@@ -83,6 +83,14 @@ def by_usual(name: str, factor: float, subject: str = "") -> Case:
     return Case(list(weeks(3, 11 * factor)), list(weeks(2, 11 * factor)), subject)
 
 
+def slower(times: float, mean_ms: float) -> Sample:
+    """A statement so many times as slow as usual, and how long it takes now."""
+    names = {"statement_slowdown_times": times, "statement_mean_ms": mean_ms}
+    return seen(
+        readings=tuple(Reading(name=n, value=value, subject="42") for n, value in names.items())
+    )
+
+
 def sessions(**counts: Any) -> dict[str, Any]:
     return {"sessions": counts}
 
@@ -243,7 +251,9 @@ CASES: dict[str, Case] = {
     "new_dangerous_role": by_change("dangerous_roles", 1, 2),
     "hba_errors": by_value("hba_errors", 1, 0, lasts_s=60),
     "settings_errors": by_value("settings_errors", 1, 0, lasts_s=60),
-    "statement_slower": by_usual("statement_mean_ms", 3, "42"),
+    "statement_slower": Case(
+        steady(slower(3, 5), lasts_s=300), steady(slower(2.9, 99), lasts_s=900), "42"
+    ),
     # --- machines
     "memory_low": by_value("memory_available_pct", 5, 6, lasts_s=60),
     "cpu_stolen": by_value("cpu_steal_pct", 10, 9, lasts_s=300),

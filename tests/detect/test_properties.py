@@ -14,7 +14,14 @@ from samplings import ORDERS, T0, Watched, seen, target
 from stanch.detect.judges import SUBJECTS_MAX, Above, Below, Changed, Look, Memory, RateAbove
 from stanch.detect.tracker import Cleared, Condition, Raised, Tracks, step
 from stanch.detect.trend import POINTS_MIN, seconds_until, slope_per_s
-from stanch.detect.usual import HOURS, WEEKS_KEPT, WEEKS_MIN, Baseline, hour_of_week
+from stanch.detect.usual import (
+    HOURS,
+    STORED_BYTES_MAX,
+    WEEKS_KEPT,
+    WEEKS_MIN,
+    Baseline,
+    hour_of_week,
+)
 from stanch.detect.windows import POINTS_MAX, Window
 from stanch.model.readings import Reading
 from stanch.model.rules import Direction, RuleSettings, settings_of
@@ -219,13 +226,16 @@ def test_a_baseline_is_bounded_silent_at_first_and_survives_being_stored(
     for hour, value in sorted(series):
         for minute in range(0, 60, 10):
             baseline.learn(hour * 3600.0 + 60 * minute, value)
-    assert all(len(seen) <= WEEKS_KEPT for _, seen in baseline.rows())
-    assert all(0 <= hour < HOURS for hour, _ in baseline.rows())
-    again = Baseline.from_rows(baseline.rows())
+    assert all(len(baseline.seen(hour)) <= WEEKS_KEPT for hour in range(HOURS))
+    again = Baseline.from_stored(baseline.stored())
+    assert len(baseline.stored()) <= STORED_BYTES_MAX
+    baseline.learn(7000 * 3600.0, 1.0)
+    again.learn(7000 * 3600.0, 1.0)
+    assert again.stored() == baseline.stored(), "the hour in hand came along as well"
     for hour in (5, 700 % HOURS, 6000 % HOURS, 7):
         usual = baseline.usual(hour * 3600.0)
         assert usual == again.usual(hour * 3600.0)
-        count = len(baseline.cells.get(hour_of_week(hour), ()))
+        count = len(baseline.seen(hour_of_week(hour)))
         assert (usual is None) == (count < WEEKS_MIN)
 
 

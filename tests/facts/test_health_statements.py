@@ -26,14 +26,7 @@ from stanch.facts.health.space import (
     parse_sizes,
     parse_tables,
 )
-from stanch.facts.health.work import (
-    SESSIONS_SQL,
-    STATEMENT_TEXTS_SQL,
-    STATEMENTS_SQL,
-    parse_sessions,
-    parse_statements,
-    with_texts,
-)
+from stanch.facts.health.work import SESSIONS_SQL, parse_sessions
 from stanch.model.errors import ProbeFailed
 
 QUESTIONS: dict[str, tuple[str, Callable[[object], object]]] = {
@@ -75,7 +68,7 @@ def test_who_answers_is_told_with_its_settings(shared_server: ScratchServer, pg_
     assert read.value("full_page_writes") in ("on", "off")
     assert read.sees_settings
     assert not read.in_recovery
-    assert read.statements_schema is None
+    assert read.statements_home is None
 
 
 def test_settings_of_single_roles_and_databases_are_found(server: ScratchServer) -> None:
@@ -142,25 +135,6 @@ def test_sequences_that_are_locked_or_forbidden_are_counted_and_not_waited_for(
         read = parse_sequences(asked(server, SEQUENCES_SQL, "stanch_watch"))
         assert [one.name for one in read.nearest] == ["free"]
         assert (read.locked, read.forbidden) == (1, 1)
-
-
-def test_statements_come_without_texts_and_get_them_by_id(make_server: MakeServer) -> None:
-    server = make_server(conf={"shared_preload_libraries": "pg_stat_statements"})
-    with server.connect(dbname="app") as session:
-        try:
-            session.execute("CREATE EXTENSION pg_stat_statements")
-        except psycopg.errors.FeatureNotSupported:
-            pytest.skip("this server came without its extensions")
-        session.execute("SELECT pg_sleep(0.2)")
-        read = parse_statements(session.execute(STATEMENTS_SQL.encode()).fetchone()[0])  # type: ignore[index]
-        first = read.largest[0]
-        assert first.query is None
-        assert first.mean_ms >= 200
-        row = session.execute(STATEMENT_TEXTS_SQL.encode(), {"queryids": first.queryid}).fetchone()
-        assert row is not None
-        told = with_texts(read, row[0])
-    assert told.largest[0].query == "SELECT pg_sleep($1)"
-    assert all(one.query is None for one in told.largest[1:])
 
 
 def test_who_holds_ids_back_is_named(server: ScratchServer) -> None:

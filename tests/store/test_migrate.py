@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -12,6 +13,8 @@ from sqlalchemy import Connection, create_engine
 
 from stanch.store import migrate, schema
 from stanch.store.connect import memory_engine
+
+FOLDER = Path(migrate.__file__).parent / "migrations"
 
 
 def fresh() -> Connection:
@@ -36,8 +39,26 @@ def test_the_triggers_are_the_ones_that_tests_put_back() -> None:
 
 def test_this_release_names_its_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(FOLDER))
     assert ScriptDirectory.from_config(config).get_heads() == [migrate.REVISION]
+
+
+def test_the_oldest_shape_with_events_in_it_becomes_the_newest() -> None:
+    """A store of the first release is opened by this one, and keeps what was written."""
+    row = "('w', 1, 'i', 1, 0, 7, 'note', x'00', x'01', x'7b7d')"
+    with memory_engine().connect() as conn:
+        with conn.begin():
+            config = Config()
+            config.set_main_option("script_location", str(FOLDER))
+            config.attributes["connection"] = conn
+            command.upgrade(config, "0001")
+            conn.exec_driver_sql(f"INSERT INTO journal VALUES {row}")
+        with conn.begin():
+            migrate.upgrade(conn, on="memory")
+        assert migrate.revision_of(conn) == migrate.REVISION
+        assert conn.exec_driver_sql("SELECT incident_id, body FROM journal").all() == [("i", b"{}")]
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
 
 
 def test_migrating_twice_changes_nothing() -> None:

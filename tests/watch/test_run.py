@@ -385,13 +385,19 @@ def test_a_down_server_is_probed_with_growing_waits_and_seen_when_it_is_back() -
     assert told[-1].vitals is not None
 
 
-def test_refused_credentials_are_tried_once_a_minute_at_most() -> None:
+def test_a_server_that_refuses_us_is_looked_at_each_second_and_its_end_is_told() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
         server.state = ReachState.AUTH_FAILED
-        await asyncio.sleep(300)
+        await asyncio.sleep(300.5)
+        # The session knows that it may not try the credentials yet, and looks without them.
+        server.state = ReachState.REFUSED
+        await asyncio.sleep(5)
 
     told, _ = watched(script)
-    assert len([s for s in told if s.reach is not None]) <= 6
+    refused = [s for s in told if s.reach is not None and s.reach.state is ReachState.AUTH_FAILED]
+    assert 290 < len(refused) < 310
+    _, at_s = next(v for v in verdicts(told) if v[0] is ReachState.REFUSED)
+    assert at_s - 300.5 < 2.5
 
 
 # --- an open session that cannot be read ---

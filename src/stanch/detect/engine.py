@@ -6,15 +6,26 @@ Nothing is concluded from what is missing: a sample without a reading leaves its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
+from types import MappingProxyType
 
-from stanch.detect.judges import Above, Absent, Below, Judge, Look, judge_of
+from stanch.detect.judges import (
+    BASELINES_MAX,
+    Above,
+    Absent,
+    Below,
+    Judge,
+    Look,
+    SlowerThanUsual,
+    judge_of,
+)
 from stanch.detect.plan import Plan, Ready
 from stanch.detect.reachability import reachability
 from stanch.detect.surroundings import Surroundings, by_name, key_of, passed
 from stanch.detect.tracker import Condition, Tracks
+from stanch.detect.usual import Baseline
 from stanch.detect.vitals import Lasting
 from stanch.detect.words import figures_of, over, sentence
 from stanch.model.readings import Reading
@@ -22,6 +33,10 @@ from stanch.model.rules import Judgement
 from stanch.model.samples import Sample
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
+from stanch.policy.rules import declared_rules
+
+Remembered = Mapping[tuple[SymptomKind, str], Baseline]
+NOTHING: Remembered = MappingProxyType({})
 
 LASTED_S_MAX = 10 * 366 * 86_400.0
 """No onset is put further back than ten years: what says so has its clock wrong."""
@@ -30,10 +45,12 @@ LASTED_S_MAX = 10 * 366 * 86_400.0
 class Detector:
     """The rules of one target. Feed it every sample of that target, in order."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, usual: Remembered = NOTHING) -> None:
+        """`usual`: what an earlier process has learned, by rule and subject."""
         self._plan = plan
         self._above, self._below = Above(), Below()
         self._judges: dict[SymptomKind, Judge] = {}
+        self._recall(usual)
         self._lasting = Lasting()
         self._vitals: Vitals | None = None
         """The last ones: what they name may be asked for by a rule over something else."""
@@ -41,6 +58,22 @@ class Detector:
     def adopt(self, plan: Plan) -> None:
         """Go on under a changed policy, with everything remembered so far."""
         self._plan = plan
+
+    def _recall(self, usual: Remembered) -> None:
+        rules = declared_rules()
+        for (kind, subject), baseline in usual.items():
+            if rules[kind].judgement is Judgement.SLOWER_THAN_USUAL:
+                judge = self._judges.setdefault(kind, SlowerThanUsual(rules[kind]))
+                assert isinstance(judge, SlowerThanUsual)
+                if len(judge.baselines) < BASELINES_MAX:
+                    judge.baselines[subject] = baseline
+
+    def learned(self) -> Iterator[tuple[SymptomKind, str, Baseline]]:
+        """What it knows to be usual: worth keeping over a restart."""
+        for kind, judge in self._judges.items():
+            if isinstance(judge, SlowerThanUsual):
+                for subject, baseline in judge.baselines.items():
+                    yield kind, subject, baseline
 
     def conditions(self, sample: Sample, tracks: Tracks) -> Sequence[Condition]:
         """What the rules say about one sample, given what stands."""

@@ -17,6 +17,9 @@ from stanch.model.rules import Direction, Judgement, Rule, RuleSettings
 
 SUBJECTS_MAX = 1_000
 """Of more subjects of one reading nothing is remembered: they get no verdict."""
+BASELINES_MAX = 40
+"""The same for what is usual, of one rule on one target: each takes 5.5 kB for good."""
+GIVES_WAY_S = 86_400.0
 
 
 class Look(NamedTuple):
@@ -200,8 +203,10 @@ class SlowerThanUsual:
         settings: RuleSettings,
         standing: bool,
     ) -> Look:
-        baseline = self._of(subject)
-        if value is None or baseline is None:
+        if value is None:
+            return UNKNOWN
+        baseline = self._of(subject, at_s)
+        if baseline is None:
             return UNKNOWN
         recent = self.recent.setdefault(subject, Recent(self.rule.window_s))
         middle = recent.add(at_s, value)
@@ -212,11 +217,22 @@ class SlowerThanUsual:
         factor = settings.clear if standing else settings.limit
         return Look(usual.is_beyond(middle, factor), middle, None, usual.median)
 
-    def _of(self, subject: str) -> Baseline | None:
+    def _of(self, subject: str, at_s: float) -> Baseline | None:
         baseline = self.baselines.get(subject)
-        if baseline is None and len(self.baselines) < SUBJECTS_MAX:
+        if baseline is None and self._has_room(at_s):
             baseline = self.baselines[subject] = Baseline()
         return baseline
+
+    def _has_room(self, at_s: float) -> bool:
+        """A subject that has not been heard of for a day gives way."""
+        if len(self.baselines) < BASELINES_MAX:
+            return True
+        oldest = min(self.baselines, key=lambda subject: self.baselines[subject].last_s)
+        if at_s - self.baselines[oldest].last_s < GIVES_WAY_S:
+            return False
+        del self.baselines[oldest]
+        self.recent.pop(oldest, None)
+        return True
 
     def due(self, value: float | None, at_s: float) -> bool:
         return True

@@ -6,17 +6,20 @@ three of them is a cold start and no verdict. Times are seconds since 1970, hour
 
 from __future__ import annotations
 
+import struct
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from zlib import crc32
 
 HOURS = 168
 WEEKS_KEPT = 8
 WEEKS_MIN = 3
 SAMPLES_MAX = 60
 """A reading a minute is enough for the median of an hour."""
-SAMPLES_MIN = 5
+SAMPLES_MIN = 3
 """Fewer are no observation of that hour."""
 SPREADS = 5.0
 """A value counts as unusual only so many spreads above the median."""
@@ -24,6 +27,15 @@ SPREAD_SHARE_MIN = 0.1
 """Hours that were all alike are taken to vary by this share of the median."""
 EPOCH_TO_MONDAY_H = 72
 """1970 began on a Thursday; hour 0 of the week is Monday's first."""
+VALUE_MAX = 1e30
+"""What is larger is no measurement, and would not fit where values are kept."""
+
+_MARK = b"usual/1\n"
+_FIXED = struct.Struct("<8sqdB")
+"""Mark, the hour in hand, when its last value was taken, how many values of it there are."""
+_CELLS = struct.Struct(f"<{HOURS}B{HOURS * WEEKS_KEPT}f")
+_CHECK = struct.Struct("<I")
+STORED_BYTES_MAX = _FIXED.size + 4 * SAMPLES_MAX + _CELLS.size + _CHECK.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,33 +53,53 @@ class Usual:
 
 @dataclass(slots=True)
 class Baseline:
-    """The memory of one reading of one subject; `rows` and `from_rows` carry it over a restart."""
+    """The memory of one reading of one subject: 5.5 kB; `stored` carries it over a restart."""
 
-    cells: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    unstored: int = 0
+    """Hours that were finished since it was last stored."""
+    _counts: bytearray = field(default_factory=bytearray)
+    _cells: array[float] = field(default_factory=lambda: array("f"))
+    """Of every hour of the week eight places, the oldest first. Empty before the first hour is."""
     _hour: int = -1
-    _taken_at: float = 0.0
-    _samples: list[float] = field(default_factory=list[float])
+    _taken_at: float = float("-inf")
+    _samples: array[float] = field(default_factory=lambda: array("f"))
 
     def learn(self, at_s: float, value: float) -> None:
         """Take one value; a finished hour becomes one observation."""
         hour = int(at_s // 3600)
         if hour != self._hour:
             self._finish()
-            self._hour, self._samples, self._taken_at = hour, [], float("-inf")
-        if at_s - self._taken_at >= 3600 / SAMPLES_MAX and len(self._samples) < SAMPLES_MAX:
+            self._hour, self._samples, self._taken_at = hour, array("f"), float("-inf")
+        due = at_s - self._taken_at >= 3600 / SAMPLES_MAX and len(self._samples) < SAMPLES_MAX
+        if due and abs(value) <= VALUE_MAX:
             self._taken_at = at_s
             self._samples.append(value)
 
     def _finish(self) -> None:
         if self._hour < 0 or len(self._samples) < SAMPLES_MIN:
             return
-        cell = self.cells.setdefault(hour_of_week(self._hour), [])
-        cell.append(median(self._samples))
-        del cell[:-WEEKS_KEPT]
+        if not self._cells:
+            self._counts = bytearray(HOURS)
+            self._cells = array("f", bytes(4 * HOURS * WEEKS_KEPT))
+        hour, observed = hour_of_week(self._hour), median(self._samples)
+        begin, count = hour * WEEKS_KEPT, self._counts[hour]
+        if count == WEEKS_KEPT:
+            last = begin + WEEKS_KEPT - 1
+            self._cells[begin:last] = self._cells[begin + 1 : last + 1]
+            self._cells[last] = observed
+        else:
+            self._cells[begin + count] = observed
+            self._counts[hour] = count + 1
+        self.unstored += 1
+
+    def seen(self, hour: int) -> Sequence[float]:
+        """What was observed in one hour of the week, oldest first."""
+        begin = hour * WEEKS_KEPT
+        return self._cells[begin : begin + self._counts[hour]] if self._cells else ()
 
     def usual(self, at_s: float) -> Usual | None:
         """What this hour of the week is like; None until it was seen in three weeks."""
-        seen = self.cells.get(hour_of_week(int(at_s // 3600)), ())
+        seen = self.seen(hour_of_week(int(at_s // 3600)))
         if len(seen) < WEEKS_MIN:
             return None
         middle = median(seen)
@@ -75,19 +107,44 @@ class Baseline:
         spread = max(deviation, SPREAD_SHARE_MIN * abs(middle))
         return Usual(median=middle, spread=spread, weeks=len(seen))
 
-    def rows(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
-        """Hour of the week and its observations, oldest first: what is worth storing."""
-        return tuple((hour, tuple(seen)) for hour, seen in sorted(self.cells.items()))
+    @property
+    def last_s(self) -> float:
+        """When a value was last taken."""
+        return self._taken_at if self._samples else 3600.0 * self._hour
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing that a restart could lose."""
+        return not self._cells and not self._samples
+
+    def stored(self) -> bytes:
+        """All of it, the hour in hand as well, with a checksum."""
+        samples = self._samples
+        fixed = _FIXED.pack(_MARK, self._hour, self.last_s, len(samples))
+        hour = struct.pack(f"<{len(samples)}f", *samples)
+        cells = _CELLS.pack(*self._counts, *self._cells) if self._cells else b""
+        body = fixed + hour + cells
+        return body + _CHECK.pack(crc32(body))
 
     @classmethod
-    def from_rows(cls, rows: Sequence[tuple[int, Sequence[float]]]) -> Baseline:
-        """A baseline as it was stored; rows that make no sense are left out."""
-        cells = {
-            hour: [float(value) for value in seen][-WEEKS_KEPT:]
-            for hour, seen in rows
-            if 0 <= hour < HOURS
-        }
-        return cls(cells=cells)
+    def from_stored(cls, content: bytes) -> Baseline:
+        """A baseline as it was stored. Raises ValueError where that is not what was written."""
+        body, check = content[: -_CHECK.size], content[-_CHECK.size :]
+        if len(body) < _FIXED.size or _CHECK.pack(crc32(body)) != check:
+            raise ValueError("the checksum is another")
+        mark, hour, taken_at, count = _FIXED.unpack_from(body)
+        if mark != _MARK:
+            raise ValueError("written by another release")
+        cells_at = _FIXED.size + 4 * count
+        if len(body) not in (cells_at, cells_at + _CELLS.size):
+            raise ValueError("it has another length")
+        known = cls(_hour=hour, _taken_at=taken_at)
+        known._samples.extend(struct.unpack_from(f"<{count}f", body, _FIXED.size))
+        if len(body) > cells_at:
+            counts_and_cells = _CELLS.unpack_from(body, cells_at)
+            known._counts = bytearray(counts_and_cells[:HOURS])
+            known._cells.extend(counts_and_cells[HOURS:])
+        return known
 
 
 def hour_of_week(hour: int) -> int:
@@ -95,20 +152,29 @@ def hour_of_week(hour: int) -> int:
     return (hour + EPOCH_TO_MONDAY_H) % HOURS
 
 
+LOOKS_MIN = 3
+GAP_SPANS = 6
+"""Values that are older than so many spans say nothing about now."""
+
+
 @dataclass(slots=True)
 class Recent:
-    """The median of the last minutes, so that one slow answer is not "slower than usual"."""
+    """The median of the last minutes, so that one slow answer is not "slower than usual".
+
+    What is read more seldom than three times a span is judged by its last three values.
+    """
 
     span_s: float
     values: deque[tuple[float, float]] = field(default_factory=deque[tuple[float, float]])
 
     def add(self, at_s: float, value: float) -> float | None:
-        """The median with this value; None with fewer than three values in the span."""
-        if self.values and at_s < self.values[-1][0]:
-            self.values.clear()
-        self.values.append((at_s, value))
-        while self.values and (
-            at_s - self.values[0][0] > self.span_s or len(self.values) > 2 * SAMPLES_MAX
+        """The median with this value; None with fewer than three values."""
+        values = self.values
+        if values and not 0.0 <= at_s - values[-1][0] <= GAP_SPANS * self.span_s:
+            values.clear()
+        values.append((at_s, value))
+        while len(values) > LOOKS_MIN and (
+            at_s - values[0][0] > self.span_s or len(values) > 2 * SAMPLES_MAX
         ):
-            self.values.popleft()
-        return median(v for _, v in self.values) if len(self.values) >= 3 else None
+            values.popleft()
+        return median(v for _, v in values) if len(values) >= LOOKS_MIN else None

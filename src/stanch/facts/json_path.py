@@ -7,10 +7,14 @@ from 0 on. There is no wildcard, filter or function.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import cast
 
+from stanch.model.diagnosis import Missing
 from stanch.policy.signs import JSON_PATH, JSON_STEP
+
+ABSENT = object()
 
 
 def steps(path: str) -> tuple[str | int, ...]:
@@ -21,22 +25,59 @@ def steps(path: str) -> tuple[str | int, ...]:
     return tuple(int(s[1:-1]) if s.startswith("[") else s.strip('"') for s in found)
 
 
+def part_at(value: object, path: str) -> object:
+    """Whatever stands there, lists and objects included; the whole answer for an empty path.
+
+    None: there is nothing, or a JSON null.
+    """
+    found = _found(value, path)
+    return None if found is ABSENT else found
+
+
 def value_at(value: object, path: str) -> str | None:
     """The value as text: a string as it is, a number, truth or null as JSON writes it.
 
     None: there is nothing, or no single value but an object or a list.
     """
-    for step in steps(path):
+    found = _found(value, path)
+    if found is ABSENT or isinstance(found, dict | list):
+        return None
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def number_at(value: object, path: str) -> float | Missing:
+    """A number that is not negative, also where the answer has it as text."""
+    found = _found(value, path)
+    if found is ABSENT or found is None:
+        return Missing(what="number", reason=f"there is nothing at {path}")
+    number = _number(found)
+    if number is None:
+        return Missing(what="number", reason=f"what is at {path} is no number")
+    if number < 0:
+        return Missing(what="number", reason=f"what is at {path} is negative")
+    return number
+
+
+def _found(value: object, path: str) -> object:
+    for step in steps(path) if path else ():
         if isinstance(step, int):
             items = cast("list[object]", value) if isinstance(value, list) else []
             if step >= len(items):
-                return None
+                return ABSENT
             value = items[step]
         else:
             fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
             if step not in fields:
-                return None
+                return ABSENT
             value = fields[step]
-    if isinstance(value, dict | list):
+    return value
+
+
+def _number(found: object) -> float | None:
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
         return None
-    return value if isinstance(value, str) else json.dumps(value)
+    try:
+        number = float(found)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""What has changed at a target, and the inventory that shows it."""
+"""What has changed at a target, and the inventories that show it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ class ItemKind(StrEnum):
     EXTENSION = "extension"
     RELATION = "relation"
     SERVER = "server"
+    OBJECT = "object"
+    """What statements make and no inventory lists: schemas, functions, types, rights."""
+    IMAGE = "image"
+    """What the server's container was made from."""
+    DEPLOY = "deploy"
+    """Somebody says that another version of a service is out."""
+    ROLLOUT = "rollout"
+    """A revision of a workload in Kubernetes."""
+    EVENT = "event"
+    """What Kubernetes did to the server's pod or to a workload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,27 +41,100 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing that is not as it was."""
+    """One thing that is not as it was. Every text may be a stranger's: show it escaped."""
 
     at: datetime
-    """When it was seen, which may be minutes after it was done."""
+    """When it was done, where somebody wrote that down; else when it was seen."""
     kind: ItemKind
     what: str
     before: str | None
-    """None: it was not there."""
+    """None: it was not there, or nobody looked."""
     after: str | None
-    """None: it is gone."""
+    """None: it is gone, or nobody looked."""
     source: str
     """Who saw it."""
+    since: datetime | None = None
+    """When it was last seen as it was before; None: `at` is when it was done."""
+    by: str = ""
+    """Who did it, such as `app@shop (psql)`."""
+    how: str = ""
+    """The statement without its literals, or what else was said about it."""
+    link: str = ""
+    failed: bool = False
+    """It was tried, and the server refused it."""
+    times: int = 1
+    """More than one: this stands for so many alike."""
+    key: str = ""
+    """What makes it this one although it is told again, perhaps in other words. Empty: its facts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The whole answer to one question in one place."""
+
+    place: str
+    """Which question, and where it was asked."""
+    source: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Several inventories of one moment."""
+
+    at: datetime
+    lane: str
+    """Who looked: only places that begin with this can be missed by it."""
+    inventories: tuple[Inventory, ...]
+    places: frozenset[str]
+    """Where it looked, or tried to; what was kept of any other place of the lane is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesSeen:
-    """What was seen to change at one target, and how far that can be trusted."""
+    """How far one target was looked at."""
 
-    changes: Sequence[Change]
-    """Oldest first."""
     looked_at: datetime | None
     """When the last whole look ended."""
     skipped: str
     """Why the last look was not a whole one."""
+
+
+def told(change: Change) -> str:
+    """What happened to it, without its name and its time."""
+    parts = [_became(change)]
+    if change.how:
+        parts.append(f"ran {change.how}" if change.kind in _BY_STATEMENT else change.how)
+    if change.failed:
+        parts.append("which the server refused")
+    if change.by:
+        parts.append(f"by {change.by}")
+    if change.times > 1:
+        parts.append(f"{change.times} times")
+    return "; ".join(filter(None, parts))
+
+
+_BY_STATEMENT = frozenset(
+    {
+        ItemKind.SETTING,
+        ItemKind.ROLE,
+        ItemKind.DATABASE,
+        ItemKind.EXTENSION,
+        ItemKind.RELATION,
+        ItemKind.SERVER,
+        ItemKind.OBJECT,
+    }
+)
+
+
+def _became(change: Change) -> str:
+    before, after = change.before, change.after
+    if change.kind is ItemKind.DEPLOY and after:
+        return f"version {after}" + (f", was {before}" if before else "")
+    if before is None:
+        return f"is new: {after}" if after is not None else ""
+    return f"was: {before}; is: {after}" if after is not None else f"is gone; it was: {before}"
+
+
+def newest_first(changes: Sequence[Change]) -> list[Change]:
+    return sorted(changes, key=lambda change: change.at, reverse=True)

@@ -19,7 +19,9 @@ from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
 from stanch.policy.rule_checks import rule_contradictions
+from stanch.policy.sign_checks import sign_contradictions
 from stanch.policy.signal_checks import signal_contradictions
+from stanch.policy.signs import ConsolePools, QueryPools
 
 NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
 NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")
@@ -147,20 +149,10 @@ def _host(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
 
 
 def _services(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
-    for check in target.services:
-        if bool(check.json) != bool(check.equals):
-            yield Doubt(
-                path=(*path, "services", check.name),
-                what="has only one of `json` and `equals`",
-                hint="Say where a value is and what it must be, or neither.",
-            )
-    for signs in target.signs:
-        if not signs.queries:
-            yield Doubt(
-                path=(*path, "signs", signs.name),
-                what="asks nothing",
-                hint="Give `request_rate`, `error_rate` or `latency`.",
-            )
+    for at, what, hint, is_error in sign_contradictions(target):
+        yield Doubt(
+            path=(*path, *at), what=what, hint=hint, level="error" if is_error else "warning"
+        )
 
 
 def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
@@ -168,7 +160,11 @@ def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
         (("dsn",), target.dsn),
         (("acting_dsn",), target.acting_dsn),
         (("app_dsn",), target.app_dsn),
-        *((("pools", pools.name, "dsn"), pools.dsn) for pools in target.pools),
+        *(
+            (("pools", pools.name, "dsn"), pools.dsn)
+            for pools in target.pools
+            if isinstance(pools, ConsolePools | QueryPools)
+        ),
     ):
         known = read_conninfo(dsn) if dsn else None
         if known is not None and known.has_secret:

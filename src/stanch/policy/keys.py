@@ -41,10 +41,11 @@ from stanch.policy.policy import (
     Tier,
     WebhookChannel,
 )
+from stanch.policy.pool_keys import POOLS
 from stanch.policy.quantities import Duration
 from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
-from stanch.policy.sign_keys import POOLS, SERVICES, SIGNS
+from stanch.policy.sign_keys import SERVICES, SIGNS
 from stanch.policy.signal_keys import SIGNALS
 
 RANKS = ("1", "2", "3", "4")
@@ -404,7 +405,7 @@ TARGET = Section(
             field="pools",
             holds=POOLS,
             doc="Pools in front of the server, by a name for each source: the console of a pooler, "
-            "or a query to an application's own tables. One session each, asked every 5s.",
+            "a query to an application's own tables, or what it tells over HTTP. Asked every 5s.",
             example="{bouncer: {type: pgbouncer, dsn: service=bouncer_console}}",
         ),
         Key(
@@ -419,10 +420,10 @@ TARGET = Section(
             name="signs",
             field="signs",
             holds=SIGNS,
-            doc="What services that use the server say of themselves in a Prometheus: request "
-            "rate, error rate, latency.",
-            example='{shop: {url: "http://prometheus.example.com:9090", request_rate: '
-            '"sum(rate(http_requests_total[2m]))"}}',
+            doc="What services that use the server say of themselves, in a Prometheus or over "
+            "HTTP: request rate, error rate, latency.",
+            example='{shop: {type: prometheus, url: "http://prometheus.example.com:9090", '
+            'request_rate: "sum(rate(http_requests_total[2m]))"}}',
         ),
         Key(
             name="wake",

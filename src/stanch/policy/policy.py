@@ -15,7 +15,7 @@ from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
-from stanch.policy.signs import HealthCheck, PoolSource, PrometheusSigns
+from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
 
 ACTIONS = (
     "start_server",
@@ -172,7 +172,7 @@ class TargetPolicy:
     sleeps while nobody uses it."""
     pools: tuple[PoolSource, ...] = ()
     services: tuple[HealthCheck, ...] = ()
-    signs: tuple[PrometheusSigns, ...] = ()
+    signs: tuple[SignsOfService, ...] = ()
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""
     tier: str = ""

@@ -18,10 +18,11 @@ from stanch.policy.keys import (
     TIER,
 )
 from stanch.policy.kinds import Choice, Integer, Kind
+from stanch.policy.pool_keys import POOL_SOURCE
 from stanch.policy.quantities import Duration, Size
 from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
-from stanch.policy.sign_keys import HEALTH_CHECK, POOL_SOURCE, PROMETHEUS
+from stanch.policy.sign_keys import HEALTH_CHECK, SIGN_SOURCE
 from stanch.policy.signal_keys import EXPECTED_HEARTBEAT, MAILBOX, ROUTE, SIGNALS, SOURCE
 
 HEAD = """\
@@ -97,7 +98,8 @@ def reference() -> str:
     for word, section in POOL_SOURCE.by_type.items():
         parts.append(_table(f"`targets.<name>.pools.<name>` with `type: {word}`", section))
     parts.append(_table("`targets.<name>.services.<name>`", HEALTH_CHECK))
-    parts.append(_table("`targets.<name>.signs.<name>`", PROMETHEUS))
+    for word, section in SIGN_SOURCE.by_type.items():
+        parts.append(_table(f"`targets.<name>.signs.<name>` with `type: {word}`", section))
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`clusters.<name>`", CLUSTER))

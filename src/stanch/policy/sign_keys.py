@@ -1,55 +1,13 @@
-"""The keys of what is asked beside the server: `pools`, `services` and `signs` of a target."""
+"""The keys of services that use the server: `services` and `signs` of a target."""
 
 from __future__ import annotations
 
-from stanch.policy.host_keys import PROMETHEUS_TOKEN
-from stanch.policy.kinds import HTTP_URL, NAME, Dsn, Integer, Path, Text
+from stanch.policy.http_keys import LOGIN, url_key
+from stanch.policy.kinds import HTTP_URL, NAME, Choice, Integer, Path, Text
+from stanch.policy.pool_keys import JSON_PATH_KIND
 from stanch.policy.quantities import Duration
 from stanch.policy.shapes import Key, Named, Section, Variants
-from stanch.policy.signs import JSON_PATH, ConsolePools, HealthCheck, PrometheusSigns, QueryPools
-
-_JSON_PATH = Text(word="JSON path", pattern=JSON_PATH, like=".database")
-
-CONSOLE = Section(
-    title="pooler",
-    make=ConsolePools,
-    keys=(
-        Key(
-            name="dsn",
-            field="dsn",
-            holds=Dsn(),
-            doc="Its admin console; the user must be one of `stats_users`, or a console user of "
-            "Odyssey.",
-            example='"host=bouncer.example.com port=6432 dbname=pgbouncer user=stats"',
-        ),
-    ),
-)
-
-QUERY = Section(
-    title="pool query",
-    make=QueryPools,
-    keys=(
-        Key(
-            name="dsn",
-            field="dsn",
-            holds=Dsn(),
-            doc="The database where the application keeps account of its pools.",
-            example="service=orders_app",
-        ),
-        Key(
-            name="query",
-            field="query",
-            holds=Text(),
-            doc="One row a pool: `pool` and any of `active`, `size`, `usage_rate`, `waiting`, "
-            "`max_wait_s`. It may read only, for two seconds. Left out: the newest metrics of each "
-            "pool from the tables `connection_pool_config` and `connection_pool_metrics`.",
-            example='"SELECT name AS pool, busy AS active, max AS size FROM my_pools"',
-        ),
-    ),
-)
-
-POOL_SOURCE = Variants(title="pool source", by_type={"pgbouncer": CONSOLE, "query": QUERY})
-POOLS = Named(entry=POOL_SOURCE, name=NAME, field="name", noun="pool source")
+from stanch.policy.signs import HealthCheck, JsonSigns, PrometheusSigns
 
 HEALTH_CHECK = Section(
     title="service",
@@ -71,7 +29,7 @@ HEALTH_CHECK = Section(
         Key(
             name="json",
             field="json",
-            holds=_JSON_PATH,
+            holds=JSON_PATH_KIND,
             doc="The path to one value of the answer, of which 64 kB are read: fields after dots, "
             'such as `.checks.database`, in quotes where needed (`."my key"`), places in lists as '
             "`[0]`. Left out: only the status counts.",
@@ -104,15 +62,12 @@ HEALTH_CHECK = Section(
 SERVICES = Named(entry=HEALTH_CHECK, name=NAME, field="name", noun="service")
 
 PROMETHEUS = Section(
-    title="signs of a service",
+    title="signs in a Prometheus",
     make=PrometheusSigns,
     keys=(
-        Key(
-            name="url",
-            field="url",
-            holds=HTTP_URL,
-            doc="The Prometheus that knows the service; asked every 15s.",
-            example="http://prometheus.example.com:9090",
+        url_key(
+            "The Prometheus that knows the service; asked every 15s.",
+            "http://prometheus.example.com:9090",
         ),
         Key(
             name="request_rate",
@@ -135,8 +90,61 @@ PROMETHEUS = Section(
             doc="The same for how long an answer takes, in seconds.",
             example='"histogram_quantile(0.95, sum by (le) (rate(http_seconds_bucket[2m])))"',
         ),
-        PROMETHEUS_TOKEN,
+        *LOGIN,
     ),
 )
 
-SIGNS = Named(entry=PROMETHEUS, name=NAME, field="name", noun="service")
+
+def _value(name: str, doc: str, example: str) -> Key:
+    return Key(name=name, field=name, holds=JSON_PATH_KIND, doc=doc, example=example)
+
+
+JSON_SIGNS = Section(
+    title="signs over HTTP",
+    make=JsonSigns,
+    keys=(
+        url_key(
+            "Where the service tells its numbers as JSON; asked every 15s. Redirects are not "
+            "followed, and 256 kB are read.",
+            "https://shop.example.com/metrics.json",
+        ),
+        _value("request_rate", "The path to the requests a second.", ".http.requests_per_second"),
+        _value(
+            "requests_total",
+            "In place of it, to a counter of requests. Two answers make a rate; a counter that "
+            "went down was reset and starts again.",
+            ".http.requests",
+        ),
+        _value("error_rate", "To the requests that fail, of all.", ".http.error_percent"),
+        Key(
+            name="error_unit",
+            field="error_unit",
+            holds=Choice(values=("percent", "share")),
+            doc="What `error_rate` is: 0 to 100, or 0 to 1.",
+        ),
+        _value(
+            "errors_total",
+            "In place of it, to a counter of requests that failed; needs `requests_total`.",
+            ".http.errors",
+        ),
+        _value("latency", "To how long an answer takes.", ".http.p95"),
+        _value(
+            "latency_total",
+            "In place of it, to the time of all answers together; with `requests_total` that is "
+            "their mean.",
+            ".http.seconds_total",
+        ),
+        Key(
+            name="latency_unit",
+            field="latency_unit",
+            holds=Choice(values=("s", "ms")),
+            doc="What `latency` and `latency_total` are counted in.",
+        ),
+        *LOGIN,
+    ),
+)
+
+SIGN_SOURCE = Variants(
+    title="signs of a service", by_type={"prometheus": PROMETHEUS, "json": JSON_SIGNS}
+)
+SIGNS = Named(entry=SIGN_SOURCE, name=NAME, field="name", noun="service")

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from stanch.detect.engine import Remembered
 from stanch.diagnose.catalogue import BY_ID
 from stanch.incident.correlate import Explains
 from stanch.incident.state import Incident
@@ -26,7 +27,8 @@ from stanch.service.doing.acting import Acting, Hands
 from stanch.service.doing.emergency import Emergency, Spool
 from stanch.service.doing.paging import Paging
 from stanch.service.doing.proposing import proposer
-from stanch.service.doing.watching import Watching, as_said
+from stanch.service.doing.underway import UnderWay
+from stanch.service.doing.watching import Watching, as_said, nothing_yet
 from stanch.service.engine import Engine
 from stanch.service.house import House, Store
 from stanch.service.pipeline import Pipeline
@@ -68,6 +70,7 @@ class Core:
         runbooks: Sequence[Runbook],
         on_failure: Callable[[str], None],
         on_store_failure: Callable[[], None],
+        usual: Callable[[TargetName], Remembered] = nothing_yet,
     ) -> None:
         """`on_failure` counts bugs by the name of the task, `on_store_failure` vain claims."""
         self.house = house
@@ -77,6 +80,7 @@ class Core:
         self._hands = hands
         self._on_failure = on_failure
         self._on_store_failure = on_store_failure
+        self.under_way = UnderWay()
         self._paging = Paging(
             book=house.book,
             timelines=house.store,
@@ -99,6 +103,7 @@ class Core:
             explains=explains(),
             emergency=self.emergency.symptom,
             page_after=self._page_after,
+            usual=usual,
         )
         self.engine = self._make_engine()
 
@@ -118,6 +123,7 @@ class Core:
             propose=proposer(lambda: self.runbooks),
             actions=CATALOGUE,
             open_incidents=self.watching.still_open,
+            under_way=self.under_way,
         )
         pipeline = Pipeline(
             book=house.book,

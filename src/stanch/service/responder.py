@@ -30,6 +30,7 @@ from stanch.service.metrics import Metrics
 from stanch.service.people.api import commands_app, health_app
 from stanch.service.people.changes import changes_route
 from stanch.service.people.listening import private_socket, serve, tcp_listener
+from stanch.service.record.baselines import Baselines
 from stanch.service.record.policies import Policies
 from stanch.service.record.recordings import Recordings
 from stanch.service.signals.inbound import Inbound
@@ -41,6 +42,8 @@ from stanch.store.spool import Spool, SpoolThread
 from stanch.store.statedir import StateDir
 
 DRAIN_S = 10.0
+STEP_S = 30.0
+"""So long a reload waits for a step on a target that it changes or drops."""
 READY_AGE_S = 5.0
 STANDING_EVERY_S = 1.0
 SIGNALS_EVERY_S = 2.0
@@ -64,6 +67,7 @@ class Responder:
         self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
         self._targets: dict[TargetName, Watched] = {}
         self._watches: dict[TargetName, asyncio.Task[None]] = {}
+        self._baselines = Baselines(house.store, house.clock)
         self._core = Core(
             house,
             boot=MachineBootClock(),
@@ -73,6 +77,7 @@ class Responder:
             runbooks=runbooks,
             on_failure=self._count_failure,
             on_store_failure=self.metrics.store_failures_total.inc,
+            usual=self._baselines.of,
         )
         self._recorders = Recorders(self._state.path)
         self._recordings = Recordings(
@@ -105,6 +110,7 @@ class Responder:
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
                 ("recordings", self._recordings.run),
+                ("baselines", lambda: self._baselines.run(self._core.watching.learned)),
                 *self._inbound.tasks,
                 ("signal metrics", lambda: every(SIGNALS_EVERY_S, self._refresh_signals)),
                 *(
@@ -133,6 +139,7 @@ class Responder:
         for name in list(self._watches):
             await self._stop_watch(name)
         await asyncio.to_thread(self._recorders.close)
+        await self._baselines.stop(self._core.watching.learned())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -140,6 +147,7 @@ class Responder:
         self._state.socket.unlink(missing_ok=True)
 
     async def _resume(self) -> None:
+        await self._baselines.load(TargetName(t.name) for t in self._house.policy.targets)
         await self._core.resume(
             e.ResponderStarted(
                 version=__version__,
@@ -184,13 +192,21 @@ class Responder:
 
     async def _change_watches(self, after: Sequence[TargetPolicy]) -> None:
         before = [watched.target for watched in self._targets.values()]
-        kept = {t.name for t in after if t in before}
-        for target in before:
-            if target.name not in kept:
-                await self._stop_watch(TargetName(target.name))
-        for target in after:
-            if target.name not in kept:
-                self._start_watch(target)
+        fresh = {t.name: t for t in after if t not in before}
+        gone = [t.name for t in before if t not in after]
+        # Side by side: a long step on one target must not keep another one from being watched.
+        changed = dict.fromkeys([*gone, *fresh])
+        await asyncio.gather(*(self._exchange(TargetName(n), fresh.get(n)) for n in changed))
+
+    async def _exchange(self, name: TargetName, fresh: TargetPolicy | None) -> None:
+        """Watch a target as the new policy says, or no longer; a step under way ends first."""
+        if self._core.under_way.on(name):
+            log.info("a step is under way: the new policy waits for its end", target=name)
+        if not await self._core.under_way.ended(name, within_s=STEP_S):
+            log.warning("a step outlasts the wait: its sessions close", target=name, after_s=STEP_S)
+        await self._stop_watch(name)
+        if fresh is not None:
+            self._start_watch(fresh)
 
     # --- targets ---
 
@@ -226,11 +242,11 @@ class Responder:
         self._watches[name] = asyncio.create_task(look(), name=f"looks {name}")
 
     async def _stop_watch(self, name: TargetName) -> None:
-        task = self._watches.pop(name, None)
+        # Nothing is begun with it from here on.
+        task, watched = self._watches.pop(name, None), self._targets.pop(name, None)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        watched = self._targets.pop(name, None)
         if watched is not None:
             await watched.close()
         # Else a target that is gone would seem to be one that nobody has looked at for long.

@@ -146,6 +146,19 @@ heartbeat = Table(
     Column("grace_us", Integer),
 )
 
+usual = Table(
+    "usual",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("learned_us", Integer, nullable=False),
+    Column("content", StoredBytes, nullable=False),
+    UniqueConstraint("target", "rule", "subject"),
+    Index("usual_by_age", "learned_us"),
+)
+
 meta = Table(
     "meta",
     metadata,

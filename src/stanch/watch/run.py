@@ -15,7 +15,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.quoting import printable
-from stanch.watch.newcomers.run import AUTH_RETRY_S, Newcomers
+from stanch.watch.newcomers.run import Newcomers
 from stanch.watch.silence import SILENT_STATES, Agreement, patience
 from stanch.watch.silences.run import Silences
 
@@ -47,7 +47,11 @@ class WatchSession(Protocol):
         ...
 
     async def open(self, deadline_s: float) -> Reach:
-        """One try; how far it got. `is_open` says whether there is a session now."""
+        """One try; how far it got. `is_open` says whether there is a session now.
+
+        Refused credentials are left alone for a minute: until then it is the same refusal again
+        while the server answers at all, else how it is gone.
+        """
         ...
 
     async def vitals(self, *, timeout_s: float) -> Vitals:
@@ -280,5 +284,6 @@ class TargetWatch:
 
 def _reprobe_s(state: ReachState, tries: int) -> float:
     if state is ReachState.AUTH_FAILED:
-        return AUTH_RETRY_S
+        # Not another login: whether the server is still there.
+        return REPROBE_S[-1]
     return REPROBE_S[min(tries, len(REPROBE_S) - 1)]

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from fix_servers import MakeServer
+from stanch.adapters.postgres.greeting import gone
 from stanch.adapters.postgres.knock import greet, knock
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
+from stanch.model.reach import Reach, ReachState
 
 one_major = pytest.mark.parametrize("pg_major", [15], indirect=True)
 
@@ -24,6 +26,10 @@ def listening(*, backlog: int = 8) -> Iterator[str]:
     """An address whose kernel accepts and behind which nobody is."""
     with socket.create_server(("127.0.0.1", 0), backlog=backlog) as server:
         yield f"host=127.0.0.1 port={server.getsockname()[1]}"
+
+
+def state_of(found: Reach | None) -> ReachState | None:
+    return found.state if found is not None else None
 
 
 def open_files() -> int:
@@ -41,6 +47,7 @@ async def test_a_server_answers_a_knock_and_a_greeting_and_logs_neither(
 
     assert await knock(dsn, 5)
     assert await greet(dsn, 5)
+    assert await gone(dsn, deadline_s=5) is None
     await asyncio.sleep(0.2)
 
     said = log.read_text(errors="replace")[len(before) :]
@@ -57,6 +64,7 @@ async def test_a_stopped_postmaster_answers_the_knock_and_not_the_greeting(
     try:
         assert await knock(dsn, 2)
         assert not await greet(dsn, 0.3)
+        assert state_of(await gone(dsn, deadline_s=0.3)) is ReachState.HUNG
     finally:
         server.resume()
     assert await greet(dsn, 5)
@@ -66,6 +74,7 @@ async def test_a_refusal_answers_a_knock_and_is_somebody_elses_to_tell() -> None
     dsn = f"host=127.0.0.1 port={free_port()}"
     assert await knock(dsn, 2)
     assert await greet(dsn, 2)
+    assert state_of(await gone(dsn, deadline_s=2)) is ReachState.REFUSED
 
 
 async def test_an_end_in_place_of_an_answer_is_an_answer() -> None:
@@ -73,8 +82,9 @@ async def test_an_end_in_place_of_an_answer_is_an_answer() -> None:
         writer.close()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        assert await greet(f"host=127.0.0.1 port={port}", 2)
+        dsn = f"host=127.0.0.1 port={server.sockets[0].getsockname()[1]}"
+        assert await greet(dsn, 2)
+        assert state_of(await gone(dsn, deadline_s=2)) is ReachState.REFUSED, "as a proxy says it"
 
 
 async def test_a_full_queue_answers_no_knock_within_its_deadline() -> None:
@@ -88,7 +98,9 @@ async def test_a_full_queue_answers_no_knock_within_its_deadline() -> None:
 
 
 async def test_a_name_without_an_address_answers_no_knock() -> None:
-    assert not await knock("host=nowhere.invalid port=5432", 5)
+    dsn = "host=nowhere.invalid port=5432"
+    assert not await knock(dsn, 5)
+    assert state_of(await gone(dsn, deadline_s=5)) is ReachState.DNS_FAILURE
 
 
 async def test_no_file_is_left_open_however_it_ends() -> None:

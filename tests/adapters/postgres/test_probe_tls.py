@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fix_servers import MakeServer
+from stanch.adapters.postgres.greeting import gone
+from stanch.adapters.postgres.knock import greet
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.tls import Validity
@@ -230,3 +233,18 @@ def test_the_days_are_counted_both_ways(
     validity = Validity(not_before=NOW + begins_days * DAY, not_after=NOW + ends_days * DAY)
 
     assert words in validity.in_words(NOW)
+
+
+async def test_greetings_leave_nothing_in_the_log_of_a_server_with_tls(
+    make_server: MakeServer, authority: Authority
+) -> None:
+    server = make_server()
+    serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + DAY))
+    dsn = server.dsn("app", sslmode="require")
+    assert await state_with_tls(dsn) is ReachState.UP
+    before = server.log_text()
+
+    assert await greet(dsn, 5)
+    assert await gone(dsn, deadline_s=5) is None
+    await asyncio.sleep(0.2)
+    assert server.log_text() == before

@@ -11,6 +11,7 @@ from stanch.model import events as e
 from stanch.model.errors import StaleDecision
 from stanch.model.ids import WriterId
 from stanch.service.doing.acting import Acting
+from stanch.service.doing.underway import UnderWay
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
@@ -40,6 +41,7 @@ def acting(house: House) -> Acting:
         propose=unused,
         actions={},
         open_incidents=unused,
+        under_way=UnderWay(),
     )
 
 

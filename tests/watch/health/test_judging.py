@@ -12,7 +12,8 @@ from stanch.facts.health.headroom import Aged, AgesRead, SequenceRead, Sequences
 from stanch.facts.health.replication import Following, Receiver, ReplicationRead, Slot
 from stanch.facts.health.server import BackupsRead, Override, ServerRead, SettingRead
 from stanch.facts.health.space import DatabaseSize, TableRead, TablesRead
-from stanch.facts.health.work import LongSession, StatementRead, StatementsRead
+from stanch.facts.health.work import LongSession
+from stanch.facts.statements import StatementRead, StatementsRead
 from stanch.model.backups import Backup, BackupsSeen
 from stanch.model.diagnosis import Missing
 from stanch.watch.health.backups import backups_section
@@ -56,7 +57,7 @@ def server(*overrides: Override, pending: str = "", **values: str) -> ServerRead
         sees_settings=True,
         settings=tuple(told),
         overrides=overrides,
-        statements_schema=None,
+        statements_home=None,
     )
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from stanch.adapters.postgres import addresses
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.protocol import GSS_REQUEST
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import ReachState
-
-SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 RESOLVED_FOR_S = 30.0
 """Service files are not read again for every knock; every fresh session reads them anew."""
@@ -50,7 +49,7 @@ async def greet(dsn: str, deadline_s: float) -> bool:
         return True
     with sock:
         try:
-            sock.send(SSL_REQUEST)
+            sock.send(GSS_REQUEST)
         except OSError:
             return True
         if not await _readable(sock.fileno(), deadline_s):

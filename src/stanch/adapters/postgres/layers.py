@@ -84,6 +84,14 @@ class Trace:
             through_pooler=self.through_pooler,
         )
 
+    def silent(self, limit_s: float, *, at: LayerName) -> Reach:
+        """The deadline passed at the layer under way; `at` where none was."""
+        layer = self.current or at
+        self.fail(layer, f"no answer within {limit_s:g} s")
+        if layer == "dns":
+            return self.reach(ReachState.DNS_FAILURE)
+        return self.reach(ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG)
+
     def ended(self, ended: Ended) -> Reach:
         """The finding, with the layer that the server's code belongs to as the failed one."""
         under_way = self.current or "startup"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres.conninfo import resolve
+from stanch.facts.cluster import CLUSTER_IDENTITY_SQL, parse_cluster_identity
 from stanch.model.diagnosis import Missing
+from stanch.model.errors import ProbeFailed
 from stanch.policy.quoting import printable
 
 STATEMENT_TIMEOUT_MS = 3_000
@@ -68,6 +70,8 @@ class Privileges:
     data_directory: str
     """Empty: the role may not see it."""
     port: int
+    cluster: str = ""
+    """Its system identifier; empty: the role may not read it."""
 
     @property
     def major(self) -> int:
@@ -85,7 +89,7 @@ async def read_privileges(dsn: str, *, deadline_s: float) -> Privileges | Missin
     """Log in once and ask what this role may do.
 
     Source: pg_roles, pg_settings, pg_has_role(); PostgreSQL 13 to 18, no privilege needed.
-    Cost: one session and one statement over small catalogues.
+    Cost: one session and two statements, over small catalogues and the control file.
     Never: raises for trouble at the server; that is Missing with the reason. Raises SetupError for
     a string that is no connection string.
     """
@@ -102,12 +106,22 @@ async def read_privileges(dsn: str, *, deadline_s: float) -> Privileges | Missin
             session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
             async with session:
                 row = await (await session.execute(PRIVILEGES_SQL)).fetchone()
+                cluster = await _cluster(session)
     except TimeoutError:
         return Missing(what="privileges", reason=f"no answer within {deadline_s:g} s")
     except psycopg.Error as error:
         return Missing(what="privileges", reason=printable(str(error).strip())[:300])
     assert row is not None, "a session's own role is in pg_roles"
-    return _privileges(cast("dict[str, Any]", row[0]))
+    return replace(_privileges(cast("dict[str, Any]", row[0])), cluster=cluster)
+
+
+async def _cluster(session: psycopg.AsyncConnection[tuple[Any, ...]]) -> str:
+    try:
+        row = await (await session.execute(CLUSTER_IDENTITY_SQL.encode())).fetchone()
+        return parse_cluster_identity(row[0]) if row is not None else ""
+    except (psycopg.errors.InsufficientPrivilege, ProbeFailed):
+        # Anybody may, unless somebody took that right away.
+        return ""
 
 
 def _privileges(plain: dict[str, Any]) -> Privileges:

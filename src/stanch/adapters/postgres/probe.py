@@ -21,10 +21,10 @@ from stanch.adapters.postgres.startup import (
     SessionRefused,
     Wire,
 )
+from stanch.adapters.postgres.way import find, transport
 from stanch.model.reach import LayerName, LossReason, Reach, ReachState
 
 DEADLINE_S_DEFAULT = 5.0
-_ADDRESS_S = 1.0
 _LIBPQ_QUESTION_S = 2.0
 APPLICATION_NAME = "stanch probe"
 
@@ -78,9 +78,7 @@ async def probe(
         async with asyncio.timeout(limit_s):
             return trace.reach(await _walk(asked, trace))
     except TimeoutError:
-        silent = trace.current or "select"
-        trace.fail(silent, f"no answer within {limit_s:g} s")
-        return trace.reach(_silence_at(silent))
+        return trace.silent(limit_s, at="select")
     except Ended as ended:
         return trace.ended(ended)
 
@@ -92,15 +90,9 @@ def _connect_timeout_s(conninfo: Conninfo) -> float:
     return float(max(seconds, 2)) if seconds else DEADLINE_S_DEFAULT
 
 
-def _silence_at(layer: LayerName) -> ReachState:
-    if layer == "dns":
-        return ReachState.DNS_FAILURE
-    return ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG
-
-
 async def _walk(asked: _Asked, trace: Trace) -> ReachState:
     """Try each way in that sslmode allows; only a refusal by pg_hba.conf leads to the next."""
-    found = await _find(asked.conninfo, trace)
+    found = await find(asked.conninfo, trace)
     ways = _ways(asked.conninfo)
     for n, encrypted in enumerate(ways):
         last = n == len(ways) - 1
@@ -121,24 +113,11 @@ def _ways(conninfo: Conninfo) -> tuple[bool, ...]:
     return {"allow": (False, True), "prefer": (True, False)}.get(mode, (True,))
 
 
-async def _find(conninfo: Conninfo, trace: Trace) -> tuple[addresses.Address, ...]:
-    if conninfo.is_socket:
-        return (addresses.socket_address(conninfo),)
-    with trace.layer("dns") as detail:
-        host = conninfo.hostaddr or conninfo.host
-        try:
-            found = await addresses.look_up(host, conninfo.port)
-        except addresses.LookupFailed as failed:
-            raise Ended(ReachState.DNS_FAILURE, refusals.shown(str(failed))) from failed
-        detail.append(", ".join(str(address) for address in found))
-    return found
-
-
 async def _try_way(
     asked: _Asked, trace: Trace, *, found: tuple[addresses.Address, ...], encrypted: bool
 ) -> ReachState:
     try:
-        async with await _transport(found, trace) as wire:
+        async with await transport(found, trace) as wire:
             if encrypted:
                 await _encrypt(asked.conninfo, wire, trace)
             return await _session(asked, wire, trace)
@@ -164,34 +143,6 @@ async def _try_way(
     except (ssl.SSLError, tls.TlsSetupFailed) as error:
         detail = await _tls_detail(asked.conninfo, found, error)
         return await _let_libpq(asked, trace, because=detail)
-
-
-async def _transport(found: tuple[addresses.Address, ...], trace: Trace) -> Wire:
-    """The first address that accepts; all but the last are given a second each."""
-    failures: list[tuple[ReachState, str]] = []
-    last = len(found) - 1
-    with trace.layer("socket" if found[0].path else "tcp") as detail:
-        for n, address in enumerate(found):
-            try:
-                async with asyncio.timeout(None if n == last else _ADDRESS_S):
-                    sock = await addresses.connect(address)
-            except TimeoutError:
-                failures.append((ReachState.TIMEOUT, f"{address}: no answer"))
-            except OSError as error:
-                failures.append((addresses.state_of(error), addresses.describe(error, address)))
-            else:
-                detail.append(refusals.shown(str(address)))
-                trace.address = address.ip
-                return Wire(sock)
-        raise Ended(_weightiest(failures), refusals.shown("; ".join(text for _, text in failures)))
-    raise AssertionError("a layer never swallows its end")
-
-
-def _weightiest(failures: list[tuple[ReachState, str]]) -> ReachState:
-    """With several addresses: a refusal proves that a machine is there, silence proves nothing."""
-    states = [state for state, _ in failures]
-    order = (ReachState.REFUSED, ReachState.TIMEOUT, ReachState.UNREACHABLE)
-    return next(state for state in order if state in states)
 
 
 async def _encrypt(conninfo: Conninfo, wire: Wire, trace: Trace) -> None:
@@ -273,7 +224,7 @@ async def _look_at_certificate(
 ) -> tls.Validity | None:
     """Fetch the certificate once more without trusting it; nothing is sent over that connection."""
     try:
-        async with await _transport(found, Trace()) as wire:
+        async with await transport(found, Trace()) as wire:
             if conninfo.settings.get("sslnegotiation") != "direct" and not await wire.offers_tls():
                 return None
             context = tls.client_context(conninfo, verify=False)

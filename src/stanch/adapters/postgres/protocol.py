@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+GSS_REQUEST = struct.pack("!ii", 8, 80877104)
+"""The quietest of all first messages: a server answers it with one byte, and where the connection
+ends then it logs nothing. After a request for TLS that it grants it would log a failed handshake.
+"""
 TERMINATE = b"X\x00\x00\x00\x04"
 
 MESSAGE_BYTES_MAX = 1 << 20

@@ -95,6 +95,11 @@ class Wire:
             )
         raise protocol.NotPostgres(f"the answer to the request for TLS begins with {answer!r}")
 
+    async def greets(self) -> None:
+        """Ask what commits to nothing and wait for any answer. Raises: ClosedEarly."""
+        self._writer.write(protocol.GSS_REQUEST)
+        await self._exactly(1)
+
     async def start_tls(self, context: ssl.SSLContext, server_name: str) -> bytes:
         """Encrypt from here on; the server's certificate comes back (DER). Raises: ssl.SSLError."""
         try:

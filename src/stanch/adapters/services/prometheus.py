@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from urllib.parse import urlencode
 
-import httpx
-
+from stanch.adapters.services.asking import Asker, Question
 from stanch.facts.machines.json_values import read_json
 from stanch.facts.prometheus_numbers import parse_number
 from stanch.model.diagnosis import Missing
@@ -15,8 +13,9 @@ from stanch.policy.quoting import printable
 from stanch.policy.signs import PrometheusSigns
 
 DEADLINE_S = 5.0
-ANSWER_BYTES_MAX = 256 * 1024
 REASON_CHARS_MAX = 200
+SAYS_WHY = frozenset({200, 400, 422, 503})
+"""With these it says in JSON what came of a query."""
 
 
 class PrometheusNumbers:
@@ -28,47 +27,28 @@ class PrometheusNumbers:
     def __init__(self, signs: PrometheusSigns, *, deadline_s: float = DEADLINE_S) -> None:
         self._signs = signs
         self._deadline_s = deadline_s
+        self._asker = Asker(signs, deadline_s=deadline_s)
 
     async def look(self) -> tuple[Reading, ...]:
-        told: dict[str, float | Missing] = {}
-        late = Missing(what="metric", reason=f"no answer within {self._deadline_s:g} s")
-        try:
-            head = await asyncio.to_thread(self._head)
-            async with (
-                asyncio.timeout(self._deadline_s),
-                httpx.AsyncClient(headers=head, trust_env=False, timeout=None) as client,  # noqa: S113 -- the whole look has a deadline
-            ):
-                for name, query in self._signs.queries.items():
-                    told[name] = await self._number(client, query)
-        except TimeoutError:
-            pass
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            late = Missing(what="metric", reason=str(error) or type(error).__name__)
-        return tuple(self._reading(name, told.get(name, late)) for name in self._signs.queries)
+        queries = self._signs.queries
+        answers = await self._asker.ask([self._question(query) for query in queries.values()])
+        return tuple(
+            self._reading(name, answer if isinstance(answer, Missing) else _number(answer))
+            for name, answer in zip(queries, answers, strict=True)
+        )
 
     async def close(self) -> None:
         """Nothing is kept open."""
 
-    async def _number(self, client: httpx.AsyncClient, query: str) -> float | Missing:
-        url = f"{self._signs.url.rstrip('/')}/api/v1/query"
+    def _question(self, query: str) -> Question:
         asked = {"query": query, "timeout": f"{max(1, int(self._deadline_s))}s"}
-        answer = bytearray()
-        async with client.stream("POST", url, data=asked) as said:
-            async for piece in said.aiter_raw():
-                answer += piece
-                if len(answer) > ANSWER_BYTES_MAX:
-                    return Missing(what="metric", reason="the answer does not end")
-        if said.status_code in (401, 403):
-            return Missing(what="metric", reason="Prometheus wants another login")
-        return parse_number(read_json(bytes(answer)))
-
-    def _head(self) -> dict[str, str]:
-        """Read each time: tokens are renewed in their file. Raises OSError."""
-        head = {"Accept-Encoding": "identity"}
-        if not self._signs.token_file:
-            return head
-        token = Path(self._signs.token_file).read_text("utf-8", errors="replace").strip()
-        return {**head, "Authorization": f"Bearer {token}"}
+        return Question(
+            url=f"{self._signs.url.rstrip('/')}/api/v1/query",
+            method="POST",
+            body=urlencode(asked).encode("ascii"),
+            content_type="application/x-www-form-urlencoded",
+            answered_by=SAYS_WHY,
+        )
 
     def _reading(self, name: str, told: float | Missing) -> Reading:
         missing = isinstance(told, Missing)
@@ -78,3 +58,7 @@ class PrometheusNumbers:
             subject=self._signs.name,
             detail=printable(told.reason)[:REASON_CHARS_MAX] if missing else "",
         )
+
+
+def _number(answer: bytes) -> float | Missing:
+    return parse_number(read_json(answer))

@@ -7,6 +7,7 @@ from typing import cast
 
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sql import load
+from stanch.facts.statements import StatementsHome, parse_home
 from stanch.model.changes import Item, ItemKind
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
@@ -40,6 +41,8 @@ class SlowAnswer:
     items: tuple[Item, ...] = ()
     databases: tuple[str, ...] = ()
     """Only of the question about databases: those that may be visited."""
+    home: StatementsHome | None = None
+    """Only of the question about statements: where their extension lives."""
 
 
 def _question(
@@ -69,6 +72,7 @@ OF_A_DATABASE = (
     _question("collations", "collation_mismatches"),
     _question("bloat", "table_bloat_pct"),
     _question("inventory"),
+    _question("statements_home"),
 )
 """Asked in each database: catalogs show only their own."""
 
@@ -78,7 +82,9 @@ def read_slow(question: SlowQuestion, payload: str) -> SlowAnswer:
     answer = read_object(payload, question.name)
     readings = tuple(_reading(question, part) for part in answer.parts("readings"))
     items = tuple(_item(part) for part in answer.parts("items"))
-    return SlowAnswer(readings=readings, items=items, databases=_databases(answer))
+    return SlowAnswer(
+        readings=readings, items=items, databases=_databases(answer), home=parse_home(answer)
+    )
 
 
 def _reading(question: SlowQuestion, part: Answer) -> Reading:

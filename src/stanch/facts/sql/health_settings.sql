@@ -38,8 +38,9 @@ SELECT json_build_object(
             'session_replication_role', 'synchronous_commit', 'zero_damaged_pages'
         )
     ),
-    'statements_schema', (
-        SELECT n.nspname FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+    'home', (
+        SELECT json_build_object('schema', n.nspname, 'version', e.extversion)
+        FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
         WHERE e.extname = 'pg_stat_statements'
     )
 )::text AS settings

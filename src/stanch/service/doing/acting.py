@@ -22,6 +22,7 @@ from stanch.model.restarts import PageAfter
 from stanch.model.timeline import Claim
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.service.clock import Clock
+from stanch.service.doing.underway import UnderWay
 from stanch.service.engine import LEASE_S
 from stanch.service.record.book import Book
 from stanch.service.record.standing import Standing
@@ -65,6 +66,7 @@ class Acting:
         propose: Proposal,
         actions: Mapping[str, Action],
         open_incidents: Callable[[TargetName], Awaitable[Sequence[Incident]]],
+        under_way: UnderWay,
     ) -> None:
         self._book = book
         self._timelines = timelines
@@ -75,6 +77,7 @@ class Acting:
         self._propose = propose
         self._actions = actions
         self._open_incidents = open_incidents
+        self._under_way = under_way
 
     async def diagnose(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy
@@ -130,49 +133,51 @@ class Acting:
         now = self._clock.now()
         if self._standing.halted:
             return now + timedelta(seconds=HALTED_RETRY_S)
-        hands, state = self._hands(incident.target), incident.plan
-        if hands is None or state is None:
-            return now + timedelta(seconds=HALTED_RETRY_S)
-        if self._standing.maintenance(incident.target, now) and state.approved_by is None:
-            # Somebody is at work on it: nothing is done under their hands but what they approve.
-            return now + timedelta(seconds=MAINTENANCE_RETRY_S)
-        planned = next(s for s in state.plan.steps if s.id == what.step_id)
-        lease_ends_ns = self._clocks.boot.now_ns() + int(LEASE_S[claim.lane] * 1e9)
-        done = await execute(
-            planned,
-            state.plan,
-            action=self._actions[planned.action],
-            attempt=state.steps[planned.id].attempts + 1,
-            authority=Authority(
-                claim=claim,
-                lease_until_boot_ns=lambda: lease_ends_ns,
-                halted=lambda: self._standing.halted,
-            ),
-            world=hands.world(incident.diagnosis),
-            record=self._recorder(incident),
-            clocks=self._clocks,
-        )
-        return self._when_next(done)
+        with self._under_way.step(incident.target):
+            hands, state = self._hands(incident.target), incident.plan
+            if hands is None or state is None:
+                return now + timedelta(seconds=HALTED_RETRY_S)
+            if self._standing.maintenance(incident.target, now) and state.approved_by is None:
+                # Somebody is at work on it: nothing is done under their hands but what they approve.
+                return now + timedelta(seconds=MAINTENANCE_RETRY_S)
+            planned = next(s for s in state.plan.steps if s.id == what.step_id)
+            lease_ends_ns = self._clocks.boot.now_ns() + int(LEASE_S[claim.lane] * 1e9)
+            done = await execute(
+                planned,
+                state.plan,
+                action=self._actions[planned.action],
+                attempt=state.steps[planned.id].attempts + 1,
+                authority=Authority(
+                    claim=claim,
+                    lease_until_boot_ns=lambda: lease_ends_ns,
+                    halted=lambda: self._standing.halted,
+                ),
+                world=hands.world(incident.diagnosis),
+                record=self._recorder(incident),
+                clocks=self._clocks,
+            )
+            return self._when_next(done)
 
     async def settle(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy
     ) -> datetime | None:
         """Look what became of a step that was begun and never ended; never repeat it."""
-        hands, state = self._hands(incident.target), incident.plan
-        if hands is None or state is None:
-            return self._clock.now() + timedelta(seconds=HALTED_RETRY_S)
-        planned = next(s for s in state.plan.steps if s.id == what.step_id)
-        done = await settle(
-            planned,
-            state.plan,
-            action=self._actions[planned.action],
-            intended=state.steps[planned.id].intended,
-            abandoned=state.steps[planned.id].abandoned,
-            world=hands.world(incident.diagnosis),
-            record=self._recorder(incident),
-            clocks=self._clocks,
-        )
-        return self._when_next(done)
+        with self._under_way.step(incident.target):
+            hands, state = self._hands(incident.target), incident.plan
+            if hands is None or state is None:
+                return self._clock.now() + timedelta(seconds=HALTED_RETRY_S)
+            planned = next(s for s in state.plan.steps if s.id == what.step_id)
+            done = await settle(
+                planned,
+                state.plan,
+                action=self._actions[planned.action],
+                intended=state.steps[planned.id].intended,
+                abandoned=state.steps[planned.id].abandoned,
+                world=hands.world(incident.diagnosis),
+                record=self._recorder(incident),
+                clocks=self._clocks,
+            )
+            return self._when_next(done)
 
     async def check_rescue(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy

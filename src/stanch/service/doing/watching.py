@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.detect.engine import Detector
+from stanch.detect.engine import NOTHING, Detector, Remembered
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Explains, belongs
@@ -30,6 +30,7 @@ from stanch.service.doing.endings import close_removed, switched_off
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
+from stanch.service.record.baselines import Learned
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
@@ -52,6 +53,11 @@ def as_said(target: TargetPolicy) -> PageAfter:
     return page_after(target.page_after_s, NOT_LOOKED, recovery_s=None)
 
 
+def nothing_yet(target: TargetName) -> Remembered:
+    """Where nothing was kept."""
+    return NOTHING
+
+
 class Watching:
     """Turns what every target's watch emits into events. One call per target at a time."""
 
@@ -65,7 +71,9 @@ class Watching:
         explains: Explains,
         emergency: Emergency,
         page_after: Callable[[TargetPolicy], PageAfter] = as_said,
+        usual: Callable[[TargetName], Remembered] = nothing_yet,
     ) -> None:
+        """`usual`: what an earlier process learned about a target."""
         self._book = book
         self._policies = policies
         self._standing = standing
@@ -73,6 +81,8 @@ class Watching:
         self._explains = explains
         self._emergency = emergency
         self._page_after = page_after
+        self._busy = busy
+        self._usual = usual
         self._tracks: dict[TargetName, Tracks] = {}
         self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
@@ -137,7 +147,8 @@ class Watching:
         """End what stands on targets that left the policy; to be called now and then."""
         try:
             left = {*self._recent} - self._targets() - {ITSELF}
-            known = [i for target in left for i in await self.incidents(TargetName(target))]
+            idle = [target for target in left if not self._busy(target)]
+            known = [i for target in idle for i in await self.incidents(target)]
             known += [i for i in self._book.known() if i.attached]
             gone = await close_removed(self._book, self._policies.current, known)
         except StoreError as error:
@@ -147,6 +158,12 @@ class Watching:
             self._tracks.pop(target, None)
             self._detectors.pop(target, None)
 
+    def learned(self) -> Iterator[Learned]:
+        """Everything that the rules of this process know to be usual."""
+        for name, (_, detector) in self._detectors.items():
+            for kind, subject, baseline in detector.learned():
+                yield Learned(name, kind, subject, baseline)
+
     def _detector(self, target: TargetPolicy) -> Detector:
         """The rules of a target at work; a changed policy changes them, not what they remember."""
         name = TargetName(target.name)
@@ -154,7 +171,7 @@ class Watching:
         if known is not None and known[0] is target:
             return known[1]
         if known is None:
-            detector = Detector(plan_for(target))
+            detector = Detector(plan_for(target), self._usual(name))
         else:
             detector = known[1]
             detector.adopt(plan_for(target))

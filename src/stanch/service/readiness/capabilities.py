@@ -37,6 +37,8 @@ class TargetReport:
     shares_host: bool | None
     """The server runs on this machine; None: could not be told."""
     capabilities: tuple[Capability, ...]
+    cluster: str = ""
+    """The system identifier of the one that answered; empty: not read."""
 
     @property
     def reached(self) -> bool:
@@ -75,6 +77,7 @@ async def report_target(
         # A daemon's local socket leads to a container of this machine.
         shares_host=True if isinstance(target.host, DockerHost) else read.host.shared,
         capabilities=judge(target, read, heartbeat=heartbeat),
+        cluster=read.watching.cluster if isinstance(read.watching, Privileges) else "",
     )
 
 

@@ -15,7 +15,8 @@ from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
 from stanch.service.readiness.trial_page import new_code, send_trial
-from stanch.service.watched.noting import address_of, note_path, read_note
+from stanch.service.watched.identity import Identity
+from stanch.service.watched.noting import Kept, address_of, note_path, read_note
 from stanch.store.mounts import Mount, mounts_here
 from stanch.store.statedir import refuse_network
 
@@ -63,12 +64,14 @@ async def check_policy(
     """
     slots = asyncio.Semaphore(TARGETS_AT_ONCE)
 
-    async def one(target: TargetPolicy) -> TargetReport:
+    async def one(target: TargetPolicy) -> tuple[TargetReport, Kept | None]:
         async with slots:
-            noted_s = await asyncio.to_thread(_noted_recovery_s, policy, target)
-            return await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
+            note = await asyncio.to_thread(_noted, policy, target)
+            noted_s = note.recovery_s if note is not None else None
+            report = await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
+            return report, note
 
-    targets, channels = await asyncio.gather(
+    looked, channels = await asyncio.gather(
         asyncio.gather(*(one(target) for target in policy.targets)),
         asyncio.gather(*(_channel(policy, c, send_test=send_test) for c in policy.channels)),
     )
@@ -77,17 +80,18 @@ async def check_policy(
     )
     problems = [
         *_state_directory(policy, mounts_here() if mounts is None else mounts),
-        *(problem for report in targets for problem in _target_problems(policy, report)),
+        *(p for report, note in looked for p in _target_problems(policy, report, note)),
         *(
             Problem(on=f"channel {name}", what=said.detail, hint="No page can leave this way.")
             for name, said in tried
             if not said.ok
         ),
     ]
-    return CheckReport(targets=tuple(targets), channels=tried, problems=tuple(problems))
+    targets = tuple(report for report, _ in looked)
+    return CheckReport(targets=targets, channels=tried, problems=tuple(problems))
 
 
-def _noted_recovery_s(policy: Policy, target: TargetPolicy) -> float | None:
+def _noted(policy: Policy, target: TargetPolicy) -> Kept | None:
     """What `stanch run` noted of this very server, as far as this OS user may read it."""
     note = read_note(note_path(Path(policy.state_directory).expanduser(), target))
     try:
@@ -95,7 +99,7 @@ def _noted_recovery_s(policy: Policy, target: TargetPolicy) -> float | None:
     except SetupError:
         # A connection string that cannot be used is told by trying it.
         same = False
-    return note.recovery_s if note is not None and same else None
+    return note if same else None
 
 
 def _state_directory(policy: Policy, mounts: Sequence[Mount]) -> list[Problem]:
@@ -116,7 +120,7 @@ def _state_directory(policy: Policy, mounts: Sequence[Mount]) -> list[Problem]:
     return []
 
 
-def _target_problems(policy: Policy, report: TargetReport) -> list[Problem]:
+def _target_problems(policy: Policy, report: TargetReport, note: Kept | None) -> list[Problem]:
     on = f"target {report.target}"
     target = policy.target(report.target)
     assert target is not None
@@ -127,7 +131,8 @@ def _target_problems(policy: Policy, report: TargetReport) -> list[Problem]:
     if not watch.can:
         # The rest follows from it and would only hide it.
         return [_problem(on, watch)]
-    problems = [_problem(on, rows[name]) for name in dict.fromkeys(needed) if not rows[name].can]
+    problems = _another_cluster(target, report, note)
+    problems += [_problem(on, rows[name]) for name in dict.fromkeys(needed) if not rows[name].can]
     rescue = rows["prove a rescue by the application's login and a write"]
     if target.app_dsn and rescue.can is False:
         problems.append(_problem(on, rescue))
@@ -142,6 +147,26 @@ def _target_problems(policy: Policy, report: TargetReport) -> list[Problem]:
             )
         )
     return problems
+
+
+def _another_cluster(
+    target: TargetPolicy, report: TargetReport, note: Kept | None
+) -> list[Problem]:
+    """Who answers is not who is watched: nothing would be done there, and all of it paged."""
+    noted = note.clusters[-1][1] if note is not None and note.clusters else ""
+    identity = Identity(expected=target.system_identifier or noted, answering=report.cluster)
+    if not identity.is_another:
+        return []
+    source = "the policy names" if target.system_identifier else "the one watched here until now is"
+    return [
+        Problem(
+            on=f"target {report.target}",
+            what=f"another database cluster answers: its system identifier is {report.cluster}, "
+            f"and {source} {identity.expected}",
+            hint=f"Correct `dsn`; or, where it is meant (an upgrade, a restore), set "
+            f'`system_identifier: "{report.cluster}"`.',
+        )
+    ]
 
 
 def _problem(on: str, row: Capability) -> Problem:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from time import perf_counter
 
+from stanch.adapters.postgres.greeting import gone
 from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.sentinel import Sentinel
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
@@ -27,6 +28,7 @@ class SharedSentinel:
     """
 
     def __init__(self, dsn: str, *, now: Callable[[], datetime]) -> None:
+        self._dsn = dsn
         self._sentinel = Sentinel(dsn, on_lost=self._note_loss, now=now)
         self._turn = asyncio.Lock()
         self._lost = asyncio.Event()
@@ -64,15 +66,22 @@ class SharedSentinel:
     def one_try(self) -> OneTry:
         return self._sentinel.one_try
 
-    @property
-    def refused_lately(self) -> Reach | None:
-        return self._sentinel.refused_lately
+    async def while_refused(self, deadline_s: float) -> Reach | None:
+        """Within a minute of a refusal, what is known without trying these credentials again: that
+        refusal while the server answers at all, else how it is gone. None: they may be tried.
+        """
+        refused = self._sentinel.refused_lately
+        if refused is None:
+            return None
+        return await gone(self._dsn, deadline_s=deadline_s) or refused
 
     def note_refusal(self, reach: Reach) -> None:
         self._sentinel.note_refusal(reach)
 
     async def open(self, deadline_s: float) -> Reach:
         async with self._turn:
+            if (known := await self.while_refused(deadline_s)) is not None:
+                return known
             reach = await self._sentinel.connect(deadline_s=deadline_s)
             if self._sentinel.connected:
                 self._lost.clear()

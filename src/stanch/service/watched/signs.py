@@ -9,14 +9,23 @@ from datetime import datetime, timedelta
 
 from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
+from stanch.adapters.pools.told import ToldPools
 from stanch.adapters.services.health import HttpHealth
+from stanch.adapters.services.own_numbers import OwnNumbers
 from stanch.adapters.services.prometheus import PrometheusNumbers
 from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
-from stanch.policy.signs import ConsolePools
+from stanch.policy.signs import (
+    ConsolePools,
+    JsonPools,
+    PoolSource,
+    PrometheusSigns,
+    QueryPools,
+    SignsOfService,
+)
 from stanch.watch.reachability.readings import reach_readings
 from stanch.watch.signs.run import SignWatch
 
@@ -38,7 +47,7 @@ class Signs:
         self._reached: tuple[Reading, ...] = ()
         self._noted_at: datetime | None = None
         self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
-        metrics = tuple(PrometheusNumbers(signs) for signs in target.signs)
+        metrics = tuple(numbers_of(signs) for signs in target.signs)
         self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S)
 
     async def run(self) -> None:
@@ -70,8 +79,22 @@ class Signs:
         return replace(sample, readings=(*sample.readings, *told)) if told else sample
 
 
+def pool_source(pools: PoolSource) -> SignSource:
+    """Whoever asks for these pools; it keeps its session, where it has one, until it is closed."""
+    match pools:
+        case ConsolePools():
+            return PoolerConsole(pools)
+        case QueryPools():
+            return PoolTables(pools)
+        case JsonPools():
+            return ToldPools(pools)
+
+
+def numbers_of(signs: SignsOfService) -> SignSource:
+    """Whoever asks for the numbers of a service."""
+    return PrometheusNumbers(signs) if isinstance(signs, PrometheusSigns) else OwnNumbers(signs)
+
+
 def _sources(target: TargetPolicy) -> Iterator[SignSource]:
-    for pools in target.pools:
-        yield PoolerConsole(pools) if isinstance(pools, ConsolePools) else PoolTables(pools)
-    for check in target.services:
-        yield HttpHealth(check)
+    yield from (pool_source(pools) for pools in target.pools)
+    yield from (HttpHealth(check) for check in target.services)

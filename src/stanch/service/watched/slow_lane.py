@@ -55,8 +55,8 @@ class SlowWatch:
 
     async def probe(self, deadline_s: float) -> Reach:
         """Whoever probes this target does it here: wrong credentials are tried once a minute."""
-        if (refused := self._sentinel.refused_lately) is not None:
-            return refused
+        if (known := await self._sentinel.while_refused(deadline_s)) is not None:
+            return known
         self._logins += 1
         self.lane.give_way()
         try:

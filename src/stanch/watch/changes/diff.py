@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from stanch.model.changes import Change, Item
+from stanch.model.changes import Change, Item, ItemKind
 
 ITEMS_MAX = 5000
 """As many as a question lists. An inventory that is cut off there says nothing about what is not in
 it: whatever is dropped before the cut moves something else in."""
 
-CHANGES_MAX = 200
-"""Of one comparison; a migration of a thousand tables is one story."""
+TOGETHER_MIN = 20
+"""So many of one kind in one schema that came, went or changed at once are one story: partitions,
+or a migration of a thousand tables."""
+NAMED = 3
+
+Known = Mapping[tuple[ItemKind, str], str]
 
 
 def changes_between(
-    before: Sequence[Item], after: Sequence[Item], *, at: datetime, source: str
+    was: Known, items: Sequence[Item], *, at: datetime, since: datetime | None, source: str
 ) -> tuple[Change, ...]:
-    """What came, went and changed, in this order within one kind of thing."""
-    if max(len(before), len(after)) >= ITEMS_MAX:
+    """What came, went and changed, by kind and name."""
+    if max(len(was), len(items)) >= ITEMS_MAX:
         return ()
-    was = {(item.kind, item.name): item.value for item in before}
-    now = {(item.kind, item.name): item.value for item in after}
+    now = {(item.kind, item.name): item.value for item in items}
     different = [key for key in was.keys() | now.keys() if was.get(key) != now.get(key)]
     return tuple(
         Change(
@@ -32,6 +35,43 @@ def changes_between(
             before=was.get((kind, name)),
             after=now.get((kind, name)),
             source=source,
+            since=since,
         )
-        for kind, name in sorted(different)[:CHANGES_MAX]
+        for kind, name in sorted(different)
     )
+
+
+def condensed(changes: Sequence[Change]) -> list[Change]:
+    """The same, with a crowd of one kind in one place told as one."""
+    crowds: dict[tuple[ItemKind, str, str], list[Change]] = {}
+    for change in changes:
+        crowds.setdefault((change.kind, _schema(change), _way(change)), []).append(change)
+    found: list[Change] = []
+    for (kind, schema, way), crowd in crowds.items():
+        if len(crowd) < TOGETHER_MIN:
+            found += crowd
+            continue
+        names = ", ".join(change.what.rpartition(".")[2] for change in crowd[:NAMED])
+        text = f"{len(crowd)} {way}: {names}, …"
+        found.append(
+            Change(
+                at=crowd[0].at,
+                kind=kind,
+                what=schema or kind.value,
+                before=text if way == "gone" else None,
+                after=None if way == "gone" else text,
+                source=crowd[0].source,
+                since=crowd[0].since,
+            )
+        )
+    return found
+
+
+def _schema(change: Change) -> str:
+    return change.what.rpartition(".")[0]
+
+
+def _way(change: Change) -> str:
+    if change.before is None:
+        return "new"
+    return "gone" if change.after is None else "changed"

@@ -18,16 +18,14 @@ from stanch.facts.health.server import (
     parse_settings,
 )
 from stanch.facts.health.space import SIZES_SQL, TABLES_SQL, parse_sizes, parse_tables
-from stanch.facts.health.work import (
-    SEARCH_PATH_SQL,
-    SESSIONS_SQL,
-    STATEMENT_TEXTS_SQL,
-    STATEMENTS_SQL,
-    parse_sessions,
+from stanch.facts.health.work import SESSIONS_SQL, parse_sessions
+from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
+from stanch.facts.statements import (
     parse_statements,
+    statement_texts_sql,
+    statements_sql,
     with_texts,
 )
-from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.backups import BackupReader
@@ -44,6 +42,7 @@ from stanch.watch.health.statements import statements_section
 
 T = TypeVar("T")
 
+STATEMENTS_SHOWN = 10
 BACKUPS_S = 3.0
 """So long a folder of backups is waited for: other questions come after it."""
 
@@ -181,18 +180,15 @@ class CheckUp:
 
     async def _statements(self) -> Section:
         assert self._server is not None
-        schema = self._server.statements_schema
-        if schema is None:
+        home = self._server.statements_home
+        if home is None:
             raise _NotAsked(NO_EXTENSION)
-        left_s = self._until - asyncio.get_running_loop().time()
-        await self._reader.fetch_rows(SEARCH_PATH_SQL, {"schema": schema}, timeout_s=left_s)
-        read, note = await self._ask(STATEMENTS_SQL, parse_statements), ""
-        ids = ",".join(one.queryid for one in read.largest)
-        if ids:
+        read, note = await self._ask(statements_sql(home), parse_statements), ""
+        read = replace(read, largest=read.largest[:STATEMENTS_SHOWN])
+        if read.largest:
             try:
-                read = with_texts(
-                    read, await self._ask(STATEMENT_TEXTS_SQL, str, {"queryids": ids})
-                )
+                texts = await self._ask(statement_texts_sql(home, read.largest), str)
+                read = with_texts(read, texts)
             except (ProbeFailed, _NotAsked) as error:
                 note = f"Their texts were not read: {error}."
         return statements_section(read, note=note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stanch.facts.health.work import StatementRead, StatementsRead
+from stanch.facts.statements import StatementRead, StatementsRead
 from stanch.watch.health.report import Judgement, Line, Section, part, thousands
 
 MEAN_LOOK_MS = 5_000.0

@@ -20,10 +20,12 @@ from stanch.facts.slow.questions import (
     SlowQuestion,
     read_slow,
 )
+from stanch.facts.statements import StatementsRead, parse_statements, statements_sql
 from stanch.model.changes import Change
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
 from stanch.watch.changes.diff import changes_between
+from stanch.watch.slow.statements import StatementMemory, unknown
 
 EVERY_S = 300.0
 FIRST_S = 20.0
@@ -37,6 +39,7 @@ PAUSE_S = 0.05
 """Between two questions, for whoever else wants something from this server."""
 DATABASES_MAX = 20
 CHANGES_KEPT = 500
+NO_STATEMENTS = "pg_stat_statements is in no database that was seen"
 
 CLOSED_LOOKS = 12
 """A database that lets nobody in is left alone for so many looks."""
@@ -92,6 +95,9 @@ class SlowLane:
         """The session under way, from its login on."""
         self._fresh: tuple[Reading, ...] = ()
         self._known: dict[_Place, SlowAnswer] = {}
+        self._statements: StatementsRead | str | None = None
+        """What this look was told of statements, or why nothing; None: nobody was asked."""
+        self._memory = StatementMemory()
         self._closed: dict[str, tuple[int, str]] = {}
         """Databases that refused us: for how many more looks, and what was said."""
         self.changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
@@ -126,6 +132,7 @@ class SlowLane:
     async def look(self) -> None:
         """One look. A look that is broken off tells nothing: half a list would seem a whole one."""
         answers: dict[_Place, SlowAnswer | str] = {}
+        self._statements = None
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await self._visit_one("", OF_THE_SERVER, answers)
@@ -138,7 +145,7 @@ class SlowLane:
         else:
             self.skipped = ""
             self.looked_at = self._now()
-            self._fresh = tuple(self._told(answers))
+            self._fresh = (*self._told(answers), *self._told_of_statements())
             self._note_changes(answers)
 
     def _databases(self, answers: dict[_Place, SlowAnswer | str]) -> Sequence[str]:
@@ -170,9 +177,24 @@ class SlowLane:
                     self._stop_if_in_the_way()
                     answers[database, question.name] = await _answer(visit, question)
                     await asyncio.sleep(PAUSE_S)
+            await self._ask_statements(visit, answers.get((database, "statements_home")))
         finally:
             self.give_way()
             self._visit = None
+
+    async def _ask_statements(self, visit: SlowVisit, told: SlowAnswer | str | None) -> None:
+        """Once a look, where the extension is found first: it counts for the whole server."""
+        home = told.home if isinstance(told, SlowAnswer) else None
+        if home is None or self._statements is not None:
+            return
+        self._stop_if_in_the_way()
+        try:
+            payload = await visit.ask(statements_sql(home), timeout_s=QUESTION_S)
+            self._statements = parse_statements(payload)
+        except ProbeFailed as failed:
+            if not visit.is_open:
+                raise
+            self._statements = failed.what
 
     def _note_closed(
         self,
@@ -219,6 +241,11 @@ class SlowLane:
             told = {reading.name for reading in (*found, *unanswered)}
             if any(name == question.name for _, name in answers):
                 yield from (Reading(name=m, value=0.0) for m in question.makes if m not in told)
+
+    def _told_of_statements(self) -> tuple[Reading, ...]:
+        if not isinstance(self._statements, StatementsRead):
+            return unknown(self._statements or NO_STATEMENTS)
+        return self._memory.readings(self._statements, at_s=self._now().timestamp())
 
     def _note_changes(self, answers: dict[_Place, SlowAnswer | str]) -> None:
         at = self._now()
