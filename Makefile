@@ -52,7 +52,7 @@ docs: ## rewrite the pages that are made from the code
 lock: ## rewrite the requirement files from pyproject.toml
 	@scripts/lock $(ARGS)
 
-bench: setup ## measure everything on a quiet machine (half an hour); writes reports/bench-DATE.md
+bench: setup ## measure everything on a quiet machine (three quarters of an hour); writes reports/bench-DATE.md
 	@$(BIN)/python benchmarks/report.py $(ARGS)
 
 bench-quick: setup ## try every benchmark with a few rounds (six minutes); writes to /tmp

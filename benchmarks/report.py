@@ -1,7 +1,7 @@
 """Every benchmark in one run, and a dated report of it.
 
 `python benchmarks/report.py [--quick] [--to FOLDER]` writes bench-YYYY-MM-DD.md and .jsonl there.
-Without `--quick` it takes about half an hour, and wants the machine to itself.
+Without `--quick` it takes about three quarters of an hour, and wants the machine to itself.
 """
 
 from __future__ import annotations
