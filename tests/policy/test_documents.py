@@ -44,8 +44,10 @@ NOT_ASKED = (
     "prometheus host",
     "pooler",
     "pool query",
+    "pools over HTTP",
     "service",
-    "signs of a service",
+    "signs in a Prometheus",
+    "signs over HTTP",
 )
 
 TERMINAL = Answers(

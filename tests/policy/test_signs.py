@@ -9,7 +9,14 @@ import pytest
 from stanch.policy.canonical import canonical_text
 from stanch.policy.parse import Parsed, parse_policy, read_policy
 from stanch.policy.schema import json_schema
-from stanch.policy.signs import ConsolePools, HealthCheck, PrometheusSigns, QueryPools
+from stanch.policy.signs import (
+    ConsolePools,
+    HealthCheck,
+    JsonPools,
+    JsonSigns,
+    PrometheusSigns,
+    QueryPools,
+)
 
 HEAD = """\
 state_directory: /var/lib/stanch
@@ -25,11 +32,14 @@ ALL = """\
       bouncer: {type: pgbouncer, dsn: "host=b.example.com port=6432 dbname=pgbouncer user=stats"}
       app: {type: query, dsn: service=orders_app}
       jobs: {type: query, dsn: service=jobs, query: "SELECT 'a' AS pool, 1 AS active, 2 AS size"}
+      told: {type: json, url: "https://shop.example.com/pools", pools: .pools, pool: '."my name"'}
     services:
       shop: {url: "https://shop.example.com/health", json: .database, equals: connected}
       admin: {url: "http://admin.example.com/up", status: 204, timeout: 500ms}
     signs:
-      shop: {url: "http://prometheus.example.com", error_rate: "100 * a / b"}
+      shop: {type: prometheus, url: "http://prometheus.example.com", error_rate: "100 * a / b"}
+      web: {type: json, url: "https://w.example.com/n", requests_total: .n, errors_total: .bad,
+            latency: .p95, latency_unit: ms, username: stanch, password_file: /etc/stanch/web}
 """
 
 
@@ -52,6 +62,12 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         QueryPools(
             name="jobs", dsn="service=jobs", query="SELECT 'a' AS pool, 1 AS active, 2 AS size"
         ),
+        JsonPools(
+            name="told",
+            url="https://shop.example.com/pools",
+            pools=".pools",
+            pool='."my name"',
+        ),
     )
     assert target.services == (
         HealthCheck(
@@ -63,7 +79,19 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         HealthCheck(name="admin", url="http://admin.example.com/up", status=204, timeout_s=0.5),
     )
     url = "http://prometheus.example.com"
-    assert target.signs == (PrometheusSigns(name="shop", url=url, error_rate_pct="100 * a / b"),)
+    assert target.signs == (
+        PrometheusSigns(name="shop", url=url, error_rate_pct="100 * a / b"),
+        JsonSigns(
+            name="web",
+            url="https://w.example.com/n",
+            requests_total=".n",
+            errors_total=".bad",
+            latency=".p95",
+            latency_unit="ms",
+            username="stanch",
+            password_file="/etc/stanch/web",
+        ),
+    )
     assert parse_policy(canonical_text(policy), file="stored") == policy
 
 
@@ -82,7 +110,41 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         ),
         ("services: {s: {url: 'http://x', json: .a}}", "services.s", "only one of"),
         ("services: {s: {url: 'http://x', equals: a}}", "services.s", "only one of"),
-        ("signs: {s: {url: 'http://x'}}", "signs.s", "asks nothing"),
+        ("signs: {s: {url: 'http://x', latency: '1'}}", "signs.s", "type is missing"),
+        ("signs: {s: {type: prometheus, url: 'http://x'}}", "signs.s", "asks nothing"),
+        ("signs: {s: {type: json, url: 'http://x'}}", "signs.s", "asks nothing"),
+        (
+            "signs: {s: {type: json, url: 'http://x', latency: p95}}",
+            "signs.s.latency",
+            "not a JSON path",
+        ),
+        (
+            "signs: {s: {type: json, url: 'http://x', request_rate: .a, requests_total: .b}}",
+            "signs.s.requests_total",
+            "has both",
+        ),
+        (
+            "signs: {s: {type: json, url: 'http://x', errors_total: .b}}",
+            "signs.s.errors_total",
+            "without a counter of requests",
+        ),
+        (
+            "signs: {s: {type: json, url: 'https://x', latency: .a, username: u}}",
+            "signs.s.username",
+            "without a password",
+        ),
+        (
+            "pools: {b: {type: json, url: 'http://x', password_file: /p}}",
+            "pools.b.password_file",
+            "without a login",
+        ),
+        (
+            "pools: {b: {type: json, url: 'https://x', token_file: /t, username: u, "
+            "password_file: /p}}",
+            "pools.b.username",
+            "two ways",
+        ),
+        ("pools: {b: {type: json, url: 'http://x', password: p}}", "pools.b.password", "secrets"),
         ("services: {s: {url: 'http://x', timeout: 10s}}", "services.s.timeout", "out of range"),
     ],
 )
@@ -90,6 +152,15 @@ def test_what_cannot_be_asked_is_named_with_its_place(written: str, path: str, w
     [(level, where, said)] = found(f"    {written}\n")
     assert (level, where) == ("error", f"targets.orders.{path}")
     assert what in said, said
+
+
+def test_a_login_over_plain_http_to_another_machine_earns_a_warning() -> None:
+    written = "signs: {{s: {{type: json, url: 'http://{}/n', latency: .a, token_file: /t}}}}"
+    [(level, where, what)] = found(f"    {written.format('shop.example.com')}\n")
+    assert (level, where) == ("warning", "targets.orders.signs.s.url")
+    assert "in the clear" in what
+    assert found(f"    {written.format('127.0.0.1:8080')}\n") == []
+    assert found(f"    {written.format('[::1]:8080')}\n") == []
 
 
 def test_a_password_in_the_dsn_of_a_pooler_works_and_earns_a_warning() -> None:
