@@ -28,10 +28,11 @@ from stanch.service.doing.emergency import Emergency, Spool
 from stanch.service.doing.paging import Paging
 from stanch.service.doing.proposing import proposer
 from stanch.service.doing.underway import UnderWay
-from stanch.service.doing.watching import Watching, as_said, nothing_yet
+from stanch.service.doing.watching import Watching, as_said
 from stanch.service.engine import Engine
 from stanch.service.house import House, Store
 from stanch.service.pipeline import Pipeline
+from stanch.service.record.baselines import nothing_kept
 from stanch.service.supervisor import contained
 from stanch.steps.run import Clocks
 
@@ -70,7 +71,7 @@ class Core:
         runbooks: Sequence[Runbook],
         on_failure: Callable[[str], None],
         on_store_failure: Callable[[], None],
-        usual: Callable[[TargetName], Remembered] = nothing_yet,
+        usual: Callable[[TargetName], Remembered] = nothing_kept,
     ) -> None:
         """`on_failure` counts bugs by the name of the task, `on_store_failure` vain claims."""
         self.house = house

@@ -191,6 +191,7 @@ class Responder:
         log.info("policy reloaded", hash=fresh.current_hash[:12])
 
     async def _change_watches(self, after: Sequence[TargetPolicy]) -> None:
+        await self._baselines.load(TargetName(t.name) for t in after)
         before = [watched.target for watched in self._targets.values()]
         fresh = {t.name: t for t in after if t not in before}
         gone = [t.name for t in before if t not in after]

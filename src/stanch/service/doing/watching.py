@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.detect.engine import NOTHING, Detector, Remembered
+from stanch.detect.engine import Detector, Remembered
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Explains, belongs
@@ -30,7 +30,7 @@ from stanch.service.doing.endings import close_removed, switched_off
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
-from stanch.service.record.baselines import Learned
+from stanch.service.record.baselines import Learned, nothing_kept
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
@@ -53,11 +53,6 @@ def as_said(target: TargetPolicy) -> PageAfter:
     return page_after(target.page_after_s, NOT_LOOKED, recovery_s=None)
 
 
-def nothing_yet(target: TargetName) -> Remembered:
-    """Where nothing was kept."""
-    return NOTHING
-
-
 class Watching:
     """Turns what every target's watch emits into events. One call per target at a time."""
 
@@ -71,7 +66,7 @@ class Watching:
         explains: Explains,
         emergency: Emergency,
         page_after: Callable[[TargetPolicy], PageAfter] = as_said,
-        usual: Callable[[TargetName], Remembered] = nothing_yet,
+        usual: Callable[[TargetName], Remembered] = nothing_kept,
     ) -> None:
         """`usual`: what an earlier process learned about a target."""
         self._book = book
