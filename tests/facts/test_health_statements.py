@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.health.headroom import AGES_SQL, SEQUENCES_SQL, parse_ages, parse_sequences
 from stanch.facts.health.replication import REPLICATION_SQL, parse_replication
