@@ -23,6 +23,7 @@ from stanch.model.vitals import Vitals
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.policy import Policy
 from stanch.policy.signals import Signals
+from stanch.policy.signs import ConsolePools, HealthCheck, PrometheusSigns
 from stanch.service.house import open_house
 from stanch.store.timelines import InlineStore
 from stanch.store.transaction import Op
@@ -43,6 +44,14 @@ T = TypeVar("T")
 FAILING = {"health_check_ok": 0.0, "error_rate_pct": 50.0, "pool_waiting": 50.0}
 WELL = {"health_check_ok": 1.0, "error_rate_pct": 0.0, "pool_waiting": 0.0}
 """Services whose names begin with `api-` tell all of it."""
+
+
+SERVICES = ("checkout", "till", *(f"{kind}-{n}" for kind in ("api", "svc") for n in range(20)))
+"""What the policy has every target asked about."""
+
+CHECKS = tuple(HealthCheck(name=s, url="http://shop.example.com/health") for s in SERVICES)
+BOARDS = tuple(PrometheusSigns(name=s, url="http://prometheus.example.com") for s in SERVICES)
+POOLS = tuple(ConsolePools(name=s, dsn="service=bouncer") for s in SERVICES)
 
 
 class SwitchedStore(InlineStore):
@@ -101,6 +110,11 @@ class ClusterHouse(SignalHouse):
                 readings=checks,
             )
         )
+
+    async def tells(self, target: TargetName, *readings: Reading, after: float = 1.0) -> None:
+        """One look in which sources beside the server say this."""
+        self.later(after)
+        await self.watching.take(Sample(target=target, at=self.at, readings=readings))
 
     async def fails(self, target: TargetName, *services: str) -> None:
         """Their health checks fail for as long as the rule wants to be sure."""
@@ -172,6 +186,7 @@ async def cluster_house(*clusters: ClusterPolicy) -> ClusterHouse:
     named = (t for cluster in clusters for t in cluster.targets)
     targets = tuple(dict.fromkeys((PRIMARY, STANDBY, STOCK, *named)))
     policy = policy_with(Signals(sources=(PROM,)), targets=targets)
-    house = ClusterHouse(replace(policy, clusters=clusters or (ORDERS,)))
+    asking = tuple(replace(t, services=CHECKS, signs=BOARDS, pools=POOLS) for t in policy.targets)
+    house = ClusterHouse(replace(policy, targets=asking, clusters=clusters or (ORDERS,)))
     await house.open()
     return house

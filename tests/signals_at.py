@@ -16,6 +16,7 @@ from stanch.model.symptoms import Symptom
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.signals import SignalRoute, Signals, SignalSource
 from stanch.service.core import explains
+from stanch.service.doing.underway import UnderWay
 from stanch.service.doing.watching import Watching
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.record.policies import Policies
@@ -59,6 +60,7 @@ class SignalHouse:
         self.policies = Policies("h1", policy, "{}", lambda text: policy)
         self.at = T0
         self.paged: list[Symptom] = []
+        self.under_way = UnderWay()
         self.store = SqlStore.in_memory(
             projection_of(self.policies), writer_id=WriterId("w"), lease_clock_us=lambda: 0
         )
@@ -95,6 +97,7 @@ class SignalHouse:
             clock=self,
             explains=explains(),
             emergency=self.emergency,
+            busy=self.under_way.on,
         )
         self.attaching = Attaching(
             self.rows,

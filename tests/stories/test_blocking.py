@@ -106,6 +106,29 @@ def test_a_step_under_way_is_seen_to_its_end_before_the_sessions_are_closed(
         assert crowd.failed == []
 
 
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_policy_that_changes_the_target_of_a_step_under_way_waits_for_its_end(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch = make_responder(server)
+    with chain(server) as crowd:
+        [(pid,)] = server.query(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'forgetful'"
+        )
+        os.kill(pid, signal.SIGSTOP)  # It is told to end and does not yet: the step is not over.
+        try:
+            stanch.wait_for_stored("step.outcome")
+            stanch.change_target(sample_every="400ms")
+            stanch.signal(signal.SIGHUP)
+            stanch.wait_for(lambda: "step is under way" in stanch.log_text(), what="it waits")
+            assert "policy reloaded" not in stanch.log_text()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stanch.wait_for(lambda: "policy reloaded" in stanch.log_text(), what="it is in force")
+        assert [seen["ok"] for seen in stanch.events("step.verified")] == [True]
+        assert crowd.failed == []
+
+
 @pytest.mark.parametrize("pg_major", [18], indirect=True)
 def test_a_backup_at_the_head_is_never_ended_and_people_are_asked(
     server: ScratchServer, make_responder: MakeResponder

@@ -104,6 +104,7 @@ class Core:
             explains=explains(),
             emergency=self.emergency.symptom,
             page_after=self._page_after,
+            busy=self.under_way.on,
             usual=usual,
         )
         self.engine = self._make_engine()

@@ -9,10 +9,14 @@ import pytest
 from clusters_at import PRIMARY, STANDBY, ClusterHouse, cluster_house
 from signals_at import signal
 from stanch.incident.state import Incident, Status
+from stanch.model.events import SymptomCleared
 from stanch.model.ids import ITSELF, PersonId
+from stanch.model.readings import Reading
 from stanch.model.rules import RuleChange
+from stanch.policy.backups import Backups
 from stanch.policy.policy import Policy
 from stanch.policy.signals import SignalSource
+from stanch.policy.signs import ConsolePools, HealthCheck, PrometheusSigns
 
 
 @pytest.fixture
@@ -98,6 +102,65 @@ async def test_a_symptom_whose_rule_is_switched_off_is_over(house: ClusterHouse)
     house.adopt(replace(policy, targets=targets))
     await house.see(PRIMARY, failing=("checkout",))
     assert not (await only(house)).symptoms
+
+
+SHOP = HealthCheck(name="checkout", url="http://shop.example.com/health")
+BOUNCER = ConsolePools(name="bouncer", dsn="service=bouncer")
+BOARD = PrometheusSigns(name="checkout", url="http://prometheus.example.com")
+
+
+def asking(policy: Policy, **sources: tuple[object, ...]) -> Policy:
+    """Every target has these services, pools and signs, and no other."""
+    return replace(policy, targets=tuple(replace(t, **sources) for t in policy.targets))
+
+
+@pytest.mark.parametrize(
+    ("reading", "stays", "left"),
+    [
+        (Reading(name="health_check_ok", subject="checkout", value=0.0), "services", SHOP),
+        (Reading(name="error_rate_pct", subject="checkout", value=50.0), "signs", BOARD),
+        (Reading(name="pool_waiting", subject="bouncer/shop/app", value=50.0), "pools", BOUNCER),
+        (
+            Reading(name="health_check_ok", subject="pool source bouncer", value=0.0),
+            "pools",
+            BOUNCER,
+        ),
+        (Reading(name="backup_age_s", subject="/var/backups", value=1e7), "backups", None),
+    ],
+    ids=lambda v: v.name + ":" + v.subject if isinstance(v, Reading) else "",
+)
+async def test_what_stands_of_a_source_that_left_the_policy_is_over_and_says_why(
+    house: ClusterHouse, reading: Reading, stays: str, left: object
+) -> None:
+    whole = Backups(dumps="/var/backups") if left is None else (left,)
+    house.adopt(asking(house.policies.current, **{stays: whole}))
+    for _ in range(12):
+        await house.tells(PRIMARY, reading, after=60)
+    [stands] = (await only(house)).symptoms
+    await house.restart()
+    for _ in range(12):
+        await house.see(PRIMARY)
+    assert list((await only(house)).symptoms) == [stands], "who is merely silent is not over"
+    nothing = Backups() if left is None else ()
+    house.adopt(asking(house.policies.current, **{stays: nothing}))
+    await house.see(PRIMARY)
+    incident = await only(house)
+    assert not incident.symptoms
+    _, timeline = await house.house.operations.timeline(incident.id)
+    details = [r.event.detail for r in timeline if isinstance(r.event, SymptomCleared)]
+    assert details == ["it is no longer in the policy: nobody asks it"]
+
+
+async def test_an_incident_in_which_a_step_is_under_way_outlives_its_target_in_the_policy(
+    house: ClusterHouse,
+) -> None:
+    await house.see(PRIMARY, down=True)
+    house.adopt(without(house.policies.current, PRIMARY))
+    with house.under_way.step(PRIMARY):
+        await house.watching.let_go()
+        assert (await only(house)).status is Status.OPEN
+    await house.watching.let_go()
+    assert (await only(house)).status is Status.RESOLVED
 
 
 async def test_what_cleared_while_nobody_ran_clears_with_the_first_good_looks(

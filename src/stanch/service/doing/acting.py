@@ -138,7 +138,7 @@ class Acting:
             if hands is None or state is None:
                 return now + timedelta(seconds=HALTED_RETRY_S)
             if self._standing.maintenance(incident.target, now) and state.approved_by is None:
-                # Somebody is at work on it: nothing is done under their hands but what they approve.
+                # Nothing is done under the hands of who is at work there but what they approve.
                 return now + timedelta(seconds=MAINTENANCE_RETRY_S)
             planned = next(s for s in state.plan.steps if s.id == what.step_id)
             lease_ends_ns = self._clocks.boot.now_ns() + int(LEASE_S[claim.lane] * 1e9)

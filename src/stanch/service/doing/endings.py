@@ -1,4 +1,4 @@
-"""Ends that no sample will ever bring: of targets that left the policy, of rules switched off."""
+"""Ends that no sample will ever bring: of what left the policy, and of rules switched off."""
 
 from __future__ import annotations
 
@@ -12,13 +12,51 @@ from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import ITSELF, TargetName
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.backups import Backups
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.record.book import Book
 
 REMOVED = "the target is no longer in the policy: nobody watches it"
 
+NOT_ASKED = "it is no longer in the policy: nobody asks it"
+
+OF_BACKUPS = frozenset(
+    {
+        "backup_age_s",
+        "backup_failed",
+        "backup_verification_failed",
+        "backup_size_ratio",
+        "backup_retention_days",
+        "archive_gap_segments",
+    }
+)
+OF_POOLS = frozenset({"pool_usage_pct", "pool_waiting", "pool_max_wait_s"})
+OF_SERVICES = frozenset({"health_check_ok", "health_check_ms"})
+OF_SIGNS = frozenset({"request_rate", "error_rate_pct", "latency_s"})
+
 log = structlog.get_logger("watching")
+
+
+def no_longer_asked(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:
+    """What still stands of pools, services, signs and backups that the policy names no more."""
+    for key, track in tracks.items():
+        kind, _, subject = key.partition(":")
+        rule = declared_rules().get(SymptomKind(kind)) if track.standing else None
+        if rule is not None and not _asks(target, rule.reading, subject):
+            yield _over(rule.kind, subject, NOT_ASKED)
+
+
+def _asks(target: TargetPolicy, reading: str, subject: str) -> bool:
+    """Whether the policy still names whoever tells this; what is found and not named always is."""
+    if reading in OF_SERVICES:
+        sources = (f"pool source {pools.name}" for pools in target.pools)
+        return subject in (*(check.name for check in target.services), *sources)
+    if reading in OF_POOLS:
+        return any(subject.partition("/")[0] == pools.name for pools in target.pools)
+    if reading in OF_SIGNS:
+        return any(subject == signs.name for signs in target.signs)
+    return reading not in OF_BACKUPS or target.backups != Backups()
 
 
 def switched_off(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:
@@ -27,13 +65,11 @@ def switched_off(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:
         kind, _, subject = key.partition(":")
         known = track.standing and SymptomKind(kind) in declared_rules()
         if known and target.settings(SymptomKind(kind)).off:
-            yield Condition(
-                kind=SymptomKind(kind),
-                bad=False,
-                subject=subject,
-                detail="its rule was switched off",
-                clear_hold_s=0.0,
-            )
+            yield _over(SymptomKind(kind), subject, "its rule was switched off")
+
+
+def _over(kind: SymptomKind, subject: str, detail: str) -> Condition:
+    return Condition(kind=kind, bad=False, subject=subject, detail=detail, clear_hold_s=0.0)
 
 
 async def close_removed(

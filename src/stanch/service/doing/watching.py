@@ -26,7 +26,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
-from stanch.service.doing.endings import close_removed, switched_off
+from stanch.service.doing.endings import close_removed, no_longer_asked, switched_off
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
@@ -67,8 +67,10 @@ class Watching:
         emergency: Emergency,
         page_after: Callable[[TargetPolicy], PageAfter] = as_said,
         usual: Callable[[TargetName], Remembered] = nothing_kept,
+        busy: Callable[[TargetName], bool] = lambda target: False,
     ) -> None:
-        """`usual`: what an earlier process learned about a target."""
+        """`usual`: what an earlier process learned about a target. `busy`: a step is being taken
+        there just now, so its incident cannot end yet."""
         self._book = book
         self._policies = policies
         self._standing = standing
@@ -122,7 +124,11 @@ class Watching:
             before = self._tracks.get(sample.target, {})
         after, changes = step(
             before,
-            [*self._detector(target).conditions(sample, before), *switched_off(target, before)],
+            [
+                *self._detector(target).conditions(sample, before),
+                *switched_off(target, before),
+                *no_longer_asked(target, before),
+            ],
             target=sample.target,
             at=sample.at,
             clear_hold_s=target.limits.clear_hold_s,
