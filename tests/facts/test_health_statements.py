@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -17,22 +14,16 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.health.headroom import AGES_SQL, SEQUENCES_SQL, parse_ages, parse_sequences
 from stanch.facts.health.replication import REPLICATION_SQL, parse_replication
 from stanch.facts.health.server import BACKUPS_SQL, SETTINGS_SQL, parse_backups, parse_settings
-from stanch.facts.health.space import (
-    SIZES_SQL,
-    TABLES_SQL,
-    TableRead,
-    bloat_share,
-    parse_sizes,
-    parse_tables,
-)
+from stanch.facts.health.space import SIZES_SQL, parse_sizes
 from stanch.facts.health.work import SESSIONS_SQL, parse_sessions
+from stanch.facts.tables import parse_tables, tables_sql
 from stanch.model.errors import ProbeFailed
 
 QUESTIONS: dict[str, tuple[str, Callable[[object], object]]] = {
     "settings": (SETTINGS_SQL, parse_settings),
     "backups": (BACKUPS_SQL, parse_backups),
     "sizes": (SIZES_SQL, parse_sizes),
-    "tables": (TABLES_SQL, parse_tables),
+    "tables": (tables_sql(10), parse_tables),
     "sessions": (SESSIONS_SQL, parse_sessions),
     "replication": (REPLICATION_SQL, parse_replication),
     "ages": (AGES_SQL, parse_ages),
@@ -79,32 +70,6 @@ def test_settings_of_single_roles_and_databases_are_found(server: ScratchServer)
     ]
 
 
-def test_a_table_that_lost_most_of_its_rows_is_estimated_to_be_mostly_empty(
-    server: ScratchServer,
-) -> None:
-    with server.connect(dbname="app") as session:
-        session.execute(
-            "CREATE TABLE full_one AS SELECT g, repeat('x', 50) FROM generate_series(1, 40000) g"
-        )
-        session.execute("CREATE TABLE empty_one AS SELECT * FROM full_one")
-        session.execute("DELETE FROM empty_one WHERE g > 8000 AND g < 39999")
-        session.execute("VACUUM ANALYZE full_one")
-        session.execute("VACUUM ANALYZE empty_one")
-    # Before version 15 a process of its own takes note of ANALYZE, a moment later.
-    end, empty, whole = time.monotonic() + 10, None, None
-    while (empty is None or whole is None) and time.monotonic() < end:
-        read = parse_tables(asked(server, TABLES_SQL))
-        share = {t.name: bloat_share(t, read.block_bytes) for t in read.largest}
-        empty, whole = share["empty_one"], share["full_one"]
-    assert empty is not None
-    assert whole is not None
-    assert 0.7 < empty < 0.9
-    assert whole < 0.1
-    # The watching role may not read columns' statistics: then nobody guesses.
-    hidden = parse_tables(asked(server, TABLES_SQL, "stanch_watch"))
-    assert {t.name: bloat_share(t, 8192) for t in hidden.largest}["empty_one"] is None
-
-
 def test_a_sequence_counts_to_its_own_end_or_to_that_of_its_column(server: ScratchServer) -> None:
     with server.connect(dbname="app") as session:
         session.execute("CREATE TABLE small (id smallint)")
@@ -147,50 +112,6 @@ def test_who_holds_ids_back_is_named(server: ScratchServer) -> None:
         )
     assert {d.name for d in read.databases} >= {"app", "postgres", "template0"}
     assert read.tables[0].xid_age > 0
-
-
-AT = datetime(2026, 3, 1, tzinfo=UTC)
-TABLE = TableRead(
-    schema="public",
-    name="t",
-    pages=1000,
-    index_pages=0,
-    toast_pages=0,
-    rows=10_000.0,
-    live_rows=10_000,
-    dead_rows=0,
-    vacuumed_at=AT,
-    analyzed_at=AT,
-    fillfactor=100,
-    columns=2,
-    known_columns=2,
-    row_bytes=100.0,
-)
-
-
-@pytest.mark.parametrize(
-    "unknown",
-    [
-        {"rows": None},
-        {"row_bytes": None},
-        {"known_columns": 1},
-        {"analyzed_at": None},
-        {"pages": 100},
-        {"row_bytes": 9000.0},
-    ],
-    ids=str,
-)
-def test_empty_room_is_not_guessed_where_statistics_do_not_say(unknown: dict[str, object]) -> None:
-    assert bloat_share(TABLE, 8192) is not None
-    assert bloat_share(replace(TABLE, **unknown), 8192) is None  # type: ignore[arg-type]
-
-
-def test_room_left_on_purpose_is_not_empty_room() -> None:
-    half = bloat_share(replace(TABLE, fillfactor=50), 8192)
-    whole = bloat_share(TABLE, 8192)
-    assert half is not None
-    assert whole is not None
-    assert half < whole
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

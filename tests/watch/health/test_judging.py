@@ -11,9 +11,10 @@ from stanch.facts.blocking import BlockingChain
 from stanch.facts.health.headroom import Aged, AgesRead, SequenceRead, SequencesRead
 from stanch.facts.health.replication import Following, Receiver, ReplicationRead, Slot
 from stanch.facts.health.server import BackupsRead, Override, ServerRead, SettingRead
-from stanch.facts.health.space import DatabaseSize, TableRead, TablesRead
+from stanch.facts.health.space import DatabaseSize
 from stanch.facts.health.work import LongSession
 from stanch.facts.statements import StatementRead, StatementsRead
+from stanch.facts.tables import Column, TableRead, TablesRead
 from stanch.model.backups import Backup, BackupsSeen
 from stanch.model.diagnosis import Missing
 from stanch.watch.health.backups import backups_section
@@ -381,11 +382,11 @@ TABLE = TableRead(
     live_rows=3_500_000,
     dead_rows=0,
     vacuumed_at=AT - timedelta(days=2),
-    analyzed_at=AT,
     fillfactor=100,
-    columns=2,
-    known_columns=2,
-    row_bytes=80.0,
+    columns=(
+        Column(fixed_bytes=8, aligned_to=8, mean_bytes=8.0, null_share=0.0),
+        Column(fixed_bytes=-1, aligned_to=4, mean_bytes=70.0, null_share=0.0),
+    ),
 )
 
 
@@ -394,7 +395,7 @@ TABLE = TableRead(
     [
         ({}, OK),
         ({"rows": 1_000_000.0}, LOOK),
-        ({"rows": 1_000_000.0, "known_columns": 1}, OK),
+        ({"rows": 1_000_000.0, "columns": ()}, OK),
         ({"rows": 10.0, "pages": 5_000}, OK),
         ({"dead_rows": 2_000_000}, LOOK),
         ({"dead_rows": 500_000}, OK),
@@ -405,7 +406,7 @@ def test_a_table_is_judged_by_dead_rows_and_empty_room_that_are_worth_it(
     changes: dict[str, object], judgement: Judgement
 ) -> None:
     one = replace(TABLE, **changes)  # type: ignore[arg-type]
-    read = TablesRead(block_bytes=8192, tables=1, pages=50_010, largest=(one,))
+    read = TablesRead(database="app", block_bytes=8192, tables=1, pages=50_010, largest=(one,))
     line = tables_section(read, at=AT).lines[1]
     assert line.judgement is judgement
     assert ("last vacuumed 2 d ago" in line.value) == (judgement is LOOK)

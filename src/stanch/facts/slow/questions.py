@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sql import load
 from stanch.facts.statements import StatementsHome, parse_home
+from stanch.facts.tables import bloat_share, tables_of, tables_sql
 from stanch.model.changes import Item, ItemKind
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
 from stanch.model.shown import shortened
 
+BLOAT = "table_bloat_pct"
+BLOAT_PAGES_MIN = 12_800
+"""A hundred megabytes, with pages of the usual size."""
+BLOAT_TABLES_MAX = 100
+READINGS_MAX = 50
+"""Of one question in one database."""
 TEXT_CHARS_MAX = 300
 """Of a subject, a detail, an item's name and value."""
 
@@ -27,6 +35,8 @@ class SlowQuestion:
     """Names of the readings that it gives; an answer with any other is wrong."""
     majors: tuple[int, int] = (13, 99)
     """The first and the last version that it can be asked on."""
+    reads: Callable[[Answer], tuple[Reading, ...]] | None = None
+    """What makes readings of the answer, where it does not give them as they are."""
 
     def fits(self, version_num: int) -> bool:
         first, last = self.majors
@@ -52,6 +62,29 @@ def _question(
     return SlowQuestion(name=name, sql=sql, makes=makes, majors=majors)
 
 
+def bloat_question(pages_min: int = BLOAT_PAGES_MIN) -> SlowQuestion:
+    """How much of the large tables is empty."""
+    sql = tables_sql(BLOAT_TABLES_MAX, pages_min=pages_min)
+    return SlowQuestion(name="bloat", sql=sql, makes=(BLOAT,), reads=_bloat_readings)
+
+
+def _bloat_readings(answer: Answer) -> tuple[Reading, ...]:
+    """The emptiest, and one that says it where widths may not be read."""
+    read = tables_of(answer)
+    shares = [(bloat_share(table, read.block_bytes), table) for table in read.largest]
+    known = [(share, table) for share, table in shares if share is not None]
+    known.sort(key=lambda pair: (-pair[0], pair[1].full_name))
+    found = [
+        Reading(name=BLOAT, value=100 * share, subject=f"{read.database}.{table.full_name}")
+        for share, table in known[:READINGS_MAX]
+    ]
+    hidden = sum(not table.has_widths for table in read.largest)
+    if hidden:
+        why = f"of {hidden} large tables this role may not read what ANALYZE found, or it never ran"
+        found.append(Reading(name=BLOAT, value=None, subject=read.database, detail=why))
+    return tuple(found)
+
+
 _CHECKPOINTS = ("checkpoints_timed_total", "checkpoints_requested_total")
 
 OF_THE_SERVER = (
@@ -70,7 +103,7 @@ OF_A_DATABASE = (
     _question("keys", "sequence_used_pct", "int4_key_used_pct"),
     _question("indexes", "invalid_indexes"),
     _question("collations", "collation_mismatches"),
-    _question("bloat", "table_bloat_pct"),
+    bloat_question(),
     _question("inventory"),
     _question("statements_home"),
 )
@@ -80,6 +113,8 @@ OF_A_DATABASE = (
 def read_slow(question: SlowQuestion, payload: str) -> SlowAnswer:
     """What the answer to a question says. Raises: ProbeFailed, where it is none."""
     answer = read_object(payload, question.name)
+    if question.reads is not None:
+        return SlowAnswer(readings=question.reads(answer))
     readings = tuple(_reading(question, part) for part in answer.parts("readings"))
     items = tuple(_item(part) for part in answer.parts("items"))
     return SlowAnswer(

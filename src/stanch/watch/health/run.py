@@ -17,7 +17,7 @@ from stanch.facts.health.server import (
     parse_backups,
     parse_settings,
 )
-from stanch.facts.health.space import SIZES_SQL, TABLES_SQL, parse_sizes, parse_tables
+from stanch.facts.health.space import SIZES_SQL, parse_sizes
 from stanch.facts.health.work import SESSIONS_SQL, parse_sessions
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.statements import (
@@ -26,6 +26,7 @@ from stanch.facts.statements import (
     statements_sql,
     with_texts,
 )
+from stanch.facts.tables import parse_tables, tables_sql
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.backups import BackupReader
@@ -42,7 +43,7 @@ from stanch.watch.health.statements import statements_section
 
 T = TypeVar("T")
 
-STATEMENTS_SHOWN = 10
+TABLES_SHOWN = STATEMENTS_SHOWN = 10
 BACKUPS_S = 3.0
 """So long a folder of backups is waited for: other questions come after it."""
 
@@ -174,7 +175,7 @@ class CheckUp:
 
     async def _tables(self) -> Section:
         assert self._server is not None
-        read = await self._ask(TABLES_SQL, parse_tables)
+        read = await self._ask(tables_sql(TABLES_SHOWN), parse_tables)
         section = tables_section(read, at=self._server.at)
         return replace(section, title=f"{section.title} of {self._server.database}")
 

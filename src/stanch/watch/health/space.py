@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from stanch.facts.health.space import (
-    BLOAT_PAGES_MIN,
-    DatabaseSize,
-    TableRead,
-    TablesRead,
-    bloat_share,
-)
+from stanch.facts.health.space import DatabaseSize
+from stanch.facts.tables import BLOAT_PAGES_MIN, TableRead, TablesRead, bloat_share
 from stanch.model.shown import span
 from stanch.watch.health.report import Judgement, Line, Section, part, size, thousands
 

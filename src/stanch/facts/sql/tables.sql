@@ -1,7 +1,8 @@
--- The ten largest tables of this database with what is known about their dead rows and width.
+-- The largest tables of this database with what is known about their dead rows and the width of
+-- their columns. How many, and from which size on, is filled in.
 -- Sizes are what VACUUM and ANALYZE noted last: asking for the present ones would take a lock on
 -- each table, and wait behind whoever holds one exclusively.
--- Privilege: none for sizes; columns' statistics (row_bytes) only of tables the role may read.
+-- Privilege: none for sizes; columns' statistics (width, nulls) only of tables the role may read.
 WITH index_pages AS MATERIALIZED (
     SELECT i.indrelid, sum(c.relpages)::bigint AS pages
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -20,10 +21,11 @@ every AS MATERIALIZED (
     WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'pg_toast'
 ),
 largest AS MATERIALIZED (
-    SELECT * FROM every
-    ORDER BY relpages::bigint + index_pages + toast_pages DESC, oid LIMIT 10
+    SELECT * FROM every WHERE relpages >= {pages_min}
+    ORDER BY relpages::bigint + index_pages + toast_pages DESC, oid LIMIT {tables_max}
 )
 SELECT json_build_object(
+    'database', current_database(),
     'block_bytes', current_setting('block_size')::int,
     'tables', (SELECT count(*) FROM every),
     'pages', (SELECT sum(relpages::bigint + index_pages + toast_pages) FROM every),
@@ -37,25 +39,22 @@ SELECT json_build_object(
             'vacuumed_at', extract(epoch FROM greatest(
                 pg_stat_get_last_vacuum_time(l.oid), pg_stat_get_last_autovacuum_time(l.oid)
             )),
-            'analyzed_at', extract(epoch FROM greatest(
-                pg_stat_get_last_analyze_time(l.oid), pg_stat_get_last_autoanalyze_time(l.oid)
-            )),
             'fillfactor', (
                 SELECT option_value::int FROM pg_options_to_table(l.reloptions)
                 WHERE option_name = 'fillfactor'
             ),
+            -- Of each column: bytes it always takes, or less than none; how it is aligned; the
+            -- mean width and the share of nulls, as ANALYZE found them.
             'columns', (
-                SELECT count(*) FROM pg_attribute AS a
+                SELECT json_agg(json_build_array(
+                    a.attlen, a.attalign, s.avg_width, s.null_frac
+                ) ORDER BY a.attnum)
+                FROM pg_attribute AS a
+                LEFT JOIN pg_stats AS s ON s.schemaname = l.nspname AND s.tablename = l.relname
+                    AND s.attname = a.attname AND NOT s.inherited
                 WHERE a.attrelid = l.oid AND a.attnum > 0 AND NOT a.attisdropped
-            ),
-            'known_columns', s.columns,
-            'row_bytes', s.row_bytes
+            )
         ) ORDER BY l.relpages::bigint + l.index_pages + l.toast_pages DESC, l.oid)
         FROM largest AS l
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS columns, sum((1 - null_frac) * avg_width)::float8 AS row_bytes
-            FROM pg_stats
-            WHERE schemaname = l.nspname AND tablename = l.relname AND NOT inherited
-        ) AS s
     )
 )::text AS tables
