@@ -48,6 +48,9 @@ NOT_ASKED = (
     "service",
     "signs in a Prometheus",
     "signs over HTTP",
+    "loki",
+    "elasticsearch",
+    "betterstack",
 )
 
 TERMINAL = Answers(

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stanch.policy.canonical import canonical_text
+from stanch.policy.log_stores import BetterStackErrors, ElasticErrors, LokiErrors
 from stanch.policy.parse import Parsed, parse_policy, read_policy
 from stanch.policy.schema import json_schema
 from stanch.policy.signs import (
@@ -40,6 +41,12 @@ ALL = """\
       shop: {type: prometheus, url: "http://prometheus.example.com", error_rate: "100 * a / b"}
       web: {type: json, url: "https://w.example.com/n", requests_total: .n, errors_total: .bad,
             latency: .p95, latency_unit: ms, username: stanch, password_file: /etc/stanch/web}
+    log_errors:
+      a: {type: loki, url: "https://l.example.com", query: '{app="shop"} |= "error"', tenant: shop}
+      b: {type: elasticsearch, url: "https://e.example.com:9200", index: "logs-*",
+          query: "level:error", api_key_file: /etc/stanch/key}
+      c: {type: betterstack, url: "https://b.example.com", table: t1_shop_logs,
+          where: "raw LIKE '%error%'", username: u, password_file: /etc/stanch/b}
 """
 
 
@@ -78,6 +85,11 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
         ),
         HealthCheck(name="admin", url="http://admin.example.com/up", status=204, timeout_s=0.5),
     )
+    assert parse_policy(canonical_text(policy), file="stored") == policy
+
+
+def test_numbers_and_logs_of_services_are_read_as_each_source_has_them() -> None:
+    [target] = parse_policy(HEAD + ALL, file="p").targets
     url = "http://prometheus.example.com"
     assert target.signs == (
         PrometheusSigns(name="shop", url=url, error_rate_pct="100 * a / b"),
@@ -92,7 +104,26 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
             password_file="/etc/stanch/web",
         ),
     )
-    assert parse_policy(canonical_text(policy), file="stored") == policy
+    assert target.log_errors == (
+        LokiErrors(
+            name="a", url="https://l.example.com", query='{app="shop"} |= "error"', tenant="shop"
+        ),
+        ElasticErrors(
+            name="b",
+            url="https://e.example.com:9200",
+            index="logs-*",
+            query="level:error",
+            token_file="/etc/stanch/key",
+        ),
+        BetterStackErrors(
+            name="c",
+            url="https://b.example.com",
+            table="t1_shop_logs",
+            where="raw LIKE '%error%'",
+            username="u",
+            password_file="/etc/stanch/b",
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,6 +175,28 @@ def test_pools_and_services_are_read_and_come_back_from_the_stored_text() -> Non
             "pools.b.username",
             "two ways",
         ),
+        (
+            "log_errors: {s: {type: loki, url: 'http://x', query: 'rate(x[1m])'}}",
+            "log_errors.s.query",
+            "not a query for lines",
+        ),
+        (
+            "log_errors: {s: {type: elasticsearch, url: 'http://x', index: a/b, query: q}}",
+            "log_errors.s.index",
+            "not an index",
+        ),
+        (
+            "log_errors: {s: {type: betterstack, url: 'https://x', table: 't1; DROP', where: a, "
+            "username: u, password_file: /p}}",
+            "log_errors.s.table",
+            "not a table",
+        ),
+        (
+            "log_errors: {s: {type: betterstack, url: 'https://x', table: t1, where: a}}",
+            "log_errors.s",
+            "has no login",
+        ),
+        ("log_errors: {s: {type: splunk, url: 'http://x'}}", "log_errors.s.type", "unknown type"),
         ("pools: {b: {type: json, url: 'http://x', password: p}}", "pools.b.password", "secrets"),
         ("services: {s: {url: 'http://x', timeout: 10s}}", "services.s.timeout", "out of range"),
     ],

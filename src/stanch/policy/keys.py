@@ -25,6 +25,7 @@ from stanch.policy.kinds import (
     Path,
     Text,
 )
+from stanch.policy.log_store_keys import LOG_ERRORS
 from stanch.policy.policy import (
     ACTIONS,
     Contact,
@@ -424,6 +425,15 @@ TARGET = Section(
             "HTTP: request rate, error rate, latency.",
             example='{shop: {type: prometheus, url: "http://prometheus.example.com:9090", '
             'request_rate: "sum(rate(http_requests_total[2m]))"}}',
+        ),
+        Key(
+            name="log_errors",
+            field="log_errors",
+            holds=LOG_ERRORS,
+            doc="How many errors services that use the server logged, as a log store counts them. "
+            "A line counts once it is 30s old.",
+            example='{shop: {type: loki, url: "https://loki.example.com", '
+            "query: '{app=\"shop\"} |= \"error\"'}}",
         ),
         Key(
             name="wake",

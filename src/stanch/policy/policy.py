@@ -13,6 +13,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import Backups
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
+from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
 from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
@@ -173,6 +174,7 @@ class TargetPolicy:
     pools: tuple[PoolSource, ...] = ()
     services: tuple[HealthCheck, ...] = ()
     signs: tuple[SignsOfService, ...] = ()
+    log_errors: tuple[LogErrorSource, ...] = ()
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""
     tier: str = ""

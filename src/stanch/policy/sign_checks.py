@@ -1,13 +1,14 @@
-"""What `pools`, `services` and `signs` of a target say that contradicts itself, or is risky."""
+"""What `pools`, `services`, `signs`, `log_errors` of a target say that cannot be, or is risky."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from stanch.policy.log_stores import BetterStackErrors
 from stanch.policy.places import PathTo
 from stanch.policy.policy import TargetPolicy
-from stanch.policy.signs import HttpSource, JsonPools, JsonSigns, SignsOfService
+from stanch.policy.signs import HttpSource, JsonPools, JsonSigns, SignsOfService, TokenSource
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -25,6 +26,11 @@ def sign_contradictions(target: TargetPolicy) -> Iterator[Contradiction]:
         path = ("signs", signs.name)
         yield from _asked(signs, path)
         yield from _login(signs, path)
+    for logs in target.log_errors:
+        yield from _login(logs, ("log_errors", logs.name))
+        if isinstance(logs, BetterStackErrors) and not logs.username:
+            hint = "Add `username` and `password_file`, as its connection page shows them."
+            yield ("log_errors", logs.name), "has no login", hint, True
     for pools in target.pools:
         if isinstance(pools, JsonPools):
             yield from _login(pools, ("pools", pools.name))
@@ -60,11 +66,12 @@ def _login(source: HttpSource, path: PathTo) -> Iterator[Contradiction]:
     if source.password_file and not source.username:
         hint = "Add `username`, or remove this line."
         yield (*path, "password_file"), "a password without a login", hint, True
-    if source.token_file and source.username:
+    token_file = source.token_file if isinstance(source, TokenSource) else ""
+    if token_file and source.username:
         hint = "Keep the token or the password."
         yield (*path, "username"), "logs in in two ways", hint, True
     in_clear = source.url.startswith("http:") and _host(source.url) not in LOOPBACK
-    if in_clear and (source.token_file or source.username):
+    if in_clear and (token_file or source.username):
         hint = "Use https."
         yield (*path, "url"), "the login travels in the clear", hint, False
 

@@ -34,11 +34,17 @@ class HttpSource:
 
     name: str
     url: str
-    token_file: str = ""
     username: str = ""
     password_file: str = ""
     ca_file: str = ""
     """Empty: the authorities that this machine trusts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSource(HttpSource):
+    """One that knows tokens, too."""
+
+    token_file: str = ""
 
     @property
     def token_scheme(self) -> str:
@@ -47,7 +53,7 @@ class HttpSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonPools(HttpSource):
+class JsonPools(TokenSource):
     """Pools of an application, as it tells them over HTTP; each value by its path in a pool."""
 
     pools: str = ""
@@ -93,7 +99,7 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrometheusSigns(HttpSource):
+class PrometheusSigns(TokenSource):
     """What a service says of itself, as its Prometheus answers one query for each number."""
 
     request_rate: str = ""
@@ -112,7 +118,7 @@ class PrometheusSigns(HttpSource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonSigns(HttpSource):
+class JsonSigns(TokenSource):
     """What a service says of itself in JSON: numbers of the moment, or counters, by their paths."""
 
     request_rate: str = ""

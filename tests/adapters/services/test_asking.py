@@ -16,12 +16,12 @@ from http_at import Asked, Said, http_at, said
 from stanch.adapters.postgres.scratch import free_port
 from stanch.adapters.services.asking import ANSWER_BYTES_MAX, Asker, Question
 from stanch.model.diagnosis import Missing
-from stanch.policy.signs import HttpSource
+from stanch.policy.signs import HttpSource, TokenSource
 
 
 async def asked(url: str, *, deadline_s: float = 5.0, **login: str) -> str:
     """The answer as text, or why there is none."""
-    source = replace(HttpSource(name="x", url=url), **login)
+    source = replace(TokenSource(name="x", url=url), **login)
     answer = await Asker(source, deadline_s=deadline_s).ask_one(Question(url=url))
     return f"none: {answer.reason}" if isinstance(answer, Missing) else answer.decode()
 

@@ -15,7 +15,7 @@ import httpx
 from stanch.model.diagnosis import Missing
 from stanch.model.shown import shortened
 from stanch.policy.quoting import printable
-from stanch.policy.signs import HttpSource
+from stanch.policy.signs import HttpSource, TokenSource
 
 ANSWER_BYTES_MAX = 256 * 1024
 SECRET_BYTES_MAX = 8 * 1024
@@ -79,7 +79,7 @@ class Asker:
         source = self._source
         # A few compressed bytes can be very many.
         head = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stanch"}
-        if source.token_file:
+        if isinstance(source, TokenSource) and source.token_file:
             head["Authorization"] = f"{source.token_scheme} {_secret(source.token_file)}"
         elif source.username:
             pair = f"{source.username}:{_secret(source.password_file)}".encode()

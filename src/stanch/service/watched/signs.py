@@ -11,6 +11,7 @@ from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
 from stanch.adapters.pools.told import ToldPools
 from stanch.adapters.services.health import HttpHealth
+from stanch.adapters.services.log_stores import LogStore
 from stanch.adapters.services.own_numbers import OwnNumbers
 from stanch.adapters.services.prometheus import PrometheusNumbers
 from stanch.model.ports.signs import SignSource
@@ -33,6 +34,8 @@ EVERY_S = 5.0
 METRICS_EVERY_S = 15.0
 """As often as Prometheus itself mostly looks; their readings are of other names."""
 
+LOGS_EVERY_S = 30.0
+
 LOGINS_APART = timedelta(minutes=1)
 """Logins are made every few seconds; what is usual is learned from one a minute."""
 
@@ -49,11 +52,13 @@ class Signs:
         self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
         metrics = tuple(numbers_of(signs) for signs in target.signs)
         self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S)
+        logs = tuple(LogStore(logs, now=now) for logs in target.log_errors)
+        self._logs = SignWatch(logs, every_s=LOGS_EVERY_S)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._watch.run())
-            both.create_task(self._metrics.run())
+        async with asyncio.TaskGroup() as all_of_them:
+            for watch in (self._watch, self._metrics, self._logs):
+                all_of_them.create_task(watch.run())
 
     def noting(self, probe: Probe) -> Probe:
         """The same probe, from which this learns: nobody logs in for these readings alone."""
@@ -74,7 +79,7 @@ class Signs:
 
     def added_to(self, sample: Sample) -> Sample:
         """The sample with what is new since the last one."""
-        told = (*self._reached, *self._watch.take(), *self._metrics.take())
+        told = (*self._reached, *self._watch.take(), *self._metrics.take(), *self._logs.take())
         self._reached = ()
         return replace(sample, readings=(*sample.readings, *told)) if told else sample
 
