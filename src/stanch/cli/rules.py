@@ -38,14 +38,12 @@ def rules(
 ) -> None:
     """Print the rules, and what holds for each target of the policy.
 
-    Without a policy file it prints what is declared. --prometheus takes the limits that hold for
-    the whole policy; those of tiers and targets are not in it.
+    Without a policy file it prints what is declared. --prometheus gives each target the limits that
+    hold for it where `metrics` of the target tells its labels, else those of the whole policy.
     """
     policy = _policy(config)
     if prometheus:
-        from stanch.detect.prometheus import rule_file
-
-        typer.echo(rule_file(policy), nl=False)
+        _print_for_prometheus(policy)
         return
     kinds = [_kind(explain)] if explain else _all_kinds()
     if as_json:
@@ -55,6 +53,15 @@ def rules(
         print("\n".join(_explained(kinds[0], policy)))
     else:
         _table(kinds, policy)
+
+
+def _print_for_prometheus(policy: Policy | None) -> None:
+    from stanch.detect.prometheus import left_out, rule_file
+
+    typer.echo(rule_file(policy), nl=False)
+    if policy is not None and (names := left_out(policy)):
+        said = ", ".join(printable(name) for name in names)
+        print(f"not in it, as no `metrics` are given: limits of {said}", file=sys.stderr)
 
 
 def _policy(config: Path) -> Policy | None:

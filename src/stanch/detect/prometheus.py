@@ -1,23 +1,29 @@
 """The rules that metrics can express, as a rule file for Prometheus.
 
 Metric names are those of postgres_exporter, node_exporter, pgbouncer_exporter, blackbox_exporter
-and kube-state-metrics. Reachability there needs a hold: one exporter is one witness.
+and kube-state-metrics. Reachability there needs a hold: one exporter is one witness. Targets whose
+labels the policy tells get the limits that hold for them, all else those of the whole policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import yaml
 
 from stanch.model.rules import Rule, RuleSettings, settings_of
-from stanch.policy.policy import Policy
+from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.quantities import duration_text
 from stanch.policy.rules import declared_rules
 
 SINGLE_WITNESS_HOLD_S = 30.0
 """What a prober without other witnesses needs to be sure that a server is down."""
+
+SERVER, DATABASE = "$server", "$database"
 
 HEAD = """\
 # Rules of Stanch for Prometheus; made by `stanch rules --prometheus`. Check with
@@ -25,35 +31,129 @@ HEAD = """\
 """
 
 
-def expression(rule: Rule, settings: RuleSettings) -> str:
-    """The PromQL of a rule with its limit filled in."""
-    limit = settings.limit * rule.promql_scale
-    text = str(int(limit)) if limit == int(limit) else repr(limit)
-    return rule.promql.replace("{limit}", text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Which series a rule is about; all of them where nothing is said."""
+
+    targets: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    others: bool = False
+    """Every instance but those."""
+
+    @property
+    def server(self) -> str:
+        """The matchers in a selector of what is counted a server."""
+        return _matcher("instance", "!~" if self.others else "=~", self.instances)
+
+    @property
+    def database(self) -> str:
+        both = (self.server, _matcher("datname", "=~", self.databases))
+        return ", ".join(part for part in both if part)
+
+
+EVERYTHING = Whose()
+
+
+class _Held(NamedTuple):
+    """What one alert is made of."""
+
+    whose: Whose
+    settings: RuleSettings
+    rank: int
+
+
+def expression(rule: Rule, settings: RuleSettings, whose: Whose = EVERYTHING) -> str:
+    """The PromQL of a rule with its numbers filled in."""
+    also = "" if settings.also is None else _number(settings.also)
+    text = rule.promql
+    for name, value in (
+        ("{limit}", _number(settings.limit * rule.promql_scale)),
+        ("{limit_time}", duration_text(settings.limit)),
+        ("{also}", also),
+        ("{window}", duration_text(rule.window_s)),
+        (SERVER, whose.server),
+        (DATABASE, whose.database),
+    ):
+        text = text.replace(name, value)
+    # Without matchers of ours their comma is left over, or braces with nothing in them.
+    return re.sub(r"\{, |, \}", lambda m: m[0].strip(" ,"), text).replace("{}", "")
 
 
 def rule_file(policy: Policy | None) -> str:
-    """The whole file: the limits of the policy as a whole, or as declared without one."""
+    """The whole file, as declared where there is no policy."""
     rules = [
-        _rule(rule, _settings(rule, policy))
+        _alert(rule, held)
         for rule in declared_rules().values()
-        if rule.promql and not _settings(rule, policy).off
+        if rule.promql
+        for held in _held(rule, policy)
+        if not held.settings.off
     ]
     groups = {"groups": [{"name": "stanch", "rules": rules}]}
     return HEAD + yaml.safe_dump(groups, sort_keys=False, width=100, allow_unicode=True)
 
 
-def _settings(rule: Rule, policy: Policy | None) -> RuleSettings:
-    change = policy.rules.get(rule.kind.value) if policy is not None else None
-    return settings_of(rule, change)
+def left_out(policy: Policy) -> tuple[str, ...]:
+    """Targets with limits of their own that Prometheus cannot be told, as no label is known."""
+    unknown = [target for target in policy.targets if not target.metrics.instance]
+    rules = [rule for rule in declared_rules().values() if rule.promql]
+    return tuple(
+        target.name
+        for target in unknown
+        if any(
+            target.settings(r.kind) != settings_of(r, policy.rules.get(r.kind.value)) for r in rules
+        )
+    )
 
 
-def _rule(rule: Rule, settings: RuleSettings) -> Mapping[str, Any]:
-    hold_s = settings.hold_s if rule.declared else SINGLE_WITNESS_HOLD_S
+def _held(rule: Rule, policy: Policy | None) -> Iterator[_Held]:
+    """Who gets which numbers: targets with the same ones together, and everybody else."""
+    if policy is None:
+        declared = settings_of(rule)
+        yield _Held(EVERYTHING, declared, declared.severity)
+        return
+    known = [target for target in policy.targets if target.metrics.instance]
+    if SERVER not in rule.promql and DATABASE not in rule.promql:
+        known = []
+    alike: dict[tuple[RuleSettings, int, tuple[str, ...]], list[TargetPolicy]] = {}
+    for target in known:
+        databases = target.metrics.datname if DATABASE in rule.promql else ()
+        key = (target.settings(rule.kind), target.rank(rule.kind), databases)
+        alike.setdefault(key, []).append(target)
+    settings = settings_of(rule, policy.rules.get(rule.kind.value))
+    if set(alike) <= {(settings, settings.severity, ())}:
+        yield _Held(EVERYTHING, settings, settings.severity)
+        return
+    listed = tuple(dict.fromkeys(i for target in known for i in target.metrics.instance))
+    yield _Held(Whose(instances=listed, others=True), settings, settings.severity)
+    for (held, rank, databases), targets in alike.items():
+        instances = tuple(dict.fromkeys(i for target in targets for i in target.metrics.instance))
+        names = tuple(target.name for target in targets)
+        yield _Held(Whose(targets=names, instances=instances, databases=databases), held, rank)
+
+
+def _alert(rule: Rule, held: _Held) -> Mapping[str, Any]:
+    hold_s = held.settings.hold_s if rule.declared else SINGLE_WITNESS_HOLD_S
+    labels = {"severity": str(held.rank), "from": "stanch"}
+    if len(held.whose.targets) == 1:
+        # So that an alert that comes back to Stanch needs no route.
+        labels["target"] = held.whose.targets[0]
     return {
         "alert": rule.kind.value,
-        "expr": expression(rule, settings),
+        "expr": expression(rule, held.settings, held.whose),
         "for": duration_text(hold_s),
-        "labels": {"severity": str(settings.severity), "from": "stanch"},
+        "labels": labels,
         "annotations": {"summary": rule.title, "description": rule.impact},
     }
+
+
+def _matcher(label: str, operator: str, values: Sequence[str]) -> str:
+    """Nothing where there are no values. `*` stands for any text, all else for itself."""
+    if not values:
+        return ""
+    patterns = (".*".join(re.escape(part) for part in value.split("*")) for value in values)
+    return f"{label}{operator}{json.dumps('|'.join(patterns), ensure_ascii=False)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

@@ -26,6 +26,7 @@ from stanch.policy.kinds import (
     Text,
 )
 from stanch.policy.log_store_keys import LOG_ERRORS
+from stanch.policy.metrics import METRIC_LABELS
 from stanch.policy.policy import (
     ACTIONS,
     Contact,
@@ -481,6 +482,15 @@ TARGET = Section(
             holds=RULES,
             doc="What this target changes about rules (`stanch rules` lists them).",
             example="{connections_high: {limit: 85%, hold: 10s}}",
+        ),
+        Key(
+            name="metrics",
+            field="metrics",
+            holds=METRIC_LABELS,
+            doc="How Prometheus knows this target: `stanch rules --prometheus` gives it the limits "
+            "that hold for it. `*` stands for any text. Left out: it gets those of the whole "
+            "policy.",
+            example='{instance: ["db1.example.com:*"]}',
         ),
         Key(
             name="free_space",

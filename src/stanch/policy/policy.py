@@ -13,6 +13,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import Backups
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
+from stanch.policy.metrics import MetricLabels
 from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
@@ -181,6 +182,8 @@ class TargetPolicy:
     """Name of the tier whose rules hold, too. Empty: none."""
     rules: Mapping[str, RuleChange] = field(default_factory=dict[str, RuleChange])
     """What this target changes about rules."""
+    metrics: MetricLabels = field(default_factory=MetricLabels)
+    """How Prometheus knows it; only for the rule file that is made for Prometheus."""
     inherited: Mapping[str, tuple[RuleChange, ...]] = field(
         default_factory=dict[str, tuple[RuleChange, ...]]
     )
