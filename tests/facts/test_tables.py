@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,14 +11,16 @@ import psycopg
 import pytest
 
 from stanch.adapters.postgres.scratch import ScratchServer
-from stanch.facts.slow.questions import BLOAT, bloat_question, read_slow
+from stanch.facts.slow.questions import BLOAT, TABLE_SIZES, bloat_question, read_slow
 from stanch.facts.tables import (
     BLOAT_PAGES_MIN,
     Column,
     TableRead,
     bloat_share,
+    parse_table_sizes,
     parse_tables,
     row_bytes,
+    table_sizes_sql,
     tables_sql,
 )
 
@@ -95,6 +98,48 @@ def test_the_estimate_is_near_what_is_counted_and_whole_tables_are_not_called_em
     [unknown] = read_slow(question, hidden[0]).readings
     assert (unknown.name, unknown.value, unknown.subject) == (BLOAT, None, "app")
     assert unknown.detail.startswith("of 9 large tables")
+
+
+def test_sizes_are_those_of_this_moment_and_a_locked_table_is_not_waited_for(
+    server: ScratchServer,
+) -> None:
+    for statement in (
+        "CREATE TABLE young AS SELECT g AS a, repeat('z', 90) AS b FROM generate_series(1, 9000) g",
+        "CREATE TABLE held (a int, b text)",
+        "CREATE TABLE reindexed (a int PRIMARY KEY)",
+        "CREATE TABLE wanted (a int)",
+        "CREATE TEMPORARY TABLE gone (a int)",
+    ):
+        server.query(statement, dbname="app")
+    question = replace(TABLE_SIZES, sql=table_sizes_sql(1000))
+    with (
+        closing(psycopg.connect(server.dsn("stanch_watch", "app"), autocommit=True)) as watching,
+        closing(psycopg.connect(server.dsn(dbname="app"))) as holder,
+        closing(psycopg.connect(server.dsn(dbname="app"))) as waiter,
+        closing(psycopg.connect(server.dsn(dbname="app"), autocommit=True)) as witness,
+    ):
+        watching.execute("SET lock_timeout = '100ms'")
+        holder.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+        holder.execute("LOCK TABLE wanted IN ACCESS SHARE MODE")
+        holder.execute("REINDEX INDEX reindexed_pkey")
+        waiter.pgconn.send_query(b"BEGIN; LOCK TABLE wanted IN ACCESS EXCLUSIVE MODE")
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while witness.execute(waits).fetchone() == (0,):
+            time.sleep(0.01)
+        row = watching.execute(question.sql.encode()).fetchone()
+        assert row is not None
+        told = {r.subject: r for r in read_slow(question, row[0]).readings}
+        assert {s for s, r in told.items() if r.value is None} == {
+            "app.public.held",
+            "app.public.reindexed",
+            "app.public.wanted",
+        }
+        assert "exclusively" in told["app.public.held"].detail
+        [exact] = witness.execute("SELECT pg_total_relation_size('young')").fetchall()
+        assert told["app.public.young"].value == exact[0]
+        assert parse_table_sizes(row[0])["app.public.young"] == exact[0]
+        locks = "SELECT count(*) FROM pg_locks WHERE pid = %s AND relation >= 16384"
+        assert witness.execute(locks, (watching.info.backend_pid,)).fetchone() == (0,)
 
 
 # --- without a server ---------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from stanch.facts.sql import load
 from stanch.model.errors import ProbeFailed
 
 _TABLES: Final = load("tables")
+_SIZES: Final = load("table_sizes")
 
 PAGE_HEAD_BYTES = 24
 ROW_HEAD_BYTES = 23
@@ -85,8 +86,20 @@ class TablesRead:
 
 def tables_sql(tables_max: int, *, pages_min: int = 0) -> str:
     """The question about the largest tables. Cost: catalogs only, no table is opened or locked."""
-    filled = _TABLES.replace("{tables_max}", str(int(tables_max)))
-    return filled.replace("{pages_min}", str(int(pages_min)))
+    return _filled(_TABLES, tables_max, pages_min)
+
+
+def table_sizes_sql(tables_max: int, *, pages_min: int = 0) -> str:
+    """The question how large they are at this moment. Cost: opens each for a moment; none that
+    somebody holds exclusively, or waits to."""
+    return _filled(_SIZES, tables_max, pages_min)
+
+
+def parse_table_sizes(payload: object) -> dict[str, int]:
+    """Bytes by `database.schema.table`, of those that could be asked. Raises ProbeFailed."""
+    parts = read_object(payload, "table sizes").parts("readings")
+    sizes = {part.text("subject"): part.whole_or_none("value") for part in parts}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def parse_tables(payload: object) -> TablesRead:
@@ -141,6 +154,10 @@ def row_bytes(columns: Iterable[Column]) -> int:
     # Rows of many lengths lose half an alignment each, rows of one length what they lose.
     end = used + ALIGNMENT_BYTES / 2 if varies else _aligned(used, ALIGNMENT_BYTES)
     return math.ceil(head + end)
+
+
+def _filled(sql: str, tables_max: int, pages_min: int) -> str:
+    return sql.replace("{tables_max}", str(tables_max)).replace("{pages_min}", str(pages_min))
 
 
 def _aligned(size: float, to: int) -> int:

@@ -76,6 +76,42 @@ def test_a_sequence_and_its_integer_key_near_their_ends_are_told(server: Scratch
     assert not any("round" in r.subject for r in answer.readings), "one that cycles never ends"
 
 
+def test_a_key_that_no_sequence_fills_is_estimated_and_one_drawn_at_random_is_not(
+    server: ScratchServer,
+) -> None:
+    for statement in (
+        "CREATE TABLE filled (tenant int, id int, PRIMARY KEY (tenant, id))",
+        "INSERT INTO filled SELECT 7, 1900000000 + g FROM generate_series(1, 5000) g",
+        "CREATE TABLE small (id smallint UNIQUE)",
+        "INSERT INTO small SELECT g FROM generate_series(1, 30000) g",
+        "CREATE TABLE random (id int PRIMARY KEY)",
+        "INSERT INTO random SELECT (g * 7919::bigint * 104729 % 2147483647)::int"
+        " FROM generate_series(1, 5000) g",
+        "CREATE TABLE wide (id bigint PRIMARY KEY)",
+        "INSERT INTO wide SELECT 2000000000 + g FROM generate_series(1, 5000) g",
+        "CREATE TABLE plain (amount int)",
+        "INSERT INTO plain SELECT 2000000000 + g FROM generate_series(1, 5000) g",
+        "CREATE TABLE counted (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY)",
+        "INSERT INTO counted SELECT FROM generate_series(1, 100)",
+        "ANALYZE",
+    ):
+        server.query(statement, dbname="app")
+    answer = asked(server, BY_NAME["keys"], "postgres")
+    told = {
+        r.subject.removeprefix("app.public."): (round(r.value or 0), r.detail)
+        for r in answer.readings
+        if r.name == "int4_key_used_pct"
+    }
+    guess = "estimated from statistics"
+    assert told == {
+        "filled.id": (88, guess),
+        "filled.tenant": (0, guess),
+        "small.id": (92, guess),
+        "counted.id": (0, ""),
+    }
+    assert asked(server, BY_NAME["keys"]).readings == (), "nothing that this role may not read"
+
+
 @on_15
 def test_a_locked_sequence_is_left_out_and_not_waited_for(server: ScratchServer) -> None:
     server.query("CREATE SEQUENCE held", dbname="app")

@@ -412,6 +412,16 @@ def test_a_table_is_judged_by_dead_rows_and_empty_room_that_are_worth_it(
     assert ("last vacuumed 2 d ago" in line.value) == (judgement is LOOK)
 
 
+def test_the_size_of_this_moment_is_shown_where_it_could_be_asked() -> None:
+    locked = replace(TABLE, name="locked")
+    read = TablesRead(database="app", block_bytes=8192, tables=2, pages=9, largest=(TABLE, locked))
+    section = tables_section(read, at=AT, sizes={"app.public.t": 3 * 2**30})
+    now, before = section.lines[1:]
+    assert now.value.startswith("3.0 GiB")
+    assert before.figures["size_bytes"] == 50_010 * 8192
+    assert "of 1 tables here that could not be asked" in section.note
+
+
 def test_databases_add_up_and_one_that_may_not_be_asked_is_no_zero() -> None:
     section = size_section(
         [DatabaseSize(name="a", size_bytes=2**30), DatabaseSize(name="b", size_bytes=None)]

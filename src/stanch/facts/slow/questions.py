@@ -9,7 +9,7 @@ from typing import cast
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sql import load
 from stanch.facts.statements import StatementsHome, parse_home
-from stanch.facts.tables import bloat_share, tables_of, tables_sql
+from stanch.facts.tables import bloat_share, table_sizes_sql, tables_of, tables_sql
 from stanch.model.changes import Item, ItemKind
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
@@ -19,6 +19,8 @@ BLOAT = "table_bloat_pct"
 BLOAT_PAGES_MIN = 12_800
 """A hundred megabytes, with pages of the usual size."""
 BLOAT_TABLES_MAX = 100
+SIZE_PAGES_MIN = 1_280
+SIZE_TABLES_MAX = 20
 READINGS_MAX = 50
 """Of one question in one database."""
 TEXT_CHARS_MAX = 300
@@ -85,6 +87,11 @@ def _bloat_readings(answer: Answer) -> tuple[Reading, ...]:
     return tuple(found)
 
 
+TABLE_SIZES = SlowQuestion(
+    name="table_sizes",
+    sql=table_sizes_sql(SIZE_TABLES_MAX, pages_min=SIZE_PAGES_MIN),
+    makes=("table_size_bytes",),
+)
 _CHECKPOINTS = ("checkpoints_timed_total", "checkpoints_requested_total")
 
 OF_THE_SERVER = (
@@ -103,6 +110,7 @@ OF_A_DATABASE = (
     _question("keys", "sequence_used_pct", "int4_key_used_pct"),
     _question("indexes", "invalid_indexes"),
     _question("collations", "collation_mismatches"),
+    TABLE_SIZES,
     bloat_question(),
     _question("inventory"),
     _question("statements_home"),

@@ -1,8 +1,9 @@
 """The statements, one described file each; this module only loads them.
 
-Every statement returns one row with one JSON value, runs on PostgreSQL 13 to 18 unchanged, calls
-no function that takes a lock on a user's table, and holds no percent sign outside a parameter, so
-it is safe with and without parameters.
+Every statement returns one row with one JSON value, runs on PostgreSQL 13 to 18 unchanged, and
+calls no function that takes a lock on a user's table; those about sequences and about sizes of
+tables leave out what is locked. It holds no percent sign outside a parameter, so it is safe with
+and without parameters.
 """
 
 from __future__ import annotations

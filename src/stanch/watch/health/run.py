@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -26,7 +27,12 @@ from stanch.facts.statements import (
     statements_sql,
     with_texts,
 )
-from stanch.facts.tables import parse_tables, tables_sql
+from stanch.facts.tables import (
+    parse_table_sizes,
+    parse_tables,
+    table_sizes_sql,
+    tables_sql,
+)
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.backups import BackupReader
@@ -176,7 +182,10 @@ class CheckUp:
     async def _tables(self) -> Section:
         assert self._server is not None
         read = await self._ask(tables_sql(TABLES_SHOWN), parse_tables)
-        section = tables_section(read, at=self._server.at)
+        sizes: dict[str, int] = {}
+        with suppress(ProbeFailed, _NotAsked):
+            sizes = await self._ask(table_sizes_sql(TABLES_SHOWN), parse_table_sizes)
+        section = tables_section(read, at=self._server.at, sizes=sizes)
         return replace(section, title=f"{section.title} of {self._server.database}")
 
     async def _statements(self) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from stanch.facts.health.space import DatabaseSize
@@ -36,10 +36,20 @@ def size_section(sizes: Sequence[DatabaseSize]) -> Section:
     return Section(id="size", title="Size", lines=(total, *lines), note=note)
 
 
-def tables_section(read: TablesRead, *, at: datetime) -> Section:
-    """The largest tables, each with its empty room and dead rows."""
+def tables_section(
+    read: TablesRead, *, at: datetime, sizes: Mapping[str, int] | None = None
+) -> Section:
+    """The largest tables, each with its empty room and dead rows. `sizes` are those of this moment
+    by full name with the database, of the tables that could be asked."""
+    now = sizes or {}
     unknown = sum(bloat_share(t, read.block_bytes) is None for t in read.largest)
-    note = "Sizes are as of the last VACUUM or ANALYZE of each table; empty room is an estimate."
+    shown = [table for n, table in enumerate(read.largest) if _shown(n, table)]
+    exact = {table: now.get(f"{read.database}.{table.full_name}") for table in shown}
+    note = (
+        "Empty room is an estimate. The size of all tables is as of their last VACUUM or ANALYZE."
+    )
+    if old := sum(size_bytes is None for size_bytes in exact.values()):
+        note += f" So is that of {old} tables here that could not be asked at this moment."
     if unknown:
         note += (
             f" Of {unknown} it cannot be estimated: too small, never analyzed, or their statistics"
@@ -52,7 +62,7 @@ def tables_section(read: TablesRead, *, at: datetime) -> Section:
             value=size(total_bytes),
             figures={"tables": read.tables, "size_bytes": total_bytes},
         ),
-        *(_table(table, read, at=at) for n, table in enumerate(read.largest) if _shown(n, table)),
+        *(_table(table, read, at=at, exact_bytes=exact[table]) for table in shown),
     ]
     return Section(id="tables", title="Largest tables", lines=tuple(lines), note=note)
 
@@ -62,8 +72,8 @@ def _shown(place: int, table: TableRead) -> bool:
     return table.all_pages > 0 and (place < SHOWN_MIN or table.all_pages >= BLOAT_PAGES_MIN)
 
 
-def _table(table: TableRead, read: TablesRead, *, at: datetime) -> Line:
-    all_bytes = table.all_pages * read.block_bytes
+def _table(table: TableRead, read: TablesRead, *, at: datetime, exact_bytes: int | None) -> Line:
+    all_bytes = table.all_pages * read.block_bytes if exact_bytes is None else exact_bytes
     bloat = bloat_share(table, read.block_bytes)
     bloat_bytes = None if bloat is None else round(bloat * table.pages * read.block_bytes)
     said = [size(all_bytes)]
