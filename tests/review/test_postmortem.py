@@ -22,6 +22,7 @@ HEADINGS = [
     "Summary",
     "Impact",
     "Timeline",
+    "What changed before",
     "Root cause",
     "Resolution",
     "What went well",

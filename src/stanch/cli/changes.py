@@ -22,7 +22,11 @@ def changes(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what changed at a target: settings, roles, tables, extensions, databases, version."""
+    """Show what changed at a target: settings, roles, tables, extensions, version, and deploys.
+
+    Out of the store, so also while `stanch run` is down; what changed while it was down shows
+    at its first look.
+    """
     from stanch.cli.asking import length_s
 
     seconds = length_s(since, "--since")
@@ -35,22 +39,13 @@ def changes(
 
 
 def _lines(found: dict[str, Any], since: str) -> list[str]:
-    lines = [
-        f"{change['at'][:19]}Z  {change['kind']:<9} {change['what']}  {_story(change)}"
-        for change in found["changes"]
-    ]
+    from stanch.cli.rendering import change_text
+
+    lines = [change_text(change) for change in found["changes"]]
     if found["looked_at"] is None:
-        lines.append(f"nobody has looked yet: {found['skipped']}")
+        lines.append(f"nobody has looked yet{': ' if found['skipped'] else ''}{found['skipped']}")
     elif not lines:
         lines.append(f"nothing changed in the last {since}, as of {found['looked_at'][:19]}Z")
     if found["looked_at"] is not None and found["skipped"]:
         lines.append(f"the last look was not a whole one: {found['skipped']}")
     return lines
-
-
-def _story(change: dict[str, Any]) -> str:
-    if change["before"] is None:
-        return f"is new: {change['after']}"
-    if change["after"] is None:
-        return f"is gone; it was: {change['before']}"
-    return f"was: {change['before']}; is: {change['after']}"

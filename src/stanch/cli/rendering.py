@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stanch.model.shown import never
 
 Found = Mapping[str, Any]
+
+CHANGES_SHOWN = 15
 
 VERDICTS = {
     "cause": "none named",
@@ -34,6 +36,7 @@ def incident_lines(found: Found) -> Iterator[str]:
         yield f"  taken by {found['acknowledged_by']}"
     elif found["status"] == "open":
         yield f"  nobody has taken it: stanch ack {found['id'].rsplit('-', 1)[-1]}"
+    yield from _changes(found.get("changes") or ())
     yield ""
     for entry in found["timeline"]:
         late = "  (late)" if entry["late"] else ""
@@ -71,6 +74,24 @@ def _plan(found: Found) -> Iterator[str]:
             yield f"  waits for: stanch approve {short} {plan['digest'][:12]}"
     for option in found["options"]:
         yield f"  option: {option}"
+
+
+def _changes(changes: Sequence[Found]) -> Iterator[str]:
+    if not changes:
+        return
+    yield "  what changed in the two hours before, newest first:"
+    for change in changes[:CHANGES_SHOWN]:
+        yield f"    {change_text(change)}"
+    if len(changes) > CHANGES_SHOWN:
+        yield f"    and {len(changes) - CHANGES_SHOWN} older ones: stanch changes"
+
+
+def change_text(change: Found) -> str:
+    """One change on one line."""
+    link = f"  {change['link']}" if change.get("link") else ""
+    between = f" (after {change['since'][11:19]}Z)" if change.get("since") else ""
+    at = f"{change['at'][:19]}Z{between}"
+    return f"{at}  {change['kind']:<9} {change['what']}  {change['told']}{link}"
 
 
 def clock(at: str | None) -> str:

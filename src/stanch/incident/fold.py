@@ -163,6 +163,10 @@ def _taken_in(i: Incident, event: e.IncidentTakenIn, r: Recorded) -> Incident:
     return owe(known, "taken_in", r)
 
 
+def _changes(i: Incident, event: e.ChangesNoted, r: Recorded) -> Incident:
+    return replace(i, changes=event)
+
+
 def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
     return replace(i, page_held_until=event.until)
 
@@ -214,6 +218,7 @@ _RULES: dict[type[e.Event], Rule] = {
     e.IncidentReopened: _reopened,
     e.IncidentMerged: _merged,
     e.IncidentTakenIn: _taken_in,
+    e.ChangesNoted: _changes,
     e.PageHeld: _page_held,
     e.RuleSilenced: _silenced,
     e.PolicyApplied: _policy,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
-from stanch.model.events import MessageRaised, PlanWithheld, StepIntended
+from stanch.model.events import ChangesNoted, MessageRaised, PlanWithheld, StepIntended
 from stanch.model.ids import DeliveryId, IncidentId, MessageId, PersonId, StepId, TargetName
 from stanch.model.messages import MessageKind
 from stanch.model.plans import Mode, Plan, StepOutcome
@@ -168,6 +168,9 @@ class Incident:
     symptoms_at: datetime | None = None
     cleared_at: datetime | None = None
     """Since when no symptom stands; None while one does."""
+
+    changes: ChangesNoted | None = None
+    """What was seen to change before it opened; None: nothing was."""
 
     acknowledged_by: PersonId | None = None
     acknowledged_at: datetime | None = None

@@ -65,7 +65,7 @@ class Change:
     times: int = 1
     """More than one: this stands for so many alike."""
     key: str = ""
-    """What makes it this one although it is told again, perhaps in other words. Empty: its facts."""
+    """What makes it this one although it is told again, in other words. Empty: its facts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

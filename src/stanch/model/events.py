@@ -433,6 +433,29 @@ class EvidenceKept(Event):
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedChange:
+    """One change, in words. Every text is a stranger's."""
+
+    at: datetime
+    kind: str
+    what: str
+    told: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesNoted(Event):
+    """What was seen to change at the target in the hours before the incident opened."""
+
+    kind: ClassVar[str] = "changes.noted.v1"
+    since: datetime
+    changes: tuple[NotedChange, ...]
+    """Newest first."""
+    more: int = 0
+    """So many older ones are left out here."""
+
+
 # --- the responder itself (stream RESPONDER) ----------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
+from stanch.model.events import NotedChange
 from stanch.model.plans import Plan
 from stanch.model.shown import moment, never, percent, span
 from stanch.notify.fitting import one_line
@@ -20,7 +21,7 @@ COLUMNS = 78
 def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
     """Everything known at `at`, most urgent first. `opening` says what is new in an update."""
     lines = [*opening, *([""] if opening else [])]
-    for section in (_head, _observed, _waiting, _withheld, _causes, _did, _record):
+    for section in (_head, _observed, _waiting, _withheld, _causes, _changed, _did, _record):
         part = list(section(story, at))
         lines += [*part, ""] if part else []
     return "\n".join(lines).rstrip("\n")
@@ -161,6 +162,22 @@ def _separator(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _texts(findings: Sequence[Finding]) -> list[str]:
     return [f"{finding.text} ({finding.evidence})" for finding in findings]
+
+
+def _changed(story: Story, at: datetime) -> Iterator[str]:
+    if story.changes:
+        yield "WHAT CHANGED BEFORE"
+        yield from bullets([_change(change) for change in story.changes])
+
+
+def _change(change: NotedChange) -> str:
+    link = f" {change.link}" if change.link else ""
+    return f"{moment(change.at)}: {change.kind} {change.what}: {change.told}{link}"
+
+
+def _did(story: Story, at: datetime) -> Iterator[str]:
+    yield "WHAT STANCH DID"
+    yield from bullets(story.did) if story.did else ["Nothing so far."]
 
 
 def _did(story: Story, at: datetime) -> Iterator[str]:

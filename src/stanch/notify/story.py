@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
-from stanch.model.events import PlanWithheld
+from stanch.model.events import NotedChange, PlanWithheld
 from stanch.model.ids import IncidentId, PersonId, TargetName
 from stanch.model.plans import Plan
 from stanch.model.symptoms import Symptom
@@ -34,6 +34,8 @@ class Story:
     """Those that stand right now."""
     diagnosis: Diagnosis | None = None
     """None: nobody has looked yet."""
+    changes: tuple[NotedChange, ...] = ()
+    """What was seen to change in the hours before, newest first."""
     did: tuple[str, ...] = ()
     """What Stanch did or tried, one sentence each, oldest first."""
     plan: Plan | None = None

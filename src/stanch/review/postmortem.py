@@ -39,6 +39,7 @@ def postmortem(
         ("Summary", _summary(r)),
         ("Impact", _impact(r)),
         ("Timeline", _timeline(r)),
+        ("What changed before", _changed(r)),
         ("Root cause", _root_cause(r)),
         ("Resolution", _resolution(r)),
         ("What went well", _listed(went_well(r, ack_within_s=ack_within_s))),
@@ -190,6 +191,91 @@ def _timeline(r: Reading) -> Iterator[str]:
         late = " (written down late)" if recorded.late else ""
         said = escaped(sentence(recorded.event, r.names))
         yield f"- {recorded.at:{form}} {said}{late}"
+
+
+def _changed(r: Reading) -> Iterator[str]:
+    event = next(iter(r.events(e.ChangesNoted)), None)
+    if event is None:
+        yield "Nothing was seen to change in the two hours before it opened."
+        return
+    yield f"Seen since {moment(event.since)}, newest first; what changed is not always the cause."
+    yield ""
+    for change in event.changes:
+        link = f" {change.link}" if change.link else ""
+        what = f"{shown(change.kind, 20)} {shown(change.what, 300)}: {shown(change.told)}"
+        yield bullet(f"{moment(change.at)} {what}{link}")
+    if event.more:
+        yield bullet(f"and {event.more} older ones")
+
+
+# --- cause and resolution -----------------------------------------------------------------------
+
+
+def _root_cause(r: Reading) -> Iterator[str]:
+    diagnosis = r.diagnosis
+    if diagnosis is None:
+        yield "Not known: no diagnosis was recorded."
+        return
+    cause = r.cause
+    if cause is None:
+        yield f"Not known: the diagnosis says {diagnosis.verdict.value}."
+        yield from _evidence("Could not be read", diagnosis.absent)
+        return
+    named = _named(cause)
+    yield escaped(f"{named[:1].upper()}{named[1:]}.")
+    yield from _evidence("Evidence for it", cause.evidence_for)
+    yield from _evidence("Evidence against it", cause.evidence_against)
+    yield from _evidence("Missing", cause.missing + diagnosis.absent)
+    others = [c for c in diagnosis.causes if c.id != cause.id]
+    if others:
+        yield from ("", "Also considered:", "")
+        yield from (bullet(_named(other)) for other in others)
+
+
+def _evidence(label: str, findings: Sequence[Finding]) -> Iterator[str]:
+    if findings:
+        yield from ("", f"{label}:", "")
+        yield from (bullet(f"{shown(f.text)} ({shown(f.evidence, 80)})") for f in findings)
+
+
+def _resolution(r: Reading) -> Iterator[str]:
+    kinds = (
+        e.PlanProposed,
+        e.PlanApproved,
+        e.PlanWithheld,
+        e.StepEnded,
+        e.StepVerified,
+        e.PlanEnded,
+        e.IncidentRescued,
+        e.IncidentResolved,
+        e.IncidentReopened,
+        e.IncidentMerged,
+    )
+    told = [recorded for recorded in r.timeline if isinstance(recorded.event, kinds)]
+    steps = r.events(e.StepEnded)
+    touched = [s for s in steps if s.outcome not in (StepOutcome.REFUSED, StepOutcome.EXPIRED)]
+    if not touched and not r.unsettled_steps:
+        yield bullet("Stanch changed nothing on the target.")
+    yield from (bullet(sentence(recorded.event, r.names)) for recorded in told)
+    for plan, step in r.unsettled_steps:
+        yield bullet(f"What came of step {r.names.step(plan, step)} was not recorded.")
+    if r.durations.resolve.end is None:
+        yield bullet("Not resolved, as far as this record goes.")
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+def _listed(sentences: Sequence[str]) -> list[str]:
+    return [bullet(text) for text in sentences] or ["Nothing the record shows."]
+
+
+def _action_items(r: Reading, ack_within_s: float | None) -> list[str]:
+    items = action_items(r, ack_within_s=ack_within_s)
+    if not items:
+        return ["Nothing the record shows."]
+    listed = [f"- [ ] {escaped(item)} (owner: ?, due: ?)" for item in items]
+    return ["Owners and dates are for the review to fill in.", "", *listed]
 
 
 # --- cause and resolution -----------------------------------------------------------------------

@@ -229,6 +229,14 @@ def _kept(event: e.EvidenceKept, n: Names) -> str:
     return f"Evidence kept: {shown(event.name, 80)}, {event.size_bytes} bytes."
 
 
+def _changes(event: e.ChangesNoted, n: Names) -> str:
+    count = len(event.changes) + event.more
+    noun = "change was" if count == 1 else "changes were"
+    newest = event.changes[0] if event.changes else None
+    told = "" if newest is None else f"; the newest: {shown(newest.what, 80)}{_tail(newest.told)}"
+    return f"{count} {noun} seen here since {moment(event.since)}{told}."
+
+
 # --- the responder itself -----------------------------------------------------------------------
 
 
@@ -309,6 +317,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.StepVerified: _step_verified,
     e.RescueChecked: _checked,
     e.EvidenceKept: _kept,
+    e.ChangesNoted: _changes,
     e.HaltSet: _halted,
     e.HaltLifted: _unhalted,
     e.SilenceSet: _silence,

@@ -28,9 +28,9 @@ from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spoo
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
 from stanch.service.metrics import Metrics
 from stanch.service.people.api import commands_app, health_app
-from stanch.service.people.changes import changes_route
 from stanch.service.people.listening import private_socket, serve, tcp_listener
 from stanch.service.record.baselines import Baselines
+from stanch.service.record.changed import Changed
 from stanch.service.record.policies import Policies
 from stanch.service.record.recordings import Recordings
 from stanch.service.signals.inbound import Inbound
@@ -86,6 +86,12 @@ class Responder:
             house.clock,
             path_of=lambda name: recording_path(self._state.path, name),
         )
+        self._changed = Changed(
+            house.store,
+            house.clock,
+            lambda: {name: watched.changing.drain for name, watched in self._targets.items()},
+        )
+        house.book.beside_opening = self._changed.noted
         self._inbound = Inbound(house, self._core, count=self.metrics.signals.count)
 
     # --- life ---
@@ -110,6 +116,7 @@ class Responder:
                 ("metrics", lambda: every(STANDING_EVERY_S, self._refresh_metrics)),
                 ("heartbeat", self._heartbeats),
                 ("recordings", self._recordings.run),
+                ("changes", self._changed.run),
                 ("baselines", lambda: self._baselines.run(self._core.watching.learned)),
                 *self._inbound.tasks,
                 ("signal metrics", lambda: every(SIGNALS_EVERY_S, self._refresh_signals)),
@@ -267,11 +274,10 @@ class Responder:
         self.metrics.task_failures_total.labels(task.split(" ")[0]).inc()
 
     def _commands_app(self) -> Starlette:
-        changes = changes_route(
-            lambda: {name: watched.slow.seen for name, watched in self._targets.items()},
-            self._house.clock.now,
+        return commands_app(
+            self._house,
+            seen=lambda: {name: watched.slow.seen for name, watched in self._targets.items()},
         )
-        return commands_app(self._house, changes=changes)
 
     def _health_app(self, *, with_signals: bool) -> Any:
         more = self._inbound.routes if with_signals else ()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from stanch.model.errors import StoreUnsuitable
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration of this release."""
 
 _FOLDER = Path(__file__).with_name("migrations")

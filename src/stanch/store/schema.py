@@ -159,6 +159,49 @@ usual = Table(
     Index("usual_by_age", "learned_us"),
 )
 
+change = Table(
+    "change",
+    metadata,
+    # Of the target and what makes the change this one: told twice, it is there once.
+    Column("id", Text, primary_key=True),
+    # Empty: of every target.
+    Column("target", Text, nullable=False),
+    Column("at_us", Integer, nullable=False),
+    Column("since_us", Integer),
+    Column("kind", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("source", Text, nullable=False),
+    Column("done_by", Text, nullable=False),
+    Column("how", Text, nullable=False),
+    Column("link", Text, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
+    Index("change_of_target", "target", "at_us"),
+    Index("change_at", "at_us"),
+)
+
+inventory = Table(
+    "inventory",
+    metadata,
+    Column("target", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("digest", StoredBytes, nullable=False),
+    # Packed; empty where it is too large to be kept.
+    Column("content", StoredBytes, nullable=False),
+    PrimaryKeyConstraint("target", "place"),
+)
+
+looked = Table(
+    "looked",
+    metadata,
+    Column("target", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("at_us", Integer, nullable=False),
+    PrimaryKeyConstraint("target", "lane"),
+)
+
 meta = Table(
     "meta",
     metadata,

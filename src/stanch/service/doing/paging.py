@@ -218,6 +218,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         data_at_risk=incident.risk,
         symptoms=(*incident.symptoms.values(), *map(_elsewhere, incident.attached.values())),
         diagnosis=incident.named or incident.diagnosis,
+        changes=incident.changes.changes if incident.changes is not None else (),
         did=did(plan) if plan is not None else (),
         plan=waiting,
         withheld=incident.withheld,

@@ -20,7 +20,7 @@ from stanch.model.ids import PersonId, WriterId
 from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
 from stanch.service.house import House, Store
-from stanch.service.people.changes import no_changes_route
+from stanch.service.people.changes import SeenNow, before_incident, changes_route, nobody
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_line
 from stanch.service.requests import BadRequest
 from stanch.store.signal_queries import SignalRows
@@ -30,8 +30,8 @@ VERIFY_PATH = "/verify"
 SIGNALS_MAX = 500
 
 
-def commands_app(house: House, *, changes: Route | None = None) -> Starlette:
-    """What people's commands talk to; without `changes` nobody has looked for any."""
+def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
+    """What people's commands talk to; `seen` says how far a running responder has looked."""
     operations = house.operations
 
     async def execute(request: Request) -> Response:
@@ -45,7 +45,8 @@ def commands_app(house: House, *, changes: Route | None = None) -> Starlette:
 
     async def incident(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
-        return JSONResponse(full(found, timeline, people_of(house), at=house.clock.now()))
+        shown = full(found, timeline, people_of(house), at=house.clock.now())
+        return JSONResponse({**shown, "changes": await before_incident(house, found)})
 
     async def written_up(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
@@ -74,7 +75,7 @@ def commands_app(house: House, *, changes: Route | None = None) -> Starlette:
     routes = [
         Route("/signals", signals),
         Route("/silences", silences),
-        changes or no_changes_route(),
+        changes_route(house, seen),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from stanch.incident.fold import apply
 from stanch.incident.state import Incident
 from stanch.model.errors import StaleDecision, StoreUnavailable
-from stanch.model.events import Event
+from stanch.model.events import Event, IncidentOpened
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
@@ -40,6 +40,9 @@ class Book:
         self.on_open: Callable[[Incident], None] = lambda incident: None
         """Told of every open incident when it is first seen, whoever opened it. May come twice:
         one that nobody got an answer for, because the disk was slow, is met when it is due."""
+        self.beside_opening: Callable[[TargetName, datetime], Sequence[Event]] = lambda t, at: ()
+        """What is known already about the target when an incident opens; asked at once, so that it
+        is in the first entry with the rest."""
         self.on_append: Callable[[], None] = lambda: None
         """Told of every append: something else may be due now."""
 
@@ -59,7 +62,8 @@ class Book:
     async def open(self, events: Sequence[Event]) -> Incident:
         """A new incident that begins with these events. Raises StoreUnavailable."""
         at = self._clock.now()
-        first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=tuple(events))
+        beside = [fact for opened in events[:1] for fact in self._beside(opened, at)]
+        first = Append(incident_id=IncidentId(""), basis_seq=0, at=at, events=(*events, *beside))
         try:
             recorded = await self._timelines.open_incident(at, first)
         except StoreUnavailable:
@@ -67,6 +71,9 @@ class Book:
             raise
         self.on_append()
         return self._keep(Incident(id=recorded[0].incident_id), recorded)
+
+    def _beside(self, opened: Event, at: datetime) -> Sequence[Event]:
+        return self.beside_opening(opened.target, at) if isinstance(opened, IncidentOpened) else ()
 
     async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
         """Facts are never refused, at worst marked late. Raises StoreUnavailable."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from stanch.adapters.hosts.log_files import LogFile
+from stanch.facts.log_records import LogRecord
 from stanch.facts.log_settings import LOG_SETTINGS_SQL, parse_log_settings
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
@@ -72,15 +73,18 @@ class LogsOf:
         far: Machine | None,
         here: Callable[[], LogReader | Missing],
         at: SharedSentinel,
+        hear: Callable[[LogRecord], None] = lambda record: None,
     ) -> None:
-        """`here`: the server's log on this machine, as far as it is known now."""
+        """`here`: the server's log on this machine, as far as it is known now. `hear` is told of
+        every record of it."""
         self._target = target
         self._state = state
         self._far = far
         self._here = here
         self._server = at
         self._ask_at_s: float | None = None
-        self._own = ServerLog()
+        self._hear = hear
+        self._own = ServerLog(hear=hear)
         self._watch: LogWatch | None = None
 
     def take(self) -> tuple[Reading, ...]:
@@ -93,7 +97,7 @@ class LogsOf:
         if far is not None and isinstance(far.log, Missing) and not files:
             return
         # Made anew at every start: it goes on from the account of what was read, not from memory.
-        self._own, self._ask_at_s = ServerLog(), None
+        self._own, self._ask_at_s = ServerLog(hear=self._hear), None
         self._watch = LogWatch(
             [
                 Followed(name="server", reader=self._server_log, content=self._own),

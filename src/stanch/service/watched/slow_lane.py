@@ -80,11 +80,8 @@ class SlowWatch:
         return int(self._sentinel.is_open) + self._logins + int(self.lane.visiting)
 
     def seen(self) -> ChangesSeen:
-        """What changed, as far as the lane has looked."""
-        lane = self.lane
-        return ChangesSeen(
-            changes=tuple(lane.changes), looked_at=lane.looked_at, skipped=lane.skipped
-        )
+        """How far the lane has looked."""
+        return ChangesSeen(looked_at=self.lane.looked_at, skipped=self.lane.skipped)
 
     def cost(self, at: datetime) -> WatchCost:
         """What being watched costs this target."""

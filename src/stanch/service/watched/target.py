@@ -32,6 +32,7 @@ from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
 from stanch.service.watched.backups import backup_watch
+from stanch.service.watched.changing import Changing
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.following import LogsOf
@@ -107,7 +108,10 @@ class Watched:
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
         self.backups = backup_watch(target.backups, server=self._sentinel, now=clock.now)
-        self._logs = LogsOf(target, state.path, far=self.far, here=self._host, at=self._sentinel)
+        self.changing = Changing(target, now=clock.now, slow=self.slow.lane)
+        """What was seen to change, for whoever keeps it."""
+        at, hear = self._sentinel, self.changing.hear
+        self._logs = LogsOf(target, state.path, far=self.far, here=self._host, at=at, hear=hear)
         self._finding_home = asyncio.Lock()
         self._sampled = asyncio.Event()
         self._here = asyncio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ class ServerLog:
     """Lines that were part of no record."""
     cut: int = 0
     """Lines that were longer than is read."""
+    hear: Callable[[LogRecord], None] = field(default=lambda record: None)
+    """Told of every record; for what is more than counted."""
     _format: LogFormat | None = None
     _parser: LogParser | None = None
 
@@ -89,6 +91,7 @@ class ServerLog:
         for record in records:
             log_class = record.log_class
             self.totals[log_class] += 1
+            self.hear(record)
             if log_class is LogClass.OTHER:
                 continue
             if log_class in (LogClass.AUTH_FAILED, LogClass.HBA_REJECTED):

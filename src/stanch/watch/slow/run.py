@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -21,10 +21,9 @@ from stanch.facts.slow.questions import (
     read_slow,
 )
 from stanch.facts.statements import StatementsRead, parse_statements, statements_sql
-from stanch.model.changes import Change
+from stanch.model.changes import Inventory, Look
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
-from stanch.watch.changes.diff import changes_between
 from stanch.watch.slow.statements import StatementMemory, unknown
 
 EVERY_S = 300.0
@@ -37,8 +36,13 @@ QUESTION_S = 2.5
 """Longer than the server's own statement_timeout, which ends a question and not its session."""
 PAUSE_S = 0.05
 """Between two questions, for whoever else wants something from this server."""
+ASIDE_CHARS = 50_000
+"""Longer answers are read on a thread."""
 DATABASES_MAX = 20
-CHANGES_KEPT = 500
+LISTING = frozenset({"databases", "settings", "roles", "inventory"})
+"""Questions whose answer may be an empty list of things."""
+LANE = "slow"
+"""What the places of its inventories begin with."""
 NO_STATEMENTS = "pg_stat_statements is in no database that was seen"
 
 CLOSED_LOOKS = 12
@@ -81,6 +85,7 @@ class SlowLane:
         now: Callable[[], datetime],
         every_s: float = EVERY_S,
         first_s: float = FIRST_S,
+        pause_s: float = PAUSE_S,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`in_the_way` says why not to ask now; it is asked again before every question."""
@@ -90,6 +95,7 @@ class SlowLane:
         self._now = now
         self._every_s = every_s
         self._first_s = first_s
+        self._pause_s = pause_s
         self._jitter = jitter
         self._visit: asyncio.Future[SlowVisit] | None = None
         """The session under way, from its login on."""
@@ -100,8 +106,7 @@ class SlowLane:
         self._memory = StatementMemory()
         self._closed: dict[str, tuple[int, str]] = {}
         """Databases that refused us: for how many more looks, and what was said."""
-        self.changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
-        """Newest last; since this process started to look."""
+        self._inventories: Look | None = None
         self.looked_at: datetime | None = None
         """When the last whole look ended."""
         self.skipped = "nobody has looked yet"
@@ -129,6 +134,11 @@ class SlowLane:
         fresh, self._fresh = self._fresh, ()
         return fresh
 
+    def take_inventories(self) -> Look | None:
+        """What the last whole look listed, once; it is compared and kept elsewhere."""
+        look, self._inventories = self._inventories, None
+        return look
+
     async def look(self) -> None:
         """One look. A look that is broken off tells nothing: half a list would seem a whole one."""
         answers: dict[_Place, SlowAnswer | str] = {}
@@ -146,7 +156,7 @@ class SlowLane:
             self.skipped = ""
             self.looked_at = self._now()
             self._fresh = (*self._told(answers), *self._told_of_statements())
-            self._note_changes(answers)
+            self._note_inventories(answers)
 
     def _databases(self, answers: dict[_Place, SlowAnswer | str]) -> Sequence[str]:
         answer = answers.get(("", "databases"))
@@ -176,7 +186,7 @@ class SlowLane:
                 if question.fits(self._version_num()):
                     self._stop_if_in_the_way()
                     answers[database, question.name] = await _answer(visit, question)
-                    await asyncio.sleep(PAUSE_S)
+                    await asyncio.sleep(self._pause_s)
             await self._ask_statements(visit, answers.get((database, "statements_home")))
         finally:
             self.give_way()
@@ -247,20 +257,29 @@ class SlowLane:
             return unknown(self._statements or NO_STATEMENTS)
         return self._memory.readings(self._statements, at_s=self._now().timestamp())
 
-    def _note_changes(self, answers: dict[_Place, SlowAnswer | str]) -> None:
-        at = self._now()
-        for place, answer in answers.items():
-            if not isinstance(answer, SlowAnswer):
-                continue
-            before = self._known.get(place)
-            if before is not None:
-                source = "inventory" if place[0] else "server"
-                self.changes.extend(
-                    changes_between(before.items, answer.items, at=at, source=source)
-                )
-            self._known[place] = answer
+    def _note_inventories(self, answers: dict[_Place, SlowAnswer | str]) -> None:
+        found = [
+            Inventory(
+                place=f"{LANE}/{name}/{database}",
+                source="inventory" if database else "server",
+                items=answer.items,
+            )
+            for (database, name), answer in answers.items()
+            if isinstance(answer, SlowAnswer) and (answer.items or name in LISTING)
+        ]
         # A database that is gone is told by the list of databases, not table by table.
-        self._known = {place: known for place, known in self._known.items() if place in answers}
+        self._inventories = Look(
+            at=self._now(),
+            lane=LANE,
+            inventories=tuple(found),
+            places=frozenset(f"{LANE}/{name}/{database}" for database, name in answers),
+        )
+        self._known = {
+            # The items are kept outside this process: thousands of them a target are too many.
+            place: replace(known, items=())
+            for place, answer in answers.items()
+            if (known := answer if isinstance(answer, SlowAnswer) else self._known.get(place))
+        }
 
 
 async def _opened(visit: asyncio.Future[SlowVisit]) -> SlowVisit:
@@ -278,7 +297,11 @@ def _close(visit: asyncio.Future[SlowVisit]) -> None:
 async def _answer(visit: SlowVisit, question: SlowQuestion) -> SlowAnswer | str:
     """The answer, or why there is none. Raises: ProbeFailed, where the session did not survive."""
     try:
-        return read_slow(question, await visit.ask(question.sql, timeout_s=QUESTION_S))
+        payload = await visit.ask(question.sql, timeout_s=QUESTION_S)
+        if len(payload) > ASIDE_CHARS:
+            # Thousands of relations take longer to read than anybody else may be kept waiting.
+            return await asyncio.to_thread(read_slow, question, payload)
+        return read_slow(question, payload)
     except ProbeFailed as failed:
         if not visit.is_open:
             raise
