@@ -180,11 +180,6 @@ def _did(story: Story, at: datetime) -> Iterator[str]:
     yield from bullets(story.did) if story.did else ["Nothing so far."]
 
 
-def _did(story: Story, at: datetime) -> Iterator[str]:
-    yield "WHAT STANCH DID"
-    yield from bullets(story.did) if story.did else ["Nothing so far."]
-
-
 def _record(story: Story, at: datetime) -> Iterator[str]:
     if story.anchors:
         yield "RECORD (to check later: stanch timeline verify --anchor ...)"
