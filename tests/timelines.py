@@ -22,6 +22,7 @@ from stanch.model.ids import (
     TargetName,
     WriterId,
 )
+from stanch.model.links import Link
 from stanch.model.messages import Delivery, MessageKind
 from stanch.model.plans import Mode, Plan, PlannedStep
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -57,6 +58,12 @@ POLICY = Policy(
         ),
     ),
 )
+
+
+def linked(policy: Policy, *links: Link) -> Policy:
+    """The policy with links on its target."""
+    [target] = policy.targets
+    return replace(policy, targets=(replace(target, links=links),))
 
 
 def at(seconds: float) -> datetime:

@@ -51,6 +51,7 @@ NOT_ASKED = (
     "loki",
     "elasticsearch",
     "betterstack",
+    "link",
 )
 
 TERMINAL = Answers(

@@ -37,6 +37,7 @@ def incident_lines(found: Found) -> Iterator[str]:
     elif found["status"] == "open":
         yield f"  nobody has taken it: stanch ack {found['id'].rsplit('-', 1)[-1]}"
     yield from _changes(found.get("changes") or ())
+    yield from (f"  {link['name']}: {link['url']}" for link in found.get("links") or ())
     yield ""
     for entry in found["timeline"]:
         late = "  (late)" if entry["late"] else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stanch.model.ids import ChannelName, DeliveryId, IncidentId, MessageId, PersonId
+from stanch.model.links import Link
 
 UPDATE_ATTEMPTS_MAX = 10
 """After so many attempts an update is given up, visibly; a page never is for this reason."""
@@ -51,6 +52,8 @@ class Message:
     possible_repeat: bool = False
     severity_rank: int = 1
     target: str = ""
+    links: tuple[Link, ...] = ()
+    """Where to look further, as it was when the message left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from stanch.model.plans import Plan
 from stanch.model.shown import moment, never, percent, span
 from stanch.notify.fitting import one_line
 from stanch.notify.story import Story, ack_command, approve_command, postmortem_command
+from stanch.policy.quoting import printable
 
 FIELD_CHARS_MAX = 600
 ITEMS_MAX = 12
@@ -21,7 +22,17 @@ COLUMNS = 78
 def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
     """Everything known at `at`, most urgent first. `opening` says what is new in an update."""
     lines = [*opening, *([""] if opening else [])]
-    for section in (_head, _observed, _waiting, _withheld, _causes, _changed, _did, _record):
+    for section in (
+        _head,
+        _observed,
+        _waiting,
+        _withheld,
+        _causes,
+        _changed,
+        _did,
+        _links,
+        _record,
+    ):
         part = list(section(story, at))
         lines += [*part, ""] if part else []
     return "\n".join(lines).rstrip("\n")
@@ -178,6 +189,14 @@ def _change(change: NotedChange) -> str:
 def _did(story: Story, at: datetime) -> Iterator[str]:
     yield "WHAT STANCH DID"
     yield from bullets(story.did) if story.did else ["Nothing so far."]
+
+
+def _links(story: Story, at: datetime) -> Iterator[str]:
+    if story.links:
+        yield "LINKS"
+    for link in story.links:
+        # Not wrapped and not cut: half an address leads nowhere.
+        yield printable(f"{link.name}: {link.url}")
 
 
 def _record(story: Story, at: datetime) -> Iterator[str]:

@@ -6,6 +6,7 @@ import asyncio
 
 from stanch.model.events import MessageRaised
 from stanch.model.ids import IncidentId, TargetName
+from stanch.model.links import Link
 from stanch.model.messages import Delivery, Handover, Message
 from stanch.model.ports.channels import ChannelPort, HandoverResult
 
@@ -23,6 +24,7 @@ async def hand_over(
     severity_rank: int,
     possible_repeat: bool,
     deadline_s: float,
+    links: tuple[Link, ...] = (),
 ) -> HandoverResult:
     """One attempt; answers by the deadline and a little grace even where the channel does not.
 
@@ -40,6 +42,7 @@ async def hand_over(
         possible_repeat=possible_repeat,
         severity_rank=severity_rank,
         target=target,
+        links=links,
     )
     try:
         async with asyncio.timeout(deadline_s + GRACE_S):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
 from stanch.model.events import NotedChange, PlanWithheld
 from stanch.model.ids import IncidentId, PersonId, TargetName
+from stanch.model.links import Link
 from stanch.model.plans import Plan
 from stanch.model.symptoms import Symptom
 from stanch.policy.quoting import printable
@@ -44,6 +45,8 @@ class Story:
     """Why Stanch does not act, where that is so now."""
     people: Mapping[PersonId, str] = field(default_factory=lambda: MappingProxyType({}))
     """Names by id; who is missing here is shown by id."""
+    links: tuple[Link, ...] = ()
+    """Where to look further, filled in for this incident."""
     anchors: tuple[str, ...] = ()
     """`WRITER:N:HASH` of the record's newest entries, so that a shortened record shows."""
     taken_by: PersonId | None = None

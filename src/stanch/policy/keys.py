@@ -25,6 +25,7 @@ from stanch.policy.kinds import (
     Path,
     Text,
 )
+from stanch.policy.links import LINKS
 from stanch.policy.log_store_keys import LOG_ERRORS
 from stanch.policy.metrics import METRIC_LABELS
 from stanch.policy.policy import (
@@ -434,7 +435,16 @@ TARGET = Section(
             doc="How many errors services that use the server logged, as a log store counts them. "
             "A line counts once it is 30s old.",
             example='{shop: {type: loki, url: "https://loki.example.com", '
-            "query: '{app=\"shop\"} |= \"error\"'}}",
+            'query: \'{app="shop"} |= "error"\'}}',
+        ),
+        Key(
+            name="links",
+            field="links",
+            holds=LINKS,
+            doc="Where people look further, such as dashboards, traces and log searches: shown "
+            "with each of its incidents, in pages and in the post-mortem.",
+            example='{dashboard: {url: "https://grafana.example.com/d/orders?from={since_ms}'
+            '&to={until_ms}"}}',
         ),
         Key(
             name="wake",

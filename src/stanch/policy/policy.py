@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stanch.model.ids import ChannelName, PersonId, TargetName
+from stanch.model.links import Link
 from stanch.model.plans import Mode
 from stanch.model.rules import RuleChange, RuleSettings, settings_of
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import Backups
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
-from stanch.policy.metrics import MetricLabels
 from stanch.policy.log_stores import LogErrorSource
+from stanch.policy.metrics import MetricLabels
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
 from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
@@ -176,6 +177,8 @@ class TargetPolicy:
     services: tuple[HealthCheck, ...] = ()
     signs: tuple[SignsOfService, ...] = ()
     log_errors: tuple[LogErrorSource, ...] = ()
+    links: tuple[Link, ...] = ()
+    """Shown with each of its incidents."""
     severity_of: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rank per symptom; what is not listed has that of its rule."""
     tier: str = ""

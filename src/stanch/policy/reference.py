@@ -18,6 +18,7 @@ from stanch.policy.keys import (
     TIER,
 )
 from stanch.policy.kinds import Choice, Integer, Kind
+from stanch.policy.links import LINK
 from stanch.policy.log_store_keys import LOG_STORE
 from stanch.policy.pool_keys import POOL_SOURCE
 from stanch.policy.quantities import Duration, Size
@@ -103,6 +104,7 @@ def reference() -> str:
         parts.append(_table(f"`targets.<name>.signs.<name>` with `type: {word}`", section))
     for word, section in LOG_STORE.by_type.items():
         parts.append(_table(f"`targets.<name>.log_errors.<name>` with `type: {word}`", section))
+    parts.append(_table("`targets.<name>.links.<name>`", LINK))
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`clusters.<name>`", CLUSTER))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from stanch.model import events as e
 from stanch.model.diagnosis import CauseFinding, Finding
 from stanch.model.ids import PersonId
+from stanch.model.links import Link
 from stanch.model.plans import StepOutcome
 from stanch.model.shown import moment, percent, span
 from stanch.model.timeline import Recorded
@@ -25,12 +27,14 @@ def postmortem(
     people: Mapping[PersonId, str],
     ack_within_s: float | None = None,
     until: datetime | None = None,
+    links: Sequence[Link] = (),
 ) -> str:
     """What happened, why, what was done, and what to change.
 
     `people` gives names to ids. `ack_within_s` is the limit of the policy that was in force;
     without it no judgement on acknowledging is made. `until` is the moment of the review, for an
-    incident that is not over. Any prefix of a timeline can be reviewed.
+    incident that is not over. `links` are those of the target, filled in. Any prefix of a timeline
+    can be reviewed.
     """
     r = read(timeline, people=people, until=until)
     title = r.opened.title if r.opened else "an incident"
@@ -46,6 +50,7 @@ def postmortem(
         ("What went wrong", _listed(went_wrong(r, ack_within_s=ack_within_s))),
         ("Action items", _action_items(r, ack_within_s)),
         ("Durations", _durations(r)),
+        *([("Links", _links(links))] if links else []),
     )
     for heading, section in sections:
         lines += ["", f"## {heading}", "", *section]
@@ -276,6 +281,16 @@ def _action_items(r: Reading, ack_within_s: float | None) -> list[str]:
         return ["Nothing the record shows."]
     listed = [f"- [ ] {escaped(item)} (owner: ?, due: ?)" for item in items]
     return ["Owners and dates are for the review to fill in.", "", *listed]
+
+
+def _links(links: Sequence[Link]) -> Iterator[str]:
+    for link in links:
+        live = _PLAIN_ADDRESS.fullmatch(link.url) is not None
+        yield f"- {escaped(link.name)}: " + (f"<{link.url}>" if live else escaped(link.url))
+
+
+_PLAIN_ADDRESS = re.compile(r"https?://[!-;=?-~]+")
+"""What stands between `<` and `>` as it is: printable ASCII without these two."""
 
 
 def _durations(r: Reading) -> list[str]:

@@ -35,6 +35,7 @@ KEYS = {
     "address",
     "possible_repeat",
     "sent_at",
+    "links",
 }
 
 

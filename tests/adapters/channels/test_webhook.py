@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stanch.adapters.channels.webhook import RETRY_AFTER_S_MAX, Webhook, retry_after_s
 from stanch.model.ids import ChannelName, DeliveryId, PersonId
+from stanch.model.links import Link
 from stanch.model.messages import Delivery, Handover, Message
 from stanch.policy.policy import WebhookChannel
 
@@ -45,6 +46,20 @@ async def test_a_strict_receiver_takes_a_signed_page_of_the_documented_shape(
     assert fields["short"] == page.short
     assert fields["body"] == page.body
     assert (fields["person"], fields["kind"], fields["severity_rank"]) == ("ann", "page", 1)
+
+
+async def test_links_are_posted_as_objects_and_what_is_not_printable_in_them_is_escaped(
+    receiver: Any, page: Message, to_ann: Delivery, secret_file: Path
+) -> None:
+    links = (Link(name="traces", url="https://t.example.com/?a=1"), Link(name="x", url="\x1b[2J"))
+    told = replace(page, links=links)
+    assert (await hook(receiver.url, secret_file).send(told, to_ann, deadline_s=5)).outcome is (
+        Handover.ACCEPTED
+    )
+    assert receiver.taken[to_ann.id]["links"] == [
+        {"name": "traces", "url": "https://t.example.com/?a=1"},
+        {"name": "x", "url": "\\x1b[2J"},
+    ]
 
 
 async def test_a_wrong_secret_is_refused_and_not_tried_again(

@@ -9,9 +9,11 @@ from stanch.incident.projection import IncidentProjection
 from stanch.model import events as e
 from stanch.model.codec import decode
 from stanch.model.ids import WriterId
+from stanch.model.links import Link
 from stanch.model.messages import Dedup, Delivery, Handover, Message
 from stanch.model.ports.channels import HandoverResult
 from stanch.model.symptoms import SymptomKind
+from stanch.policy.policy import Policy
 from stanch.service.doing.emergency import Emergency
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -19,7 +21,7 @@ from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from stanch.testing.simulation import SimSpool
 from stanch.testing.virtual_time import VirtualClock, run_virtually
-from timelines import MAIL, POLICY, diagnosed, opened, symptom
+from timelines import MAIL, POLICY, diagnosed, linked, opened, symptom
 
 
 class Channel:
@@ -40,16 +42,16 @@ class Channel:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = POLICY) -> None:
         self.clock, self.channel, self.spool = VirtualClock(), Channel(), SimSpool()
-        projection = IncidentProjection(lambda policy_hash: POLICY, lambda: POLICY)
+        projection = IncidentProjection(lambda policy_hash: policy, lambda: policy)
         sql = SqlStore.in_memory(
             projection, writer_id=WriterId("w"), lease_clock_us=self.clock.now_us
         )
         self.book = Book(InlineStore(sql), self.clock)
         self.emergency = Emergency(
             book=self.book,
-            policies=Policies("h1", POLICY, "{}", lambda text: POLICY),
+            policies=Policies("h1", policy, "{}", lambda text: policy),
             clock=self.clock,
             ports=lambda: {MAIL: self.channel},
             spool=self.spool,
@@ -69,6 +71,21 @@ def test_new_trouble_pages_the_whole_ladder_at_once_and_says_why() -> None:
     assert "orders" in short
     assert "cannot write its journal" in short
     assert all(message.possible_repeat for message, _ in bench.channel.handed)
+
+
+def test_pages_from_memory_have_the_links_of_their_target() -> None:
+    async def main() -> Bench:
+        bench = Bench(linked(POLICY, Link(name="dashboard", url="https://g.example.com/{target}")))
+        await bench.emergency.symptom(symptom())
+        await bench.book.open([opened()])
+        await asyncio.sleep(1)
+        await bench.emergency.overdue()
+        return bench
+
+    bench, _ = run_virtually(main())
+    link = Link(name="dashboard", url="https://g.example.com/orders")
+    assert [message.links for message, _ in bench.channel.handed] == [(link,)] * 4
+    assert all("dashboard: https://g.example.com/orders" in m.body for m, _ in bench.channel.handed)
 
 
 def test_the_same_trouble_is_paged_again_after_the_time_to_acknowledge_and_not_before() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import ClassVar
 
 from stanch.incident.due import due
@@ -13,6 +14,7 @@ from stanch.incident.state import Incident
 from stanch.incident.work import Due, Job
 from stanch.model import events as e
 from stanch.model.ids import MessageId, PersonId, WriterId
+from stanch.model.links import Link
 from stanch.model.messages import Dedup, Delivery, Handover, Message, MessageKind
 from stanch.model.ports.channels import HandoverResult
 from stanch.model.timeline import Claim, Lane
@@ -23,7 +25,7 @@ from stanch.service.record.book import Book
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from stanch.testing.virtual_time import VirtualClock, run_virtually
-from timelines import ANN, BO, MAIL, POLICY, at, diagnosed, opened, page
+from timelines import ANN, BO, MAIL, POLICY, at, diagnosed, linked, opened, page
 
 TAKEN = HandoverResult(outcome=Handover.ACCEPTED, detail="250 taken")
 
@@ -118,6 +120,25 @@ def test_a_page_is_written_down_handed_over_and_its_outcome_written_down() -> No
     assert message.kind is MessageKind.PAGE
     assert not message.possible_repeat
     assert (delivery.person, delivery.address) == (ANN, "ann@example.com")
+
+
+def test_a_page_has_the_links_of_its_target_from_before_it_began_until_now() -> None:
+    channel = Channel()
+    url = "https://g.example.com/{target}?from={since_ms}&to={until_ms}"
+    policy = linked(POLICY, Link(name="dashboard", url=url))
+
+    async def main() -> None:
+        bench = Bench(channel, policy)
+        incident = await bench.page(await bench.opened())
+        await bench.deliver(incident)
+
+    run_virtually(main())
+    [(message, _)] = channel.handed
+    [link] = message.links
+    began_ms = int((at(0) - timedelta(minutes=15)).timestamp() * 1000)
+    assert link.url.startswith(f"https://g.example.com/orders?from={began_ms}&to=")
+    assert int(link.url.rpartition("=")[2]) > began_ms
+    assert "LINKS\ndashboard: https://g.example.com/orders?from=" in message.body
 
 
 def test_a_page_carries_an_anchor_that_the_record_is_verified_by() -> None:

@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 
 import httpx
 
+from stanch.cli.rendering import incident_lines
 from stanch.model import events as e
 from stanch.model.ids import WriterId
+from stanch.model.links import Link
 from stanch.service.house import open_house, projection_of
 from stanch.service.people.api import commands_app
 from stanch.service.record.policies import Policies
 from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
-from timelines import ANN, POLICY, T0, opened, page
+from timelines import ANN, POLICY, T0, linked, opened, page
 
 
 class SetClock:
@@ -46,3 +48,28 @@ async def test_an_old_incident_is_judged_by_the_policy_it_ran_under() -> None:
         written = (await client.get("/incidents/1/postmortem")).json()["markdown"]
     await store.close()
     assert "Acknowledged only after 1 min 40 s, limit 42 s." in written
+
+
+async def test_an_incident_is_shown_and_written_up_with_the_links_of_today() -> None:
+    url = "https://g.example.com/{target}?until={until}"
+    policies = Policies(
+        "new", linked(POLICY, Link(name="dashboard", url=url)), "{}", lambda _: POLICY
+    )
+    store = InlineStore(
+        SqlStore.in_memory(
+            projection_of(policies), writer_id=WriterId("w"), lease_clock_us=lambda: 0
+        )
+    )
+    house = await open_house(policies, store, clock=SetClock())
+    await store.put_policy("then", "without links")
+    await house.book.open([opened(policy_hash="then")])
+    transport = httpx.ASGITransport(app=commands_app(house))
+    async with httpx.AsyncClient(transport=transport, base_url="http://stanch") as client:
+        shown = (await client.get("/incidents/1")).json()
+        written = (await client.get("/incidents/1/postmortem")).json()["markdown"]
+    await store.close()
+    at = T0.strftime("%Y-%m-%dT%H%%3A%M%%3A%SZ")
+    whole = f"https://g.example.com/orders?until={at}"
+    assert shown["links"] == [{"name": "dashboard", "url": whole}]
+    assert f"  dashboard: {whole}" in list(incident_lines(shown))
+    assert written.endswith(f"## Links\n\n- dashboard: <{whole}>\n")

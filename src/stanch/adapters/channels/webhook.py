@@ -17,6 +17,7 @@ The body is JSON, schema `stanch.message/1`; every key is always present:
     address           the contact's address on this channel, or ""
     possible_repeat   true where an earlier attempt may have arrived
     sent_at           ISO 8601, UTC
+    links             where to look further: objects with "name" and "url"
 
 Any 2xx answer means taken. A receiver answers a key it has seen with 2xx and does nothing.
 """
@@ -168,7 +169,8 @@ def message_json(message: Message, delivery: Delivery, *, sent_at: datetime) -> 
     shown = {k: printable(v) if isinstance(v, str) else v for k, v in fields.items()}
     # Line breaks stay in the body; every other control character is escaped.
     shown["body"] = "\n".join(printable(line) for line in message.body.split("\n"))
-    return json.dumps(shown, separators=(",", ":")).encode("ascii")
+    links = [{"name": printable(x.name), "url": printable(x.url)} for x in message.links]
+    return json.dumps({**shown, "links": links}, separators=(",", ":")).encode("ascii")
 
 
 def header_text(text: str) -> str:

@@ -34,9 +34,10 @@ from stanch.notify.deliveries import page_deliveries
 from stanch.notify.run import hand_over
 from stanch.notify.story import Story
 from stanch.notify.texts import page_text
+from stanch.policy.links import filled
 from stanch.policy.policy import Policy
 from stanch.service.clock import Clock
-from stanch.service.doing.paging import story_of
+from stanch.service.doing.paging import links_of, story_of
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 
@@ -102,6 +103,12 @@ class Emergency:
             data_at_risk="possible",
             symptoms=(symptom,),
             people={p.id: p.name for p in policy.people},
+            links=filled(
+                target.links if (target := policy.target(symptom.target)) else (),
+                target=symptom.target,
+                began=symptom.since,
+                until=self._clock.now(),
+            ),
         )
         await self._page(f"{symptom.target}/{symptom.key}", story, policy)
 
@@ -112,7 +119,8 @@ class Emergency:
             policy = self._policies.for_incident(incident.policy_hash)
             if any(d.at <= now and _pages(d.job, incident) for d in due(policy, incident, now)):
                 story = story_of(incident, policy)
-                await self._page(incident.id, replace(story, title=f"{story.title}. {WHY}"), policy)
+                title, links = f"{story.title}. {WHY}", links_of(incident, policy, now)
+                await self._page(incident.id, replace(story, title=title, links=links), policy)
 
     async def _page(self, key: str, story: Story, policy: Policy) -> None:
         now = self._clock.now()
@@ -163,6 +171,7 @@ class Emergency:
             severity_rank=1,
             possible_repeat=True,
             deadline_s=DEADLINE_S,
+            links=story.links,
         )
         taken = result.outcome is Handover.ACCEPTED
         return f"{who}: accepted" if taken else f"{who}: {result.outcome.value} {result.detail}"

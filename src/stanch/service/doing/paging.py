@@ -13,6 +13,7 @@ from stanch.incident.titles import title_now
 from stanch.incident.work import Due
 from stanch.model import events as e
 from stanch.model.ids import ChannelName, MessageId, PersonId, StepId
+from stanch.model.links import Link
 from stanch.model.messages import Delivery, Handover, MessageKind
 from stanch.model.plans import StepOutcome
 from stanch.model.ports.channels import ChannelPort
@@ -29,6 +30,7 @@ from stanch.notify.deliveries import (
 from stanch.notify.run import hand_over
 from stanch.notify.story import Story
 from stanch.notify.texts import News, PageText, page_text, update_text
+from stanch.policy.links import filled
 from stanch.policy.policy import Policy
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
@@ -90,7 +92,8 @@ class Paging:
 
     def _story(self, incident: Incident, policy: Policy) -> Story:
         anchors = tuple(f"{writer}:{head}" for writer, head in self._heads().items())
-        return replace(story_of(incident, policy), anchors=anchors)
+        links = links_of(incident, policy, self._clock.now())
+        return replace(story_of(incident, policy), anchors=anchors, links=links)
 
     async def _raise(self, claim: Claim, seen: Incident, raised: e.MessageRaised) -> None:
         def decider(now_is: Incident, at: datetime) -> Sequence[e.Event]:
@@ -144,6 +147,7 @@ class Paging:
             severity_rank=incident.severity_rank,
             possible_repeat=repeat,
             deadline_s=HAND_OVER_DEADLINE_S,
+            links=links_of(incident, policy, self._clock.now()),
         )
         await self._book.record(incident.id, ended(delivery, result, attempt=attempt, kind=kind))
         return put_off_until(result, kind=kind, at=self._clock.now())
@@ -233,6 +237,14 @@ def _elsewhere(symptom: Symptom) -> Symptom:
     """What stands on another server of the cluster, with the name of that server."""
     said = symptom.detail or symptom.kind.value.replace("_", " ")
     return replace(symptom, detail=f"on {symptom.target}: {said}")
+
+
+def links_of(incident: Incident, policy: Policy, now: datetime) -> tuple[Link, ...]:
+    """Where to look further, as the policy has it for this incident's target and time."""
+    target = policy.target(incident.target)
+    links = target.links if target is not None else ()
+    until = incident.ended_at or now
+    return filled(links, target=incident.target, began=incident.since, until=until)
 
 
 def did(plan: PlanState) -> tuple[str, ...]:

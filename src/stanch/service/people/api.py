@@ -15,10 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from stanch.incident.state import Incident
 from stanch.model.errors import StanchError, StoreError
 from stanch.model.ids import PersonId, WriterId
+from stanch.model.links import Link
+from stanch.model.timeline import Recorded
 from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
+from stanch.service.doing.paging import links_of
 from stanch.service.house import House, Store
 from stanch.service.people.changes import SeenNow, before_incident, changes_route, nobody
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_line
@@ -45,7 +49,7 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
 
     async def incident(request: Request) -> Response:
         found, timeline = await operations.timeline(request.path_params["wanted"])
-        shown = full(found, timeline, people_of(house), at=house.clock.now())
+        shown = _shown(house, found, timeline)
         return JSONResponse({**shown, "changes": await before_incident(house, found)})
 
     async def written_up(request: Request) -> Response:
@@ -56,6 +60,7 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
             people=people_of(house),
             ack_within_s=policy.severity(found.severity_rank).ack_within_s if policy else None,
             until=house.clock.now(),
+            links=_links(house, found),
         )
         return JSONResponse({"markdown": text})
 
@@ -114,6 +119,16 @@ def health_app(
             *more,
         ]
     )
+
+
+def _shown(house: House, found: Incident, timeline: Sequence[Recorded]) -> dict[str, Any]:
+    at, links = house.clock.now(), _links(house, found)
+    return full(found, timeline, people_of(house), at=at, links=links)
+
+
+def _links(house: House, found: Incident) -> tuple[Link, ...]:
+    """As the policy of today has them: a dashboard that has moved is of no use where it was."""
+    return links_of(found, house.policy, house.clock.now())
 
 
 async def _policy_then(house: House, policy_hash: str) -> Policy | None:

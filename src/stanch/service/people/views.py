@@ -11,6 +11,7 @@ from stanch.incident.state import Incident
 from stanch.model.codec import to_iso
 from stanch.model.events import MaintenanceSet, SilenceSet, stored_kind, to_body
 from stanch.model.ids import PersonId
+from stanch.model.links import Link
 from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
 from stanch.review.names import Names, names_in
@@ -68,6 +69,7 @@ def full(
     people: Mapping[PersonId, str],
     *,
     at: datetime,
+    links: Sequence[Link] = (),
 ) -> dict[str, Any]:
     """Everything `stanch show` tells, the events included."""
     plan = incident.plan
@@ -93,6 +95,7 @@ def full(
             ],
         },
         "options": list(incident.withheld.options) if incident.withheld else [],
+        "links": [{"name": link.name, "url": link.url} for link in links],
         "timeline": [_entry(recorded, names) for recorded in timeline],
         "head": timeline[-1].hash.hex() if timeline else None,
     }
