@@ -185,6 +185,9 @@ def test_silences_are_set_listed_and_ended(config: Path) -> None:
     listed = typed(config, "silences")[1]
     assert "orders: disk_low  ann: being" in listed
     assert "\x1b" not in listed
+    typed(config, *silence, "--subject", "/wal", "--reason", "grows")
+    assert "orders: disk_low of /wal  ann: grows" in typed(config, "silences")[1]
+    typed(config, *silence, "--subject", "/wal", "--end")
     typed(config, *silence, "--end")
     assert json.loads(typed(config, "silences", "--json")[1]) == []
 

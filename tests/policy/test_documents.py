@@ -36,6 +36,7 @@ NOT_ASKED = (
     "terminal channel",
     "severity",
     "signal source",
+    "silence",
     "expected heartbeat",
     "mailbox",
     "ssh host",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ from signals_at import signal
 from stanch.incident.state import Incident
 from stanch.model.errors import StanchError
 from stanch.model.symptoms import SymptomKind
-from stanch.service.people.views import headline
+from stanch.policy.silences import Begin, PolicySilence
+from stanch.service.people.views import headline, window_lines
 from stanch.service.requests import Answer, BadRequest
 
 HEALTH = "health_check_failing"
@@ -187,6 +190,122 @@ async def test_two_timelines_of_one_cause_are_not_both_silent_once_they_are_join
     await house.watching.together.attach(incident, down.symptoms["server_down"])
     [joined, _] = await house.incidents()
     assert house.pages_due(joined)
+
+
+# --- one subject of a rule, and silences of the policy ---
+
+
+def known(house: ClusterHouse, *, hours: float = 1.0, **more: Any) -> PolicySilence:
+    """A silence that has begun now."""
+    begin = Begin(on=house.at.date(), at=house.at.time().replace(second=0, microsecond=0))
+    plain = PolicySilence(
+        name="import", reason="known", rules=(HEALTH,), begin=begin, length_s=hours * 3600
+    )
+    return replace(plain, **more)
+
+
+def adopt(house: ClusterHouse, *silences: PolicySilence) -> None:
+    house.adopt(replace(house.policies.current, silences=silences))
+
+
+async def test_a_silence_of_one_subject_holds_that_one_and_no_other(house: ClusterHouse) -> None:
+    answer = await silence(house, subject="checkout")
+    assert "health_check_failing of checkout" in answer.text
+    await house.fails(PRIMARY, "checkout")
+    assert paged_for(house, await house.incidents()) == []
+    await house.fails(PRIMARY, "checkout", "till")
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:till"]
+    await silence(house, subject="checkout", end=True)
+    assert len(paged_for(house, await house.incidents())) == 2
+
+
+async def test_ending_the_silence_of_one_subject_leaves_that_of_the_rule(
+    house: ClusterHouse,
+) -> None:
+    await silence(house)
+    await silence(house, subject="checkout")
+    await house.fails(PRIMARY, "checkout")
+    answer = await silence(house, subject="checkout", end=True)
+    assert "still silenced by ann" in answer.text
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_nobody_is_paged_in_a_window_of_the_policy_and_at_once_when_it_ends(
+    house: ClusterHouse,
+) -> None:
+    adopt(house, known(house))
+    await house.fails(PRIMARY, "checkout")
+    await house.fails(STOCK, "till")
+    assert paged_for(house, await house.incidents()) == []
+    await house.restart()
+    await house.watching.let_go()
+    assert paged_for(house, await house.incidents()) == []
+    house.later(3600)
+    assert len(paged_for(house, await house.incidents())) == 2
+
+
+async def test_a_worse_symptom_pages_in_a_window_of_the_policy(house: ClusterHouse) -> None:
+    adopt(house, known(house, targets=(PRIMARY,)))
+    await house.fails(PRIMARY, "checkout")
+    await house.fails(STOCK, "till")
+    await house.see(PRIMARY, down=True, failing=("checkout",))
+    told = paged_for(house, await house.incidents())
+    assert told == ["health_check_failing:till", "server_down"]
+
+
+async def test_a_window_that_opens_holds_what_nobody_was_paged_for(house: ClusterHouse) -> None:
+    await house.fails(PRIMARY, "checkout")
+    await house.fails(STOCK, "till")
+    [_, stock] = await house.incidents()
+    await house.page(stock)
+    adopt(house, known(house))
+    await house.watching.let_go()
+    assert paged_for(house, await house.incidents()) == []
+    house.later(900)
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:till"]
+
+
+@pytest.mark.parametrize("hours", [0.0, 0.5])
+async def test_a_silence_taken_out_of_the_policy_or_shortened_lets_the_page_go(
+    house: ClusterHouse, hours: float
+) -> None:
+    whole = known(house)
+    adopt(house, whole)
+    await house.fails(PRIMARY, "checkout")
+    adopt(house, *([replace(whole, length_s=hours * 3600)] if hours else []))
+    await house.watching.let_go()
+    assert len(paged_for(house, await house.incidents())) == (hours == 0)
+    house.later(1800)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_a_command_that_ends_leaves_the_window_of_the_policy_in_force(
+    house: ClusterHouse,
+) -> None:
+    adopt(house, known(house))
+    await silence(house, seconds=7200)
+    await house.fails(PRIMARY, "checkout")
+    answer = await silence(house, end=True)
+    assert "still silenced by the policy (import)" in answer.text
+    assert paged_for(house, await house.incidents()) == []
+    house.later(3600)
+    assert len(paged_for(house, await house.incidents())) == 1
+
+
+async def test_windows_of_both_kinds_are_listed_with_their_source(house: ClusterHouse) -> None:
+    adopt(house, known(house, subjects=("till",)), replace(known(house), name="old", length_s=1))
+    await silence(house, subject="checkout", seconds=60)
+    house.later(2)
+    windows = house.house.standing.windows(house.at)
+    lines = window_lines(windows, house.policies.current.silences, house.at)
+    told = [
+        (ln["source"], ln["name"] or ln["by"], ln["subjects"], bool(ln["until"])) for ln in lines
+    ]
+    assert told == [
+        ("command", "ann", ["checkout"], True),
+        ("policy", "import", ["till"], True),
+        ("policy", "old", [], False),
+    ]
 
 
 async def test_windows_are_listed_while_they_stand_and_incidents_say_until_when(

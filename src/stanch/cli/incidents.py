@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -227,6 +227,10 @@ def maintenance(
 def silence(
     target: Annotated[str, typer.Argument(help="The target it is about.")],
     rule: Annotated[str, typer.Option("--rule", help="The rule, as `stanch rules` lists it.")],
+    subject: Annotated[
+        str,
+        typer.Option("--subject", help="Of this volume, slot or service alone. Left out: of all."),
+    ] = "",
     length: LengthOption = "1h",
     end: EndOption = False,
     reason: Reason = "",
@@ -244,6 +248,7 @@ def silence(
         "command": "silence",
         "target": target,
         "rule": rule,
+        "subject": subject,
         "seconds": length_s(length, "--for", days_max=30),
         "end": end,
         "reason": reason,
@@ -253,7 +258,10 @@ def silence(
 
 
 def silences(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List maintenance and silences that stand, what ends first at the top."""
+    """List maintenance and silences: what stands, what ends first at the top, and by whom.
+
+    Silences of the policy are listed with their next beginning, too.
+    """
     found = fetched(config, "/silences")["silences"]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, sort_keys=True))
@@ -261,8 +269,19 @@ def silences(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     if not found:
         print("nothing is silenced")
     for one in found:
-        what = one["rule"] or "maintenance"
-        print(printable(f"{one['until']}  {one['target']}: {what}  {one['by']}: {one['reason']}"))
+        print(printable(_silence_line(one)))
+
+
+def _silence_line(one: dict[str, Any]) -> str:
+    if one["until"]:
+        when = f"until {one['until']}"
+    else:
+        when = f"from {one['next']}" if one["next"] else f"{'over':<25}"
+    what = ", ".join(one["rules"]) or "maintenance"
+    subjects = f" of {', '.join(one['subjects'])}" if one["subjects"] else ""
+    source = f"policy {one['name']}" if one["source"] == "policy" else one["by"]
+    where = ", ".join(one["targets"]) or "every target"
+    return f"{when}  {where}: {what}{subjects}  {source}: {one['reason']}"
 
 
 def postmortem(

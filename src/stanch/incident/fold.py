@@ -172,7 +172,7 @@ def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
 
 
 def _silenced(i: Incident, event: e.RuleSilenced, r: Recorded) -> Incident:
-    return replace(i, silenced=frozen({**i.silenced, event.rule: event.until}))
+    return replace(i, silenced=frozen({**i.silenced, event.key: event.until}))
 
 
 def _policy(i: Incident, event: e.PolicyApplied, r: Recorded) -> Incident:

@@ -187,7 +187,7 @@ class Incident:
     paging_from: datetime | None = None
     page_held_until: datetime | None = None
     silenced: Mapping[str, datetime] = field(default_factory=lambda: frozen({}))
-    """Rules nobody is paged for, each until a moment."""
+    """Rules, or single symptoms by their key, that nobody is paged for, each until a moment."""
     page_level: int = 0
     """Escalation level of the newest page of the present paging; 0: nobody was paged yet."""
     paged_at: datetime | None = None
@@ -234,11 +234,13 @@ class Incident:
 
         Of an incident in which nothing stands any more, all that ever stood counts.
         """
-        kinds = {s.kind.value for s in self.symptoms.values()}
-        kinds = kinds or {key.partition(":")[0] for key in self.seen}
-        ends = [self.silenced.get(kind) for kind in kinds]
+        ends = [self._speaks_at(key) for key in self.symptoms or self.seen]
         known = [until for until in ends if until is not None]
         return min(known, default=None) if len(known) == len(ends) else None
+
+    def _speaks_at(self, key: str) -> datetime | None:
+        ends = (self.silenced.get(key), self.silenced.get(key.partition(":")[0]))
+        return max((end for end in ends if end is not None), default=None)
 
     def silent(self, at: datetime) -> bool:
         """Whether all that stands in it is silenced at this moment."""

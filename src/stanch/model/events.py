@@ -217,6 +217,13 @@ class RuleSilenced(Event):
     rule: str
     until: datetime
     reason: str
+    subject: str = ""
+    """Which volume, slot or service alone; empty: all."""
+
+    @property
+    def key(self) -> str:
+        """That of the symptoms it is about, or of their rule."""
+        return f"{self.rule}:{self.subject}" if self.subject else self.rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -508,6 +515,8 @@ class SilenceSet(Commanded):
     until: datetime
     by: PersonId
     reason: str
+    subject: str = ""
+    """Which volume, slot or service alone; empty: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,6 +528,7 @@ class SilenceEnded(Commanded):
     rule: str
     by: PersonId
     reason: str
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from stanch.policy.reading import nearest
 from stanch.policy.rule_checks import rule_contradictions
 from stanch.policy.sign_checks import sign_contradictions
 from stanch.policy.signal_checks import signal_contradictions
+from stanch.policy.silences import silence_contradictions
 from stanch.policy.signs import ConsolePools, QueryPools
 
 NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
@@ -48,6 +49,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_rules(draft, places),
         *_signals(draft, places),
         *_clusters(draft, places),
+        *_silences(draft, places),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -249,4 +251,10 @@ def _signals(draft: Policy, places: Places) -> Iterator[Doubt]:
 def _clusters(draft: Policy, places: Places) -> Iterator[Doubt]:
     names = tuple(target.name for target in draft.targets)
     for path, what, hint in cluster_contradictions(draft.clusters, names, places):
+        yield Doubt(path=path, what=what, hint=hint)
+
+
+def _silences(draft: Policy, places: Places) -> Iterator[Doubt]:
+    names = tuple(target.name for target in draft.targets)
+    for path, what, hint in silence_contradictions(draft.silences, names, places):
         yield Doubt(path=path, what=what, hint=hint)

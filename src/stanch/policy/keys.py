@@ -50,6 +50,7 @@ from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import Key, ListOf, MapOf, Named, Section, Variants
 from stanch.policy.sign_keys import SERVICES, SIGNS
 from stanch.policy.signal_keys import SIGNALS
+from stanch.policy.silence_keys import SILENCE
 
 RANKS = ("1", "2", "3", "4")
 CONNECT_TIMEOUT = Duration(min_s=0.1, max_s=300)
@@ -648,6 +649,13 @@ POLICY = Section(
             doc="Servers that stand and fall together: what one failure does to the rest of its "
             "cluster is told in one incident.",
             example="{shop: {targets: [orders], poolers: [bouncer], services: [checkout]}}",
+        ),
+        Key(
+            name="silences",
+            field="silences",
+            holds=Named(entry=SILENCE, name=NAME, field="name", noun="silence"),
+            doc="When nobody is paged for some rules, now and then or once; each ends by itself.",
+            example='{import: {reason: nightly import, rules: [slow_query], from: "02:00", for: 2h}}',
         ),
         Key(
             name="severities",

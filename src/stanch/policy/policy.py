@@ -18,6 +18,7 @@ from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.metrics import MetricLabels
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
+from stanch.policy.silences import PolicySilence
 from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
 
 ACTIONS = (
@@ -251,6 +252,8 @@ class Policy:
     """What all targets change about rules."""
     tiers: tuple[Tier, ...] = ()
     clusters: tuple[ClusterPolicy, ...] = ()
+    silences: tuple[PolicySilence, ...] = ()
+    """When nobody is paged for some rules."""
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
     heartbeat: Heartbeat | None = None
     signals: Signals = field(default_factory=Signals)

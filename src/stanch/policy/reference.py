@@ -26,6 +26,7 @@ from stanch.policy.rule_keys import RULES
 from stanch.policy.shapes import ByName, Key, ListOf, MapOf, Named, OneOf, Section, Shape, Variants
 from stanch.policy.sign_keys import HEALTH_CHECK, SIGN_SOURCE
 from stanch.policy.signal_keys import EXPECTED_HEARTBEAT, MAILBOX, ROUTE, SIGNALS, SOURCE
+from stanch.policy.silence_keys import SILENCE
 
 HEAD = """\
 # stanch.yaml
@@ -108,6 +109,7 @@ def reference() -> str:
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`clusters.<name>`", CLUSTER))
+    parts.append(_table("`silences.<name>`", SILENCE))
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))
     parts.append(_table("`signals`", SIGNALS))

@@ -103,8 +103,12 @@ def _held(event: e.PageHeld, n: Names) -> str:
 
 
 def _silenced(event: e.RuleSilenced, n: Names) -> str:
-    rule, until = shown(event.rule, 60), moment(event.until)
-    return f"Nobody is to be paged for {rule} before {until}{_tail(event.reason)}."
+    what, until = _rule(event.rule, event.subject), moment(event.until)
+    return f"Nobody is to be paged for {what} before {until}{_tail(event.reason)}."
+
+
+def _rule(rule: str, subject: str) -> str:
+    return f"{shown(rule, 60)} of {shown(subject, 120)}" if subject else shown(rule, 60)
 
 
 def _policy(event: e.PolicyApplied, n: Names) -> str:
@@ -259,13 +263,13 @@ def _maintained(event: e.MaintenanceEnded, n: Names) -> str:
 
 
 def _silence(event: e.SilenceSet, n: Names) -> str:
-    what = f"{shown(event.rule, 60)} on {shown(event.target, 60)}"
+    what = f"{_rule(event.rule, event.subject)} on {shown(event.target, 60)}"
     until = moment(event.until)
     return f"{n.person(event.by)} silenced {what} until {until}{_tail(event.reason)}."
 
 
 def _unsilenced(event: e.SilenceEnded, n: Names) -> str:
-    what = f"{shown(event.rule, 60)} on {shown(event.target, 60)}"
+    what = f"{_rule(event.rule, event.subject)} on {shown(event.target, 60)}"
     return f"{n.person(event.by)} ended the silence of {what}{_tail(event.reason)}."
 
 

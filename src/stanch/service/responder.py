@@ -338,7 +338,8 @@ class Responder:
         self.metrics.halted.set(self._house.standing.halted)
         windows = self._house.standing.windows(self._house.clock.now())
         silences = sum(isinstance(w, e.SilenceSet) for w in windows)
-        self.metrics.set_windows(maintenance=len(windows) - silences, silence=silences)
+        in_policy = sum(s.window(now) is not None for s in self._house.policy.silences)
+        self.metrics.set_windows(maintenance=len(windows) - silences, silence=silences + in_policy)
         self.metrics.recorder_lost.set(self._recorders.lost)
         if isinstance(self._house.clock, SteadyClock):
             self._tell_clock_jump(self._house.clock.jump_s())

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, TargetName
-from stanch.model.symptoms import SymptomKind
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
+from stanch.policy.silences import NEVER_SILENT
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
+from stanch.service.record.silences import Silences
 from stanch.service.record.standing import Standing
 from stanch.service.requests import (
     Answer,
@@ -24,9 +25,6 @@ from stanch.service.requests import (
     stamped,
     text_in,
 )
-
-NEVER_SILENT = (SymptomKind.BLIND, SymptomKind.REPORTED)
-"""Stanch itself, and what a person declares."""
 
 OpenIncidents = Callable[[], Awaitable[Sequence[Incident]]]
 
@@ -46,6 +44,7 @@ class Windows:
         self._book = book
         self._policies = policies
         self._standing = standing
+        self._silences = Silences(standing, policies)
         self._clock = clock
         self._open_incidents = open_incidents
 
@@ -67,23 +66,45 @@ class Windows:
         return Answer(ok=True, text=f"{text} unasked{_told(paged)}")
 
     async def silence(self, request: Request) -> Answer:
-        """Wake nobody for one rule on a target for a while, or again. Raises BadRequest."""
+        """Wake nobody for one rule on a target, or for one subject of it, for a while, or again.
+
+        Raises BadRequest.
+        """
         target, rule = self._target(request), self._rule(request)
-        by = person_in(request)
+        by, subject = person_in(request), text_in(request, "subject")
+        what = f"{rule} of {subject}" if subject else rule
         if request.get("end"):
             reason = text_in(request, "reason") or "a person said so"
-            ended = e.SilenceEnded(target=target, rule=rule, by=by, reason=reason)
+            ended = e.SilenceEnded(
+                target=target, rule=rule, by=by, reason=reason, subject=subject
+            )
             await self._record(request, ended)
-            await self._release(target, _speak_of(rule))
-            return Answer(ok=True, text=f"{rule} on {target} is no longer silenced")
+            held = await self._follow(target)
+            text = f"{what} on {target} is no longer silenced"
+            return Answer(ok=True, text=f"{text} by this{self._still(target, rule, held)}")
         reason = text_in(request, "reason", required=True)
         until = self._clock.now() + timedelta(seconds=seconds_in(request))
-        await self._record(
-            request, e.SilenceSet(target=target, rule=rule, until=until, by=by, reason=reason)
+        silence = e.SilenceSet(
+            target=target, rule=rule, until=until, by=by, reason=reason, subject=subject
         )
-        paged = await self._hold(target, _silent_until(rule, until))
-        text = f"nobody is paged for {rule} on {target} until {_shown(until)}; every other rule"
+        await self._record(request, silence)
+        paged = [i.id for i in await self._follow(target) if _paged_for(i, rule, subject)]
+        text = f"nobody is paged for {what} on {target} until {_shown(until)}; every other rule"
         return Answer(ok=True, text=f"{text} pages as ever{_told(paged)}")
+
+    async def _follow(self, target: TargetName) -> list[Incident]:
+        """Have the target's open incidents held for what is silenced now, and for nothing else."""
+        found = [i for i in await self._open_incidents() if i.target == target]
+        for incident in found:
+            await self._book.decide(incident.id, self._silences.changes)
+        return found
+
+    def _still(self, target: TargetName, rule: str, incidents: Sequence[Incident]) -> str:
+        """What goes on to hold symptoms of it that stand."""
+        now = self._clock.now()
+        standing = (s for i in incidents for s in i.symptoms.values() if s.kind.value == rule)
+        held = sorted({h.reason for s in standing for h in self._silences.of(s, now)})
+        return f"; what stands is still {'; '.join(held)}" if held else ""
 
     async def follow_up(self, request: Request) -> None:
         """What a crash may have left undone in other timelines; done once more it does no harm."""
@@ -96,12 +117,7 @@ class Windows:
             elif window is not None and not request.get("end"):
                 await self._hold(target, _held_until(window.until))
         elif name == "silence":
-            rule = self._rule(request)
-            silence = self._standing.silence(target, SymptomKind(rule), now)
-            if request.get("end") and silence is None:
-                await self._release(target, _speak_of(rule))
-            elif silence is not None and not request.get("end"):
-                await self._hold(target, _silent_until(rule, silence.until))
+            await self._follow(target)
 
     def _target(self, request: Request) -> TargetName:
         target = TargetName(text_in(request, "target", required=True))
@@ -160,24 +176,11 @@ def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:
     return (e.PageHeld(until=at, reason="maintenance ended"),)
 
 
-def _silent_until(rule: str, until: datetime) -> Held:
-    held = e.RuleSilenced(rule=rule, until=until, reason="a silence began, or its end was moved")
-
-    def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
-        stands = any(s.kind.value == rule for s in incident.symptoms.values())
-        return (held,) if stands else ()
-
-    return decider
-
-
-def _speak_of(rule: str) -> Held:
-    def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
-        until = incident.silenced.get(rule)
-        if until is None or until <= at:
-            return ()
-        return (e.RuleSilenced(rule=rule, until=at, reason="the silence was ended"),)
-
-    return decider
+def _paged_for(incident: Incident, rule: str, subject: str) -> bool:
+    if not incident.page_level or incident.acknowledged_by is not None:
+        return False
+    standing = (s for s in incident.symptoms.values() if s.kind.value == rule)
+    return any(not subject or s.subject == subject for s in standing)
 
 
 def _shown(until: datetime) -> str:

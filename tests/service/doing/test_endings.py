@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ BOUNCER = ConsolePools(name="bouncer", dsn="service=bouncer")
 BOARD = PrometheusSigns(name="checkout", url="http://prometheus.example.com")
 
 
-def asking(policy: Policy, **sources: tuple[object, ...]) -> Policy:
+def asking(policy: Policy, **sources: Any) -> Policy:
     """Every target has these services, pools and signs, and no other."""
     return replace(policy, targets=tuple(replace(t, **sources) for t in policy.targets))
 

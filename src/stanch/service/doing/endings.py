@@ -98,16 +98,23 @@ def _watched(policy: Policy, target: TargetName) -> bool:
 
 
 async def _clear_attached(book: Book, policy: Policy, incident: Incident) -> None:
-    over = [
+    gone = [
         e.SymptomCleared(key=key, detail=REMOVED)
         for key, symptom in incident.attached.items()
         if not _watched(policy, symptom.target)
     ]
-    if over:
-        await book.record(incident.id, *over)
+    if gone:
+        await book.record(incident.id, *gone)
 
 
 def _closed(incident: Incident, at: datetime) -> Sequence[e.Event]:
     if incident.status.ended:
         return ()
     return (e.IncidentResolved(verified=False, reason=REMOVED),)
+
+
+def over(incident: Incident, reason: str) -> Sequence[e.Event]:
+    """The end of what Stanch itself has seen to be over."""
+    if incident.status.ended:
+        return ()
+    return (e.IncidentResolved(verified=True, reason=reason),)

@@ -1,4 +1,4 @@
-"""What nobody is woken for just now: maintenance of a target, silence of one rule on it."""
+"""What nobody is woken for just now: maintenance of a target, silence of a rule on it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from stanch.model.ids import IncidentId
 from stanch.model.symptoms import Symptom
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
+from stanch.service.record.policies import Policies
+from stanch.service.record.silences import Silences
 from stanch.service.record.standing import Standing
 
 
 class Holding:
     """Binds incidents to the windows that stand; what is due then follows from their timelines."""
 
-    def __init__(self, *, book: Book, standing: Standing, clock: Clock) -> None:
+    def __init__(self, *, book: Book, standing: Standing, policies: Policies, clock: Clock) -> None:
         self._book = book
         self._standing = standing
+        self._policies = policies
+        self._silences = Silences(standing, policies)
         self._clock = clock
+        self._followed: object = None
+        """The policy and its open windows that incidents were last told of."""
 
     def of(self, symptom: Symptom) -> tuple[e.PageHeld | e.RuleSilenced, ...]:
         """What an incident with this symptom is held for."""
@@ -29,15 +35,10 @@ class Holding:
         if window is not None:
             reason = f"maintenance by {window.by}: {window.reason}"
             held.append(e.PageHeld(until=window.until, reason=reason))
-        silence = self._standing.silence(symptom.target, symptom.kind, now)
-        if silence is not None:
-            reason = f"silenced by {silence.by}: {silence.reason}"
-            held.append(e.RuleSilenced(rule=symptom.kind.value, until=silence.until, reason=reason))
-        return tuple(held)
+        return (*held, *self._silences.of(symptom, now))
 
     def silenced(self, symptom: Symptom) -> bool:
-        now = self._clock.now()
-        return self._standing.silence(symptom.target, symptom.kind, now) is not None
+        return bool(self._silences.of(symptom, self._clock.now()))
 
     def fitting(self, incidents: Sequence[Incident], symptom: Symptom) -> list[Incident]:
         """Those it may join: what is silenced keeps to itself, so that it hides nothing else."""
@@ -54,10 +55,26 @@ class Holding:
         if held:
             await self._book.decide(incident_id, decider)
 
+    def to_follow(self) -> bool:
+        """Whether the silences of the policy are others than incidents were told of last."""
+        now = self._clock.now()
+        return self._followed != (self._policies.current_hash, self._open(now))
+
+    async def follow(self, incidents: Sequence[Incident]) -> None:
+        """Hold open incidents for what the policy silences now, and for nothing else of it."""
+        now = self._clock.now()
+        for incident in incidents:
+            if self._silences.changes(incident, now):
+                await self._book.decide(incident.id, self._silences.changes)
+        self._followed = (self._policies.current_hash, self._open(now))
+
+    def _open(self, at: datetime) -> tuple[tuple[str, datetime], ...]:
+        return self._silences.standing_in_policy(at)
+
 
 def _known(incident: Incident, held: e.PageHeld | e.RuleSilenced) -> bool:
     if isinstance(held, e.RuleSilenced):
-        until = incident.silenced.get(held.rule)
+        until = incident.silenced.get(held.key)
     else:
         until = incident.page_held_until
     return until is not None and until >= held.until

@@ -26,7 +26,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
-from stanch.service.doing.endings import close_removed, no_longer_asked, switched_off
+from stanch.service.doing.endings import close_removed, no_longer_asked, over, switched_off
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
@@ -92,7 +92,7 @@ class Watching:
             book=book, policies=policies, clock=clock, incidents=self.incidents
         )
         """What belongs to one failure although it is seen on several servers."""
-        self.holding = Holding(book=book, standing=standing, clock=clock)
+        self.holding = Holding(book=book, standing=standing, policies=policies, clock=clock)
         """What nobody is woken for just now."""
         book.on_open = self.remember
 
@@ -145,8 +145,12 @@ class Watching:
         self._tracks[sample.target] = after
 
     async def let_go(self) -> None:
-        """End what stands on targets that left the policy; to be called now and then."""
+        """End what stands on targets that left the policy, and hold what it silences from now on;
+        to be called now and then."""
         try:
+            if self.holding.to_follow():
+                found = [i for target in [*self._recent] for i in await self.incidents(target)]
+                await self.holding.follow(found)
             left = {*self._recent} - self._targets() - {ITSELF}
             idle = [target for target in left if not self._busy(target)]
             known = [i for target in idle for i in await self.incidents(target)]
@@ -278,7 +282,7 @@ class Watching:
             return
         incident_id, reason = self._blind_incident, "targets answer again"
         await self._book.record(incident_id, e.SymptomCleared(key=SymptomKind.BLIND.value))
-        await self._book.decide(incident_id, lambda i, at: _resolve_blindness(i, reason))
+        await self._book.decide(incident_id, lambda i, at: over(i, reason))
         left = e.BlindnessLeft(reason=reason)
         await self._book.record(RESPONDER, left)
         self._standing.apply(left)
@@ -390,9 +394,3 @@ class Watching:
         over = {i.id for i in found if i.ended_at and self._clock.now() - i.ended_at > window}
         self._recent[target] = [i for i in self._recent.get(target, ()) if i not in over]
         return found
-
-
-def _resolve_blindness(incident: Incident, reason: str) -> Sequence[e.Event]:
-    if incident.status.ended:
-        return ()
-    return (e.IncidentResolved(verified=True, reason=reason),)

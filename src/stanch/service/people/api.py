@@ -25,7 +25,7 @@ from stanch.review.postmortem import postmortem
 from stanch.service.doing.paging import links_of
 from stanch.service.house import House, Store
 from stanch.service.people.changes import SeenNow, before_incident, changes_route, nobody
-from stanch.service.people.views import full, headline, journal_report, signal_line, window_line
+from stanch.service.people.views import full, headline, journal_report, signal_line, window_lines
 from stanch.service.requests import BadRequest
 from stanch.store.signal_queries import SignalRows
 
@@ -74,8 +74,9 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
         return JSONResponse({"signals": [signal_line(row) for row in found]})
 
     async def silences(request: Request) -> Response:
-        found = house.standing.windows(house.clock.now())
-        return JSONResponse({"silences": [window_line(window) for window in found]})
+        now = house.clock.now()
+        lines = window_lines(house.standing.windows(now), house.policy.silences, now)
+        return JSONResponse({"silences": lines})
 
     routes = [
         Route("/signals", signals),

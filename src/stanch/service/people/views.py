@@ -14,6 +14,7 @@ from stanch.model.ids import PersonId
 from stanch.model.links import Link
 from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
+from stanch.policy.silences import PolicySilence
 from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
 
@@ -45,14 +46,43 @@ def _held_until(incident: Incident, at: datetime) -> str | None:
     return to_iso(until) if until is not None and not incident.page_level else None
 
 
-def window_line(window: MaintenanceSet | SilenceSet) -> dict[str, Any]:
-    """What holds pages just now."""
+def window_lines(
+    windows: Sequence[MaintenanceSet | SilenceSet],
+    silences: Sequence[PolicySilence],
+    at: datetime,
+) -> list[dict[str, Any]]:
+    """What holds pages just now, what ends first at the top; then what will, what begins first."""
+    lines = [*map(_commanded, windows), *(_of_policy(silence, at) for silence in silences)]
+    return sorted(lines, key=lambda ln: (ln["until"] is None, ln["until"] or ln["next"] or "~"))
+
+
+def _commanded(window: MaintenanceSet | SilenceSet) -> dict[str, Any]:
+    silence = window if isinstance(window, SilenceSet) else None
     return {
-        "target": window.target,
-        "rule": window.rule if isinstance(window, SilenceSet) else None,
+        "source": "command",
+        "name": None,
+        "targets": [window.target],
+        "rules": [silence.rule] if silence else [],
+        "subjects": [silence.subject] if silence and silence.subject else [],
         "until": to_iso(window.until),
+        "next": None,
         "by": window.by,
         "reason": window.reason,
+    }
+
+
+def _of_policy(silence: PolicySilence, at: datetime) -> dict[str, Any]:
+    window, following = silence.window(at), silence.next_begin(at)
+    return {
+        "source": "policy",
+        "name": silence.name,
+        "targets": list(silence.targets),
+        "rules": list(silence.rules),
+        "subjects": list(silence.subjects),
+        "until": to_iso(window.ends) if window else None,
+        "next": to_iso(following) if following else None,
+        "by": None,
+        "reason": silence.reason,
     }
 
 

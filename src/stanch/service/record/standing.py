@@ -20,7 +20,7 @@ class Standing:
         self.halted_by: e.HaltSet | None = None
         self.blind_because: str = ""
         self._maintenance: dict[TargetName, e.MaintenanceSet] = {}
-        self._silences: dict[tuple[TargetName, str], e.SilenceSet] = {}
+        self._silences: dict[tuple[TargetName, str, str], e.SilenceSet] = {}
 
     def apply_all(self, timeline: Iterable[Recorded]) -> None:
         for recorded in timeline:
@@ -36,10 +36,10 @@ class Standing:
                 self._maintenance[target] = event
             case e.MaintenanceEnded(target=target):
                 self._maintenance.pop(target, None)
-            case e.SilenceSet(target=target, rule=rule):
-                self._silences[target, rule] = event
-            case e.SilenceEnded(target=target, rule=rule):
-                self._silences.pop((target, rule), None)
+            case e.SilenceSet(target=target, rule=rule, subject=subject):
+                self._silences[target, rule, subject] = event
+            case e.SilenceEnded(target=target, rule=rule, subject=subject):
+                self._silences.pop((target, rule, subject), None)
             case e.BlindnessEntered(reason=reason):
                 self.blind_because = reason
             case e.UnknownEvent(stored_kind=kind):
@@ -59,10 +59,13 @@ class Standing:
         window = self._maintenance.get(target)
         return window if window is not None and at < window.until else None
 
-    def silence(self, target: TargetName, rule: str, at: datetime) -> e.SilenceSet | None:
-        """The silence of a rule on a target at this moment; silences end by themselves."""
-        silence = self._silences.get((target, rule))
-        return silence if silence is not None and at < silence.until else None
+    def silences(
+        self, target: TargetName, rule: str, subject: str, at: datetime
+    ) -> Sequence[e.SilenceSet]:
+        """The silences that a symptom falls under at this moment; silences end by themselves."""
+        scopes = dict.fromkeys(("", subject))
+        known = [self._silences.get((target, rule, scope)) for scope in scopes]
+        return [one for one in known if one is not None and at < one.until]
 
     def windows(self, at: datetime) -> Sequence[e.MaintenanceSet | e.SilenceSet]:
         """Everything that holds pages at this moment; what ends first comes first."""
