@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -218,6 +220,76 @@ async def test_a_whole_look_hands_over_what_it_listed_once_and_keeps_no_copy() -
     assert (listed["slow/inventory/app"], listed["slow/inventory/shop"]) == (["a"], [])
     assert "slow/bloat/app" in look.places
     assert world.lane.take_inventories() is None
+
+
+async def test_thousands_of_relations_leave_little_behind_once_they_were_handed_over() -> None:
+    world = World()
+    columns = "table of the_owner_of_it, columns 0123456789abcdef0123456789abcdef"
+    relations = [table(f"app.public.customer_order_{n}", columns) for n in range(5000)]
+    told = [keys(n, f"app.public.customer_order_{n}_id_seq")["readings"][0] for n in range(20)]
+    world.answers["Tables, views"] = {"app": {"items": relations}, "shop": {}}
+    world.answers["How much of each sequence"] = {"app": {"readings": told}, "shop": {}}
+    await world.lane.look()
+    look = world.lane.take_inventories()
+    assert look is not None
+    assert sum(len(one.items) for one in look.inventories) == 5000
+    world.lane.take()
+    del look
+    tracemalloc.start()
+    try:
+        await world.lane.look()
+        world.lane.take()
+        world.lane.take_inventories()
+        gc.collect()
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 50_000
+
+
+STATEMENT = {
+    "queryid": "42",
+    "userid": 10,
+    "dbid": 5,
+    "calls": 1000,
+    "total_ms": 1000.0,
+    "rows": 0,
+    "top_level": True,
+}
+
+
+def statements(calls: int, mean_ms: float) -> dict[str, Any]:
+    one = STATEMENT | {"calls": 1000 + calls, "total_ms": 1000.0 + calls * mean_ms}
+    info = {"dealloc": 0, "reset_at": 1.0}
+    return {"statements": 1, "total_ms": 1.0, "sees_all": True, "info": info, "largest": [one]}
+
+
+async def test_statements_are_asked_once_a_look_and_compared_with_the_look_before() -> None:
+    world = World()
+    world.answers["Whether pg_stat"] = {"home": {"schema": "public", "version": "1.10"}}
+    world.answers["What statements"] = statements(0, 0.0)
+    await world.lane.look()
+    first = {r.name: r for r in world.lane.take() if r.name.startswith("statement_")}
+    assert {r.value for r in first.values()} == {None}
+    assert [place for place, about in world.asked if about.startswith("What state")] == ["app"]
+    world.answers["What statements"] = statements(100, 9.0)
+    await world.lane.look()
+    told = world.readings()
+    assert told["statement_slowdown_times", "42"] == pytest.approx(9)
+    world.answers["What statements"] = ProbeFailed("no memory (53200)")
+    await world.lane.look()
+    refused = {r.name: r for r in world.lane.take()}
+    assert refused["statement_mean_ms"].value is None
+    assert refused["statement_mean_ms"].detail == "no memory (53200)"
+    assert world.lane.skipped == ""
+
+
+async def test_without_the_extension_statements_are_unknown() -> None:
+    world = World()
+    await world.lane.look()
+    told = {r.name: r for r in world.lane.take()}
+    assert told["statement_slowdown_times"].value is None
+    assert "in no database" in told["statement_slowdown_times"].detail
 
 
 async def test_a_look_that_is_broken_off_lists_nothing() -> None:

@@ -21,8 +21,8 @@ BLOAT_PAGES_MIN = 12_800
 BLOAT_TABLES_MAX = 100
 SIZE_PAGES_MIN = 1_280
 SIZE_TABLES_MAX = 20
-READINGS_MAX = 50
-"""Of one question in one database."""
+READINGS_MAX = 20
+"""Of one question in one database; the statements have the same limits."""
 TEXT_CHARS_MAX = 300
 """Of a subject, a detail, an item's name and value."""
 

@@ -1,4 +1,4 @@
--- How much of each sequence, and of the integer column behind it, is used up: the fifty nearest.
+-- How much of each sequence, and of the integer column behind it, is used up: the twenty nearest.
 -- Reading a sequence takes a weak lock on it, so those that somebody holds or waits for in a mode in
 -- the way are left out, and at most 1,000 are read. A race is ended by lock_timeout.
 -- Of an integer key that no readable sequence fills, the largest value that ANALYZE met is taken, and
@@ -102,4 +102,4 @@ SELECT json_build_object(
         'name', name, 'subject', subject, 'value', value, 'detail', detail
     ))
 )::text AS answer
-FROM (SELECT * FROM used ORDER BY value DESC, subject LIMIT 50) AS nearest
+FROM (SELECT * FROM used ORDER BY value DESC, subject LIMIT 20) AS nearest
