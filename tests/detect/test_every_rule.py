@@ -269,6 +269,11 @@ CASES: dict[str, Case] = {
         by_change("kernel_messages_total", 0, 1, "hung_task").fires,
         "io_error",
     ),
+    "storage_stalled": Case(
+        by_change("kernel_messages_total", 0, 1, "hung_task").fires,
+        by_change("kernel_messages_total", 0, 1, "hung_task").quiet,
+        "hung_task",
+    ),
     # --- pools
     "pool_exhausted": by_value("pool_usage_pct", 90, 89, lasts_s=10, subject="shop"),
     "pool_high": by_value("pool_usage_pct", 80, 79, lasts_s=30, subject="shop"),
@@ -295,6 +300,22 @@ CASES: dict[str, Case] = {
     # --- logs and network
     "log_corruption": by_change("log_class_total", 0, 1, "invalid_page"),
     "log_config_error": by_change("log_class_total", 0, 1, "config_error"),
+    "log_out_of_memory": Case(
+        by_change("log_class_total", 0, 1, "out_of_memory").fires,
+        by_change("log_class_total", 0, 1, "no_space_data").fires,
+        "out_of_memory",
+    ),
+    "process_crashed": Case(
+        by_change("log_class_total", 0, 1, "crash_child_signal").fires,
+        by_change("log_class_total", 0, 1, "shutdown_request_fast").fires,
+        "crash_child_signal",
+    ),
+    "log_unread": Case(
+        by_change("log_gaps_total", 0, 1, "server").fires,
+        steady(told("log_gaps_total", 3, "server"), lasts_s=600),
+        "server",
+    ),
+    "addresses_banned": by_counter(lambda n: told("bans_total", n), 2.1 / 60, 1.8 / 60),
     "login_failures": by_counter(lambda n: told("auth_failures_total", n), 21 / 60, 19 / 60),
     "certificate_expiring": by_value("tls_days_left", 14, 15, lasts_s=60),
     "layer_slow": by_usual("layer_ms", 5, "tls"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stanch.detect.explain import when
 from stanch.detect.prometheus import SINGLE_WITNESS_HOLD_S, expression
+from stanch.detect.shown_only import SHOWN_ONLY
 from stanch.model.rules import Rule, settings_of
 from stanch.model.shown import span
 from stanch.policy.rules import declared_rules
@@ -23,12 +24,21 @@ target; `stanch rules --explain RULE` prints what holds, and who said so.
 """
 
 
+SHOWN_HEAD = """
+***
+
+No rule judges these readings; they are kept in the [flight recorder](recorder.md), to be looked at
+beside the rest:
+"""
+
+
 def rules_page() -> str:
     """The whole page as Markdown."""
     rules = declared_rules().values()
     rows = [f"| [{r.kind.value}](#{r.kind.value}) | {r.severity} | {_when(r)} |" for r in rules]
     sections = [line for rule in rules for line in _section(rule)]
-    return HEAD + "\n".join(rows) + "\n" + "\n".join(sections) + "\n"
+    shown = [f"- `{name}`: {what}" for name, what in SHOWN_ONLY.items()]
+    return HEAD + "\n".join([*rows, *sections, SHOWN_HEAD, *shown]) + "\n"
 
 
 def _when(rule: Rule) -> str:

@@ -38,6 +38,8 @@ def _backups(told: list[Any]) -> Iterator[Backup]:
             # What it took from the server, so that a repository that compresses changes nothing.
             size_bytes=int(one["info"]["delta"]),
             fault="pages with wrong checksums were found in it" if error is True else "",
+            # Told only where every page was checked while it was being copied.
+            verified=not error if isinstance(error, bool) else None,
         )
 
 

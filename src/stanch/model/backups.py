@@ -20,6 +20,8 @@ class Backup:
     """Why it cannot be restored from; empty: nothing is known against it."""
     running: bool = False
     """Still being written: neither good nor bad."""
+    verified: bool | None = None
+    """What a test of its content came to; None: nobody has tested it."""
 
     @property
     def is_good(self) -> bool:

@@ -95,6 +95,11 @@ class SymptomKind(StrEnum):
     LOGIN_FAILURES = "login_failures"
     CERTIFICATE_EXPIRING = "certificate_expiring"
     LAYER_SLOW = "layer_slow"
+    LOG_OUT_OF_MEMORY = "log_out_of_memory"
+    PROCESS_CRASHED = "process_crashed"
+    LOG_UNREAD = "log_unread"
+    ADDRESSES_BANNED = "addresses_banned"
+    STORAGE_STALLED = "storage_stalled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

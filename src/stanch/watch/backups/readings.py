@@ -20,6 +20,7 @@ COMPARED_MIN: Final = 3
 NAMES: Final = (
     "backup_age_s",
     "backup_failed",
+    "backup_verification_failed",
     "backup_size_ratio",
     "backup_retention_short_days",
     "backup_latest_wrong",
@@ -54,6 +55,7 @@ class PlaceReadings:
         told = (
             self._age(good, at),
             self._failed(seen, good),
+            self._verified(seen),
             self._size(good),
             self._retention(good, at),
             self._reading("backup_latest_wrong", float(bool(seen.latest_fault)), seen.latest_fault),
@@ -80,6 +82,16 @@ class PlaceReadings:
             return self._reading("backup_failed", 1.0, reason)
         fault = f"{ended[-1].name}: {ended[-1].fault}" if ended and ended[-1].fault else ""
         return self._reading("backup_failed", float(bool(fault)), fault)
+
+    def _verified(self, seen: BackupsSeen) -> Reading:
+        """Of the newest that was tested; an untested one says neither."""
+        name = "backup_verification_failed"
+        tested = [b for b in seen.backups if b.verified is not None and not b.running]
+        if not tested:
+            return self._reading(name, None, "no backup was tested")
+        newest = max(tested, key=lambda b: b.at)
+        said = "" if newest.verified else f"{newest.name}: {newest.fault or 'its test failed'}"
+        return self._reading(name, float(not newest.verified), said)
 
     def _size(self, good: Sequence[Backup]) -> Reading:
         newest = good[-1] if good else None
