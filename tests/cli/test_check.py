@@ -352,3 +352,27 @@ async def test_a_state_directory_that_is_a_file_is_a_problem(tmp_path: Path) -> 
 def test_the_exit_codes_are_in_the_help() -> None:
     _, out, _ = invoke("--help")
     assert "3 the policy file has errors" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_what_is_asked_beside_the_server_is_tried_and_told(
+    shared_server: ScratchServer, tmp_path: Path
+) -> None:
+    dsn = shared_server.dsn("stanch_watch")
+    query = "SELECT 'all' AS pool, 4 AS active, 10 AS size, 0 AS waiting"
+    pools = f'      jobs: {{type: query, dsn: "{dsn}", query: "{query}"}}\n'
+    pools += '      web: {type: json, url: "http://127.0.0.1:1/pools"}\n'
+    file = policy(tmp_path, dsn, target=f"    pools:\n{pools}")
+    code, body = check_json(file)
+    assert code == 1
+    assert body["sources"]["orders pools jobs"] == {
+        "ok": True,
+        "detail": "all: 4 of 10 connections in use, 0 wait",
+    }
+    [problem] = body["problems"]
+    assert problem["on"] == "orders pools web"
+    assert "no verdict" in problem["hint"]
+    _, out, errors = invoke("-c", str(file))
+    assert "source orders pools jobs: ok: all: 4 of 10 connections in use, 0 wait" in out
+    assert "source orders pools web: FAILED: " in out
+    assert "PROBLEM orders pools web: " in errors

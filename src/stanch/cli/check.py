@@ -38,7 +38,7 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the policy file, then try every target, privilege and channel it names.
+    """Check the policy file, then try every target, privilege, source and channel it names.
 
     Nothing is changed on any server. Where `app_dsn` is set, its role commits one write that no
     table keeps, because that is how a rescue will be proven.
@@ -90,6 +90,8 @@ def _show(parsed: Parsed, report: CheckReport | None, *, as_json: bool) -> None:
         print()
     for name, tried in report.channels:
         print(f"channel {printable(name)}: {'ok' if tried.ok else 'FAILED'}: {tried.detail}")
+    for on, tried in report.sources:
+        print(printable(f"source {on}: {'ok' if tried.ok else 'FAILED'}: {tried.detail}"))
     for problem in report.problems:
         print(f"PROBLEM {printable(problem.on)}: {printable(problem.what)}", file=sys.stderr)
         if problem.hint:
@@ -132,6 +134,7 @@ def _as_json(parsed: Parsed, report: CheckReport | None) -> dict[str, Any]:
         ],
         "targets": {},
         "channels": {},
+        "sources": {},
         "problems": [],
     }
     if report is None:
@@ -144,5 +147,7 @@ def _as_json(parsed: Parsed, report: CheckReport | None) -> dict[str, Any]:
         }
     for name, tried in report.channels:
         body["channels"][name] = {"ok": tried.ok, "detail": tried.detail}
+    for on, tried in report.sources:
+        body["sources"][on] = {"ok": tried.ok, "detail": tried.detail}
     body["problems"] = [{"on": p.on, "what": p.what, "hint": p.hint} for p in report.problems]
     return body

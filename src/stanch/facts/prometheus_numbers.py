@@ -8,6 +8,8 @@ from typing import cast
 from stanch.facts.machines.json_values import as_object, part, text
 from stanch.model.diagnosis import Missing
 
+NO_NUMBER_NOW = "the query gives no number now"
+
 
 def parse_number(answer: object) -> float | Missing:
     """A scalar, or the value of the one series of a vector.
@@ -36,7 +38,7 @@ def _number(sample: list[object]) -> float | Missing:
         value = float(str(sample[1])) if len(sample) == 2 else math.nan
     except ValueError:
         value = math.nan
-    return value if math.isfinite(value) else _missing("the query gives no number now")
+    return value if math.isfinite(value) else _missing(NO_NUMBER_NOW)
 
 
 def _missing(reason: str) -> Missing:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stanch.adapters.channels.trying import Tried, try_channel
@@ -14,6 +15,7 @@ from stanch.model.messages import Handover
 from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
+from stanch.service.readiness.sources import try_sources
 from stanch.service.readiness.trial_page import new_code, send_trial
 from stanch.service.watched.identity import Identity
 from stanch.service.watched.noting import Kept, address_of, note_path, read_note
@@ -22,6 +24,7 @@ from stanch.store.statedir import refuse_network
 
 CHANNEL_DEADLINE_S = 15.0
 TARGETS_AT_ONCE = 16
+SILENT = "Until it answers, the rules that read it have no verdict."
 
 NEEDED_FOR = {
     "start_server": "start the server",
@@ -48,6 +51,8 @@ class CheckReport:
 
     targets: tuple[TargetReport, ...]
     channels: tuple[tuple[str, Tried], ...]
+    sources: tuple[tuple[str, Tried], ...]
+    """What is asked beside the servers, by target and place in the policy."""
     problems: tuple[Problem, ...]
 
     @property
@@ -58,7 +63,7 @@ class CheckReport:
 async def check_policy(
     policy: Policy, *, send_test: bool, mounts: Sequence[Mount] | None = None
 ) -> CheckReport:
-    """Try every target, privilege and channel, all at once; nothing is changed anywhere.
+    """Try every target, privilege, source and channel at once; nothing is changed anywhere.
 
     With `send_test` every channel also carries a real test page.
     """
@@ -71,13 +76,19 @@ async def check_policy(
             report = await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
             return report, note
 
-    looked, channels = await asyncio.gather(
+    async def beside(target: TargetPolicy) -> tuple[tuple[str, Tried], ...]:
+        async with slots:
+            return await try_sources(target, now=_now)
+
+    looked, asked, channels = await asyncio.gather(
         asyncio.gather(*(one(target) for target in policy.targets)),
+        asyncio.gather(*(beside(target) for target in policy.targets)),
         asyncio.gather(*(_channel(policy, c, send_test=send_test) for c in policy.channels)),
     )
     tried = tuple(
         (channel.name, said) for channel, said in zip(policy.channels, channels, strict=True)
     )
+    sources = tuple(source for of_target in asked for source in of_target)
     problems = [
         *_state_directory(policy, mounts_here() if mounts is None else mounts),
         *(p for report, note in looked for p in _target_problems(policy, report, note)),
@@ -86,9 +97,16 @@ async def check_policy(
             for name, said in tried
             if not said.ok
         ),
+        *(Problem(on=on, what=said.detail, hint=SILENT) for on, said in sources if not said.ok),
     ]
     targets = tuple(report for report, _ in looked)
-    return CheckReport(targets=targets, channels=tried, problems=tuple(problems))
+    return CheckReport(
+        targets=targets, channels=tried, sources=sources, problems=tuple(problems)
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _noted(policy: Policy, target: TargetPolicy) -> Kept | None:
