@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from samplings import T0, Watched, seen, told, vitals, volume
+from samplings import T0, Watched, seen, target, told, vitals, volume
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
 from stanch.model.vitals import ArchiverVitals, ConnectionLimit, SenderVitals, SlotVitals
@@ -319,7 +319,17 @@ CASES: dict[str, Case] = {
     "login_failures": by_counter(lambda n: told("auth_failures_total", n), 21 / 60, 19 / 60),
     "certificate_expiring": by_value("tls_days_left", 14, 15, lasts_s=60),
     "layer_slow": by_usual("layer_ms", 5, "tls"),
+    # --- writes
+    "writes_failing": by_value("canary_ok", 0, 1, lasts_s=10),
+    "canary_unusable": by_value("canary_usable", 0, 1, lasts_s=60),
 }
+
+SWITCHED_OFF = {k.value: {"off": False} for k, rule in declared_rules().items() if rule.off}
+
+
+def watching() -> Watched:
+    """With every rule on, those as well that are shipped switched off."""
+    return Watched(target(**SWITCHED_OFF))
 
 
 def test_every_declared_rule_has_a_case() -> None:
@@ -329,7 +339,7 @@ def test_every_declared_rule_has_a_case() -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_the_rule_fires(kind: str) -> None:
     case = CASES[kind]
-    watched = Watched().all(case.fires)
+    watched = watching().all(case.fires)
     assert (f"{kind}:{case.subject}" if case.subject else kind) in watched.raised
     symptom = next(s for s in watched.symptoms if s.kind == kind)
     assert symptom.detail
@@ -339,7 +349,7 @@ def test_the_rule_fires(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CASES)
 def test_its_near_miss_stays_quiet(kind: str) -> None:
-    watched = Watched().all(CASES[kind].quiet)
+    watched = watching().all(CASES[kind].quiet)
     assert [key for key in watched.raised if key.partition(":")[0] == kind] == []
 
 
@@ -347,7 +357,7 @@ def test_its_near_miss_stays_quiet(kind: str) -> None:
 def test_a_reading_that_cannot_be_had_raises_nothing_and_clears_nothing(kind: str) -> None:
     """Missing is never zero and never good, whatever the rule."""
     rule = declared_rules()[next(k for k in declared_rules() if k == kind)]
-    watched = Watched().all(CASES[kind].fires)
+    watched = watching().all(CASES[kind].fires)
     standing = set(watched.raised) - set(watched.cleared)
     before = len(watched.raised)
     last_s, subject = CASES[kind].fires[-1][0], CASES[kind].subject
@@ -377,7 +387,7 @@ FROM_SESSIONS = (
 @pytest.mark.parametrize("kind", FROM_SESSIONS)
 def test_vitals_without_the_right_to_see_it_clear_nothing(kind: str) -> None:
     blind = vitals(sessions=None, sees_sessions=False, archiver=None)
-    watched = Watched().all(CASES[kind].fires)
+    watched = watching().all(CASES[kind].fires)
     standing = [key for key in watched.raised if key.startswith(kind)]
     last_s = CASES[kind].fires[-1][0]
     for n in range(1, 60):

@@ -86,8 +86,13 @@ def uncommented(text: str, *, examples: bool) -> str:
 
 def test_the_commented_defaults_are_the_defaults_that_hold() -> None:
     text = template(MAIL)
-    # The heartbeat has no default; its `every` has, but only once there is a `url`.
+    # The heartbeat has no default; its `every` has, but only once there is a `url`. So has the
+    # canary, once there is an `every`.
+    canary = ("    canary:\n", "      deadline: 5s\n", "      table: stanch.canary\n")
     active = uncommented(text, examples=False).replace("heartbeat:\n", "", 1)
+    for line in canary:
+        assert line in active
+        active = active.replace(line, "", 1)
     active = active.replace("  every: 30s\n", "", 1).replace("    free_space:\n", "", 1)
     assert parse_policy(active, file="t") == parse_policy(text, file="t")
 

@@ -29,19 +29,23 @@ def grants_command(
     target: Annotated[
         str, typer.Option(help="Use this target's role names and server version.")
     ] = "",
-    only: Annotated[str, typer.Option(help="Print one part: watching or acting.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Print one part: watching, acting, or canary (its table).")
+    ] = "",
     config: Annotated[
         Path, typer.Option("--config", "-c", help="The policy file.", envvar="STANCH_CONFIG")
     ] = Path("stanch.yaml"),
 ) -> None:
     """Print the SQL for the watching and the acting role; a superuser runs it with psql.
 
-    Nothing is run by this command.
+    The table of the canary is among it for a target that has one. Nothing is run by this command.
     """
-    if only not in ("", "watching", "acting"):
-        raise typer.BadParameter("watching or acting", param_hint="--only")
-    made = _for_target(config, target) if target else _portable()
+    if only not in ("", "watching", "acting", "canary"):
+        raise typer.BadParameter("watching, acting or canary", param_hint="--only")
+    made, canary = _for_target(config, target) if target else (_portable(), False)
     parts = {"watching": made.watching, "acting": made.acting}
+    if canary or only == "canary":
+        parts["canary"] = made.canary
     typer.echo("\n".join(text for name, text in parts.items() if only in ("", name)), nl=False)
 
 
@@ -51,7 +55,8 @@ def _portable() -> Grants:
     return grants()
 
 
-def _for_target(config: Path, name: str) -> Grants:
+def _for_target(config: Path, name: str) -> tuple[Grants, bool]:
+    """With whether the target has a canary."""
     from stanch.service.house import read_policy_file
 
     policy = read_policy_file(config).current
@@ -59,7 +64,7 @@ def _for_target(config: Path, name: str) -> Grants:
     if found is None:
         known = ", ".join(target.name for target in policy.targets)
         raise SetupError("no such target", on=name, hint=f"Known: {known}.")
-    return asyncio.run(_read(found))
+    return asyncio.run(_read(found)), found.canary is not None
 
 
 async def _read(target: TargetPolicy) -> Grants:
@@ -73,7 +78,10 @@ async def _read(target: TargetPolicy) -> Grants:
         print("note: the server does not let us ask; this SQL fits every version", file=sys.stderr)
     if act_role == watch_role:
         act_role = ACT_ROLE
-    return grants(watch_role=watch_role, act_role=act_role, major=major)
+    made = {"watch_role": watch_role, "act_role": act_role}
+    if target.canary is not None:
+        made["canary_table"] = target.canary.table
+    return grants(**made, major=major)
 
 
 async def _role(dsn: str, target: TargetPolicy, *, instead: str) -> tuple[str, int | None]:

@@ -95,6 +95,8 @@ class SymptomKind(StrEnum):
     LOGIN_FAILURES = "login_failures"
     CERTIFICATE_EXPIRING = "certificate_expiring"
     LAYER_SLOW = "layer_slow"
+    WRITES_FAILING = "writes_failing"
+    CANARY_UNUSABLE = "canary_unusable"
     LOG_OUT_OF_MEMORY = "log_out_of_memory"
     PROCESS_CRASHED = "process_crashed"
     LOG_UNREAD = "log_unread"

@@ -133,6 +133,7 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         yield from _rescue(target, path)
         yield from _host(target, path)
         yield from _services(target, path)
+        yield from _canary(target, path)
         known = seen.setdefault(target.dsn, target.name)
         if known != target.name and not places.failed((*path, "dsn")):
             yield Doubt(
@@ -154,6 +155,15 @@ def _services(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
     for at, what, hint, is_error in sign_contradictions(target):
         yield Doubt(
             path=(*path, *at), what=what, hint=hint, level="error" if is_error else "warning"
+        )
+
+
+def _canary(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    if target.canary is not None and target.wake == "never":
+        yield Doubt(
+            path=(*path, "canary"),
+            what="every write would wake a server that wake: never lets sleep",
+            hint="Remove `canary`, or set `wake: always`.",
         )
 
 

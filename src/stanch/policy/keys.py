@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import BACKUPS
+from stanch.policy.canary import CANARY
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.host_keys import HOST_POLICY
 from stanch.policy.kinds import (
@@ -446,6 +447,13 @@ TARGET = Section(
             "with each of its incidents, in pages and in the post-mortem.",
             example='{dashboard: {url: "https://grafana.example.com/d/orders?from={since_ms}'
             '&to={until_ms}"}}',
+        ),
+        Key(
+            name="canary",
+            field="canary",
+            holds=CANARY,
+            doc="A small row that is written again and again, so that writes which fail or hang "
+            "while reads work are told. Left out: nothing is ever written.",
         ),
         Key(
             name="wake",

@@ -12,6 +12,7 @@ from stanch.model.plans import Mode
 from stanch.model.rules import RuleChange, RuleSettings, settings_of
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import Backups
+from stanch.policy.canary import CanaryPolicy
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.log_stores import LogErrorSource
@@ -171,6 +172,8 @@ class TargetPolicy:
     """None: as long as the manager's restart and the longest crash recovery seen take."""
     sample_every_s: float = 1.0
     slow_every_s: float = 300.0
+    canary: CanaryPolicy | None = None
+    """Whether, and how often, a small row is written. None: never."""
     wake: Literal["always", "never"] = "always"
     """`never`: no session and no probe of its own accord, because any would wake a server that
     sleeps while nobody uses it."""

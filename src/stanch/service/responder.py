@@ -242,6 +242,7 @@ class Responder:
                     ("logs", watched.watch_logs),
                     ("backups", watched.backups.run),
                     ("slow lane", watched.slow.run),
+                    ("canary", watched.slow.write),
                     ("signs", watched.signs.run),
                 ):
                     running = keep_running(f"{what} {name}", work, self._count_failure)

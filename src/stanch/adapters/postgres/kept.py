@@ -26,7 +26,7 @@ OPENING_MAX = 32
 their deadlines on a busy machine, and each try that is late is followed by another."""
 
 # Silent death is found by the kernel within about four seconds even where nothing is asked.
-_KEEPALIVE = {
+KEEPALIVE = {
     "keepalives": "1",
     "keepalives_idle": "2",
     "keepalives_interval": "1",
@@ -188,7 +188,7 @@ class KeptSession:
 
     def _parameters(self, dbname: str, reach: Reach) -> Mapping[str, str]:
         given = given_parameters(self._dsn)
-        kept = {key: value for key, value in _KEEPALIVE.items() if key not in given}
+        kept = {key: value for key, value in KEEPALIVE.items() if key not in given}
         address = {"hostaddr": reach.address} if reach.address else {}
         settings = self._server_settings(_major(reach))
         ours = " ".join(f"-c {name}={value}" for name, value in settings.items())

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
+import psycopg
 from psycopg.pq import ConnStatus, PollingStatus
 
 from stanch.adapters.postgres import addresses, refusals
@@ -38,6 +39,23 @@ async def finish_connecting(conn: PGconn) -> None:
             raise SessionFailed(refusals.shown(words))
         await _ready(conn.socket, writing=step == PollingStatus.WRITING)
         step = conn.connect_poll()
+
+
+async def cancel_question(conn: PGconn) -> None:
+    """Send the server a request to cancel what this connection asked; it may come too late.
+
+    Needs libpq 17 or newer, as the driver brings it; an older one leaves the server alone.
+    """
+    try:
+        request = conn.cancel_conn()
+        request.start()
+        step: int = PollingStatus.WRITING
+        while step not in (PollingStatus.OK, PollingStatus.FAILED):
+            await _ready(request.socket, writing=step == PollingStatus.WRITING)
+            step = request.poll()
+        request.finish()
+    except (psycopg.OperationalError, psycopg.NotSupportedError):
+        return
 
 
 async def _ready(fd: int, *, writing: bool) -> None:

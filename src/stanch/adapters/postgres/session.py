@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -18,7 +19,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from stanch.adapters.postgres import refusals
 from stanch.adapters.postgres.conninfo import for_session
 from stanch.adapters.postgres.libpq import PGconn, PGresult, start_connecting
-from stanch.adapters.postgres.login import finish_connecting, with_address
+from stanch.adapters.postgres.login import cancel_question, finish_connecting, with_address
 from stanch.adapters.postgres.protocol import ServerError
 from stanch.adapters.postgres.session_tcp import unheard
 from stanch.model.ports.server import Row, SqlParams, SqlValue
@@ -145,6 +146,20 @@ class PgSession:
                 self._conn.send_query_params(command, values)
 
         return _rows(await self._round_trip(send, until))
+
+    async def cancel(self, *, deadline_s: float) -> None:
+        """Ask the server to give up the question in flight, and wait for how it ends; no longer
+        than the deadline. Cost: one short connection beside this one.
+
+        Never: undoes a commit. One that waits for a standby is done on this server.
+        """
+        until = self._loop.time() + deadline_s
+        if self._loss is None and self._flight is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await cancel_question(self._conn)
+            with suppress(SessionBusy):
+                await self._wait_for_turn(until)
 
     def close(self) -> None:
         """End the session; nobody is told of a loss."""

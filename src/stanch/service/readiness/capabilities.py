@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.adapters.postgres.canary import Canary
+from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
 from stanch.adapters.postgres.privileges import Privileges, read_privileges
 from stanch.adapters.postgres.probe import probe
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import SetupError, TargetError
+from stanch.model.errors import ProbeFailed, SetupError, TargetError
 from stanch.model.ids import TargetName
 from stanch.model.machine import HostFacts
 from stanch.model.ports.acting import LoginReading
@@ -39,6 +42,8 @@ class TargetReport:
     capabilities: tuple[Capability, ...]
     cluster: str = ""
     """The system identifier of the one that answered; empty: not read."""
+    canary: str = ""
+    """Why the canary that the policy wants cannot write; empty: it can, or is not wanted."""
 
     @property
     def reached(self) -> bool:
@@ -71,6 +76,9 @@ async def report_target(
     read = await _read(target, deadline_s)
     longest_s = longer_of(recovery_s, read.host.recovery_s)
     read = replace(read, host=replace(read.host, recovery_s=longest_s))
+    canary = ""
+    if target.canary is not None and isinstance(read.reach, Reach) and read.reach.answers:
+        canary = await _canary(target, target.canary.table)
     return TargetReport(
         target=target.name,
         state=read.reach.state if isinstance(read.reach, Reach) else None,
@@ -78,6 +86,7 @@ async def report_target(
         shares_host=True if isinstance(target.host, DockerHost) else read.host.shared,
         capabilities=judge(target, read, heartbeat=heartbeat),
         cluster=read.watching.cluster if isinstance(read.watching, Privileges) else "",
+        canary=canary,
     )
 
 
@@ -124,6 +133,20 @@ async def _machine(target: TargetPolicy, host: HostReadings) -> HostFacts | Miss
         return await reader.facts(deadline_s=LOOK_S)
     finally:
         await reader.close()
+
+
+async def _canary(target: TargetPolicy, table: str) -> str:
+    """Asked where `stanch run` will write: in the database `postgres`, else in that of `dsn`."""
+    why = ""
+    for database in (MAINTENANCE_DATABASE, ""):
+        canary = Canary(
+            target.dsn, target=target.name, table=table, database=partial(str, database)
+        )
+        try:
+            return await canary.unfit()
+        except ProbeFailed as failed:
+            why = str(failed)
+    return why
 
 
 def _now() -> datetime:

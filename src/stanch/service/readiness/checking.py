@@ -100,9 +100,7 @@ async def check_policy(
         *(Problem(on=on, what=said.detail, hint=SILENT) for on, said in sources if not said.ok),
     ]
     targets = tuple(report for report, _ in looked)
-    return CheckReport(
-        targets=targets, channels=tried, sources=sources, problems=tuple(problems)
-    )
+    return CheckReport(targets=targets, channels=tried, sources=sources, problems=tuple(problems))
 
 
 def _now() -> datetime:
@@ -151,6 +149,9 @@ def _target_problems(policy: Policy, report: TargetReport, note: Kept | None) ->
         return [_problem(on, watch)]
     problems = _another_cluster(target, report, note)
     problems += [_problem(on, rows[name]) for name in dict.fromkeys(needed) if not rows[name].can]
+    if report.canary:
+        hint = f"Run what `stanch grants --target {report.target} --only canary` prints."
+        problems.append(Problem(on=on, what=f"the canary cannot write: {report.canary}", hint=hint))
     rescue = rows["prove a rescue by the application's login and a write"]
     if target.app_dsn and rescue.can is False:
         problems.append(_problem(on, rescue))

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stanch.policy.canary import TABLE as CANARY_TABLE
+
 WATCH_ROLE = "stanch_watch"
 ACT_ROLE = "stanch_act"
 RESERVED_SINCE = 16
@@ -34,14 +36,20 @@ role's default it would make a probe take every healthy primary for one that can
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
-    """The statements for one server, in two parts that can be run apart."""
+    """The statements for one server, in parts that can be run apart."""
 
     watching: str
     acting: str
+    canary: str
+    """Only where the policy wants a canary."""
 
 
 def grants(
-    *, watch_role: str = WATCH_ROLE, act_role: str = ACT_ROLE, major: int | None = None
+    *,
+    watch_role: str = WATCH_ROLE,
+    act_role: str = ACT_ROLE,
+    major: int | None = None,
+    canary_table: str = CANARY_TABLE,
 ) -> Grants:
     """The SQL for both roles. Without `major`, parts that depend on the version ask the server."""
     return Grants(
@@ -60,6 +68,7 @@ def grants(
             connections=ACT_CONNECTIONS,
             major=major,
         ),
+        canary=_canary_sql(watch_role, canary_table),
     )
 
 
@@ -103,6 +112,23 @@ def _role_sql(
         "-- Then set a password (psql: \\password) and keep it in a passfile of Stanch's OS user.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _canary_sql(watch_role: str, table: str) -> str:
+    """One table of one short row a target; of everything else the role still writes nothing."""
+    schema = table.partition(".")[0]
+    role = identifier(watch_role)
+    return f"""\
+-- Canary: one row a target, written again and again to know that writes work. Run it in the
+-- database postgres where {role} may connect to it, else in the one that `dsn` names.
+CREATE SCHEMA IF NOT EXISTS {schema};
+CREATE TABLE IF NOT EXISTS {table} (
+  target text PRIMARY KEY,
+  written_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT, INSERT, UPDATE ON {table} TO {role};
+"""
 
 
 def _reserved(name: str, major: int | None) -> list[str]:

@@ -49,6 +49,11 @@ class SharedSentinel:
         return self._sentinel.backend_pid
 
     @property
+    def dbname(self) -> str:
+        """The database in which the open session is."""
+        return self._sentinel.dbname
+
+    @property
     def vitals_s(self) -> float:
         """How long the newest question took, the way there and the server's load included."""
         return self._took_s[-1] if self._took_s else 0.0

@@ -13,6 +13,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
+from stanch.service.watched.canary import canary_watch
 from stanch.service.watched.eyes import SharedSentinel
 from stanch.watch.slow.run import SlowLane
 from stanch.watch.slow.wellness import in_the_way
@@ -42,6 +43,9 @@ class SlowWatch:
         self._logins = 0
         self._last: Sample | None = None
         self._version_num = 0
+        self._refused = False
+        """The last login that was tried by anybody was not let in."""
+        self.canary = canary_watch(target, sentinel, gate=self, now=now)
         self.lane = SlowLane(
             SlowSessions(target.dsn),
             version_num=lambda: self._version_num,
@@ -52,6 +56,11 @@ class SlowWatch:
 
     async def run(self) -> None:
         await self.lane.run()
+
+    async def write(self) -> None:
+        """The canary, until cancelled; returns at once where the policy wants none."""
+        if self.canary is not None:
+            await self.canary.run()
 
     async def probe(self, deadline_s: float) -> Reach:
         """Whoever probes this target does it here: wrong credentials are tried once a minute."""
@@ -64,6 +73,7 @@ class SlowWatch:
             reach = await probe(self._dsn, deadline_s=deadline_s, one_try=one_try)
         finally:
             self._logins -= 1
+        self._refused = not reach.answers
         if reach.state is ReachState.AUTH_FAILED:
             self._sentinel.note_refusal(reach)
         return reach
@@ -76,8 +86,31 @@ class SlowWatch:
 
     @property
     def sessions_held(self) -> int:
-        """The sentinel, a login under way, a visit; without the acting session."""
-        return int(self._sentinel.is_open) + self._logins + int(self.lane.visiting)
+        """The sentinel, a login under way, a visit, a write; without the acting session."""
+        held = int(self._sentinel.is_open) + self._logins + int(self.lane.visiting)
+        return held + int(self._writing)
+
+    @property
+    def _writing(self) -> bool:
+        return self.canary is not None and self.canary.writing
+
+    # --- what the canary asks before it writes ---
+
+    def reads_work(self) -> bool:
+        return self._last is not None and self._last.vitals is not None
+
+    def in_recovery(self) -> bool:
+        vitals = self._last.vitals if self._last is not None else None
+        return vitals is not None and vitals.in_recovery
+
+    def no_write(self) -> str:
+        """Why no session should be opened now to write; empty where it may."""
+        if not self._sentinel.is_open or not self.reads_work():
+            return "the server is not read"
+        if self._refused:
+            return "the last login was not let in"
+        busy = self._logins or self.lane.visiting
+        return "another session is open" if busy else ""
 
     def seen(self) -> ChangesSeen:
         """How far the lane has looked."""
@@ -94,9 +127,12 @@ class SlowWatch:
         )
 
     def take(self) -> tuple[Reading, ...]:
-        return self.lane.take()
+        written = self.canary.take() if self.canary is not None else ()
+        return (*self.lane.take(), *written)
 
     def _in_the_way(self) -> str:
         if not self._sentinel.is_open:
             return "no session is open"
+        if self._writing:
+            return "the canary is writing"
         return "somebody is logging in" if self._logins else in_the_way(self._last)

@@ -1,0 +1,1 @@
+"""Whether writes work: one small row, written again and again."""
