@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.slow_visit import SlowSessions
 from stanch.model.changes import ItemKind
@@ -74,9 +75,16 @@ async def test_a_whole_look_finds_databases_changes_and_what_it_may_not_see(
 
 
 async def test_every_table_locked_is_no_reason_to_wait(
-    server: ScratchServer, pg_major: int
+    make_server: MakeServer, pg_major: int
 ) -> None:
-    server.query("CREATE TABLE held (id int GENERATED ALWAYS AS IDENTITY)", dbname="app")
+    server = make_server(conf={"log_lock_waits": True, "deadlock_timeout": "10ms"})
+    for statement in (
+        "CREATE TABLE held (id int GENERATED ALWAYS AS IDENTITY, what text) WITH (fillfactor = 10)",
+        # A row a page, so that it is one of the large ones.
+        "INSERT INTO held (what) SELECT repeat('x', 700) FROM generate_series(1, 1500)",
+        "ANALYZE held",
+    ):
+        server.query(statement, dbname="app")
     lane = lane_of(server, pg_major)
     with closing(psycopg.connect(server.dsn(dbname="app"))) as holder:
         holder.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
@@ -85,8 +93,19 @@ async def test_every_table_locked_is_no_reason_to_wait(
         await lane.look()
         assert time.monotonic() - began < 3
     assert lane.skipped == ""
-    unknown = {r.name for r in lane.take() if r.value is None}
-    assert unknown <= {"hba_errors", "settings_errors", *STATEMENT_READINGS}
+    unknown = {r.name: r for r in lane.take() if r.value is None}
+    assert unknown.keys() <= {
+        "hba_errors",
+        "settings_errors",
+        "table_size_bytes",
+        *STATEMENT_READINGS,
+    }
+    assert unknown["table_size_bytes"].subject == "app.public.held"
+    assert "exclusively" in unknown["table_size_bytes"].detail
+    assert "still waiting for" not in server.log_text()
+    await lane.look()
+    [free] = [r for r in lane.take() if r.subject == "app.public.held"]
+    assert (free.value or 0) > 10 * 2**20
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

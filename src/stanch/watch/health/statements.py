@@ -22,7 +22,7 @@ def _statement(one: StatementRead, total_ms: float) -> Line:
     slow = one.mean_ms >= MEAN_LOOK_MS and one.calls >= CALLS_MIN
     calls = "call" if one.calls == 1 else "calls"
     return Line(
-        what=f"{one.role or '(unknown role)'} in {one.database or '(dropped)'}",
+        what=f"{one.role or '(unknown role)'} in {one.database or '(dropped)'}, {one.queryid}",
         value=f"{part(share)} of all time: {thousands(one.calls)} {calls} of {_ms(one.mean_ms)},"
         f" at most {_ms(one.max_ms)}",
         judgement=Judgement.LOOK if slow else Judgement.OK,
