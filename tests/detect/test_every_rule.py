@@ -295,7 +295,13 @@ CASES: dict[str, Case] = {
     "backup_failed": by_value("backup_failed", 1, 0, lasts_s=0),
     "backup_verification_failed": by_value("backup_verification_failed", 1, 0, lasts_s=0),
     "backup_small": by_value("backup_size_ratio", 0.5, 0.51, lasts_s=0),
-    "backup_retention_short": by_value("backup_retention_days", 6, 7, lasts_s=0, subject="local"),
+    "backup_retention_short": by_value(
+        "backup_retention_short_days", 1.5, 1, lasts_s=0, subject="local"
+    ),
+    "backup_latest_wrong": by_value("backup_latest_wrong", 1, 0, lasts_s=1800, subject="local"),
+    "backup_uploads_left": by_value("backup_uploads_left", 1, 0, lasts_s=0, subject="s3 offsite"),
+    "backup_unseen": by_value("backup_unseen_s", 3600, 600, lasts_s=0, subject="s3 offsite"),
+    "archive_holes": by_value("archive_holes", 1, 0, lasts_s=0, subject="local"),
     "archive_gap": by_value("archive_gap_segments", 1, 0, lasts_s=300),
     # --- logs and network
     "log_corruption": by_change("log_class_total", 0, 1, "invalid_page"),

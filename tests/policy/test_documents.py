@@ -43,6 +43,7 @@ NOT_ASKED = (
     "docker host",
     "kubernetes host",
     "prometheus host",
+    "bucket",
     "pooler",
     "pool query",
     "pools over HTTP",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stanch.model.findings import Level
 from stanch.model.plans import Mode
+from stanch.policy.backups import backup_contradiction
 from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.host_checks import contradiction
@@ -132,6 +133,7 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         yield from _actions(target, path)
         yield from _rescue(target, path)
         yield from _host(target, path)
+        yield from _backups(target, path)
         yield from _services(target, path)
         yield from _canary(target, path)
         known = seen.setdefault(target.dsn, target.name)
@@ -149,6 +151,13 @@ def _host(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
     if found is not None:
         key, what, hint = found
         yield Doubt(path=(*path, "host", key), what=what, hint=hint)
+
+
+def _backups(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
+    found = backup_contradiction(target.backups, target.host)
+    if found is not None:
+        key, what, hint = found
+        yield Doubt(path=(*path, "backups", key), what=what, hint=hint)
 
 
 def _services(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any, cast
 
+from stanch.policy.backups import S3
 from stanch.policy.keys import (
     CHANNEL,
     CLUSTER,
@@ -105,6 +106,7 @@ def reference() -> str:
         parts.append(_table(f"`targets.<name>.signs.<name>` with `type: {word}`", section))
     for word, section in LOG_STORE.by_type.items():
         parts.append(_table(f"`targets.<name>.log_errors.<name>` with `type: {word}`", section))
+    parts.append(_table("`targets.<name>.backups.s3.<name>`", S3))
     parts.append(_table("`targets.<name>.links.<name>`", LINK))
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stanch.model.backups import Archived, Backup, BackupsSeen
+from stanch.model.backups import Archived, Backup, BackupsSeen, Uploads
 from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading
 from stanch.testing.virtual_time import run_virtually
 from stanch.watch.backups.readings import NAMES, PlaceReadings
-from stanch.watch.backups.run import EVERY_S, BackupWatch
+from stanch.watch.backups.run import EVERY_S, BackupWatch, Places
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 UNASKED = Missing(what="archive", reason="nobody asked")
@@ -28,10 +28,14 @@ def backup(days: float, size: int = 100, kind: str = "dump") -> Backup:
 def told(
     *backups: Backup, made: PlaceReadings | None = None, at: datetime = AT
 ) -> dict[str, float | None]:
-    made = made or PlaceReadings(place="here")
+    made = made or PlaceReadings(place="here", keep_days=7)
     found = made.of(BackupsSeen(backups=backups), UNASKED, at=at)
     assert {r.subject for r in found} == {"here"}
     return {r.name: r.value for r in found}
+
+
+def short(*backups: Backup, made: PlaceReadings | None = None, at: datetime = AT) -> float | None:
+    return told(*backups, made=made, at=at)["backup_retention_short_days"]
 
 
 def test_the_age_is_that_of_the_newest_good_one() -> None:
@@ -60,13 +64,45 @@ def test_the_size_is_compared_with_the_usual_one_of_its_own_kind() -> None:
 
 
 def test_a_young_place_is_not_blamed_for_reaching_back_a_few_days() -> None:
-    made = PlaceReadings(place="here")
-    assert told(backup(3), backup(1), made=made)["backup_retention_days"] is None
+    made = PlaceReadings(place="here", keep_days=7)
+    assert short(backup(3), backup(1), made=made) is None
     later = AT + timedelta(days=1)
-    assert told(backup(3), backup(0), made=made, at=later)["backup_retention_days"] is None
+    assert short(backup(3), backup(0), made=made, at=later) is None
     # Now the oldest is gone, so what is left is all that is kept.
-    assert told(backup(1), backup(0), made=made, at=later)["backup_retention_days"] == 2
-    assert told(backup(31), backup(1))["backup_retention_days"] == 31
+    assert short(backup(1), backup(0), made=made, at=later) == 5
+    assert short(backup(31), backup(1)) == 0
+
+
+def test_each_place_is_held_to_its_own_promise() -> None:
+    made = PlaceReadings(place="here", keep_days=30)
+    assert short(backup(10), backup(1), made=made) is None
+    assert short(backup(9), backup(1), made=made) == 21
+    found = made.of(BackupsSeen(backups=(backup(9),)), UNASKED, at=AT)
+    [told] = [r.detail for r in found if r.name == "backup_retention_short_days"]
+    assert told == "it reaches back 9.0 of 30 days, to b9"
+
+
+def test_a_repository_that_is_not_well_is_a_failure_though_backups_are_there() -> None:
+    seen = BackupsSeen(backups=(backup(1),), problem="repo2: missing stanza path")
+    found = {r.name: r for r in PlaceReadings(place="x", keep_days=7).of(seen, UNASKED, at=AT)}
+    assert found["backup_failed"].value == 1
+    assert found["backup_failed"].detail == "repo2: missing stanza path"
+
+
+def test_a_first_backup_of_which_nothing_lies_there_yet_has_not_failed() -> None:
+    made = PlaceReadings(place="x", keep_days=7)
+    for running, failed in ((True, 0), (False, 1)):
+        seen = BackupsSeen(backups=(), running=running)
+        found = {r.name: r.value for r in made.of(seen, UNASKED, at=AT)}
+        assert found["backup_failed"] == failed
+
+
+def test_uploads_that_were_left_are_counted_with_the_oldest_of_them() -> None:
+    left = Uploads(count=3, oldest_at=AT - timedelta(days=9), oldest_name="orders.dump")
+    seen = BackupsSeen(backups=(backup(1),), uploads=left)
+    found = {r.name: r for r in PlaceReadings(place="x", keep_days=7).of(seen, UNASKED, at=AT)}
+    assert found["backup_uploads_left"].value == 3
+    assert "orders.dump, was begun 2026-11-12" in found["backup_uploads_left"].detail
 
 
 @pytest.mark.parametrize(
@@ -85,14 +121,20 @@ def test_the_gap_is_what_the_worst_repository_lacks(
 ) -> None:
     seen = BackupsSeen(backups=(backup(1),), archived=tuple(held))
     archived = Archived(last_wal=server, segment_bytes=SEGMENT)
-    found = PlaceReadings(place="here").of(seen, archived, at=AT)
+    found = PlaceReadings(place="here", keep_days=7).of(seen, archived, at=AT)
     assert [r.value for r in found if r.name == "archive_gap_segments"] == [gap]
 
 
 def test_a_place_that_cannot_be_seen_is_unknown_in_every_reading() -> None:
-    found = PlaceReadings(place="here").none("no such folder")
+    found = PlaceReadings(place="here", keep_days=7).none("no such folder")
     assert {r.name for r in found} == set(NAMES)
     assert {(r.value, r.detail) for r in found} == {(None, "no such folder")}
+
+
+def test_a_gap_that_cannot_be_told_any_more_is_not_taken_for_over() -> None:
+    made = PlaceReadings(place="here", keep_days=7)
+    made.of(BackupsSeen(backups=(), archived=()), UNASKED, at=AT)
+    assert "archive_gap_segments" in {r.name for r in made.none("gone")}
 
 
 @dataclass(slots=True)
@@ -116,7 +158,9 @@ def test_every_place_is_looked_at_every_five_minutes_and_told_once() -> None:
         return UNASKED
 
     async def watched() -> tuple[Reading, ...]:
-        watch = BackupWatch(places, archived=archived, now=lambda: AT)
+        watch = BackupWatch(
+            Places(backups=[(one, 7.0) for one in places]), archived=archived, now=lambda: AT
+        )
         running = asyncio.create_task(watch.run())
         await asyncio.sleep(2 * EVERY_S)
         found = watch.take()
@@ -127,6 +171,8 @@ def test_every_place_is_looked_at_every_five_minutes_and_told_once() -> None:
     found = run_virtually(watched())[0]
     ages = {r.subject: r.value for r in found if r.name == "backup_age_s"}
     assert ages == {"a": 86_400, "b": None}
+    unseen = {r.subject: (r.value, r.detail) for r in found if r.name == "backup_unseen_s"}
+    assert unseen == {"a": (0, ""), "b": (0, "nobody asked")}
     assert [len(place.asked_at_s) for place in places] == [2, 2]
     assert len(asked) == 2
 
@@ -135,4 +181,4 @@ def test_without_a_place_nobody_looks() -> None:
     async def archived() -> Archived | Missing:
         raise AssertionError("asked for nothing")
 
-    run_virtually(BackupWatch([], archived=archived, now=lambda: AT).run())
+    run_virtually(BackupWatch(Places(), archived=archived, now=lambda: AT).run())

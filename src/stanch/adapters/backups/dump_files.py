@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -13,13 +14,15 @@ from typing import BinaryIO, Final
 
 READ_BYTES_MAX: Final = 256 * 1024 * 1024
 """Of a compressed dump; a larger one is judged by its first bytes only."""
-_TAIL_BYTES: Final = 4096
+TAIL_BYTES: Final = 4096
 _PIECE_BYTES: Final = 1024 * 1024
 _LIST_S: Final = 20.0
+UNPACKED_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
 _LAST_LINES: Final = (
     b"-- PostgreSQL database dump complete",
     b"-- PostgreSQL database cluster dump complete",
 )
+_WAL: Final = re.compile(r"[0-9A-F]{24}(?:\.|$)")
 _GZIP: Final = b"\x1f\x8b"
 _CUSTOM: Final = b"PGDMP"
 
@@ -27,6 +30,8 @@ _CUSTOM: Final = b"PGDMP"
 def kind_of(path: str, *, is_folder: bool) -> str:
     """How it was dumped, by its name; empty: it is no dump."""
     name = path.lower()
+    if is_wal_name(path):
+        return ""
     if is_folder:
         return "directory" if os.path.exists(f"{path}/toc.dat") else ""
     if name.endswith(".sql.gz"):
@@ -34,6 +39,11 @@ def kind_of(path: str, *, is_folder: bool) -> str:
     if name.endswith(".sql"):
         return "sql"
     return "custom" if name.endswith((".dump", ".pgdump", ".backup")) else ""
+
+
+def is_wal_name(path: str) -> bool:
+    """Whether it is a file of a WAL archive, such as the note of a base backup (`.backup`)."""
+    return _WAL.match(path.rpartition("/")[2]) is not None
 
 
 def fault_of(path: str, kind: str) -> str:
@@ -46,15 +56,14 @@ def fault_of(path: str, kind: str) -> str:
         match kind:
             case "sql":
                 with _opened(path) as file:
-                    file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-                    return _without_end(file.read(_TAIL_BYTES))
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+                    return sql_fault(file.read(TAIL_BYTES))
             case "sql.gz":
-                return _gzip_fault(path)
+                return _gzip_path_fault(path)
             case "custom":
                 with _opened(path) as file:
-                    if file.read(len(_CUSTOM)) != _CUSTOM:
-                        return "does not begin as a dump of pg_dump"
-                return _list_fault(path)
+                    fault = custom_fault(file.read(TAIL_BYTES))
+                return fault or _list_fault(path)
             case _:
                 return _list_fault(path)
     except OSError as error:
@@ -75,13 +84,19 @@ def _opened(path: str) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _without_end(tail: bytes) -> str:
+def custom_fault(head: bytes) -> str:
+    """Why a custom dump is none, by its first bytes."""
+    return "" if head.startswith(_CUSTOM) else "does not begin as a dump of pg_dump"
+
+
+def sql_fault(tail: bytes) -> str:
+    """Why a dump as SQL is not whole, by its last bytes."""
     if any(line in tail for line in _LAST_LINES):
         return ""
     return "ends without the last line of pg_dump"
 
 
-def _gzip_fault(path: str) -> str:
+def _gzip_path_fault(path: str) -> str:
     """A pipe whose pg_dump died leaves a whole gzip file, so the end of the text counts as well."""
     with _opened(path) as file:
         if file.read(len(_GZIP)) != _GZIP:
@@ -89,14 +104,21 @@ def _gzip_fault(path: str) -> str:
         if os.fstat(file.fileno()).st_size > READ_BYTES_MAX:
             return ""
         file.seek(0)
-        tail = b""
-        try:
-            with gzip.GzipFile(fileobj=file) as text:
-                while piece := text.read(_PIECE_BYTES):
-                    tail = (tail + piece)[-_TAIL_BYTES:]
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            return "the gzip file is cut off or damaged"
-    return _without_end(tail)
+        return gzip_fault(file)
+
+
+def gzip_fault(file: BinaryIO) -> str:
+    """Why a dump in a gzip file is not whole; one that unpacks without end is not judged."""
+    tail, unpacked = b"", 0
+    try:
+        with gzip.GzipFile(fileobj=file) as text:
+            while piece := text.read(_PIECE_BYTES):
+                tail, unpacked = (tail + piece)[-TAIL_BYTES:], unpacked + len(piece)
+                if unpacked > UNPACKED_BYTES_MAX:
+                    return ""
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return "the gzip file is cut off or damaged"
+    return sql_fault(tail)
 
 
 def _list_fault(path: str) -> str:

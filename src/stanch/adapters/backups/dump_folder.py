@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from stanch.adapters.backups.dump_files import fault_of, kind_of, shows_its_end
+from stanch.adapters.backups.dump_files import fault_of, kind_of
+from stanch.adapters.backups.judging import Judge
+from stanch.adapters.backups.leaving import OneLook
 from stanch.model.backups import Backup, BackupsSeen
 from stanch.model.diagnosis import Missing
 
@@ -18,22 +18,19 @@ ENTRIES_MAX: Final = 5_000
 PARTS_MAX: Final = 20_000
 QUIET_S: Final = 300.0
 """A dump that grew within this time is still being written."""
-CHECKED_MAX: Final = 8
-"""Of one look: from the newest on, until a good one is found."""
 
 
 class DumpFolder:
     """A `BackupReader` of one folder: `*.sql`, `*.sql.gz`, `*.dump`, and folders of `pg_dump -Fd`.
 
-    What was found whole is not read again while its size and time stay the same. Older dumps
-    behind the newest good one are taken for good by their size; nobody restores them first.
+    Which of them are looked into says `Judge`.
     """
 
     def __init__(self, folder: str, *, now: Callable[[], datetime]) -> None:
         self._folder = folder
         self._now = now
-        self._known: dict[tuple[str, int, float], str] = {}
-        self._looking: asyncio.Future[BackupsSeen | Missing] | None = None
+        self._judge = Judge(self._fault)
+        self._looking = OneLook(self._look, late=f"{folder} was not read")
 
     @property
     def place(self) -> str:
@@ -41,14 +38,7 @@ class DumpFolder:
 
     async def look(self, *, deadline_s: float) -> BackupsSeen | Missing:
         """A disk that hangs is waited for at the next look, not asked again."""
-        if self._looking is None:
-            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
-        looking = self._looking
-        done, _ = await asyncio.wait({looking}, timeout=deadline_s)
-        if not done:
-            return _missing(f"{self._folder} was not read within {deadline_s:g} s")
-        self._looking = None
-        return looking.result()
+        return await self._looking.answer(deadline_s=deadline_s)
 
     def _look(self) -> BackupsSeen | Missing:
         try:
@@ -60,7 +50,7 @@ class DumpFolder:
                 ]
         except OSError as error:
             return _missing(f"{self._folder}: {error.strerror}")
-        backups = self._checked(sorted(found, key=lambda b: b.at, reverse=True))
+        backups = self._judge.judged(sorted(found, key=lambda b: b.at, reverse=True))
         return BackupsSeen(backups=backups, latest_fault=self._latest_fault(backups))
 
     def _backup(self, entry: os.DirEntry[str]) -> Backup | None:
@@ -79,29 +69,8 @@ class DumpFolder:
         running = 0 <= (self._now() - at).total_seconds() < QUIET_S
         return Backup(name=entry.name, kind=kind, at=at, size_bytes=size, running=running)
 
-    def _checked(self, newest_first: list[Backup]) -> tuple[Backup, ...]:
-        checked: list[Backup] = []
-        left, good = CHECKED_MAX, False
-        for backup in newest_first:
-            fault = "" if backup.size_bytes else "is empty"
-            # One that may still be written is looked at, too: a whole one is done.
-            if not fault and left and not good:
-                left -= 1
-                fault = self._fault(backup)
-                proven = shows_its_end(backup.size_bytes, backup.kind)
-                backup = replace(backup, running=backup.running and not (proven and not fault))
-            done = replace(backup, fault="" if backup.running else fault)
-            good = good or done.is_good
-            checked.append(done)
-        return tuple(checked)
-
     def _fault(self, backup: Backup) -> str:
-        key = backup.name, backup.size_bytes, backup.at.timestamp()
-        if key not in self._known:
-            if len(self._known) >= ENTRIES_MAX:
-                self._known.clear()
-            self._known[key] = fault_of(str(Path(self._folder, backup.name)), backup.kind)
-        return self._known[key]
+        return fault_of(str(Path(self._folder, backup.name)), backup.kind)
 
     def _latest_fault(self, backups: tuple[Backup, ...]) -> str:
         link = next(

@@ -8,20 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import httpx
-
+from stanch.adapters.hosts.docker_exec import nothing_started, run_inside
 from stanch.adapters.hosts.docker_link import DockerLink
 from stanch.facts.machines.containers import parse_container, parse_memory
-from stanch.facts.machines.json_values import Object, part, text
+from stanch.facts.machines.json_values import text
 from stanch.facts.machines.script import CONTAINER_SCRIPT, OUTPUT_BYTES_MAX, Asked, machine_facts
-from stanch.facts.machines.stamped import Frames
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Memory
 from stanch.model.machine import HostFacts, ServiceState
-
-HEADROOM_BYTES_MIN = 16 * 1024 * 1024
-"""A container nearer to its memory limit is not given a single process more: it might be the one
-too many, and the kernel would end a backend for it."""
 
 
 class DockerMachine:
@@ -59,7 +53,7 @@ class DockerMachine:
         except TimeoutError:
             return Missing(what="host", reason=f"{self.source}: no answer within {deadline_s:g} s")
         memory = stats if isinstance(stats, Missing) else parse_memory(stats)
-        refusal = _no_process(container, memory)
+        refusal = nothing_started(container, memory)
         if refusal:
             return self._without(service, refusal, memory=memory)
         seen = await self._inside(name, end_s)
@@ -73,36 +67,22 @@ class DockerMachine:
         await self._link.close()
 
     async def _inside(self, container: str, end_s: float) -> HostFacts | Missing:
-        loop = asyncio.get_running_loop()
-        word, output, ended = f"=={secrets.token_hex(8)}", bytearray(), ""
-        asked_s, heard_s = loop.time(), 0.0
-        try:
-            async with asyncio.timeout_at(end_s):
-                started = await self._link.post(
-                    f"/containers/{container}/exec",
-                    {"AttachStdout": True, "Cmd": ["sh", "-c", CONTAINER_SCRIPT, "stanch", word]},
-                )
-                if isinstance(started, Missing):
-                    return started
-                path, frames = f"/exec/{text(started, 'Id')}/start", Frames()
-                options = {"Detach": False, "Tty": False}
-                async with self._link.stream("POST", path, body=options) as said:
-                    async for piece in said.aiter_raw():
-                        heard_s = heard_s or loop.time()
-                        output += b"".join(frames.feed(piece))
-                        if len(output) > OUTPUT_BYTES_MAX:
-                            ended = f"more than {OUTPUT_BYTES_MAX} bytes"
-                            break
-        except TimeoutError:
-            ended = "no end within the deadline"
-        except (httpx.HTTPError, OSError) as error:
-            return self._link.failed(error)
-        if not heard_s:
-            return Missing(what="host", reason=ended or "the container has no shell")
-        since_s = loop.time() - (asked_s + heard_s) / 2
+        word = f"=={secrets.token_hex(8)}"
+        ran = await run_inside(
+            self._link,
+            container,
+            ("sh", "-c", CONTAINER_SCRIPT, "stanch", word),
+            bytes_max=OUTPUT_BYTES_MAX,
+            until_s=end_s,
+        )
+        if isinstance(ran, Missing):
+            return ran
+        if not ran.heard_s:
+            return Missing(what="host", reason=ran.ended or "the container has no shell")
+        since_s = asyncio.get_running_loop().time() - (ran.asked_s + ran.heard_s) / 2
         at = self._now() - timedelta(seconds=since_s)
         asked = Asked(source=self.source, at=at, word=word, in_container=True)
-        return machine_facts(asked, bytes(output), ended=ended)
+        return machine_facts(asked, ran.output, ended=ran.ended)
 
     def _without(
         self,
@@ -137,14 +117,3 @@ class DockerMachine:
 
 def _gone(name: str) -> ServiceState:
     return ServiceState(name=name, running=False, status="no such container")
-
-
-def _no_process(container: Object, memory: Memory | Missing) -> str:
-    """Why nothing is started inside; empty where it does no harm."""
-    if text(part(container, "State"), "Status") != "running":
-        return "the container is paused"
-    if isinstance(memory, Missing):
-        return f"how much memory is left inside is not known ({memory.reason})"
-    if memory.available_bytes < HEADROOM_BYTES_MIN:
-        return "the container is nearly out of memory, so nothing is started in it"
-    return ""

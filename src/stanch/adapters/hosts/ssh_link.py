@@ -6,6 +6,7 @@ Needs the extra `hosts` (asyncssh).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import shlex
@@ -24,6 +25,9 @@ REFUSED_RETRY_S = 60.0
 """After a login that was refused, or a key that is not the known one: our own tries must not make
 a guard such as fail2ban lock us out."""
 LOST_RETRY_S = 5.0
+SAID_BYTES_MAX = 4096
+EXIT_S = 1.0
+"""So long the exit code of a command is waited for behind its last byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,10 @@ class Ran:
     heard_s: float
     """On the loop's clock, when the first byte came."""
     asked_s: float
+    exit_code: int | None = None
+    """None: it did not end by itself, or the machine did not say."""
+    said: bytes = b""
+    """The beginning of standard error, where that was asked for."""
 
 
 class SshLink:
@@ -56,7 +64,9 @@ class SshLink:
     def source(self) -> str:
         return f"ssh {self.host.host}"
 
-    async def run(self, *argv: str, bytes_max: int, deadline_s: float) -> Ran | Missing:
+    async def run(
+        self, *argv: str, bytes_max: int, deadline_s: float, errors_too: bool = False
+    ) -> Ran | Missing:
         """What a command prints, up to a limit of bytes and of time. Every word is quoted."""
         loop = asyncio.get_running_loop()
         end_s = loop.time() + deadline_s
@@ -65,12 +75,15 @@ class SshLink:
             return connection
         import asyncssh
 
-        asked_s, output, heard_s, ended = loop.time(), bytearray(), 0.0, ""
+        asked_s, output, heard_s, ended, said = loop.time(), bytearray(), 0.0, "", b""
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
             async with asyncio.timeout_at(end_s):
                 process = await connection.create_process(
-                    shlex.join(argv), encoding=None, stdin=asyncssh.DEVNULL, stderr=asyncssh.DEVNULL
+                    shlex.join(argv),
+                    encoding=None,
+                    stdin=asyncssh.DEVNULL,
+                    stderr=asyncssh.PIPE if errors_too else asyncssh.DEVNULL,
                 )
                 while len(output) < bytes_max:
                     piece = await process.stdout.read(min(65536, bytes_max - len(output)))
@@ -80,6 +93,12 @@ class SshLink:
                     output += piece
                 else:
                     ended = f"more than {bytes_max} bytes"
+                if errors_too and not ended:
+                    said = await process.stderr.read(SAID_BYTES_MAX)
+                if not ended:
+                    # Something it left behind may hold the channel open.
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(process.wait_closed(), EXIT_S)
         except TimeoutError:
             ended = f"no end within {deadline_s:g} s"
         except (OSError, asyncssh.Error) as error:
@@ -89,7 +108,12 @@ class SshLink:
             if process is not None:
                 process.close()
         return Ran(
-            output=bytes(output), ended=ended, heard_s=heard_s or loop.time(), asked_s=asked_s
+            output=bytes(output),
+            ended=ended,
+            heard_s=heard_s or loop.time(),
+            asked_s=asked_s,
+            exit_code=None if ended or process is None else process.exit_status,
+            said=said,
         )
 
     async def close(self) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from stanch.adapters.hosts.commands import Commands, SshCommands
+from stanch.adapters.hosts.docker_exec import DockerCommands
 from stanch.adapters.hosts.docker_link import DockerLink
 from stanch.adapters.hosts.docker_log import DockerLog
 from stanch.adapters.hosts.docker_machine import DockerMachine
 from stanch.adapters.hosts.kubernetes_link import KubernetesLink
 from stanch.adapters.hosts.kubernetes_log import KubernetesLog
 from stanch.adapters.hosts.kubernetes_machine import KubernetesMachine
+from stanch.adapters.hosts.kubernetes_rollouts import KubernetesRollouts
 from stanch.adapters.hosts.prometheus_machine import PrometheusMachine
 from stanch.adapters.hosts.ssh_link import SshLink
 from stanch.adapters.hosts.ssh_log import SshLog
@@ -39,6 +42,8 @@ class Machine:
     log: LogReader | Missing
     log_at: Callable[[str], LogReader | Missing] = _no_files
     """Another log file of that machine."""
+    commands: Commands | None = None
+    """How commands run there; None: they cannot."""
 
 
 def far_machine(
@@ -55,10 +60,15 @@ def far_machine(
                 reader=SshMachine(link, data_directory=folder, now=now),
                 log=SshLog(link, given=target.log, data_directory=folder),
                 log_at=lambda path: SshLog(link, given=path, data_directory=folder),
+                commands=SshCommands(link),
             )
         case DockerHost() as host:
             docker = DockerLink(host)
-            return Machine(reader=DockerMachine(docker, now=now), log=DockerLog(docker))
+            return Machine(
+                reader=DockerMachine(docker, now=now),
+                log=DockerLog(docker),
+                commands=DockerCommands(docker),
+            )
         case KubernetesHost() as host:
             cluster = KubernetesLink(host)
             return Machine(reader=KubernetesMachine(cluster, now=now), log=KubernetesLog(cluster))
@@ -69,6 +79,18 @@ def far_machine(
             )
         case _:
             return None
+
+
+def history_of(
+    target: TargetPolicy, *, now: Callable[[], datetime]
+) -> KubernetesRollouts | None:
+    """Who remembers what was rolled out around a target; None where nobody does.
+
+    It has a connection of its own: the one of the machine is closed and opened with its watch.
+    """
+    if not isinstance(target.host, KubernetesHost):
+        return None
+    return KubernetesRollouts(KubernetesLink(target.host), now=now)
 
 
 def this_machine(folder: FolderOf, *, now: Callable[[], datetime]) -> MachineReader:

@@ -31,7 +31,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
-from stanch.service.watched.backups import backup_watch
+from stanch.service.watched.backups import BackupPlaces, backup_watch
 from stanch.service.watched.changing import Changing
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
@@ -107,7 +107,9 @@ class Watched:
         """The machine as the policy says it is seen from afar, with the server's log there."""
         self.machine: HostWatch | None = None
         """The watch of the server's machine, once it is known that there is a way to see it."""
-        self.backups = backup_watch(target.backups, server=self._sentinel, now=clock.now)
+        far_commands = self.far.commands if self.far is not None else None
+        self._places = BackupPlaces(target, now=clock.now, far=far_commands)
+        self.backups = backup_watch(target, self._places, server=self._sentinel, now=clock.now)
         self.changing = Changing(target, now=clock.now, slow=self.slow.lane)
         """What was seen to change, for whoever keeps it."""
         at, hear = self._sentinel, self.changing.hear
@@ -171,6 +173,7 @@ class Watched:
         await self._sentinel.close()
         if self.far is not None:
             await self.far.reader.close()
+        await self._places.close()
         self._close_actor()
 
     def _close_actor(self) -> None:
