@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fix_servers import MakeServer
+from http_at import Asked, Said, http_at, said
+from log_stores_at import TENANT, Line, Lines, loki
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import free_port
 from stanch.model.ids import TargetName
@@ -16,8 +18,9 @@ from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Layer, Reach, ReachState
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
+from stanch.policy.log_stores import LokiErrors
 from stanch.policy.policy import TargetPolicy
-from stanch.policy.signs import HealthCheck, QueryPools
+from stanch.policy.signs import HealthCheck, JsonPools, JsonSigns, QueryPools
 from stanch.service.watched.signs import Signs
 from stanch.watch.signs.run import SignWatch
 
@@ -150,3 +153,50 @@ async def test_pools_and_services_of_a_target_come_with_its_samples(
     assert told["health_check_ok", "pool source jobs"] == 1.0
     assert told["health_check_ok", "shop"] == 0.0
     assert told["layer_ms", "select"] is not None
+
+
+async def test_what_services_tell_over_http_and_what_their_logs_hold_come_with_samples() -> None:
+    lines = Lines()
+    lines.log("shop", *[Line(at_s=AT.timestamp() - 45)] * 3)
+
+    def answers(asked: Asked) -> Said:
+        match asked.path:
+            case "/numbers":
+                return said({"rps": 12, "bad": 3})
+            case "/pools":
+                return said([{"pool_name": "web", "pending_acquires": 4}])
+            case _:
+                return loki(lines)(asked)
+
+    async with http_at(answers) as at:
+        target = TargetPolicy(
+            name=NAME,
+            dsn="service=orders",
+            pools=(JsonPools(name="app", url=f"{at.url}/pools"),),
+            signs=(
+                JsonSigns(
+                    name="shop", url=f"{at.url}/numbers", request_rate=".rps", error_rate=".bad"
+                ),
+            ),
+            log_errors=(LokiErrors(name="shop", url=at.url, query='{app="shop"}', tenant=TENANT),),
+        )
+        signs = Signs(target, now=lambda: AT)
+        running = asyncio.create_task(signs.run())
+        told: dict[tuple[str, str], float | None] = {}
+        async with asyncio.timeout(10):
+            while len(told) < 7:
+                readings = signs.added_to(SAMPLE).readings
+                told |= {(r.name, r.subject): r.value for r in readings}
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    assert told == {
+        ("health_check_ok", "pool source app"): 1.0,
+        ("pool_usage_pct", "app/web"): None,
+        ("pool_waiting", "app/web"): 4.0,
+        ("pool_max_wait_s", "app/web"): None,
+        ("request_rate", "shop"): 12.0,
+        ("error_rate_pct", "shop"): 3.0,
+        ("log_errors_total", "shop"): 3.0,
+    }
