@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal as signals
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,7 @@ from stanch.adapters.channels.imap import ImapMailbox, Place
 from stanch.adapters.postgres.scratch import free_port
 from stanch.model.errors import ChannelError
 from stanch.policy.signals import SignalMailbox, Signals
+from stanch.service.readiness.inbound import try_inbound
 from stanch.service.signals.mailbox import read_mailbox
 
 DEADLINE_S = 20.0
@@ -253,3 +255,30 @@ def test_a_place_that_cannot_be_read_is_none(text: str | None) -> None:
 def test_a_place_reads_back() -> None:
     place = Place(validity=7, uid=9)
     assert Place.of(place.text()) == place
+
+
+async def test_check_opens_the_mailbox_and_changes_nothing_in_it(dovecot: Dovecot) -> None:
+    unseen = dovecot.unseen()
+    [(on, tried)] = await try_inbound(Signals(mailbox=dovecot.mailbox))
+    assert (on, tried.ok) == ("signals mailbox", True)
+    assert "INBOX of alarm at 127.0.0.1" in tried.detail
+    assert dovecot.unseen() == unseen
+
+
+async def test_check_says_what_is_wrong_with_a_mailbox(dovecot: Dovecot) -> None:
+    lost = replace(dovecot.mailbox, folder="Alerts")
+    [(_, tried)] = await try_inbound(Signals(mailbox=lost))
+    assert not tried.ok
+    assert "Alerts of alarm" in tried.detail
+    keyless = replace(dovecot.mailbox, password_file="/nowhere/password")
+    [(_, tried)] = await try_inbound(Signals(mailbox=keyless))
+    assert not tried.ok
+    assert "/nowhere/password" in tried.detail
+
+
+async def test_check_does_not_wait_for_a_mail_server_that_says_nothing(dovecot: Dovecot) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = replace(dovecot.mailbox, port=silent.getsockname()[1])
+        [(_, tried)] = await try_inbound(Signals(mailbox=mute), deadline_s=0.3)
+    assert not tried.ok
+    assert "no answer within" in tried.detail

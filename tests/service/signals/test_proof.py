@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from stanch.adapters.channels.secrets import Unreadable
 from stanch.adapters.channels.signature import sign
 from stanch.policy.signals import SignalFormat, SignalSource
 from stanch.service.signals.proof import (
     GRAFANA_TIMESTAMP,
     Proofs,
-    Unreadable,
     known_by_header,
     read_proofs,
     signed,

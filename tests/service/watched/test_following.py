@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from samplings import T0
+from samplings import Watched as RulesWatched
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.ids import TargetName
 from stanch.model.samples import Sample
@@ -33,8 +39,12 @@ async def follow(policy: TargetPolicy, state: Path, *steps: Callable[[Told], boo
     told: Told = {}
     seen = asyncio.Event()
 
+    rules = RulesWatched(policy)
+
     async def emit(sample: Sample) -> None:
         told.update({(r.name, r.subject): r.value for r in sample.readings})
+        rules.look((sample.at - T0).total_seconds(), sample)
+        told.update({("told", key): 1.0 for key in rules.raised})
         seen.set()
 
     one = Watched(policy, clock=SteadyClock(), state=StateDir(path=state), doubts=no_doubts)
@@ -88,6 +98,51 @@ async def test_a_servers_log_and_the_machines_are_counted_once_over_our_own_rest
     after = await follow(policy, state, lambda told: told.get(deadlocks) == 2)
     assert after[refused] == 2
     assert after["log_gaps_total", "server"] == 0
+
+
+async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    """Locks that find no room, then a session whose process crashes; before, what looks like it."""
+    policy = TargetPolicy(
+        name=TargetName("orders"), dsn=server.dsn("stanch_watch"), sample_every_s=0.2
+    )
+    no_room = ("told", "log_out_of_memory:out_of_memory")
+    crashed = ("told", "process_crashed:crash_child_signal")
+
+    def near_misses(told: Told) -> bool:
+        if told.get(("log_class_total", "deadlock")) != 0:
+            return False
+        end_a_session(server)
+        server.query("DO $$ BEGIN PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN END $$")
+        raise_deadlock(server)
+        return True
+
+    def quiet_then_no_room(told: Told) -> bool:
+        if told["log_class_total", "deadlock"] != 1:
+            return False
+        assert not {no_room, crashed} & told.keys()
+        with server.connect() as conn, suppress(psycopg.errors.OutOfMemory):
+            conn.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 200000) n")
+        return True
+
+    def then_a_crash(told: Told) -> bool:
+        if no_room not in told:
+            return False
+        assert crashed not in told
+        with server.connect() as conn:
+            os.kill(conn.info.backend_pid, signal.SIGSEGV)
+        return True
+
+    state = tmp_path / "state"
+    state.mkdir()
+    told = lambda known: crashed in known  # noqa: E731
+    await follow(policy, state, near_misses, quiet_then_no_room, then_a_crash, told)
+
+
+def end_a_session(server: ScratchServer) -> None:
+    with server.connect() as conn:
+        server.query(f"SELECT pg_terminate_backend({conn.info.backend_pid})")
 
 
 def raise_deadlock(server: ScratchServer) -> None:

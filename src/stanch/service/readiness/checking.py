@@ -15,6 +15,7 @@ from stanch.model.messages import Handover
 from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
+from stanch.service.readiness.inbound import try_inbound
 from stanch.service.readiness.sources import try_sources
 from stanch.service.readiness.trial_page import new_code, send_trial
 from stanch.service.watched.identity import Identity
@@ -24,6 +25,7 @@ from stanch.store.statedir import refuse_network
 
 CHANNEL_DEADLINE_S = 15.0
 TARGETS_AT_ONCE = 16
+UNHEARD = "What comes in this way is refused, and nobody hears of it."
 SILENT = "Until it answers, the rules that read it have no verdict."
 
 NEEDED_FOR = {
@@ -52,7 +54,7 @@ class CheckReport:
     targets: tuple[TargetReport, ...]
     channels: tuple[tuple[str, Tried], ...]
     sources: tuple[tuple[str, Tried], ...]
-    """What is asked beside the servers, by target and place in the policy."""
+    """What is asked beside the servers, and what may come in, by its place in the policy."""
     problems: tuple[Problem, ...]
 
     @property
@@ -80,9 +82,10 @@ async def check_policy(
         async with slots:
             return await try_sources(target, now=_now)
 
-    looked, asked, channels = await asyncio.gather(
+    looked, asked, inbound, channels = await asyncio.gather(
         asyncio.gather(*(one(target) for target in policy.targets)),
         asyncio.gather(*(beside(target) for target in policy.targets)),
+        try_inbound(policy.signals),
         asyncio.gather(*(_channel(policy, c, send_test=send_test) for c in policy.channels)),
     )
     tried = tuple(
@@ -98,9 +101,15 @@ async def check_policy(
             if not said.ok
         ),
         *(Problem(on=on, what=said.detail, hint=SILENT) for on, said in sources if not said.ok),
+        *(Problem(on=on, what=said.detail, hint=UNHEARD) for on, said in inbound if not said.ok),
     ]
     targets = tuple(report for report, _ in looked)
-    return CheckReport(targets=targets, channels=tried, sources=sources, problems=tuple(problems))
+    return CheckReport(
+        targets=targets,
+        channels=tried,
+        sources=(*sources, *inbound),
+        problems=tuple(problems),
+    )
 
 
 def _now() -> datetime:

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from stanch.adapters.channels.secrets import Unreadable
 from stanch.model.errors import StoreError, StoreUnavailable
 from stanch.model.signals import Parsed, Refused
 from stanch.policy.signals import ExpectedHeartbeat, SignalSource
@@ -27,7 +28,6 @@ from stanch.service.record.policies import Policies
 from stanch.service.signals.intake import Busy, Intake
 from stanch.service.signals.proof import (
     Proofs,
-    Unreadable,
     known_by_header,
     read_proofs,
     read_token,

@@ -12,12 +12,10 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from stanch.adapters.channels.secrets import first_line
 from stanch.adapters.channels.signature import HEADER, TOLERANCE_S, verify
 from stanch.policy.signals import ExpectedHeartbeat, SignalFormat, SignalSource
-
-SECRET_BYTES_MAX = 4_096
 
 SIGNATURE_HEADERS: Mapping[SignalFormat, str] = {
     "grafana": "X-Grafana-Alerting-Signature",
@@ -25,10 +23,6 @@ SIGNATURE_HEADERS: Mapping[SignalFormat, str] = {
     "stanch": HEADER,
 }
 GRAFANA_TIMESTAMP = "X-Grafana-Alerting-Timestamp"
-
-
-class Unreadable(Exception):
-    """A file with a proof cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,29 +38,16 @@ class Proofs:
 def read_proofs(source: SignalSource) -> Proofs:
     """Raises Unreadable. Cost: reads files; not for the event loop."""
     return Proofs(
-        token=_first_line(source.token_file),
+        token=first_line(source.token_file),
         username=source.username.encode(),
-        password=_first_line(source.password_file),
-        secret=_first_line(source.secret_file),
+        password=first_line(source.password_file),
+        secret=first_line(source.secret_file),
     )
 
 
 def read_token(beat: ExpectedHeartbeat) -> Proofs:
     """Raises Unreadable. Cost: reads a file; not for the event loop."""
-    return Proofs(token=_first_line(beat.token_file))
-
-
-def _first_line(path: str) -> bytes:
-    if not path:
-        return b""
-    try:
-        with Path(path).open("rb") as file:
-            line = file.readline(SECRET_BYTES_MAX).strip()
-    except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
-    if not line:
-        raise Unreadable(f"{path} is empty")
-    return line
+    return Proofs(token=first_line(beat.token_file))
 
 
 def known_by_header(proofs: Proofs, headers: Mapping[str, str]) -> bool:
