@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -180,6 +181,33 @@ async def test_a_probe_that_hangs_leaves_the_verdict_unknown() -> None:
     evidence = await look(Door(Reader(), probe_s=60), deadline_s=0.5)
     assert reason(evidence.reach) == "not there within 0.5 s"
     assert diagnose(evidence).verdict is Verdict.UNKNOWN
+
+
+class Busy(Door):
+    """Our own process gets no CPU while the probe waits."""
+
+    async def probe(self, _deadline_s: float) -> Reach:
+        for _ in range(6):
+            time.sleep(0.1)
+            await asyncio.sleep(0)
+        return await super().probe(_deadline_s)
+
+
+@pytest.mark.parametrize("state", ["timeout", "hung"])
+async def test_silence_while_our_own_process_was_late_accuses_nobody(state: str) -> None:
+    evidence = await look(Busy(Reader(), state))
+    assert re.match(rf"{state}, but our own process was late by 0.\d s", reason(evidence.reach))
+    assert diagnose(evidence).verdict is Verdict.UNKNOWN
+
+
+async def test_what_somebody_answered_counts_however_late_we_were() -> None:
+    evidence = await look(Busy(Reader(), "refused"))
+    assert not isinstance(evidence.reach, Missing)
+
+
+async def test_silence_that_lasts_while_our_process_is_on_time_is_evidence() -> None:
+    evidence = await look(Door(Reader(), "timeout", probe_s=0.6))
+    assert not isinstance(evidence.reach, Missing)
 
 
 class SlowHost:

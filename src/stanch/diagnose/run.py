@@ -39,6 +39,7 @@ from stanch.diagnose.evidence import (
     Sessions,
     Volumes,
 )
+from stanch.diagnose.lateness.run import OwnLateness
 from stanch.diagnose.reading.run import read_lock_file
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import LockFileWitness
@@ -60,8 +61,11 @@ DEADLINE_S = 2.0
 LOG_BYTES_MAX = 256 * 1024
 RESERVE_S = 0.1
 """Kept from the deadline, so that a reading that runs late can still be called off."""
+LATE_SHARE_MAX = 0.25
+"""Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
 OPEN_TRANSACTIONS_SQL = load("open_transactions")
 
+SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
 
 OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
@@ -127,10 +131,13 @@ class _Gathering:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._ended: dict[str, tuple[datetime, float]] = {}
         """When each reading was there, and after how many milliseconds."""
+        self._own = OwnLateness()
 
     async def evidence(self, target: str, disk_full_free_bytes: int) -> Evidence:
+        own = asyncio.create_task(self._own.run())
         self._start_all()
         await self._wait()
+        own.cancel()
         inside = self._done("sessions", _Inside)
         processes = self._done("processes", DataDirectoryProcesses)
         noted, before = self._w.lock_witness, self._w.vitals_before
@@ -195,9 +202,15 @@ class _Gathering:
     def _left_s(self) -> float:
         return self._until - RESERVE_S - self._loop.time()
 
-    async def _reach(self) -> Reach:
+    async def _reach(self) -> Reach | Missing:
         # A little less than there is, so that "hung" and "timeout" are said and not guessed.
-        return await self._w.probe(max(RESERVE_S, self._left_s() - RESERVE_S))
+        within_s = max(RESERVE_S, self._left_s() - RESERVE_S)
+        reach = await self._w.probe(within_s)
+        late_s = self._own.late_s
+        if reach.state in SILENT and late_s > LATE_SHARE_MAX * within_s:
+            why = f"{reach.state}, but our own process was late by {late_s:.1f} s meanwhile"
+            return Missing(what="reach", reason=why)
+        return reach
 
     async def _ask_inside(self) -> _Inside | Missing:
         if self._w.held is not None:
@@ -206,6 +219,8 @@ class _Gathering:
             return Missing(what="sessions", reason="no session is held")
         # The probe's connection has ended by then, so there is never more than one extra.
         reach = await asyncio.shield(self._tasks["reach"])
+        if isinstance(reach, Missing):
+            return Missing(what="sessions", reason=f"no session: {reach.reason}")
         if reach.state is ReachState.TOO_MANY_CLIENTS:
             return Missing(what="sessions", reason="no slot: every connection is taken")
         if reach.state not in ANSWERS_SQL:
