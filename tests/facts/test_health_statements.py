@@ -58,7 +58,6 @@ def test_who_answers_is_told_with_its_settings(shared_server: ScratchServer, pg_
     assert read.value("full_page_writes") in ("on", "off")
     assert read.sees_settings
     assert not read.in_recovery
-    assert read.statements_home is None
 
 
 def test_settings_of_single_roles_and_databases_are_found(server: ScratchServer) -> None:

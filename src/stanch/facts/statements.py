@@ -11,6 +11,8 @@ from stanch.facts.reading import Answer, read_object, read_objects
 from stanch.facts.sql import load
 from stanch.model.errors import ProbeFailed
 
+HOME_SQL: Final = load("statements_home")
+USABLE_SINCE: Final = (1, 8)
 INFO_SINCE: Final = (1, 9)
 """The extension's version from which on it tells of entries that it dropped."""
 
@@ -24,15 +26,38 @@ _INFO: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementsHome:
-    """Where the extension lives in one database."""
+    """The extension as it is installed in one database."""
 
     schema: str
     version: str
+    loaded: bool
+    """The server has loaded its library; else it counts nothing."""
+    allowed: bool
+    """This role may use its schema."""
+
+    @property
+    def unusable(self) -> str:
+        """Why it cannot be asked, with what to do; empty where it can. To ask all the same would
+        put an error into the server's log each time."""
+        if not self.loaded:
+            return "pg_stat_statements is not loaded: add it to shared_preload_libraries, restart"
+        if self._number < USABLE_SINCE:
+            return (
+                f"version {self.version} of pg_stat_statements is too old:"
+                " ALTER EXTENSION pg_stat_statements UPDATE"
+            )
+        if not self.allowed:
+            return "this role may not use the schema of pg_stat_statements: GRANT USAGE ON SCHEMA"
+        return ""
 
     @property
     def has_info(self) -> bool:
-        found = re.match(r"(\d+)\.(\d+)", self.version)
-        return found is not None and (int(found[1]), int(found[2])) >= INFO_SINCE
+        return self._number >= INFO_SINCE
+
+    @property
+    def _number(self) -> tuple[int, int]:
+        found = re.match(r"(\d{1,4})\.(\d{1,4})", self.version)
+        return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +113,22 @@ def quoted_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parse_home(answer: Answer) -> StatementsHome | None:
-    """What the field `home` of an answer says; None: not installed. Raises ProbeFailed."""
+def parse_home(payload: object) -> StatementsHome | None:
+    """What the answer to HOME_SQL says; None: not installed. Raises ProbeFailed."""
+    return home_of(read_object(payload, "home"))
+
+
+def home_of(answer: Answer) -> StatementsHome | None:
+    """The same of an answer that was read before. Raises ProbeFailed."""
     part = answer.part_or_none("home")
     if part is None:
         return None
-    return StatementsHome(schema=part.text("schema"), version=part.text("version"))
+    return StatementsHome(
+        schema=part.text("schema"),
+        version=part.text("version"),
+        loaded=part.flag("loaded"),
+        allowed=part.flag("allowed"),
+    )
 
 
 def parse_statements(payload: object) -> StatementsRead:

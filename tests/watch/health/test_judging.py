@@ -58,7 +58,6 @@ def server(*overrides: Override, pending: str = "", **values: str) -> ServerRead
         sees_settings=True,
         settings=tuple(told),
         overrides=overrides,
-        statements_home=None,
     )
 
 
@@ -162,20 +161,35 @@ def test_the_newest_good_backup_is_judged_by_age_and_size(
     backups: list[Backup], judgement: Judgement
 ) -> None:
     seen = BackupsSeen(backups=tuple(backups))
-    section = backups_section(ARCHIVED, server(archive_mode="on", archive_library="t"), seen)
+    section = backups_section(ARCHIVED, server(archive_mode="on", archive_library="t"), [("", seen)])
     assert first(section).judgement is judgement
 
 
 def test_a_folder_that_cannot_be_read_is_no_backup() -> None:
     gone = Missing(what="backups", reason="there is no such folder")
-    line = first(backups_section(ARCHIVED, server(archive_mode="off"), gone))
+    line = first(backups_section(ARCHIVED, server(archive_mode="off"), [("", gone)]))
     assert (line.judgement, line.why) == (DANGER, "there is no such folder.")
 
 
 def test_a_link_to_latest_that_leads_nowhere_is_worth_a_look() -> None:
     seen = BackupsSeen(backups=(dump(3),), latest_fault="it leads to nothing")
-    line = first(backups_section(ARCHIVED, server(archive_mode="off"), seen))
+    line = first(backups_section(ARCHIVED, server(archive_mode="off"), [("", seen)]))
     assert (line.judgement, line.detail) == (LOOK, "it leads to nothing")
+    assert line.why == "`latest` does not lead to it."
+
+
+def test_of_several_places_each_is_judged_under_its_own_name() -> None:
+    near = BackupsSeen(backups=(dump(3),))
+    ill = BackupsSeen(backups=(dump(3),), problem="repo2: missing stanza path")
+    gone = Missing(what="backups", reason="s3 offsite: the secret key is wrong")
+    places = [("/near", near), ("pgbackrest orders", ill), ("s3 offsite", gone)]
+    lines = backups_section(ARCHIVED, server(archive_mode="off"), places).lines[:3]
+    assert [(line.what, line.judgement) for line in lines] == [
+        ("newest backup app-3.dump in /near", OK),
+        ("newest backup app-3.dump in pgbackrest orders", LOOK),
+        ("newest backup in s3 offsite", DANGER),
+    ]
+    assert lines[1].detail == "repo2: missing stanza path"
 
 
 # --- replication --------------------------------------------------------------------------------
@@ -414,12 +428,19 @@ def test_a_table_is_judged_by_dead_rows_and_empty_room_that_are_worth_it(
 
 def test_the_size_of_this_moment_is_shown_where_it_could_be_asked() -> None:
     locked = replace(TABLE, name="locked")
-    read = TablesRead(database="app", block_bytes=8192, tables=2, pages=9, largest=(TABLE, locked))
-    section = tables_section(read, at=AT, sizes={"app.public.t": 3 * 2**30})
-    now, before = section.lines[1:]
-    assert now.value.startswith("3.0 GiB")
+    young = replace(TABLE, name="young", pages=0, index_pages=0)
+    read = TablesRead(
+        database="app", block_bytes=8192, tables=3, pages=100_020, largest=(TABLE, locked, young)
+    )
+    sizes = {"app.public.t": 3 * 2**30, "app.public.young": 2**30}
+    section = tables_section(read, at=AT, sizes=sizes)
+    every, now, new, before = section.lines
+    assert (now.what, new.what, before.what) == ("public.t", "public.young", "public.locked")
+    assert (now.value[:7], new.value[:7]) == ("3.0 GiB", "1.0 GiB")
     assert before.figures["size_bytes"] == 50_010 * 8192
-    assert "of 1 tables here that could not be asked" in section.note
+    assert every.figures["size_bytes"] == 4 * 2**30 + 50_010 * 8192
+    assert sum(line.share or 0 for line in (now, new, before)) == pytest.approx(1)
+    assert "so do 1 that could not be asked" in section.note
 
 
 def test_databases_add_up_and_one_that_may_not_be_asked_is_no_zero() -> None:

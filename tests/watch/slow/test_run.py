@@ -247,6 +247,7 @@ async def test_thousands_of_relations_leave_little_behind_once_they_were_handed_
     assert held_bytes < 50_000
 
 
+HOME = {"schema": "public", "version": "1.10", "loaded": True, "allowed": True}
 STATEMENT = {
     "queryid": "42",
     "userid": 10,
@@ -266,7 +267,7 @@ def statements(calls: int, mean_ms: float) -> dict[str, Any]:
 
 async def test_statements_are_asked_once_a_look_and_compared_with_the_look_before() -> None:
     world = World()
-    world.answers["Whether pg_stat"] = {"home": {"schema": "public", "version": "1.10"}}
+    world.answers["Whether pg_stat"] = {"home": HOME}
     world.answers["What statements"] = statements(0, 0.0)
     await world.lane.look()
     first = {r.name: r for r in world.lane.take() if r.name.startswith("statement_")}
@@ -284,12 +285,25 @@ async def test_statements_are_asked_once_a_look_and_compared_with_the_look_befor
     assert world.lane.skipped == ""
 
 
-async def test_without_the_extension_statements_are_unknown() -> None:
+@pytest.mark.parametrize(
+    ("home", "why"),
+    [
+        (None, "in no database"),
+        (HOME | {"loaded": False}, "shared_preload_libraries"),
+        (HOME | {"version": "1.7"}, "ALTER EXTENSION"),
+        (HOME | {"allowed": False}, "GRANT USAGE"),
+    ],
+)
+async def test_an_extension_that_cannot_be_asked_is_not_and_statements_are_unknown(
+    home: dict[str, object] | None, why: str
+) -> None:
     world = World()
+    world.answers["Whether pg_stat"] = {"home": home}
     await world.lane.look()
     told = {r.name: r for r in world.lane.take()}
     assert told["statement_slowdown_times"].value is None
-    assert "in no database" in told["statement_slowdown_times"].detail
+    assert why in told["statement_slowdown_times"].detail
+    assert not [about for _, about in world.asked if about.startswith("What state")]
 
 
 async def test_a_look_that_is_broken_off_lists_nothing() -> None:

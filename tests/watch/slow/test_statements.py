@@ -14,9 +14,11 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.slow_visit import SlowSessions
 from stanch.facts.slow.questions import OF_A_DATABASE, read_slow
 from stanch.facts.statements import (
+    HOME_SQL,
     StatementRead,
     StatementsHome,
     StatementsRead,
+    parse_home,
     parse_statements,
     quoted_name,
     statement_texts_sql,
@@ -73,6 +75,7 @@ class Shop:
         visit = await SlowSessions(self.server.dsn(user, "postgres")).open("app")
         home = read_slow(HOME, await visit.ask(HOME.sql, timeout_s=5)).home
         assert home is not None
+        assert home.unusable == ""
         read = parse_statements(await visit.ask(statements_sql(home), timeout_s=5))
         visit.close()
         at_s = LOOK_S * self.looks
@@ -90,7 +93,7 @@ def one(readings: tuple[Reading, ...], name: str, queryid: str) -> Reading:
 async def told(shop: Shop) -> tuple[str, str]:
     """The id of the application's statement, and its text as a check-up shows it."""
     visit = await SlowSessions(shop.server.dsn(dbname="app")).open("app")
-    home = StatementsHome(schema=ODD, version="1.8")
+    home = StatementsHome(schema=ODD, version="1.8", loaded=True, allowed=True)
     read = parse_statements(await visit.ask(statements_sql(home), timeout_s=5))
     assert all(statement.query is None for statement in read.largest)
     read = with_texts(read, await visit.ask(statement_texts_sql(home, read.largest), timeout_s=5))
@@ -141,6 +144,15 @@ async def test_a_statement_that_lost_its_index_is_told_and_a_reset_is_not(
             await shop.look()
         assert shop.watched.cleared == [f"statement_slower:{queryid}"]
     assert {r.detail for r in await shop.look("app")} == {NOT_ALL}
+
+
+async def test_an_extension_that_counts_nothing_says_what_to_do(server: ScratchServer) -> None:
+    assert parse_home(server.query(HOME_SQL, dbname="app")[0][0]) is None
+    server.query("CREATE EXTENSION pg_stat_statements VERSION '1.7'", dbname="app")
+    home = parse_home(server.query(HOME_SQL, dbname="app")[0][0])
+    assert home is not None
+    assert "shared_preload_libraries" in home.unusable
+    assert "ALTER EXTENSION" in replace(home, loaded=True).unusable
 
 
 # --- without a server ---------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from typing import Final
 
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sql import load
-from stanch.facts.statements import StatementsHome, parse_home
 
 SETTINGS_SQL: Final = load("health_settings")
 BACKUPS_SQL: Final = load("health_backups")
@@ -49,8 +48,6 @@ class ServerRead:
     sees_settings: bool
     settings: tuple[SettingRead, ...]
     overrides: tuple[Override, ...]
-    statements_home: StatementsHome | None
-    """Where pg_stat_statements is installed in this database; None: it is not."""
 
     def value(self, name: str) -> str | None:
         """The value of a setting; None where this version or this role has none."""
@@ -92,7 +89,6 @@ def parse_settings(payload: object) -> ServerRead:
         sees_settings=answer.flag("sees_settings"),
         settings=tuple(_setting(part) for part in answer.parts("settings")),
         overrides=tuple(_override(part) for part in answer.parts("overrides")),
-        statements_home=parse_home(answer),
     )
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sql import load
-from stanch.facts.statements import StatementsHome, parse_home
+from stanch.facts.statements import HOME_SQL, StatementsHome, home_of
 from stanch.facts.tables import bloat_share, table_sizes_sql, tables_of, tables_sql
 from stanch.model.changes import Item, ItemKind
 from stanch.model.errors import ProbeFailed
@@ -113,7 +113,7 @@ OF_A_DATABASE = (
     TABLE_SIZES,
     bloat_question(),
     _question("inventory"),
-    _question("statements_home"),
+    SlowQuestion(name="statements_home", sql=HOME_SQL),
 )
 """Asked in each database: catalogs show only their own."""
 
@@ -126,7 +126,7 @@ def read_slow(question: SlowQuestion, payload: str) -> SlowAnswer:
     readings = tuple(_reading(question, part) for part in answer.parts("readings"))
     items = tuple(_item(part) for part in answer.parts("items"))
     return SlowAnswer(
-        readings=readings, items=items, databases=_databases(answer), home=parse_home(answer)
+        readings=readings, items=items, databases=_databases(answer), home=home_of(answer)
     )
 
 

@@ -37,10 +37,5 @@ SELECT json_build_object(
             'allow_system_table_mods', 'ignore_checksum_failure', 'ignore_system_indexes',
             'session_replication_role', 'synchronous_commit', 'zero_damaged_pages'
         )
-    ),
-    'home', (
-        SELECT json_build_object('schema', n.nspname, 'version', e.extversion)
-        FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
-        WHERE e.extname = 'pg_stat_statements'
     )
 )::text AS settings

@@ -22,7 +22,10 @@ every AS MATERIALIZED (
 ),
 largest AS MATERIALIZED (
     SELECT * FROM every WHERE relpages >= {pages_min}
-    ORDER BY relpages::bigint + index_pages + toast_pages DESC, oid LIMIT {tables_max}
+    -- Of a table that was filled a moment ago only the counter of its rows knows.
+    ORDER BY greatest(
+        relpages::bigint + index_pages + toast_pages, pg_stat_get_live_tuples(oid) / 100
+    ) DESC, oid LIMIT {tables_max}
 )
 SELECT json_build_object(
     'database', current_database(),

@@ -22,6 +22,8 @@ from stanch.facts.health.space import SIZES_SQL, parse_sizes
 from stanch.facts.health.work import SESSIONS_SQL, parse_sessions
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.statements import (
+    HOME_SQL,
+    parse_home,
     parse_statements,
     statement_texts_sql,
     statements_sql,
@@ -51,7 +53,7 @@ T = TypeVar("T")
 
 TABLES_SHOWN = STATEMENTS_SHOWN = 10
 BACKUPS_S = 3.0
-"""So long a folder of backups is waited for: other questions come after it."""
+"""So long places of backups are waited for, all at once: other questions come after them."""
 
 TITLES = {
     "settings": "Settings that endanger data",
@@ -82,10 +84,10 @@ class CheckUp:
     """One check-up. Every question is asked once; one that fails leaves its own section missing."""
 
     def __init__(
-        self, reader: ServerReader, *, deadline_s: float, backups: BackupReader | None = None
+        self, reader: ServerReader, *, deadline_s: float, backups: Sequence[BackupReader] = ()
     ) -> None:
         self._reader = reader
-        self._place = backups
+        self._places = backups
         self._until = asyncio.get_running_loop().time() + deadline_s
         self._server: ServerRead | None = None
         self._vitals: Vitals | None = None
@@ -170,11 +172,12 @@ class CheckUp:
 
     async def _backups(self) -> Section:
         assert self._server is not None
-        read, seen = await self._ask(BACKUPS_SQL, parse_backups), None
-        if self._place is not None:
-            left_s = max(0.05, self._until - asyncio.get_running_loop().time())
-            seen = await self._place.look(deadline_s=min(BACKUPS_S, left_s))
-        return backups_section(read, self._server, seen)
+        read = await self._ask(BACKUPS_SQL, parse_backups)
+        left_s = max(0.05, self._until - asyncio.get_running_loop().time())
+        looks = (place.look(deadline_s=min(BACKUPS_S, left_s)) for place in self._places)
+        seen = await asyncio.gather(*looks)
+        told = [(place.place, one) for place, one in zip(self._places, seen, strict=True)]
+        return backups_section(read, self._server, told)
 
     async def _size(self) -> Section:
         return size_section(await self._ask(SIZES_SQL, parse_sizes))
@@ -189,10 +192,11 @@ class CheckUp:
         return replace(section, title=f"{section.title} of {self._server.database}")
 
     async def _statements(self) -> Section:
-        assert self._server is not None
-        home = self._server.statements_home
+        home = await self._ask(HOME_SQL, parse_home)
         if home is None:
             raise _NotAsked(NO_EXTENSION)
+        if home.unusable:
+            raise _NotAsked(home.unusable)
         read, note = await self._ask(statements_sql(home), parse_statements), ""
         read = replace(read, largest=read.largest[:STATEMENTS_SHOWN])
         if read.largest:

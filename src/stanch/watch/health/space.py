@@ -41,41 +41,49 @@ def tables_section(
 ) -> Section:
     """The largest tables, each with its empty room and dead rows. `sizes` are those of this moment
     by full name with the database, of the tables that could be asked."""
-    now = sizes or {}
-    unknown = sum(bloat_share(t, read.block_bytes) is None for t in read.largest)
-    shown = [table for n, table in enumerate(read.largest) if _shown(n, table)]
-    exact = {table: now.get(f"{read.database}.{table.full_name}") for table in shown}
-    note = (
-        "Empty room is an estimate. The size of all tables is as of their last VACUUM or ANALYZE."
-    )
-    if old := sum(size_bytes is None for size_bytes in exact.values()):
-        note += f" So is that of {old} tables here that could not be asked at this moment."
-    if unknown:
-        note += (
-            f" Of {unknown} it cannot be estimated: too small, never analyzed, or their statistics"
-            " may not be read by this role."
-        )
-    total_bytes = read.pages * read.block_bytes
+    block, now = read.block_bytes, sizes or {}
+    exact = {table: now.get(f"{read.database}.{table.full_name}") for table in read.largest}
+    counted = {table: table.all_pages * block for table in read.largest}
+    bytes_of = {table: exact[table] or counted[table] for table in read.largest}
+    total_bytes = read.pages * block + sum(bytes_of.values()) - sum(counted.values())
+    largest = sorted(bytes_of, key=lambda table: -bytes_of[table])
+    shown = [t for n, t in enumerate(largest) if _is_shown(n, bytes_of[t], block)]
     lines = [
         Line(
             what=f"all {thousands(read.tables)} tables",
             value=size(total_bytes),
             figures={"tables": read.tables, "size_bytes": total_bytes},
         ),
-        *(_table(table, read, at=at, exact_bytes=exact[table]) for table in shown),
+        *(_table(t, block, at=at, all_bytes=bytes_of[t], total_bytes=total_bytes) for t in shown),
     ]
+    note = _note(
+        old=sum(exact[table] is None for table in shown),
+        unknown=sum(bloat_share(table, block) is None for table in shown),
+    )
     return Section(id="tables", title="Largest tables", lines=tuple(lines), note=note)
 
 
-def _shown(place: int, table: TableRead) -> bool:
+def _note(*, old: int, unknown: int) -> str:
+    said = "Empty room is an estimate. Tables not shown count as of their last VACUUM or ANALYZE"
+    said += f", and so do {old} that could not be asked at this moment." if old else "."
+    if unknown:
+        said += (
+            f" Of {unknown} empty room cannot be estimated: too small, never analyzed, or their"
+            " statistics may not be read by this role."
+        )
+    return said
+
+
+def _is_shown(place: int, all_bytes: int, block_bytes: int) -> bool:
     """The three largest, and whatever is worth a bar beside them."""
-    return table.all_pages > 0 and (place < SHOWN_MIN or table.all_pages >= BLOAT_PAGES_MIN)
+    return all_bytes > 0 and (place < SHOWN_MIN or all_bytes >= BLOAT_PAGES_MIN * block_bytes)
 
 
-def _table(table: TableRead, read: TablesRead, *, at: datetime, exact_bytes: int | None) -> Line:
-    all_bytes = table.all_pages * read.block_bytes if exact_bytes is None else exact_bytes
-    bloat = bloat_share(table, read.block_bytes)
-    bloat_bytes = None if bloat is None else round(bloat * table.pages * read.block_bytes)
+def _table(
+    table: TableRead, block_bytes: int, *, at: datetime, all_bytes: int, total_bytes: int
+) -> Line:
+    bloat = bloat_share(table, block_bytes)
+    bloat_bytes = None if bloat is None else round(bloat * table.pages * block_bytes)
     said = [size(all_bytes)]
     if bloat is not None and bloat_bytes is not None:
         said.append(f"{part(bloat)} of the rows' pages empty ({size(bloat_bytes)})")
@@ -93,12 +101,12 @@ def _table(table: TableRead, read: TablesRead, *, at: datetime, exact_bytes: int
         judgement=judgement,
         why=why,
         do=do,
-        share=table.all_pages / read.pages if read.pages else None,
+        share=all_bytes / total_bytes if total_bytes else None,
         figures={
             "size_bytes": all_bytes,
-            "table_bytes": table.pages * read.block_bytes,
-            "indexes_bytes": table.index_pages * read.block_bytes,
-            "toast_bytes": table.toast_pages * read.block_bytes,
+            "table_bytes": table.pages * block_bytes,
+            "indexes_bytes": table.index_pages * block_bytes,
+            "toast_bytes": table.toast_pages * block_bytes,
             "rows": table.rows,
             "dead_rows": table.dead_rows,
             "bloat_share": None if bloat is None else round(bloat, 3),

@@ -103,6 +103,8 @@ class SlowLane:
         self._known: dict[_Place, SlowAnswer] = {}
         self._statements: StatementsRead | str | None = None
         """What this look was told of statements, or why nothing; None: nobody was asked."""
+        self._no_statements = NO_STATEMENTS
+        """Why nobody was asked."""
         self._memory = StatementMemory()
         self._closed: dict[str, tuple[int, str]] = {}
         """Databases that refused us: for how many more looks, and what was said."""
@@ -142,7 +144,7 @@ class SlowLane:
     async def look(self) -> None:
         """One look. A look that is broken off tells nothing: half a list would seem a whole one."""
         answers: dict[_Place, SlowAnswer | str] = {}
-        self._statements = None
+        self._statements, self._no_statements = None, NO_STATEMENTS
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await self._visit_one("", OF_THE_SERVER, answers)
@@ -196,6 +198,9 @@ class SlowLane:
         """Once a look, where the extension is found first: it counts for the whole server."""
         home = told.home if isinstance(told, SlowAnswer) else None
         if home is None or self._statements is not None:
+            return
+        if home.unusable:
+            self._no_statements = home.unusable
             return
         self._stop_if_in_the_way()
         try:
@@ -254,7 +259,7 @@ class SlowLane:
 
     def _told_of_statements(self) -> tuple[Reading, ...]:
         if not isinstance(self._statements, StatementsRead):
-            return unknown(self._statements or NO_STATEMENTS)
+            return unknown(self._statements or self._no_statements)
         return self._memory.readings(self._statements, at_s=self._now().timestamp())
 
     def _note_inventories(self, answers: dict[_Place, SlowAnswer | str]) -> None:
