@@ -16,21 +16,15 @@ from stanch.policy.backups import Backups
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.record.book import Book
+from stanch.watch.backups.archive import HOLES
+from stanch.watch.backups.gap import GAP
+from stanch.watch.backups.readings import NAMES as OF_A_PLACE
 
 REMOVED = "the target is no longer in the policy: nobody watches it"
 
 NOT_ASKED = "it is no longer in the policy: nobody asks it"
 
-OF_BACKUPS = frozenset(
-    {
-        "backup_age_s",
-        "backup_failed",
-        "backup_verification_failed",
-        "backup_size_ratio",
-        "backup_retention_days",
-        "archive_gap_segments",
-    }
-)
+OF_BACKUPS = frozenset({*OF_A_PLACE, GAP, HOLES, "backup_unseen_s"})
 OF_POOLS = frozenset({"pool_usage_pct", "pool_waiting", "pool_max_wait_s"})
 OF_SERVICES = frozenset({"health_check_ok", "health_check_ms"})
 OF_SIGNS = frozenset({"request_rate", "error_rate_pct", "latency_s"})
