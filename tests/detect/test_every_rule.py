@@ -324,6 +324,7 @@ CASES: dict[str, Case] = {
     "addresses_banned": by_counter(lambda n: told("bans_total", n), 2.1 / 60, 1.8 / 60),
     "login_failures": by_counter(lambda n: told("auth_failures_total", n), 21 / 60, 19 / 60),
     "certificate_expiring": by_value("tls_days_left", 14, 15, lasts_s=60),
+    "certificate_untrusted": by_value("tls_chain_ok", 0, 1, lasts_s=60, subject="shop"),
     "layer_slow": by_usual("layer_ms", 5, "tls"),
     # --- writes
     "writes_failing": by_value("canary_ok", 0, 1, lasts_s=10),
@@ -351,6 +352,11 @@ def test_the_rule_fires(kind: str) -> None:
     assert symptom.detail
     assert "{" not in symptom.detail
     assert symptom.since <= T0 + timedelta(seconds=case.fires[-1][0])
+
+
+@pytest.mark.parametrize("kind", SWITCHED_OFF)
+def test_a_rule_that_is_shipped_switched_off_stays_quiet_until_a_policy_wants_it(kind: str) -> None:
+    assert Watched().all(CASES[kind].fires).raised == []
 
 
 @pytest.mark.parametrize("kind", CASES)

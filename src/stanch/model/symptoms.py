@@ -98,6 +98,7 @@ class SymptomKind(StrEnum):
     LOG_CONFIG_ERROR = "log_config_error"
     LOGIN_FAILURES = "login_failures"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
     LAYER_SLOW = "layer_slow"
     WRITES_FAILING = "writes_failing"
     CANARY_UNUSABLE = "canary_unusable"

@@ -19,7 +19,7 @@ class TlsSetupFailed(ValueError):
 def effective_sslmode(conninfo: Conninfo) -> str:
     """libpq verifies the issuer under `require` too when the root certificate file exists."""
     mode = conninfo.settings.get("sslmode", "prefer")
-    if mode == "require" and _root_file(conninfo) is not None:
+    if mode == "require" and root_file(conninfo) is not None:
         return "verify-ca"
     return "verify-full" if conninfo.settings.get("sslrootcert") == "system" else mode
 
@@ -48,7 +48,7 @@ def _trust(context: ssl.SSLContext, conninfo: Conninfo) -> None:
     if conninfo.settings.get("sslrootcert") == "system":
         context.set_default_verify_paths()
         return
-    root = _root_file(conninfo)
+    root = root_file(conninfo)
     if root is None:
         named = conninfo.settings.get("sslrootcert") or "~/.postgresql/root.crt"
         raise TlsSetupFailed(f"root certificate file {named} does not exist")
@@ -75,7 +75,8 @@ def _offer_client_certificate(context: ssl.SSLContext, conninfo: Conninfo) -> No
         raise TlsSetupFailed(f"client certificate {certificate} cannot be used: {error}") from error
 
 
-def _root_file(conninfo: Conninfo) -> Path | None:
+def root_file(conninfo: Conninfo) -> Path | None:
+    """The file with the authorities that libpq would trust; None where there is none."""
     named = conninfo.settings.get("sslrootcert")
     if named == "system":
         return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from stanch.adapters.certificates import CertificateWatch, ServerCertificate, ServiceCertificate
 from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
 from stanch.adapters.pools.told import ToldPools
@@ -36,6 +38,9 @@ METRICS_EVERY_S = 15.0
 
 LOGS_EVERY_S = 30.0
 
+CERTIFICATES_EVERY_S = 300.0
+CERTIFICATES_FIRST_S = 20.0
+
 LOGINS_APART = timedelta(minutes=1)
 """Logins are made every few seconds; what is usual is learned from one a minute."""
 
@@ -45,9 +50,18 @@ Probe = Callable[[float], Awaitable[Reach]]
 class Signs:
     """All of it for one target; `run` asks until cancelled, and ends at once where nobody is."""
 
-    def __init__(self, target: TargetPolicy, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        target: TargetPolicy,
+        *,
+        now: Callable[[], datetime],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._now = now
         self._reached: tuple[Reading, ...] = ()
+        self._jitter = jitter
+        self._shown = tuple(_certificates(target, now))
+        self._certificates = SignWatch(self._shown, every_s=CERTIFICATES_EVERY_S)
         self._noted_at: datetime | None = None
         self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
         metrics = tuple(numbers_of(signs) for signs in target.signs)
@@ -59,6 +73,13 @@ class Signs:
         async with asyncio.TaskGroup() as all_of_them:
             for watch in (self._watch, self._metrics, self._logs):
                 all_of_them.create_task(watch.run())
+            if self._shown:
+                all_of_them.create_task(self._look_at_certificates())
+
+    async def _look_at_certificates(self) -> None:
+        # Not all targets at once, and not while everything is being opened.
+        await asyncio.sleep(CERTIFICATES_FIRST_S * (1 + self._jitter()))
+        await self._certificates.run()
 
     def noting(self, probe: Probe) -> Probe:
         """The same probe, from which this learns: nobody logs in for these readings alone."""
@@ -74,12 +95,13 @@ class Signs:
         at = self._now()
         if self._noted_at is not None and abs(at - self._noted_at) < LOGINS_APART:
             return
-        if told := reach_readings(reach, at=at):
+        if told := reach_readings(reach):
             self._reached, self._noted_at = told, at
 
     def added_to(self, sample: Sample) -> Sample:
         """The sample with what is new since the last one."""
         told = (*self._reached, *self._watch.take(), *self._metrics.take(), *self._logs.take())
+        told = (*told, *self._certificates.take())
         self._reached = ()
         return replace(sample, readings=(*sample.readings, *told)) if told else sample
 
@@ -98,6 +120,15 @@ def pool_source(pools: PoolSource) -> SignSource:
 def numbers_of(signs: SignsOfService) -> SignSource:
     """Whoever asks for the numbers of a service."""
     return PrometheusNumbers(signs) if isinstance(signs, PrometheusSigns) else OwnNumbers(signs)
+
+
+def _certificates(target: TargetPolicy, now: Callable[[], datetime]) -> Iterator[SignSource]:
+    """In one round, because they tell readings of one name."""
+    if target.wake != "never":
+        yield CertificateWatch(ServerCertificate(target.dsn), subject="", now=now)
+    for check in target.services:
+        if check.url.startswith("https:"):
+            yield CertificateWatch(ServiceCertificate(check), subject=check.name, now=now)
 
 
 def _sources(target: TargetPolicy) -> Iterator[SignSource]:
