@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 TOKEN = "secret-of-the-test"
+WORKLOADS = ("deployments", "statefulsets", "replicasets", "controllerrevisions")
 _TERM = re.compile(
     r"\s*(?:(!?[\w./-]+)\s*$|([\w./-]+)\s*(==|=|!=)\s*([\w.-]*)\s*$"
     r"|([\w./-]+)\s+(in|notin)\s+\(([\w., -]*)\)\s*$)"
@@ -71,6 +72,11 @@ class KubernetesApi:
     """By pod, and whether of the container before."""
     summary: dict[str, Any] = field(default_factory=dict[str, Any])
     cadvisor: str = ""
+    objects: dict[tuple[str, str], dict[str, Any]] = field(
+        default_factory=dict[tuple[str, str], dict[str, Any]]
+    )
+    """Workloads and their revisions, by plural and name."""
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     forbidden: set[str] = field(default_factory=set[str])
     """Words in a path that this service account may not read."""
     token: str = TOKEN
@@ -84,6 +90,12 @@ class KubernetesApi:
         app.router.add_get(base, self._list)
         app.router.add_get(base + "/{pod}", self._get)
         app.router.add_get(base + "/{pod}/log", self._log)
+        for sort in WORKLOADS:
+            app.router.add_get(f"/apis/apps/v1/namespaces/{{namespace}}/{sort}", self._owned)
+            app.router.add_get(
+                f"/apis/apps/v1/namespaces/{{namespace}}/{sort}/{{name}}", self._workload
+            )
+        app.router.add_get("/api/v1/namespaces/{namespace}/events", self._events)
         app.router.add_get("/api/v1/nodes/{node}/proxy/{path:.*}", self._node)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -129,6 +141,45 @@ class KubernetesApi:
         }
         self.pods[name] = pod
         return pod
+
+    def roll_out(self, deployment: str, number: int, image: str, at: datetime) -> None:
+        """Make this the deployment's newest revision; a ReplicaSet of this image is used again."""
+        labels = {"app": deployment}
+        self.version += 1
+        self.objects["deployments", deployment] = {
+            "kind": "Deployment",
+            "metadata": {"name": deployment, "uid": f"uid-of-{deployment}"},
+            "spec": {"selector": {"matchLabels": labels}},
+        }
+        name = f"{deployment}-{image.rpartition(':')[2]}"
+        made = self.objects.setdefault(
+            ("replicasets", name),
+            {
+                "metadata": {
+                    "name": name,
+                    "uid": f"uid-of-{name}",
+                    "labels": labels,
+                    "creationTimestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                    "ownerReferences": [{"uid": f"uid-of-{deployment}"}],
+                },
+                "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
+            },
+        )
+        made["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": str(number)}
+
+    def happen(self, kind: str, name: str, reason: str, at: datetime, **more: Any) -> None:
+        """An event about an object."""
+        uid = f"event-{len(self.events)}"
+        self.events.append(
+            {
+                "metadata": {"uid": uid, "creationTimestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}"},
+                "involvedObject": {"kind": kind, "name": name},
+                "reason": reason,
+                "type": "Normal",
+                "lastTimestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                **more,
+            }
+        )
 
     def write(self, pod: str, *lines: bytes, at: datetime, previous: bool = False) -> None:
         kept = self.logs.setdefault((pod, previous), [])
@@ -184,6 +235,36 @@ class KubernetesApi:
         if request.match_info["namespace"] != "shop" or name not in self.pods:
             raise Refused(404, "NotFound", f'pods "{name}" not found')
         return self.pods[name]
+
+    async def _owned(self, request: web.Request) -> web.Response:
+        query = self._query(request, "labelSelector", "resourceVersion", "limit")
+        sort = request.path.rpartition("/")[2]
+        found = [
+            one
+            for (kind, _), one in self.objects.items()
+            if kind == sort
+            and request.match_info["namespace"] == "shop"
+            and selected(one["metadata"].get("labels", {}), query.get("labelSelector", ""))
+        ]
+        return web.json_response({"kind": "List", "items": found})
+
+    async def _workload(self, request: web.Request) -> web.Response:
+        self._query(request, "resourceVersion")
+        sort, name = request.path.split("/")[-2:]
+        if request.match_info["namespace"] != "shop" or (sort, name) not in self.objects:
+            raise Refused(404, "NotFound", f'{sort}.apps "{name}" not found')
+        return web.json_response(self.objects[sort, name])
+
+    async def _events(self, request: web.Request) -> web.Response:
+        query = self._query(request, "fieldSelector", "resourceVersion", "limit")
+        found = self.events
+        for term in filter(None, query.get("fieldSelector", "").split(",")):
+            path, _, value = term.partition("=")
+            outer, _, inner = path.partition(".")
+            if outer != "involvedObject" or inner not in ("kind", "name"):
+                raise Refused(400, "BadRequest", f'"{path}" is not a known field selector')
+            found = [event for event in found if event[outer][inner] == value]
+        return web.json_response({"kind": "EventList", "items": found[: int(query["limit"])]})
 
     async def _log(self, request: web.Request) -> web.Response:
         query = self._query(

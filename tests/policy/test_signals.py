@@ -83,6 +83,7 @@ BOX = "host: h, username: u, password_file: /p"
         (SOURCE.format(f"{TOKEN}, fields: {{key: a}}"), "sources.s.fields"),
         (SOURCE.format(f"{TOKEN}, target: billing"), "sources.s.target"),
         (SOURCE.format(f"{TOKEN}, token: abc"), "sources.s.token"),
+        (SOURCE.format("format: deploy, token_file: /t, severity: 1"), "sources.s.severity"),
         (SOURCE.format(TOKEN).replace("{s:", "{mail:"), "sources.mail"),
         ("  listen: 127.0.0.1:8432\n", "listen"),
         ("  listen: 127.0.0.1:99999\n", "listen"),
@@ -119,6 +120,7 @@ def test_what_is_risky_is_a_warning(signals: str, path: str) -> None:
         SOURCE.format("format: grafana, secret_file: /s"),
         SOURCE.format("format: alertmanager, secret_file: /s, signature_header: X-S"),
         SOURCE.format("format: posthog, token_file: /t, resolve_after: 1h"),
+        SOURCE.format("format: deploy, secret_file: /s"),
         "  routes: [{target: orders, labels: [about=Acme], source: mail}]\n",
     ],
 )

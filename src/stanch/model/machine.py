@@ -29,7 +29,9 @@ class ServiceState:
     restarts: int | None = None
     """How often the keeper started it again; None: the keeper does not count."""
     image: str = ""
-    """What a container was made from; another one is a change."""
+    """What a container was made from, by its name; another one is a change."""
+    image_id: str = ""
+    """The same by its content: a name such as `postgres:16` may be another image tomorrow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stanch.policy.hosts import DockerHost, KubernetesHost, PrometheusHost, SshHost
 from stanch.policy.kinds import HOST, HTTP_URL, Choice, Integer, Path, Text
-from stanch.policy.shapes import Key, OneOf, Section
+from stanch.policy.shapes import Key, ListOf, OneOf, Section
 
 UNIT = Text(
     word="unit name", pattern=r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,254}", like="postgresql@16-main"
@@ -18,6 +18,11 @@ SELECTOR = Text(
     word="label selector",
     pattern=r"[A-Za-z0-9_./=!, ()-]{1,1000}",
     like='"cnpg.io/cluster=orders,role=primary"',
+)
+WORKLOAD = Text(
+    word="workload",
+    pattern=r"(?:deployment|statefulset)/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?",
+    like="deployment/checkout",
 )
 INSTANCE = Text(word="instance", pattern=r"[^\s\x00-\x1f\x7f]{1,255}", like="db1.example.com:9100")
 
@@ -146,6 +151,13 @@ KUBERNETES = Section(
             holds=Text(),
             doc="Which context of that file. Left out: its current one.",
             example="production",
+        ),
+        Key(
+            name="rollouts",
+            field="rollouts",
+            holds=ListOf(item=WORKLOAD, noun="workload"),
+            doc="Workloads of the namespace whose new revisions are told as changes.",
+            example="[deployment/checkout, statefulset/orders-db]",
         ),
     ),
 )

@@ -48,6 +48,8 @@ class KubernetesHost:
     kubeconfig: str = ""
     """Empty: the service account inside a cluster, else ~/.kube/config."""
     context: str = ""
+    rollouts: tuple[str, ...] = ()
+    """Workloads of the namespace whose revisions are changes, such as `deployment/checkout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ def signal_contradictions(draft: Policy, places: Places) -> Iterator[Contradicti
     yield from _listen(draft)
     for source in signals.sources:
         yield from _source(source)
+        if source.format == "deploy":
+            yield from _of_alerts(source, places)
     for path, name in _targets_named(draft):
         names = tuple(t.name for t in draft.targets)
         if name and name not in names and not places.given(("targets", name)):
@@ -87,6 +89,13 @@ def _source(source: SignalSource) -> Iterator[Contradiction]:
     if source.format in NEVER_RESOLVES and not source.resolve_after_s:
         hint = "Set `resolve_after`, such as 2h."
         yield path, f"{source.format} never says that an alert is over", hint, False
+
+
+def _of_alerts(source: SignalSource, places: Places) -> Iterator[Contradiction]:
+    path = ("signals", "sources", source.name)
+    for key in ("severity", "unmatched", "resolve_after", "resolved"):
+        if places.given((*path, key)):
+            yield (*path, key), "a deploy is no alert", "Remove it.", True
 
 
 _UNSIGNED = ("alertmanager", "betterstack", "posthog", "json")

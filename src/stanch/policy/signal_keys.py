@@ -52,7 +52,7 @@ SOURCE = Section(
             field="format",
             holds=Choice(values=FORMATS),
             doc="Whose form the payloads have; json is any shape, read by `fields`; stanch is the "
-            "form of docs/signals.md.",
+            "form of docs/signals.md; deploy tells of new versions, which are no alerts.",
             example="alertmanager",
         ),
         Key(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SignalFormat = Literal[
-    "alertmanager", "grafana", "betterstack", "pagerduty", "posthog", "json", "stanch"
+    "alertmanager", "grafana", "betterstack", "pagerduty", "posthog", "json", "stanch", "deploy"
 ]
 FORMATS: tuple[SignalFormat, ...] = (
     "alertmanager",
@@ -17,7 +17,9 @@ FORMATS: tuple[SignalFormat, ...] = (
     "posthog",
     "json",
     "stanch",
+    "deploy",
 )
+"""`deploy` is no alert: what it tells is kept as a change."""
 
 FIELDS = (
     "key",

@@ -92,7 +92,9 @@ class Responder:
             lambda: {name: watched.changing.drain for name, watched in self._targets.items()},
         )
         house.book.beside_opening = self._changed.noted
-        self._inbound = Inbound(house, self._core, count=self.metrics.signals.count)
+        self._inbound = Inbound(
+            house, self._core, changed=self._changed.take, count=self.metrics.signals.count
+        )
 
     # --- life ---
 
@@ -244,6 +246,7 @@ class Responder:
                     ("slow lane", watched.slow.run),
                     ("canary", watched.slow.write),
                     ("signs", watched.signs.run),
+                    ("rollouts", watched.changing.run),
                 ):
                     running = keep_running(f"{what} {name}", work, self._count_failure)
                     all_of_it.create_task(running, name=f"{what} {name}")
@@ -277,7 +280,7 @@ class Responder:
     def _commands_app(self) -> Starlette:
         return commands_app(
             self._house,
-            seen=lambda: {name: watched.slow.seen for name, watched in self._targets.items()},
+            seen=lambda: {name: watched.changing.seen for name, watched in self._targets.items()},
         )
 
     def _health_app(self, *, with_signals: bool) -> Any:

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pytest
 from starlette.applications import Starlette
 
 from signals_at import SignalHouse, fixture, policy_with
+from stanch.adapters.channels.signature import HEADER, sign
 from stanch.policy.signals import ExpectedHeartbeat, Signals, SignalSource
+from stanch.service.record.changed import Changed
 from stanch.service.signals.heartbeats import Heartbeats
 from stanch.service.signals.http import Door
 from stanch.service.signals.intake import WAITING_MAX
+from stanch.store.changes import changes_of
 from stanch.watch.signals.payload import BODY_BYTES_MAX
 
 BEARER = {"Authorization": "Bearer t0ken"}
@@ -39,6 +43,7 @@ class Listening:
             policies=house.policies,
             clock=house,
             hear=beats.hear,
+            changed=Changed(house.inline(), house, dict).take,
             count=self.count,
         )
         transport = httpx.ASGITransport(app=Starlette(routes=self.door.routes()))
@@ -67,6 +72,13 @@ async def listening(tmp_path: Path, *, storing: bool = True) -> AsyncIterator[Li
             SignalSource(name="prom", format="alertmanager", token_file=token),
             SignalSource(name="pd", format="pagerduty", secret_file=secret),
             SignalSource(name="own", format="stanch", token_file=token),
+            SignalSource(name="ci", format="deploy", secret_file=secret),
+            SignalSource(
+                name="gh",
+                format="deploy",
+                secret_file=secret,
+                signature_header="X-Hub-Signature-256",
+            ),
             SignalSource(name="lost", format="stanch", token_file="/nowhere/token"),
         ),
         heartbeats=(ExpectedHeartbeat(name="dump", every_s=60, token_file=token),),
@@ -214,3 +226,76 @@ async def test_a_heartbeat_is_heard_and_kept(tmp_path: Path) -> None:
         assert (beat.name, beat.count) == ("dump", 2)
         assert (await made.client.get("/signals/heartbeat/dump")).status_code == 401
         assert (await made.client.get("/signals/heartbeat/x", headers=BEARER)).status_code == 404
+
+
+def github_signed(body: str) -> dict[str, str]:
+    mac = hmac.new(b"shared", body.encode(), hashlib.sha256).hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={mac}"}
+
+
+async def deployed(made: Listening, *, target: str = "orders") -> list[str]:
+    since = made.house.at - timedelta(days=1)
+    found = made.house.store.read(
+        lambda c: changes_of(c, target, since=since, until=None, limit=99)
+    )
+    return [f"{c.what} {c.before or '-'} {c.after} {c.by} {c.link}" for c in found]
+
+
+async def test_a_signed_deploy_is_a_change_and_no_alert_and_told_again_it_is_one(
+    tmp_path: Path,
+) -> None:
+    plain = {
+        "service": "checkout",
+        "version": "1.4.2",
+        "previous": "1.4.1",
+        "by": "ann",
+        "link": "https://ci.example.com/7",
+        "target": "orders",
+    }
+    async with listening(tmp_path) as made:
+        body = json.dumps(plain)
+        for _ in range(2):
+            answer = await made.post("/signals/gh", content=body, headers=github_signed(body))
+            assert (answer.status_code, answer.json()["stored"]) == (200, 1)
+        assert await deployed(made) == ["checkout 1.4.1 1.4.2 ann https://ci.example.com/7"]
+        assert await made.keys() == []
+        stamp = int(made.house.at.timestamp())
+        headers = {HEADER: sign(b"shared", sent_at_unix=stamp, body=body.encode())}
+        assert (await made.post("/signals/ci", content=body, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("plain", "says"),
+    [
+        ({"service": "checkout"}, "`version` is missing"),
+        ({"service": "a", "version": "1", "target": "nowhere"}, "no target 'nowhere'"),
+        ({"service": "a", "version": "1", "at": "yesterday"}, "`at`"),
+        ({"service": "a", "version": "1", "colour": "red"}, "unknown field"),
+        ({"deploys": [3]}, "not an object"),
+        ({"deploys": []}, "no deploys"),
+    ],
+)
+async def test_a_deploy_that_cannot_be_read_is_refused_with_the_reason(
+    tmp_path: Path, plain: dict[str, Any], says: str
+) -> None:
+    async with listening(tmp_path) as made:
+        body = json.dumps(plain)
+        answer = await made.post("/signals/gh", content=body, headers=github_signed(body))
+        assert (answer.status_code, says in answer.json()["text"]) == (400, True), answer.text
+        assert await deployed(made) == []
+
+
+async def test_a_deploy_without_the_secret_is_turned_away(tmp_path: Path) -> None:
+    async with listening(tmp_path) as made:
+        body = '{"service": "a", "version": "1"}'
+        wrong = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
+        assert (await made.post("/signals/gh", content=body, headers=wrong)).status_code == 401
+        assert (await made.post("/signals/ci", content=body)).status_code == 401
+        assert await deployed(made) == []
+
+
+async def test_a_deploy_that_names_no_target_is_shown_at_all_of_them(tmp_path: Path) -> None:
+    async with listening(tmp_path) as made:
+        body = '{"deploys": [{"service": "a\\u001b[2J", "version": "1", "at": 1772330000}]}'
+        await made.post("/signals/gh", content=body, headers=github_signed(body))
+        assert await deployed(made) == await deployed(made, target="crm") == ["a\\x1b[2J - 1  "]

@@ -32,6 +32,7 @@ def parse_container(name: str, inspected: Mapping[str, object]) -> ServiceState 
         oom_killed=flag(state, "OOMKilled"),
         restarts=whole(inspected, "RestartCount"),
         image=text(part(inspected, "Config"), "Image"),
+        image_id=text(inspected, "Image"),
     )
 
 

@@ -109,6 +109,7 @@ def _service(name: str, seen: Object, status: Object, *, image: str) -> ServiceS
         oom_killed=text(last, "reason") == "OOMKilled" if last else None,
         restarts=whole(seen, "restartCount"),
         image=image,
+        image_id=text(seen, "imageID"),
     )
 
 

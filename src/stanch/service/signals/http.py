@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +26,7 @@ from stanch.model.signals import Parsed, Refused
 from stanch.policy.signals import ExpectedHeartbeat, SignalSource
 from stanch.service.clock import Clock
 from stanch.service.record.policies import Policies
+from stanch.service.signals.deploying import TakeNews, deploys_told
 from stanch.service.signals.intake import Busy, Intake
 from stanch.service.signals.proof import (
     Proofs,
@@ -77,9 +79,17 @@ class Door:
     """The routes, and what they need. One per responder."""
 
     def __init__(
-        self, intake: Intake, *, policies: Policies, clock: Clock, hear: Hear, count: Count
+        self,
+        intake: Intake,
+        *,
+        policies: Policies,
+        clock: Clock,
+        hear: Hear,
+        changed: TakeNews,
+        count: Count,
     ) -> None:
-        """`hear` makes a heartbeat durable."""
+        """`hear` makes a heartbeat durable, `changed` what was deployed."""
+        self._changed = changed
         self._intake = intake
         self._policies = policies
         self._clock = clock
@@ -172,6 +182,8 @@ class Door:
         if not signed(source, proofs, request.headers, body, ats_unix=self._moments()):
             raise _turned(401, "unauthorized", "the signature does not fit, or is too old")
         at = self._clock.now()
+        if source.format == "deploy":
+            return await self._deployed(source, body, at)
         if len(body) > BESIDE_BYTES:
             parsed = await asyncio.to_thread(read, source, body, at)
         else:
@@ -182,6 +194,23 @@ class Door:
                 await self._intake.put(self._intake.route(parsed.signals))
             self._count(source.name, "stored", len(parsed.signals))
         return _of(parsed)
+
+    async def _deployed(self, source: SignalSource, body: bytes, at: datetime) -> Response:
+        told = deploys_told(
+            source, body, at, policy=self._policies.current, router=self._intake.router()
+        )
+        for refused in told.refused:
+            self._count(source.name, refused.because, 1)
+        if not told.news:
+            status = 413 if told.refused[:1] and told.refused[0].because == "too_large" else 400
+            return _said(status, "; ".join(r.reason for r in told.refused[:5]) or "no deploys")
+        async with asyncio.timeout(STORED_S):
+            await self._changed(told.news)
+        self._count(source.name, "stored", told.count)
+        text = f"{told.count} stored"
+        if told.refused:
+            text += f", {len(told.refused)} not: {told.refused[0].reason}"
+        return JSONResponse({"ok": True, "stored": told.count, "text": text})
 
     # --- what it takes ---
 

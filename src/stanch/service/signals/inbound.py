@@ -9,6 +9,7 @@ from starlette.routing import Route
 from stanch.service.core import Core
 from stanch.service.house import House
 from stanch.service.signals.attaching import Attaching
+from stanch.service.signals.deploying import TakeNews
 from stanch.service.signals.heartbeats import Heartbeats
 from stanch.service.signals.http import Count, Door
 from stanch.service.signals.intake import Intake
@@ -22,8 +23,9 @@ Task = tuple[str, Callable[[], Awaitable[None]]]
 class Inbound:
     """One per responder. `tasks` are to be kept running, `routes` to be served."""
 
-    def __init__(self, house: House, core: Core, *, count: Count) -> None:
-        """`count` hears of the source, what became of what it sent, and how many it were."""
+    def __init__(self, house: House, core: Core, *, changed: TakeNews, count: Count) -> None:
+        """`changed` keeps what was deployed. `count` hears of the source, what became of what it
+        sent, and how many it were."""
         self._house = house
         self._count = count
         self._rows = SignalRows(house.store)
@@ -50,6 +52,7 @@ class Inbound:
             policies=house.policies,
             clock=house.clock,
             hear=self.heartbeats.hear,
+            changed=changed,
             count=count,
         )
 

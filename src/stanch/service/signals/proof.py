@@ -21,6 +21,7 @@ SIGNATURE_HEADERS: Mapping[SignalFormat, str] = {
     "grafana": "X-Grafana-Alerting-Signature",
     "pagerduty": "X-PagerDuty-Signature",
     "stanch": HEADER,
+    "deploy": HEADER,
 }
 GRAFANA_TIMESTAMP = "X-Grafana-Alerting-Timestamp"
 
@@ -81,7 +82,7 @@ def signed(
         return True
     name = source.signature_header or SIGNATURE_HEADERS.get(source.format, "")
     given = headers.get(name.casefold(), "")
-    if source.format == "stanch" and name == HEADER:
+    if source.format in ("stanch", "deploy") and name == HEADER:
         return any(verify(given, body, secret=proofs.secret, at_unix=at) for at in ats_unix)
     if source.format == "pagerduty" and not source.signature_header:
         candidates = [part.strip().removeprefix("v1=") for part in given.split(",")[:8]]

@@ -110,7 +110,7 @@ class Watched:
         far_commands = self.far.commands if self.far is not None else None
         self._places = BackupPlaces(target, now=clock.now, far=far_commands)
         self.backups = backup_watch(target, self._places, server=self._sentinel, now=clock.now)
-        self.changing = Changing(target, now=clock.now, slow=self.slow.lane)
+        self.changing = Changing(target, now=clock.now, slow=self.slow, host=lambda: self.machine)
         """What was seen to change, for whoever keeps it."""
         at, hear = self._sentinel, self.changing.hear
         self._logs = LogsOf(target, state.path, far=self.far, here=self._host, at=at, hear=hear)
