@@ -79,6 +79,13 @@ def test_an_answer_without_pools_says_what_is_wrong_with_it(answer: object, said
         parse_json_pools(answer, BUILT_IN)
 
 
+def test_names_from_outside_are_printable_and_numbers_finite() -> None:
+    hostile = json.loads('{"pool_name": "a\\ud800\\u0000\\u001b[2J", "active_connections": 1e308, '
+                         '"max_connections": 1e-308}')  # fmt: skip
+    [pool] = parse_json_pools([hostile], BUILT_IN)
+    assert (pool.name, pool.usage_pct) == ("a\\ud800\\x00\\x1b[2J", None)
+
+
 def test_names_and_numbers_of_pools_are_bounded() -> None:
     many = [{"pool_name": f"{n}" + "x" * 500} for n in range(POOLS_READ_MAX + 5)]
     pools = parse_json_pools(many, BUILT_IN)

@@ -9,6 +9,7 @@ from stanch.facts.json_path import number_at, part_at, value_at
 from stanch.facts.pools import Pool, Row, parse_query_pools
 from stanch.model.diagnosis import Missing
 from stanch.model.shown import shortened
+from stanch.policy.quoting import printable
 from stanch.policy.signs import JsonPools
 
 NAME_CHARS_MAX = 100
@@ -51,7 +52,7 @@ def _row(name: str, pool: object, told: JsonPools) -> Row:
         raise ValueError(f"a pool of the answer has no name at {told.pool}")
     tier = value_at(fields, told.tier)
     whole = f"{tier}/{own}" if tier and tier != "null" else own
-    return {"pool": shortened(whole, NAME_CHARS_MAX), **_numbers(fields, told)}
+    return {"pool": shortened(printable(whole), NAME_CHARS_MAX), **_numbers(fields, told)}
 
 
 def _numbers(pool: object, told: JsonPools) -> dict[str, str | None]:

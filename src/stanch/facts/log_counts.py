@@ -16,6 +16,8 @@ from stanch.facts.prometheus_numbers import parse_number
 from stanch.model.diagnosis import Missing
 from stanch.policy.log_stores import BetterStackErrors, ElasticErrors, LokiErrors
 
+COUNT_MAX = 10**15
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -42,7 +44,8 @@ def parse_loki(answer: bytes) -> float | Missing:
     data = part(as_object(said), "data")
     if as_object(said).get("status") == "success" and data.get("result") == []:
         return 0.0 if text(data, "resultType") == "vector" else parse_number(said)
-    return parse_number(said)
+    number = parse_number(said)
+    return number if isinstance(number, Missing) else _counted(number)
 
 
 # --- Elasticsearch and OpenSearch ---------------------------------------------------------------
@@ -59,13 +62,13 @@ def parse_elastic(answer: bytes) -> float | Missing:
     said = as_object(read_json(answer))
     count, shards = whole(said, "count"), part(said, "_shards")
     total, failed = whole(shards, "total"), whole(shards, "failed")
-    if count is None or total is None or failed is None or count < 0:
+    if count is None or total is None or failed is None:
         return _missing("this is not the answer of an Elasticsearch or OpenSearch")
     if not total:
         return _missing("no index has that name")
     if failed:
         return _missing(f"{failed} of {total} shards did not count")
-    return float(count)
+    return _counted(count)
 
 
 # --- Better Stack -------------------------------------------------------------------------------
@@ -84,9 +87,14 @@ def parse_better_stack(answer: bytes) -> float | Missing:
     """One row; large counts are text there."""
     try:
         row = cast("object", json.loads(answer))
-        return float(int(str(as_object(row)["errors"])))
+        count = int(str(as_object(row)["errors"]))
     except (ValueError, KeyError, RecursionError):
         return _missing("this is not the answer of a Better Stack")
+    return _counted(count)
+
+
+def _counted(count: float) -> float | Missing:
+    return float(count) if 0 <= count <= COUNT_MAX else _missing("the count is no number of lines")
 
 
 def _moment(at_s: int) -> str:

@@ -144,7 +144,7 @@ def _query_pool(row: Row) -> Pool:
     at_least = "" if least is None else f", at least {least:g} kept"
     return Pool(
         name=row.get("pool") or "",
-        usage_pct=usage,
+        usage_pct=usage if usage is None or math.isfinite(usage) else None,
         waiting=waiting,
         max_wait_s=_number(row.get("max_wait_s")),
         detail=f"{_shown(active)} of {_shown(size)} connections in use{at_least}, "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import ssl
 import subprocess
+import threading
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +110,32 @@ async def test_questions_go_one_after_the_other_and_what_was_answered_stays() ->
         assert isinstance(third, Missing)
         assert at.at_once_max == 1
         assert len(at.asked) == 2, "the third was not asked any more"
+
+
+async def test_a_file_that_hangs_is_read_by_one_thread_and_used_when_it_is_there(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    # Opening it waits for somebody who writes, as a file does whose server is gone.
+    os.mkfifo(token)
+    async with http_at(lambda _: said("in")) as at:
+        source = replace(TokenSource(name="x", url=at.url), token_file=str(token))
+        asker, question = Asker(source, deadline_s=0.1), Question(url=at.url)
+        before = threading.active_count()
+        for _ in range(3):
+            assert isinstance(await asker.ask_one(question), Missing)
+        assert threading.active_count() <= before + 1
+        token.write_text("s3cret")
+        async with asyncio.timeout(5):
+            while isinstance(await asker.ask_one(question), Missing):
+                token.unlink(missing_ok=True)
+                token.write_text("s3cret")
+    assert at.asked[-1].headers["authorization"] == "Bearer s3cret"
+
+
+async def test_a_head_without_end_is_no_answer() -> None:
+    async with http_at(lambda _: Said(headers={"X": "x" * 2**20})) as at:
+        assert (await asked(at.url)).startswith("none: ")
 
 
 async def test_what_it_says_with_a_wrong_status_is_shown_on_one_line() -> None:

@@ -186,6 +186,12 @@ async def test_a_store_that_was_down_for_a_look_counts_what_was_logged_meanwhile
         {"count": 5},
         {"errors": "many"},
         {"errors": [1]},
+        {"errors": "9" * 400},
+        {"count": 10**400, "_shards": {"total": 1, "failed": 0}},
+        {
+            "status": "success",
+            "data": {"resultType": "vector", "result": [{"value": [1, "-3"]}]},
+        },
         [],
         None,
     ],

@@ -110,6 +110,17 @@ def test_an_answer_without_the_counter_is_not_known(answer: Any) -> None:
     assert service.say({"n": 1300, "bad": 0, "ms": 0})["request_rate"] == 10.0
 
 
+def test_numbers_beyond_all_measure_are_not_known() -> None:
+    service = Answers(COUNTERS)
+    service.say({"n": 1, "bad": 0, "ms": 0})
+    service.say({"n": 2, "bad": 0, "ms": 1.7e308})
+    assert service.say({"n": 1e308, "bad": 0, "ms": 1.7e308}, after_s=1e-3) == {
+        "request_rate": None,
+        "error_rate_pct": 0.0,
+        "latency_s": 0.0,
+    }
+
+
 def test_what_cannot_be_is_a_wrong_mapping_and_not_a_storm() -> None:
     service = Answers(COUNTERS)
     service.say({"n": 1000, "bad": 0, "ms": 0})

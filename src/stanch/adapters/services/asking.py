@@ -12,6 +12,7 @@ from typing import Literal
 
 import httpx
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.model.diagnosis import Missing
 from stanch.model.shown import shortened
 from stanch.policy.quoting import printable
@@ -48,6 +49,7 @@ class Asker:
         self._source = source
         self._deadline_s = deadline_s
         self._trust: ssl.SSLContext | None = None
+        self._opening: asyncio.Task[tuple[dict[str, str], ssl.SSLContext | bool]] | None = None
 
     async def ask(self, questions: Sequence[Question]) -> tuple[bytes | Missing, ...]:
         """An answer to each, all of them within the deadline."""
@@ -55,7 +57,7 @@ class Asker:
         late = _missing(f"no answer within {self._deadline_s:g} s")
         try:
             async with asyncio.timeout(self._deadline_s):
-                head, trust = await asyncio.to_thread(self._login_and_trust)
+                head, trust = await self._opened()
                 async with httpx.AsyncClient(
                     headers=head,
                     verify=trust,
@@ -73,6 +75,24 @@ class Asker:
     async def ask_one(self, question: Question) -> bytes | Missing:
         [answer] = await self.ask((question,))
         return answer
+
+    async def _opened(self) -> tuple[dict[str, str], ssl.SSLContext | bool]:
+        """Files are read beside the loop; where that hangs, nobody else begins to read them."""
+        if not self._reads_files:
+            return self._login_and_trust()
+        if self._opening is None or self._opening.done():
+            reading = in_own_thread(self._login_and_trust, name="stanch-secrets")
+            self._opening = asyncio.create_task(reading)
+            # Where nobody waits any more, what came of it is of no interest.
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._opening)
+
+    @property
+    def _reads_files(self) -> bool:
+        source = self._source
+        has_token = isinstance(source, TokenSource) and bool(source.token_file)
+        new_trust = source.url.startswith("https:") and self._trust is None
+        return has_token or bool(source.username) or new_trust
 
     def _login_and_trust(self) -> tuple[dict[str, str], ssl.SSLContext | bool]:
         """Raises: OSError for a file that cannot be read, ValueError for one without a secret."""

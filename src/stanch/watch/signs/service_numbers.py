@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,8 @@ class ServiceNumbers:
         return 100 * share if share <= 1 else _missing("more errors were counted than requests")
 
     def _reading(self, name: str, told: float | Missing) -> Reading:
+        if not isinstance(told, Missing) and not math.isfinite(told):
+            told = _missing("the number is too large")
         missing = isinstance(told, Missing)
         return Reading(
             name=name,
