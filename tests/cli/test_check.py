@@ -157,6 +157,18 @@ def test_another_cluster_at_the_address_is_a_problem_that_names_both(
     assert (code, body["problems"]) == (0, []), "named on purpose, whatever was noted"
 
 
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_canary_without_its_table_is_a_problem_with_the_command_that_prints_it(
+    shared_server: ScratchServer, tmp_path: Path
+) -> None:
+    wanted = "    canary: {every: 10s}\n"
+    code, body = check_json(policy(tmp_path, shared_server.dsn("stanch_watch"), target=wanted))
+    assert code == 1
+    [problem] = body["problems"]
+    assert "there is no table stanch.canary" in problem["what"]
+    assert "stanch grants --target orders --only canary" in problem["hint"]
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b""])
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "stanch.yaml"

@@ -187,3 +187,26 @@ def test_names_and_literals_are_quoted_as_the_server_reads_them() -> None:
         '"a""b"',
     )
     assert (literal("it's"), literal("a\\'b")) == ("'it''s'", "E'a\\\\''b'")
+
+
+def test_the_table_of_the_canary_is_printed_for_who_wants_it(
+    bare: ScratchServer, tmp_path: Path
+) -> None:
+    _, portable, _ = invoke()
+    assert "stanch.canary" not in portable
+    code, sql, _ = invoke("--only", "canary")
+    assert code == 0
+    psql(bare, portable)
+    psql(bare, sql)
+    psql(bare, sql)  # may be run again
+
+    file = tmp_path / "stanch.yaml"
+    file.write_text(
+        f"state_directory: {tmp_path}\npeople: {{ann: {{name: Ann}}}}\nladder: [ann]\n"
+        "channels: {console: {type: terminal}}\ntargets:\n  orders:\n"
+        f'    dsn: "{bare.dsn("stanch_watch", "postgres")}"\n'
+        "    canary: {every: 10s, table: watch.orders}\n"
+    )
+    _, wanted, _ = invoke("--target", "orders", "-c", str(file))
+    assert "CREATE TABLE IF NOT EXISTS watch.orders" in wanted
+    assert "ALTER ROLE stanch_watch LOGIN" in wanted
