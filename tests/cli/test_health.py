@@ -184,6 +184,20 @@ def typed(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_a_policy_that_is_not_there_or_has_not_this_server_is_a_wrong_command_line(
+    tmp_path: Path,
+) -> None:
+    code, said = typed("host=127.0.0.1 port=1", "--config", str(tmp_path / "none.yaml"))
+    assert (code, "cannot read the policy" in said) == (2, True)
+    policy = tmp_path / "stanch.yaml"
+    policy.write_text(
+        "state_directory: /var/lib/stanch\npeople: {asha: {name: Asha Example}}\nladder: [asha]\n"
+        "channels: {console: {type: terminal}}\ntargets: {orders: {dsn: host=db.example.com}}\n"
+    )
+    code, said = typed("host=127.0.0.1 port=1", "--config", str(policy))
+    assert (code, "no target of the policy is this server" in said) == (2, True)
+
+
 def test_a_server_that_is_not_there_and_a_dsn_that_is_none_have_codes_of_their_own() -> None:
     status, shown = typed("host=127.0.0.1 port=1 user=nobody dbname=x", "--timeout", "2")
     assert status == 5

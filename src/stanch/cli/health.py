@@ -6,13 +6,14 @@ import asyncio
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stanch.cli.dsn import DsnArgument, warn_of_password
 from stanch.cli.files import write_file
-from stanch.model.errors import ProbeFailed, SetupError
+from stanch.model.errors import PolicyInvalid, ProbeFailed, SetupError
 from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ def health(
             metavar="FOLDER", help="A folder of dumps on this machine.", show_default=False
         ),
     ] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="A policy that has this server: the places of its backups are looked at, too.",
+            show_default=False,
+        ),
+    ] = None,
     timeout_s: Annotated[
         float,
         typer.Option(
@@ -72,7 +83,7 @@ def health(
     lock longer than 100 ms.
     """
     warn_of_password(dsn)
-    report = _report(dsn, timeout_s, backups)
+    report = _report(dsn, timeout_s, backups, config)
     if html:
         _write(report, html)
     _print(report, as_json=as_json)
@@ -80,22 +91,24 @@ def health(
     raise typer.Exit(codes[report.judgement.value])
 
 
-def _report(dsn: str, timeout_s: float, backups: str) -> Report:
+def _report(dsn: str, timeout_s: float, backups: str, config: Path | None) -> Report:
     # Here and not above: `stanch --help` need not load the driver.
     from stanch.adapters.hosts.threads import LeavableThreads
+    from stanch.service.house import read_policy_file
     from stanch.service.readiness.checkup import check_up
 
     async def look() -> Report:
         asyncio.get_running_loop().set_default_executor(LeavableThreads())
-        return await check_up(dsn, deadline_s=timeout_s, backups=backups)
+        return await check_up(dsn, deadline_s=timeout_s, backups=backups, policy=policy)
 
     try:
+        policy = read_policy_file(config).current if config is not None else None
         return asyncio.run(look())
-    except (SetupError, ProbeFailed) as error:
+    except (SetupError, ProbeFailed, PolicyInvalid) as error:
         typer.echo(f"stanch: {printable(str(error))}", err=True)
         if error.hint:
             typer.echo(f"hint: {printable(error.hint)}", err=True)
-        code = 2 if isinstance(error, SetupError) else NOT_REACHED
+        code = NOT_REACHED if isinstance(error, ProbeFailed) else 2
         raise typer.Exit(code) from error
 
 

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from fix_machines import Docker
+from stanch.adapters.backups.pgbackrest import PgBackRest, Stanza
+from stanch.adapters.hosts.commands import Printed
+from stanch.adapters.hosts.docker_exec import DockerCommands
 from stanch.adapters.hosts.docker_link import DockerLink
 from stanch.adapters.hosts.docker_machine import DockerMachine
 from stanch.model.diagnosis import Missing
@@ -96,6 +99,32 @@ async def test_a_paused_container_is_not_disturbed(dockerd: Docker) -> None:
     assert isinstance(facts, HostFacts)
     assert isinstance(facts.file_systems, Missing)
     assert facts.file_systems.reason == "the container is paused"
+
+
+async def test_a_command_in_a_container_says_what_it_prints_and_how_it_ended(
+    dockerd: Docker,
+) -> None:
+    host = dockerd.run("commands", "exec sleep 600")
+    commands = DockerCommands(DockerLink(host))
+    try:
+        ran = await commands.printed(
+            *("sh", "-c", "echo $1; echo lost >&2; exit 3", "sh", "a b"),
+            bytes_max=100,
+            deadline_s=10,
+        )
+        assert isinstance(ran, Printed)
+        assert (ran.output, ran.exit_code, ran.incomplete) == (b"a b\n", 3, "")
+        stanza = Stanza(commands, "orders", config="/no.conf")
+        said = await PgBackRest(stanza).look(deadline_s=10)
+        assert isinstance(said, Missing)
+        assert said.reason == "pgbackrest ended with exit code 55"
+        dockerd.call("POST", "/containers/commands/pause")
+        paused = await PgBackRest(stanza).look(deadline_s=10)
+        dockerd.call("POST", "/containers/commands/unpause")
+        assert isinstance(paused, Missing)
+        assert paused.reason == "docker commands: the container is paused"
+    finally:
+        await commands.close()
 
 
 async def test_restarts_are_counted(dockerd: Docker) -> None:

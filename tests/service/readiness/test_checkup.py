@@ -15,12 +15,19 @@ import pytest
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
-from stanch.model.errors import ProbeFailed
+from stanch.model.errors import ProbeFailed, SetupError
+from stanch.policy.parse import parse_policy
 from stanch.service.readiness.checkup import check_up
 from stanch.testing.fakepg import FakeMode, FakePostgres
 from stanch.watch.health.report import Judgement, Report, Section
 
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
+POLICY = """\
+state_directory: /var/lib/stanch
+people: {asha: {name: Asha Example}}
+ladder: [asha]
+channels: {console: {type: terminal}}
+"""
 HOSTILE = "\x1b[2J<img src=x onerror=alert(1)>'; DROP TABLE t; --"
 
 
@@ -163,6 +170,13 @@ def test_a_folder_of_dumps_says_when_the_last_backup_was_taken(
     assert newest.judgement is Judgement.OK
     gone = asyncio.run(check_up(dsn, deadline_s=10, backups=str(tmp_path / "nowhere")))
     assert section(gone, "backups").judgement is Judgement.DANGER
+
+    text = f"{POLICY}targets: {{orders: {{dsn: '{dsn}', backups: {{dumps: {tmp_path}}}}}}}\n"
+    policy = parse_policy(text, file="p")
+    told = asyncio.run(check_up(dsn, deadline_s=10, policy=policy))
+    assert section(told, "backups").lines[0].what == "newest backup app.sql"
+    with pytest.raises(SetupError, match="no target of the policy is this server"):
+        asyncio.run(check_up("host=other.example.com", deadline_s=10, policy=policy))
 
 
 @on_15

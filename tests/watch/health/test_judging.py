@@ -161,7 +161,8 @@ def test_the_newest_good_backup_is_judged_by_age_and_size(
     backups: list[Backup], judgement: Judgement
 ) -> None:
     seen = BackupsSeen(backups=tuple(backups))
-    section = backups_section(ARCHIVED, server(archive_mode="on", archive_library="t"), [("", seen)])
+    here = server(archive_mode="on", archive_library="t")
+    section = backups_section(ARCHIVED, here, [("", seen)])
     assert first(section).judgement is judgement
 
 

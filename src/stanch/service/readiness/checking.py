@@ -16,6 +16,7 @@ from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
 from stanch.service.readiness.inbound import try_inbound
+from stanch.service.readiness.places import try_places
 from stanch.service.readiness.sources import try_sources
 from stanch.service.readiness.trial_page import new_code, send_trial
 from stanch.service.watched.identity import Identity
@@ -36,6 +37,10 @@ NEEDED_FOR = {
     "free_space": "free space on a full volume",
 }
 """Which row of the table each action of the policy stands on."""
+
+
+Looked = tuple[TargetReport, Kept | None, tuple[tuple[str, Tried], ...]]
+"""One target: its table, what was noted of it, and the places of its backups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +76,13 @@ async def check_policy(
     """
     slots = asyncio.Semaphore(TARGETS_AT_ONCE)
 
-    async def one(target: TargetPolicy) -> tuple[TargetReport, Kept | None]:
+    async def one(target: TargetPolicy) -> Looked:
         async with slots:
             note = await asyncio.to_thread(_noted, policy, target)
             noted_s = note.recovery_s if note is not None else None
             report = await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
-            return report, note
+            # Not beside it: on a server that is nearly full, two sessions at once would hurt.
+            return report, note, await try_places(target, now=_now)
 
     async def beside(target: TargetPolicy) -> tuple[tuple[str, Tried], ...]:
         async with slots:
@@ -91,10 +97,11 @@ async def check_policy(
     tried = tuple(
         (channel.name, said) for channel, said in zip(policy.channels, channels, strict=True)
     )
-    sources = tuple(source for of_target in asked for source in of_target)
+    places = (place for _, _, of_target in looked for place in of_target)
+    sources = (*(source for of_target in asked for source in of_target), *places)
     problems = [
         *_state_directory(policy, mounts_here() if mounts is None else mounts),
-        *(p for report, note in looked for p in _target_problems(policy, report, note)),
+        *(p for report, note, _ in looked for p in _target_problems(policy, report, note)),
         *(
             Problem(on=f"channel {name}", what=said.detail, hint="No page can leave this way.")
             for name, said in tried
@@ -103,7 +110,7 @@ async def check_policy(
         *(Problem(on=on, what=said.detail, hint=SILENT) for on, said in sources if not said.ok),
         *(Problem(on=on, what=said.detail, hint=UNHEARD) for on, said in inbound if not said.ok),
     ]
-    targets = tuple(report for report, _ in looked)
+    targets = tuple(report for report, _, _ in looked)
     return CheckReport(
         targets=targets,
         channels=tried,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from statistics import median
 from typing import Final
@@ -21,44 +23,59 @@ SIZE_LOOK = 0.5
 NAME_CHARS_MAX = 60
 NOT_TOLD = (
     "When a backup was last taken, and whether it can be restored, only the backup tool knows: the"
-    " server keeps no record of it. --backups names a folder of dumps."
+    " server keeps no record of it. --backups names a folder of dumps, --config a policy that says"
+    " where they lie."
 )
 
 
 def backups_section(
-    read: BackupsRead, server: ServerRead, seen: BackupsSeen | Missing | None = None
+    read: BackupsRead,
+    server: ServerRead,
+    places: Sequence[tuple[str, BackupsSeen | Missing]] = (),
 ) -> Section:
-    """The newest good dump where a folder was named, the archive, and a backup under way."""
+    """The newest good backup of each place that was named, the archive, a backup under way."""
     lines = [_archive(read, server)]
     if read.running:
         lines.append(Line(what="base backup", value=f"{read.running} being taken right now"))
-    if seen is not None:
-        lines.insert(0, _newest(seen, at=server.at))
-    note = NOT_TOLD if seen is None else "That a dump is whole does not prove that it restores."
+    found = [_newest(seen, at=server.at) for _, seen in places]
+    if len(places) > 1:
+        found = [_named(line, place) for line, (place, _) in zip(found, places, strict=True)]
+    lines = [*found, *lines]
+    note = "That a backup is whole does not prove that it restores." if places else NOT_TOLD
     return Section(id="backups", title="Last backup", lines=tuple(lines), note=note)
+
+
+def _named(line: Line, place: str) -> Line:
+    return replace(line, what=f"{line.what} in {shortened(place, NAME_CHARS_MAX)}")
 
 
 def _newest(seen: BackupsSeen | Missing, *, at: datetime) -> Line:
     if isinstance(seen, Missing):
-        return _none("the folder cannot be read", shortened(seen.reason, 200))
+        return _none("the place cannot be seen", shortened(seen.reason, 200))
     newest_first = sorted(seen.backups, key=lambda backup: backup.at, reverse=True)
     good = [backup for backup in newest_first if backup.is_good]
     if not good:
         faults = [backup.fault for backup in newest_first if backup.fault]
-        return _none("no good one in the folder", faults[0] if faults else "It holds no dump.")
+        return _none("no good one there", faults[0] if faults else "It holds no backup.")
     line = _judged(good[0], good[1:], at=at)
     bad = next((b for b in newest_first if b.fault and b.at > good[0].at), None)
-    if bad is None and not seen.latest_fault:
+    if bad is None and not seen.latest_fault and not seen.problem:
         return line
     return Line(
         what=line.what,
         value=line.value,
         judgement=max(line.judgement, Judgement.LOOK, key=list(Judgement).index),
-        why=line.why or "A newer one is not whole, or `latest` does not lead to a good one.",
+        why=line.why or _doubt(seen, bad),
         do=line.do or "Read what the backup job wrote, and run it again.",
-        detail=bad.fault if bad is not None else seen.latest_fault,
+        detail=bad.fault if bad is not None else seen.problem or seen.latest_fault,
         figures=line.figures,
     )
+
+
+def _doubt(seen: BackupsSeen, bad: Backup | None) -> str:
+    if bad is not None:
+        return "A newer one is not whole."
+    return "A repository is not well." if seen.problem else "`latest` does not lead to it."
 
 
 def _none(value: str, why: str) -> Line:
