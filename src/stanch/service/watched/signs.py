@@ -63,11 +63,12 @@ class Signs:
         self._shown = tuple(_certificates(target, now))
         self._certificates = SignWatch(self._shown, every_s=CERTIFICATES_EVERY_S)
         self._noted_at: datetime | None = None
-        self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S)
+        first = 0.5 + jitter() / 2
+        self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S, first_wait=first)
         metrics = tuple(numbers_of(signs) for signs in target.signs)
-        self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S)
+        self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S, first_wait=first)
         logs = tuple(LogStore(logs, now=now) for logs in target.log_errors)
-        self._logs = SignWatch(logs, every_s=LOGS_EVERY_S)
+        self._logs = SignWatch(logs, every_s=LOGS_EVERY_S, first_wait=first)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as all_of_them:

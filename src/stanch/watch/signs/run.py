@@ -16,18 +16,25 @@ class SignWatch:
     names belongs into one round.
     """
 
-    def __init__(self, sources: Sequence[SignSource], *, every_s: float) -> None:
+    def __init__(
+        self, sources: Sequence[SignSource], *, every_s: float, first_wait: float = 1.0
+    ) -> None:
+        """`first_wait`: the share of `every_s` between the first two rounds, at least half. With
+        another one for each target the rounds of many do not stay in step."""
         self._sources = tuple(sources)
         self._every_s = every_s
+        self._first_wait = first_wait
         self._fresh: tuple[Reading, ...] = ()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        wait_s = self._every_s * self._first_wait
         try:
             while self._sources:
                 began_s = loop.time()
                 await self.look()
-                await asyncio.sleep(max(self._every_s / 2, began_s + self._every_s - loop.time()))
+                await asyncio.sleep(max(self._every_s / 2, began_s + wait_s - loop.time()))
+                wait_s = self._every_s
         finally:
             for source in self._sources:
                 await source.close()
