@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from samplings import Watched, seen
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.slow.questions import BLOAT, TABLE_SIZES, bloat_question, read_slow
 from stanch.facts.tables import (
@@ -91,6 +92,8 @@ def test_the_estimate_is_near_what_is_counted_and_whole_tables_are_not_called_em
         f"app.public.{name}": pytest.approx(100 * (estimated[name] or 0))
         for name in (*FRESH, *BLOATED)
     }, "the slow lane and the check-up say the same"
+    watched = Watched().look(0, seen(readings=read_slow(question, lane[0]).readings))
+    assert watched.raised == ["table_bloated:app.public.deleted"]
     # The watching role may not read widths: then nobody guesses, and it is said.
     with closing(psycopg.connect(server.dsn("stanch_watch", "app"))) as watching:
         hidden = watching.execute(question.sql.encode()).fetchone()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samplings import Watched, seen
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.slow.questions import (
     OF_A_DATABASE,
@@ -109,6 +110,9 @@ def test_a_key_that_no_sequence_fills_is_estimated_and_one_drawn_at_random_is_no
         "small.id": (92, guess),
         "counted.id": (0, ""),
     }
+    raised = Watched().look(0, seen(readings=answer.readings)).raised
+    near = ("filled.id", "small.id")
+    assert set(raised) == {f"int4_key_near_end:app.public.{name}" for name in near}
     assert asked(server, BY_NAME["keys"]).readings == (), "nothing that this role may not read"
 
 
