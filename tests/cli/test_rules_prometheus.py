@@ -94,6 +94,62 @@ def test_every_target_gets_the_limits_that_hold_for_it(tmp_path: Path) -> None:
     assert "bare" in warned
 
 
+SIGNS = """\
+  shop:
+    dsn: service=shop
+    rules: {error_rate_high: {limit: 7%, hold: 2m}, error_rate_raised: {off: true}}
+    signs:
+      web:
+        type: prometheus
+        url: http://prometheus.example.com:9090
+        error_rate: "100 * sum(rate(errors_total[1m])) / sum(rate(requests_total[1m])) # all"
+        request_rate: sum(rate(requests_total[1m]))
+"""
+
+
+@needs_promtool
+def test_what_services_say_of_themselves_is_asked_by_the_policys_own_query(tmp_path: Path) -> None:
+    text = printed(tmp_path, POLICY + SIGNS)[0]
+    (tmp_path / "rules.yml").write_text(text)
+    rules = alerts(text)
+    [high] = rules["error_rate_high"]
+    assert (high["for"], high["labels"]["service"]) == ("2m", "web")
+    assert "error_rate_raised" not in rules, "it is off"
+    assert "requests_silent" not in rules, "another Prometheus may know them"
+    [burn] = rules["error_budget_burn"]
+    expected = [
+        {
+            "eval_time": "39m",
+            "alertname": name,
+            "exp_alerts": [
+                {
+                    "exp_labels": {
+                        "from": "stanch",
+                        "target": "shop",
+                        "service": "web",
+                        "severity": rule["labels"]["severity"],
+                    },
+                    "exp_annotations": rule["annotations"],
+                }
+            ]
+            * fires,
+        }
+        # Five in a hundred fail: a budget burns, and seven percent are not reached.
+        for name, rule, fires in (("error_rate_high", high, 0), ("error_budget_burn", burn, 1))
+    ]
+    series = [
+        {"series": "errors_total", "values": "0+5x80"},
+        {"series": "requests_total", "values": "0+100x80"},
+    ]
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "30s", "input_series": series, "alert_rule_test": expected}],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    promtool("test", "rules", "test.yml", cwd=tmp_path)
+
+
 def test_what_is_the_same_for_all_is_one_rule_without_labels(tmp_path: Path) -> None:
     rules = alerts(printed(tmp_path)[0])
     [down] = rules["server_down"]
@@ -278,6 +334,7 @@ def _scraped(url: str) -> str:
     raise AssertionError("the exporter does not answer")
 
 
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
 @pytest.mark.skipif(EXPORTER is None, reason="postgres_exporter is not installed")
 def test_the_metrics_of_the_rules_are_those_of_a_real_exporter(exposed: str) -> None:
     """A rule over a name that nobody exports can never fire."""

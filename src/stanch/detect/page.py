@@ -19,6 +19,11 @@ Every symptom Stanch can observe, and when it is told; how symptoms begin and en
 hold times and severities are changed by [`rules`](policy.md) of the whole policy, of a tier or of a
 target; `stanch rules --explain RULE` prints what holds, and who said so.
 
+`stanch rules --prometheus` prints the rules that metrics can express as a rule file for Prometheus.
+A target that names its labels (`metrics: {instance: ["db1.example.com:*"]}`) gets the limits that
+hold for it; whatever else Prometheus knows gets those of the whole policy. `signs` of services are
+asked by their own queries.
+
 | Rule | Severity | Told when |
 | --- | --- | --- |
 """

@@ -2,7 +2,8 @@
 
 Metric names are those of postgres_exporter, node_exporter, pgbouncer_exporter, blackbox_exporter
 and kube-state-metrics. Reachability there needs a hold: one exporter is one witness. Targets whose
-labels the policy tells get the limits that hold for them, all else those of the whole policy.
+labels the policy tells get the limits that hold for them, all else those of the whole policy. What
+services say of themselves is asked by the queries that the policy has for them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stanch.model.rules import Rule, RuleSettings, settings_of
+from stanch.model.rules import Judgement, Rule, RuleSettings, settings_of
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.policy.quantities import duration_text
 from stanch.policy.rules import declared_rules
+from stanch.policy.signs import PrometheusSigns
 
 SINGLE_WITNESS_HOLD_S = 30.0
 """What a prober without other witnesses needs to be sure that a server is down."""
@@ -89,6 +91,7 @@ def rule_file(policy: Policy | None) -> str:
         for held in _held(rule, policy)
         if not held.settings.off
     ]
+    rules += _of_signs(policy) if policy is not None else ()
     groups = {"groups": [{"name": "stanch", "rules": rules}]}
     return HEAD + yaml.safe_dump(groups, sort_keys=False, width=100, allow_unicode=True)
 
@@ -132,19 +135,54 @@ def _held(rule: Rule, policy: Policy | None) -> Iterator[_Held]:
         yield _Held(Whose(targets=names, instances=instances, databases=databases), held, rank)
 
 
-def _alert(rule: Rule, held: _Held) -> Mapping[str, Any]:
+def _alert(rule: Rule, held: _Held, said: str = "", *, service: str = "") -> Mapping[str, Any]:
     hold_s = held.settings.hold_s if rule.declared else SINGLE_WITNESS_HOLD_S
     labels = {"severity": str(held.rank), "from": "stanch"}
     if len(held.whose.targets) == 1:
         # So that an alert that comes back to Stanch needs no route.
         labels["target"] = held.whose.targets[0]
+    if service:
+        labels["service"] = service
     return {
         "alert": rule.kind.value,
-        "expr": expression(rule, held.settings, held.whose),
+        "expr": said or expression(rule, held.settings, held.whose),
         "for": duration_text(hold_s),
         "labels": labels,
         "annotations": {"summary": rule.title, "description": rule.impact},
     }
+
+
+def _of_signs(policy: Policy) -> Iterator[Mapping[str, Any]]:
+    """What services say of themselves, by the policy's own queries: they name their series."""
+    for rule in declared_rules().values():
+        for target in policy.targets:
+            settings = target.settings(rule.kind)
+            for signs in target.signs:
+                query = (
+                    signs.queries.get(rule.reading) if isinstance(signs, PrometheusSigns) else None
+                )
+                said = _judged(rule, settings, query) if query and not settings.off else ""
+                if said:
+                    held = _Held(Whose(targets=(target.name,)), settings, target.rank(rule.kind))
+                    yield _alert(rule, held, said, service=signs.name)
+
+
+def _judged(rule: Rule, settings: RuleSettings, query: str) -> str:
+    """A rule over the number of a query; empty for judgements that need a memory of their own."""
+    limit = _number(settings.limit)
+    # A comment at its end would take the rest along.
+    query = f"{query}\n" if "#" in query else query
+    match rule.judgement:
+        case Judgement.ABOVE:
+            return f"({query}) >= {limit}"
+        case Judgement.BELOW:
+            return f"({query}) <= {limit}"
+        case Judgement.BURN:
+            spans = (duration_text(rule.short_window_s), duration_text(rule.window_s))
+            means = (f"avg_over_time(({query})[{span}:1m]) >= {limit}" for span in spans)
+            return " and ".join(means)
+        case _:
+            return ""
 
 
 def _matcher(label: str, operator: str, values: Sequence[str]) -> str:
