@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from http_at import Asked, Said, http_at, said
-from log_stores_at import API_KEY, PASSWORD, TENANT, Elastic, Line, Lines, better_stack, loki
+from log_stores_at import (
+    API_KEY,
+    PASSWORD,
+    TENANT,
+    Elastic,
+    Line,
+    Lines,
+    basic,
+    better_stack,
+    loki,
+)
 from samplings import ORDERS, T0, TARGET
 from stanch.adapters.services.log_stores import LogStore
 from stanch.detect.engine import Detector
@@ -109,6 +119,37 @@ async def test_each_line_is_counted_once_and_only_those_that_are_errors(
         told = [(await watch.look()).value for _ in range(4)]
         assert at.at_once_max == 1
     assert told == [3.0 * each, 5.0 * each, 6.0 * each, 6.0 * each]
+
+
+def request(path: str, method: str = "POST", **headers: str) -> Asked:
+    """With the right login of each stand-in, unless said otherwise."""
+    return Asked(method=method, path=path, query={}, headers=headers, body=b"")
+
+
+@pytest.mark.parametrize(
+    ("store", "wrong", "status"),
+    [
+        ("loki", request("/loki/api/v1/query"), 401),
+        ("loki", request("/api/v1/query", **{"x-scope-orgid": TENANT}), 404),
+        ("loki", request("/loki/api/v1/query", "PUT", **{"x-scope-orgid": TENANT}), 405),
+        ("loki", request("/loki/api/v1/query", **{"x-scope-orgid": TENANT}), 400),
+        ("elastic", request("/logs-1/_count"), 401),
+        ("elastic", request("/logs-1/_count", "PUT", authorization=f"ApiKey {API_KEY}"), 405),
+        ("elastic", request("/logs-1/_counts", authorization=f"ApiKey {API_KEY}"), 400),
+        ("elastic", request("/logs-1/_count", authorization=f"ApiKey {API_KEY}"), 406),
+        ("better stack", request("/"), 403),
+        ("better stack", request("/", "GET", authorization=basic("stanch", PASSWORD)), 404),
+        ("better stack", request("/", authorization=basic("stanch", PASSWORD)), 415),
+    ],
+)
+def test_the_stand_ins_refuse_what_the_stores_refuse(store: str, wrong: Asked, status: int) -> None:
+    lines = Lines({"logs-1": [], "t1_shop_logs": []})
+    answers: dict[str, Answers] = {
+        "loki": loki(lines),
+        "elastic": Elastic(lines).answer,
+        "better stack": better_stack(lines),
+    }
+    assert answers[store](wrong).status == status
 
 
 async def test_a_comment_at_the_end_of_a_query_takes_nothing_with_it(password: str) -> None:
