@@ -16,7 +16,7 @@ from stanch.adapters.hosts.ssh_link import SshLink
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.archive import ARCHIVED_SQL, parse_archived
 from stanch.facts.pgbackrest_info import parse_archives, parse_info
-from stanch.model.backups import Archived, BackupsSeen, WalHeld, WalNeeded
+from stanch.model.backups import Archived, BackupsSeen, Branch, WalHeld, WalNeeded
 from stanch.model.diagnosis import Missing
 from stanch.policy.hosts import SshHost
 from stanch.watch.backups.archive import ArchiveReadings
@@ -103,6 +103,17 @@ async def test_a_repository_is_told_before_and_after_its_first_backup_and_with_f
     gap = (await readings(server, config))["archive_gap_segments"]
     assert gap is not None
     assert gap >= 1
+    await a_new_timeline_is_read_with_its_history(config)
+
+
+async def a_new_timeline_is_read_with_its_history(config: Path) -> None:
+    archive = config.parent / "repo/archive/orders/15-1"
+    (archive / "0000000200000000").mkdir()
+    (archive / "0000000200000000" / f"000000020000000000000063-{'0' * 40}.gz").touch()
+    (archive / "00000002.history").write_text("1\t0/6300000\tno recovery target specified\n")
+    [held] = await walked(PgBackRestArchive(here(config)))
+    assert held.branches == (Branch(timeline=1, end_bytes=0x6300000),)
+    assert held.runs[-1].timeline == 2
 
 
 async def seen_alike_over_ssh(config: Path, sshd: SshHost) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from fix_s3 import Storage
 from stanch.adapters.backups import s3_link
-from stanch.adapters.backups.s3_dumps import KEPT_MAX, Listed, S3Dumps, kind_of_key
+from stanch.adapters.backups.s3_dumps import S3Dumps, kind_of_key
 from stanch.adapters.backups.s3_link import S3Link
 from stanch.adapters.backups.s3_wal import S3Wal
 from stanch.facts.wal_holes import holes
@@ -97,18 +97,6 @@ async def test_more_than_one_page_is_listed_to_the_end(s3: Storage) -> None:
     found = await place.look(deadline_s=30)
     assert isinstance(found, BackupsSeen)
     assert (found.count, found.size_bytes) == (7, 7 * len(WHOLE))
-
-
-def test_of_ten_thousand_objects_only_the_newest_and_the_oldest_are_kept() -> None:
-    listed = Listed()
-    for n in range(10_000):
-        listed.add(f"{n * 7919 % 10_000}.dump", hours(n * 7919 % 10_000), 10)
-    kept = list(listed.backups())
-    assert len(kept) == KEPT_MAX + 1
-    assert [b.name for b in kept[:2]] == ["0.dump", "1.dump"]
-    assert kept[-1].name == "9999.dump"
-    assert len(kept) + listed.between[0] == 10_000
-    assert sum(b.size_bytes for b in kept) + listed.between[1] == 100_000
 
 
 @pytest.mark.parametrize(

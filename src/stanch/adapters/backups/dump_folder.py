@@ -11,10 +11,11 @@ from typing import Final
 from stanch.adapters.backups.dump_files import fault_of, kind_of
 from stanch.adapters.backups.judging import Judge
 from stanch.adapters.backups.leaving import OneLook
+from stanch.adapters.backups.newest import Newest
 from stanch.model.backups import Backup, BackupsSeen
 from stanch.model.diagnosis import Missing
 
-ENTRIES_MAX: Final = 5_000
+ENTRIES_MAX: Final = 200_000
 PARTS_MAX: Final = 20_000
 QUIET_S: Final = 300.0
 """A dump that grew within this time is still being written."""
@@ -41,17 +42,21 @@ class DumpFolder:
         return await self._looking.answer(deadline_s=deadline_s)
 
     def _look(self) -> BackupsSeen | Missing:
+        kept = Newest()
         try:
             with os.scandir(self._folder) as entries:
-                found = [
-                    b
-                    for _, e in zip(range(ENTRIES_MAX), entries, strict=False)
-                    if (b := self._backup(e)) is not None
-                ]
+                for number, entry in enumerate(entries):
+                    if number >= ENTRIES_MAX:
+                        return _missing(f"{self._folder} holds more than {ENTRIES_MAX} files")
+                    backup = self._backup(entry)
+                    if backup is not None:
+                        kept.add(backup)
         except OSError as error:
             return _missing(f"{self._folder}: {error.strerror}")
-        backups = self._judge.judged(sorted(found, key=lambda b: b.at, reverse=True))
-        return BackupsSeen(backups=backups, latest_fault=self._latest_fault(backups))
+        backups = self._judge.judged(kept.newest_first())
+        more, more_bytes = kept.between
+        latest = self._latest_fault(backups)
+        return BackupsSeen(backups=backups, more=more, more_bytes=more_bytes, latest_fault=latest)
 
     def _backup(self, entry: os.DirEntry[str]) -> Backup | None:
         """As it lies there; whether it is whole is asked later. None: it is no dump, or gone."""

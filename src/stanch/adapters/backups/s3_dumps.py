@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,11 +16,12 @@ from stanch.adapters.backups.dump_files import (
 )
 from stanch.adapters.backups.judging import Judge
 from stanch.adapters.backups.leaving import OneLook
+from stanch.adapters.backups.newest import Newest
 from stanch.adapters.backups.s3_link import SMALL_BYTES, Asked, S3Link, code_of
 from stanch.model.backups import Backup, BackupsSeen, Uploads
 from stanch.model.diagnosis import Missing
 
-KEPT_MAX: Final = 300
+POINTERS_MAX: Final = 8
 READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of a compressed dump; a larger one is judged by its first bytes only."""
 LEFT_AFTER: Final = timedelta(days=1)
@@ -55,48 +54,6 @@ def kind_of_key(name: str) -> str:
     return kind + sealed if kind else ""
 
 
-@dataclass(slots=True)
-class Listed:
-    """The newest objects, the oldest, and of all others their number and size."""
-
-    newest: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
-    """A heap whose top is the oldest that is kept."""
-    oldest: tuple[datetime, str, int] | None = None
-    more: int = 0
-    more_bytes: int = 0
-    pointers: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-
-    def add(self, name: str, at: datetime, size: int) -> None:
-        stem = name.lower().partition(".")[0]
-        if stem in _POINTERS:
-            self.pointers = [*self.pointers, (name, size)][:8]
-            return
-        if not kind_of_key(name):
-            return
-        one = at, name, size
-        self.oldest = min(self.oldest or one, one)
-        if len(self.newest) < KEPT_MAX:
-            heapq.heappush(self.newest, one)
-            return
-        out = heapq.heappushpop(self.newest, one)
-        self.more, self.more_bytes = self.more + 1, self.more_bytes + out[2]
-
-    def backups(self) -> Iterator[Backup]:
-        """Newest first; the oldest is the last, whatever lies between."""
-        kept = sorted(self.newest, reverse=True)
-        if self.oldest is not None and self.oldest not in kept:
-            kept.append(self.oldest)
-        for at, name, size in kept:
-            yield Backup(name=name, kind=kind_of_key(name), at=at, size_bytes=size)
-
-    @property
-    def between(self) -> tuple[int, int]:
-        """Number and size of those that `backups` leaves out."""
-        if self.oldest is None or self.oldest in self.newest:
-            return self.more, self.more_bytes
-        return self.more - 1, self.more_bytes - self.oldest[2]
-
-
 class S3Dumps:
     """A `BackupReader` of one prefix. Needs: ListBucket; with GetObject it looks into dumps.
 
@@ -126,19 +83,24 @@ class S3Dumps:
             return asked
         self._asked = asked
         try:
-            listed = Listed()
+            kept, pointers = Newest(), list[tuple[str, int]]()
             for one in self._link.objects(asked, self._prefix):
                 name = str(one["Key"]).removeprefix(self._prefix)
-                if not self._is_wal(str(one["Key"])):
-                    listed.add(name, one["LastModified"], int(one["Size"]))
-            backups = self._judge.judged(tuple(listed.backups()))
+                at, size = one["LastModified"], int(one["Size"])
+                if self._is_wal(str(one["Key"])):
+                    continue
+                if name.lower().partition(".")[0] in _POINTERS:
+                    pointers = [*pointers, (name, size)][:POINTERS_MAX]
+                elif kind := kind_of_key(name):
+                    kept.add(Backup(name=name, kind=kind, at=at, size_bytes=size))
+            backups = self._judge.judged(kept.newest_first())
             left, running = self._uploads(asked)
-            more, more_bytes = listed.between
+            more, more_bytes = kept.between
             return BackupsSeen(
                 backups=backups,
                 more=more,
                 more_bytes=more_bytes,
-                latest_fault=self._latest_fault(asked, listed, backups),
+                latest_fault=self._latest_fault(asked, pointers, backups),
                 running=running,
                 uploads=left,
             )
@@ -208,12 +170,14 @@ class S3Dumps:
                 "UploadIdMarker": page.get("NextUploadIdMarker", ""),
             }
 
-    def _latest_fault(self, asked: Asked, listed: Listed, backups: tuple[Backup, ...]) -> str:
+    def _latest_fault(
+        self, asked: Asked, pointers: Sequence[tuple[str, int]], backups: Sequence[Backup]
+    ) -> str:
         """A pointer is a small text with a name in it, or a copy of the newest backup."""
         good = max((b for b in backups if b.is_good), key=lambda b: b.at, default=None)
         if good is None:
             return ""
-        for name, size in listed.pointers:
+        for name, size in pointers:
             if kind_of_key(name) and size > TAIL_BYTES:
                 if size != good.size_bytes:
                     return f"{name} has {size} bytes, the newest good one {good.size_bytes}"
