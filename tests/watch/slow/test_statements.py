@@ -32,6 +32,7 @@ from stanch.watch.slow.statements import (
     MEAN,
     NEVER_BEFORE,
     NOT_ALL,
+    OVER_S,
     SLOW_IS_USUAL_S,
     SLOWDOWN,
     StatementMemory,
@@ -225,6 +226,22 @@ def test_a_statement_seen_for_the_first_time_is_no_slower_than_ever(
     readings = memory.readings(answer(ENTRY, later(20, 9000.0, young)), at_s=2 * LOOK_S)
     assert one(readings, SLOWDOWN, "7").value is None
     assert one(readings, MEAN, "7").value == pytest.approx(9000)
+
+
+def test_a_slow_statement_that_nobody_calls_any_more_is_over_after_an_hour(
+    memory: StatementMemory,
+) -> None:
+    entry = later(20, 8.0)
+    assert slowdown(memory, answer(entry)) == pytest.approx(8)
+    assert slowdown(memory, answer(entry), LOOK_S + OVER_S - 1) is None
+    rare = later(2, 8.0, entry)
+    assert slowdown(memory, answer(rare), LOOK_S + OVER_S) is None, "it is called still"
+    assert slowdown(memory, answer(rare), LOOK_S + 2 * OVER_S) == 0
+
+
+def test_no_statement_at_all_is_none_that_is_slow(memory: StatementMemory) -> None:
+    [nothing] = memory.readings(answer(), at_s=LOOK_S)
+    assert (nothing.name, nothing.subject, nothing.value) == (SLOWDOWN, "", 0)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ SLOWER = 2.0
 USUAL_LOOKS = 288
 """What is usual is the mean of at most so many looks like the last one: a day of them."""
 SLOW_IS_USUAL_S = 24 * 3600.0
+OVER_S = 3600.0
+"""A statement that nobody called for so long is not slow any more."""
 SURELY_THE_SAME = 0.1
 """Where the server drops entries and does not say which: an entry that grew by no more than this
 part of itself is still the same one."""
@@ -45,6 +47,10 @@ class _Known:
     usual_calls: float
     usual_ms: float
     """Of all usual calls together."""
+    called_at_s: float
+    """The last look that found new calls."""
+    waiting: int = 0
+    """New calls, too few to be judged."""
     slow_since_s: float | None = None
 
 
@@ -59,6 +65,7 @@ class _Spent:
     usual_ms: float = 0.0
     """What the new calls would have taken at the usual mean."""
     judged: bool = True
+    called_at_s: float = 0.0
 
 
 class StatementMemory:
@@ -85,15 +92,17 @@ class StatementMemory:
             so_far = spent.setdefault(one.queryid, _Spent(about=one))
             so_far.calls += one.calls
             if known is None:
-                known = _met(one)
+                known = _met(one, at_s=at_s)
             elif was_reset or not _continues(known, one, all_the_same=all_the_same):
                 known.calls, known.total_ms, known.since_s = one.calls, one.total_ms, one.since_s
+                known.called_at_s, known.waiting = at_s, 0
             else:
                 _spend(known, one, so_far, at_s=at_s)
+            so_far.called_at_s = max(so_far.called_at_s, known.called_at_s)
             self._known[key] = known
-        if first and spent:
-            return unknown(NEVER_BEFORE)
-        return tuple(_told(spent.values()))
+        if not spent:
+            return (Reading(name=SLOWDOWN, value=0.0, detail="no statement was counted"),)
+        return unknown(NEVER_BEFORE) if first else tuple(_told(spent.values(), at_s=at_s))
 
 
 def unknown(why: str) -> tuple[Reading, ...]:
@@ -101,13 +110,14 @@ def unknown(why: str) -> tuple[Reading, ...]:
     return tuple(Reading(name=name, value=None, detail=why) for name in STATEMENT_READINGS)
 
 
-def _met(one: StatementRead) -> _Known:
+def _met(one: StatementRead, *, at_s: float) -> _Known:
     return _Known(
         calls=one.calls,
         total_ms=one.total_ms,
         since_s=one.since_s,
         usual_calls=one.calls,
         usual_ms=one.total_ms,
+        called_at_s=at_s,
     )
 
 
@@ -123,9 +133,12 @@ def _continues(known: _Known, one: StatementRead, *, all_the_same: bool) -> bool
 def _spend(known: _Known, one: StatementRead, spent: _Spent, *, at_s: float) -> None:
     """Judge what came since, where it is enough, and count it as usual where it is."""
     calls, total_ms = one.calls - known.calls, one.total_ms - known.total_ms
+    if calls > known.waiting:
+        known.called_at_s = at_s
+    known.waiting = calls
     if calls < CALLS_MIN:
         return
-    known.calls, known.total_ms = one.calls, one.total_ms
+    known.calls, known.total_ms, known.waiting = one.calls, one.total_ms, 0
     spent.new_calls += calls
     spent.new_ms += total_ms
     if known.usual_calls < USUAL_CALLS_MIN:
@@ -144,14 +157,20 @@ def _spend(known: _Known, one: StatementRead, spent: _Spent, *, at_s: float) -> 
     known.usual_ms = known.usual_ms * kept + total_ms
 
 
-def _told(spent: Iterable[_Spent]) -> Iterable[Reading]:
+def _told(spent: Iterable[_Spent], *, at_s: float) -> Iterable[Reading]:
     for one in spent:
         queryid = one.about.queryid
         yield Reading(name=CALLS, value=float(one.calls), subject=queryid)
         if not one.new_calls:
-            few = f"fewer than {CALLS_MIN} calls since the last look"
+            few = f"fewer than {CALLS_MIN} calls since the last verdict"
+            over = at_s - one.called_at_s >= OVER_S
             yield Reading(name=MEAN, value=None, subject=queryid, detail=few)
-            yield Reading(name=SLOWDOWN, value=None, subject=queryid, detail=few)
+            yield Reading(
+                name=SLOWDOWN,
+                value=0.0 if over else None,
+                subject=queryid,
+                detail="nobody calls it any more" if over else few,
+            )
             continue
         mean_ms, usual_ms = one.new_ms / one.new_calls, one.usual_ms / one.new_calls
         yield Reading(name=MEAN, value=mean_ms, subject=queryid)
