@@ -97,4 +97,4 @@ def test_subjects_that_a_rule_names_exist() -> None:
 def test_what_ends_with_its_source_is_named_as_the_rules_name_it() -> None:
     """Symptoms of a source that left the policy end by these lists."""
     told = (endings.OF_BACKUPS, endings.OF_POOLS, endings.OF_SERVICES, endings.OF_SIGNS)
-    assert {name for names in told for name in names} <= RULED
+    assert {name for names in (*told, endings.OF_LOGS) for name in names} <= RULED

@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 
 from clusters_at import PRIMARY, STANDBY, ClusterHouse, cluster_house
+from samplings import TARGET
 from signals_at import signal
+from stanch.detect.tracker import Track
 from stanch.incident.state import Incident, Status
 from stanch.model.events import SymptomCleared
 from stanch.model.ids import ITSELF, PersonId
 from stanch.model.readings import Reading
 from stanch.model.rules import RuleChange
 from stanch.policy.backups import Backups
+from stanch.policy.log_stores import LokiErrors
 from stanch.policy.policy import Policy
 from stanch.policy.signals import SignalSource
 from stanch.policy.signs import ConsolePools, HealthCheck, PrometheusSigns
+from stanch.service.doing.endings import NOT_ASKED, no_longer_asked
 
 
 @pytest.fixture
@@ -202,3 +206,11 @@ async def test_an_alert_whose_source_forgets_to_say_so_is_over_after_its_time(
     house.later(2)
     await house.sweep()
     assert not (await only(house)).attached
+
+
+def test_errors_in_a_log_that_is_no_longer_asked_about_are_over() -> None:
+    stands = {"log_errors:shop": Track(standing=True)}
+    shop = LokiErrors(name="shop", url="http://loki.example.com", query="{}")
+    assert list(no_longer_asked(replace(TARGET, log_errors=(shop,)), stands)) == []
+    [over] = no_longer_asked(TARGET, stands)
+    assert (over.key, over.bad, over.detail) == ("log_errors:shop", False, NOT_ASKED)

@@ -28,12 +28,13 @@ OF_BACKUPS = frozenset({*OF_A_PLACE, GAP, HOLES, "backup_unseen_s"})
 OF_POOLS = frozenset({"pool_usage_pct", "pool_waiting", "pool_max_wait_s"})
 OF_SERVICES = frozenset({"health_check_ok", "health_check_ms"})
 OF_SIGNS = frozenset({"request_rate", "error_rate_pct", "latency_s"})
+OF_LOGS = frozenset({"log_errors_total"})
 
 log = structlog.get_logger("watching")
 
 
 def no_longer_asked(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:
-    """What still stands of pools, services, signs and backups that the policy names no more."""
+    """What still stands of pools, services, signs, logs and backups that are no longer named."""
     for key, track in tracks.items():
         kind, _, subject = key.partition(":")
         rule = declared_rules().get(SymptomKind(kind)) if track.standing else None
@@ -50,6 +51,8 @@ def _asks(target: TargetPolicy, reading: str, subject: str) -> bool:
         return any(subject.partition("/")[0] == pools.name for pools in target.pools)
     if reading in OF_SIGNS:
         return any(subject == signs.name for signs in target.signs)
+    if reading in OF_LOGS:
+        return any(subject == logs.name for logs in target.log_errors)
     return reading not in OF_BACKUPS or target.backups != Backups()
 
 
