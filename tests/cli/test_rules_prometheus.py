@@ -91,6 +91,7 @@ def test_every_target_gets_the_limits_that_hold_for_it(tmp_path: Path) -> None:
     assert len(rules["deadlocks"]) == 3, "for reports it is off"
     assert "[20m]" in rules["oom_kill"][1]["expr"]
     assert "target" not in rules["oom_kill"][1]["labels"], "it is one rule for two targets"
+    assert rules["oom_kill"][1]["labels"]["targets"] == "orders and 1 more"
     assert "bare" in warned
 
 
@@ -283,7 +284,7 @@ def test_the_rules_fire_in_prometheus_for_those_they_should_and_for_no_others(
         ],
     }
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
-    promtool("check", "rules", "rules.yml", cwd=tmp_path)
+    promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yml", cwd=tmp_path)
     promtool("test", "rules", "test.yml", cwd=tmp_path)
 
 

@@ -138,9 +138,12 @@ def _held(rule: Rule, policy: Policy | None) -> Iterator[_Held]:
 def _alert(rule: Rule, held: _Held, said: str = "", *, service: str = "") -> Mapping[str, Any]:
     hold_s = held.settings.hold_s if rule.declared else SINGLE_WITNESS_HOLD_S
     labels = {"severity": str(held.rank), "from": "stanch"}
-    if len(held.whose.targets) == 1:
+    if len(targets := held.whose.targets) == 1:
         # So that an alert that comes back to Stanch needs no route.
-        labels["target"] = held.whose.targets[0]
+        labels["target"] = targets[0]
+    elif targets:
+        # Rules of one name have to differ in their labels.
+        labels["targets"] = f"{targets[0]} and {len(targets) - 1} more"
     if service:
         labels["service"] = service
     return {
