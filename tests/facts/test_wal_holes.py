@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stanch.facts.wal_holes import Stretch, common, holes, newest_wal
-from stanch.facts.wal_names import WalNames, parse_history, wal_file, wal_name
+from stanch.facts.wal_names import SPANS_MAX, WalNames, parse_history, wal_file, wal_name
 from stanch.model.backups import Branch, WalHeld, WalNeeded
 
 MIB = 1024 * 1024
@@ -135,6 +135,17 @@ def test_the_newest_history_file_is_that_of_the_newest_timeline_with_files() -> 
     for one in (*names(1), *names(2, timeline=2), "00000002.history", "00000003.history", "x"):
         found.add(one)
     assert found.history() == "00000002.history"
+
+
+def test_an_archive_beyond_measure_is_not_kept_and_says_so() -> None:
+    found = WalNames()
+    for span in range(SPANS_MAX - 1):
+        assert found.add(f"00000001{span:08X}00000000")
+    assert not found.too_many
+    assert found.add("0000000100F0000000000000") == "0000000100F00000"
+    assert found.too_many
+    assert found.add("0000000100F1000000000000") == ""
+    assert found.add("0000000100F0000000000001") == "0000000100F00000"
 
 
 def test_the_newest_file_is_the_last_one_of_the_last_timeline() -> None:

@@ -18,6 +18,8 @@ XLOG_ID_BYTES = 0x1_0000_0000
 SEGMENT_BYTES_MIN = 1024 * 1024
 LOW_MAX = XLOG_ID_BYTES // SEGMENT_BYTES_MIN - 1
 TIMELINES_MAX = 1000
+SPANS_MAX = 20_000
+"""Of four gigabytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +68,24 @@ class WalNames:
     """Names of history files."""
     _bits: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
-    def add(self, name: str) -> None:
+    def add(self, name: str) -> str:
+        """The first sixteen digits of a whole WAL file, which say where it lies; else empty."""
         match = _WHOLE.fullmatch(name)
         if match is None:
             if _HISTORY.fullmatch(name) and len(self.histories) < TIMELINES_MAX:
                 self.histories.add(name)
-            return
+            return ""
         timeline, high, low = (int(part, 16) for part in match.groups())
-        if low <= LOW_MAX:
-            key = timeline, high
-            self._bits[key] = self._bits.get(key, 0) | 1 << low
+        key = timeline, high
+        if low > LOW_MAX or (key not in self._bits and self.too_many):
+            return ""
+        self._bits[key] = self._bits.get(key, 0) | 1 << low
+        return name[:16]
+
+    @property
+    def too_many(self) -> bool:
+        """There may be more than could be kept, so nothing can be said about holes."""
+        return len(self._bits) >= SPANS_MAX
 
     @property
     def newest_timeline(self) -> int:

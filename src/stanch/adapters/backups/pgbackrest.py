@@ -166,6 +166,8 @@ class PgBackRestArchive:
         if isinstance(listed, Missing):
             return listed
         names = await asyncio.to_thread(_names, listed)
+        if names.too_many:
+            return _missing(f"{self.place}: more WAL than can be kept in mind")
         branches = await self._branches(archive, names.history(), until_s)
         return WalHeld(
             runs=names.runs(),

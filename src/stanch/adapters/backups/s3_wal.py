@@ -60,14 +60,17 @@ class S3Wal:
             for one in self._link.objects(asked, self._link.where.wal_prefix):
                 key = str(one["Key"])
                 folder, slash, name = key.rpartition("/")
-                names.add(name)
-                if name in names.histories:
+                if place := names.add(name):
+                    prefixes.setdefault(place, folder + slash)
+                elif name in names.histories:
                     histories[name] = key
-                else:
-                    prefixes.setdefault(name[:16], folder + slash)
             branches = self._branches(asked, histories.get(names.history(), ""))
         except asked.errors as error:
             return self._link.failed(error)
+        if names.too_many:
+            return Missing(
+                what="backups", reason=f"{self.place}: more WAL than can be kept in mind"
+            )
         self._prefixes = prefixes
         return (WalHeld(runs=names.runs(), branches=branches),)
 

@@ -61,13 +61,14 @@ class WalFolder:
                 seen += 1
                 if seen > FILES_MAX:
                     return _missing(f"{self._folder} holds more than {FILES_MAX} files")
-                names.add(entry.name)
-                if entry.name in names.histories:
+                if place := names.add(entry.name):
+                    folders.setdefault(place, os.path.dirname(entry.path))
+                elif entry.name in names.histories:
                     histories[entry.name] = entry.path
-                else:
-                    folders.setdefault(entry.name[:16], os.path.dirname(entry.path))
         except OSError as error:
             return _missing(f"{error.filename or self._folder}: {error.strerror}")
+        if names.too_many:
+            return _missing(f"{self._folder}: more WAL than can be kept in mind")
         self._folders = folders
         return (WalHeld(runs=names.runs(), branches=_branches(histories, names.history())),)
 
