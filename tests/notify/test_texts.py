@@ -9,6 +9,7 @@ from stanch.model import events as e
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId, IncidentId, ObligationId, TargetName
 from stanch.model.plans import Mode, Refusal
+from stanch.notify.body import body
 from stanch.notify.story import Story, approve_command
 from stanch.notify.texts import News, page_text, update_text
 from timelines import ANN, ORDERS, T0, at, plan, symptom
@@ -63,6 +64,22 @@ def test_a_page_without_a_cause_says_unknown_although_candidates_were_ranked() -
     assert "Cause: unknown." in text.short
     assert "killed" not in text.short
     assert "NEAREST CANDIDATE" in text.body
+
+
+def test_what_changed_before_is_told_with_its_link_and_escaped() -> None:
+    noted = e.NotedChange(
+        at=STORY.since,
+        kind="deploy",
+        what="checkout\x1b[2J",
+        told="version 1.4.2; by ann",
+        link="https://ci.example.com/7",
+    )
+    told = body(replace(STORY, changes=(noted,)), at=STORY.since)
+    assert "WHAT CHANGED BEFORE" in told
+    assert "version 1.4.2; by ann" in told
+    assert "https://ci.example.com/7" in told
+    assert "\x1b" not in told
+    assert "WHAT CHANGED BEFORE" not in body(STORY, at=STORY.since)
 
 
 def test_a_drill_says_so_everywhere() -> None:

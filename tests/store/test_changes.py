@@ -127,6 +127,23 @@ def test_a_flood_of_statements_is_counted_beyond_a_number(kit: Any) -> None:
     assert shelf.note(ran(501, 2000)) == 1, "later there is room again"
 
 
+def test_what_a_job_runs_again_and_again_is_one_row(kit: Any) -> None:
+    shelf = Shelf(kit.memory())
+    truncate = {"how": "TRUNCATE staging", "what": "shop.staging"}
+    for minute in range(0, 50, 5):
+        shelf.note(ran(0, 60 * minute, **truncate))
+    shelf.note(ran(0, 60 * 45, **truncate))
+    [row] = shelf.rows()
+    assert (row.times, row.at) == (10, at(60 * 45)), "the last one was read twice"
+
+
+def test_a_store_of_an_older_release_that_is_only_looked_into_has_no_changes(kit: Any) -> None:
+    shelf = Shelf(store := kit.memory())
+    store.write(lambda tx: tx.conn.exec_driver_sql("DROP TABLE change"))
+    assert shelf.rows() == []
+    assert store.read(lambda c: s.looked_at(c, "orders", lane="slow")) is None
+
+
 def test_a_statement_that_the_server_refused_says_so(kit: Any) -> None:
     shelf = Shelf(kit.memory())
     shelf.note(ran(1, 1), ran(1, 1.2, failed=True))

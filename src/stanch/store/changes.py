@@ -92,6 +92,7 @@ class _Rows:
     arrived: Sequence[Change]
     near: dict[str, Change] = field(init=False)
     touched: dict[str, Change] = field(default_factory=dict[str, Change])
+    statements_near: dict[tuple[object, ...], str] = field(init=False)
     statements: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +105,7 @@ class _Rows:
         )
         found = self.conn.execute(wanted).mappings()
         self.near = {row["id"]: from_row(row) for row in reversed(list(found))}
+        self.statements_near = {_facts(c): row_id for row_id, c in self.near.items()}
         newest = max(one.at for one in self.arrived)
         lately = newest - timedelta(seconds=FLOOD_S)
         self.statements = sum(c.source == "log" and c.at >= lately for c in self.near.values())
@@ -114,7 +116,7 @@ class _Rows:
             self._again(row_id, one)
         elif one.failed and (tried := self._tried(one)) is not None:
             self.put(tried, replace(self.near[tried], failed=True))
-        elif self.joins(one) or repeats(self.near.values(), one):
+        elif self.joins(one) or repeats(self.near.values(), one) or self._repeated(one):
             return
         elif one.source == "log" and self.statements >= FLOOD_MAX:
             self._beyond(one)
@@ -131,6 +133,7 @@ class _Rows:
 
     def put(self, row_id: str, one: Change) -> None:
         self.near[row_id] = self.touched[row_id] = one
+        self.statements_near[_facts(one)] = row_id
 
     def write(self) -> None:
         rows = [as_values(row_id, self.target, one) for row_id, one in self.touched.items()]
@@ -150,6 +153,16 @@ class _Rows:
         if one.times > self.near[row_id].times:
             self.put(row_id, replace(self.near[row_id], times=one.times))
 
+    def _repeated(self, one: Change) -> bool:
+        """What a job runs again and again is one row, with how often and when last."""
+        row_id = self.statements_near.get(_facts(one)) if one.how else None
+        if row_id is None or _facts(self.near[row_id]) != _facts(one):
+            return False
+        row = self.near[row_id]
+        if row.at < one.at:
+            self.put(row_id, replace(row, at=one.at, times=row.times + one.times))
+        return True
+
     def _tried(self, one: Change) -> str | None:
         """The newest row of the statement that the server now says it refused."""
         same = (one.how, one.by)
@@ -166,6 +179,12 @@ class _Rows:
         row_id = change_id(self.target, rest)
         known = self.near.get(row_id)
         self.put(row_id, rest if known is None else replace(known, times=known.times + 1))
+
+
+def _facts(change: Change) -> tuple[object, ...]:
+    """What is the same whenever a statement is run."""
+    said = (change.kind, change.what, change.how, change.by, change.source, change.failed)
+    return (*said, change.before, change.after)
 
 
 # --- inventories --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,7 +21,7 @@ from stanch.store.changes import EVERYWHERE, News, Rows, forget_others, lately, 
 EVERY_S = 1.0
 BEFORE_S = 7200.0
 """So far back what changed may have to do with what is wrong now."""
-AT_HAND_MAX = 100
+AT_HAND_MAX = 50
 """Of one target, in memory: an incident that opens waits for no store."""
 NOTED_MAX = 20
 WAITING_MAX = 500
@@ -64,7 +65,8 @@ class Changed:
             await self._store(list(waiting.values()))
         except StoreError as error:
             log.warning("changes not stored", targets=len(waiting), error=str(error))
-            self._waiting = waiting
+            # A look is made again, and compared with what is stored then.
+            self._waiting = {t: replace(n, looks=()) for t, n in waiting.items() if n.changes}
 
     async def take(self, news: Sequence[News]) -> None:
         """Durable once this returns. Raises StoreError."""
@@ -116,10 +118,7 @@ class Changed:
 def _together(waiting: News | None, news: News) -> News:
     if waiting is None:
         return news
-    changes = [*waiting.changes, *news.changes][-WAITING_MAX:]
-    # Of a lane only the newest look: it shows what the one before would have shown.
-    looks = {look.lane: look for look in (*waiting.looks, *news.looks)}
-    return News(target=news.target, changes=changes, looks=tuple(looks.values()))
+    return replace(news, changes=[*waiting.changes, *news.changes][-WAITING_MAX:])
 
 
 def _noted(change: Change) -> NotedChange:

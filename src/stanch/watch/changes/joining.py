@@ -28,10 +28,10 @@ def joined(known: Mapping[str, Change], arrived: Change) -> tuple[str, Change] |
 
 def repeats(known: Iterable[Change], arrived: Change) -> bool:
     """Whether this very statement is part of a row already: a log is read again after a crash."""
-    return any(
-        (c.at, c.how, c.by, c.source) == (arrived.at, arrived.how, arrived.by, BOTH)
+    return bool(arrived.how) and any(
+        (c.at, c.how, c.by) == (arrived.at, arrived.how, arrived.by)
         for c in known
-        if arrived.how
+        if c.source == BOTH
     )
 
 
@@ -55,7 +55,7 @@ def _difference(known: Mapping[str, Change], arrived: Change) -> tuple[str, Chan
     fitting = [
         (row_id, row)
         for row_id, row in known.items()
-        if _from_log(row) and not row.failed and row.times == 1 and _same(arrived, row)
+        if _from_log(row) and not row.failed and _same(arrived, row)
         if arrived.since - LATE <= row.at <= arrived.at + LATE
     ]
     if not fitting:
