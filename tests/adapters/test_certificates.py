@@ -131,9 +131,10 @@ async def test_a_server_whose_certificate_nobody_verifies_is_judged_without_a_lo
     assert await strange.look() == (), "it offers no TLS"
     serve_tls(server, *authority.issue("localhost", begins=NOW - DAY, ends=NOW + 10 * DAY))
     readings = await strange.look()
-    while not readings:  # until the reload has reached the postmaster
-        await asyncio.sleep(0.02)
-        readings = await strange.look()
+    async with asyncio.timeout(10):
+        while not readings:  # until the reload has reached the postmaster
+            await asyncio.sleep(0.02)
+            readings = await strange.look()
     assert [r.value for r in readings[1:]] == [0.0, 1.0], readings
     assert "issuer" in readings[1].detail
     await asyncio.sleep(0.2)

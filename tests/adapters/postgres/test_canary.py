@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from fix_servers import MakeServer, Templates
+from fix_servers import MAJORS, MakeServer, Templates
 from stanch.adapters.postgres.canary import Canary
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
@@ -18,7 +19,9 @@ from stanch.facts.canary import CANARY_SESSIONS_SQL, parse_canary_sessions
 from stanch.model.canary import WriteOutcome, Wrote
 from stanch.service.readiness.grants import grants
 
-pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
+# One version in an ordinary run, all of them in `make matrix`.
+WITH = MAJORS if "STANCH_MAJORS" in os.environ else [15]
+pytestmark = pytest.mark.parametrize("pg_major", WITH, indirect=True)
 TABLE = "stanch.canary"
 OURS = "FROM pg_stat_activity WHERE application_name = 'stanch canary'"
 
