@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
@@ -150,3 +152,18 @@ def test_a_full_baseline_stays_small() -> None:
     usual = baseline.usual(0.0)
     assert usual is not None
     assert (usual.median, usual.weeks) == (1.5, WEEKS_KEPT)
+
+
+class Hanging(InlineStore):
+    """A store on a disk that answers no more."""
+
+    async def write(self, op: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+async def test_a_store_that_hangs_does_not_hold_up_the_end(store: InlineStore) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await Baselines(Hanging(store.store), clock(), at_the_end_s=0.05).stop(
+            learned(three_weeks())
+        )
+    assert [line["event"] for line in logs] == ["what is usual was not all kept"]

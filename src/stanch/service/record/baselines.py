@@ -53,9 +53,10 @@ class Baselines:
     crash costs at most that hour and what was finished in the last five minutes.
     """
 
-    def __init__(self, shelf: Shelf, clock: Clock) -> None:
+    def __init__(self, shelf: Shelf, clock: Clock, *, at_the_end_s: float = AT_THE_END_S) -> None:
         self._shelf = shelf
         self._clock = clock
+        self._at_the_end_s = at_the_end_s
         self._known: dict[TargetName, dict[Series, Baseline]] = {}
         self._asked: set[TargetName] = set()
 
@@ -96,9 +97,11 @@ class Baselines:
 
     async def stop(self, learned: Iterable[Learned]) -> None:
         """Keep everything, the hours in hand as well; not for longer than a stop may take."""
+        # All of it at once: targets may still leave the policy while it is being written.
+        known = [one for one in learned if not one.baseline.is_new]
         try:
-            async with asyncio.timeout(AT_THE_END_S):
-                await self.write((x for x in learned if not x.baseline.is_new), pause_s=0.0)
+            async with asyncio.timeout(self._at_the_end_s):
+                await self.write(known, pause_s=0.0)
         except (StoreError, TimeoutError) as error:
             log.warning("what is usual was not all kept", error=str(error) or "no time")
 
