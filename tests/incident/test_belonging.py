@@ -34,6 +34,15 @@ def test_once_the_cause_is_named_only_what_it_explains_joins() -> None:
     assert where(SymptomKind.CONNECTIONS_HIGH, story.incident).to == "new"
 
 
+def test_a_server_that_is_down_and_a_service_that_stopped_are_one_and_the_same() -> None:
+    down = begun(SymptomKind.SERVER_DOWN).then(diagnosed("killed"), 1)
+    assert where(SymptomKind.SERVICE_STOPPED, down.incident, "postgresql").to == "open"
+    stopped = begun(SymptomKind.SERVICE_STOPPED, "postgresql").then(diagnosed("killed"), 1)
+    assert where(SymptomKind.SERVER_DOWN, stopped.incident).to == "open"
+    blocked = begun(SymptomKind.SESSIONS_BLOCKED).then(diagnosed("killed"), 1)
+    assert where(SymptomKind.SERVICE_STOPPED, blocked.incident, "postgresql").to == "new"
+
+
 def test_what_suffers_from_everything_joins_whatever_the_cause() -> None:
     story = begun(SymptomKind.SERVER_DOWN).then(diagnosed("killed"), 1)
     for kind in (SymptomKind.ERROR_RATE_HIGH, SymptomKind.HEALTH_CHECK_FAILING):

@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
         maintenance,
         silence,
         silences,
+        clusters,
         postmortem,
     ):
         app.command()(function)
@@ -270,6 +271,25 @@ def silences(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
         print("nothing is silenced")
     for one in found:
         print(printable(_silence_line(one)))
+
+
+def clusters(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List clusters: those of the policy, and those that Stanch has seen to be one.
+
+    A target that the policy puts into a cluster is in no other, whatever was seen.
+    """
+    found = fetched(config, "/clusters")["clusters"]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    if not found:
+        print("no clusters: none in the policy, and no target was seen to follow another")
+    for one in found:
+        pairs = (f"{standby} follows {upstream}" for standby, upstream in one["follows"].items())
+        name = f"{one['name']} (policy)" if one["source"] == "policy" else "seen"
+        but = "; not counted, because the policy says otherwise" if one["overruled"] else ""
+        seen = f"  {', '.join(pairs)}{but}" if one["follows"] else ""
+        print(printable(f"{name}: {', '.join(one['targets'])}{seen}"))
 
 
 def _silence_line(one: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ ADMIN_DATABASE = "pgbouncer"
 
 IN_USE = ("sv_active", "sv_active_cancel", "sv_being_canceled", "sv_tested", "sv_login")
 """Server connections that no further client can get now."""
+LEADS_MAX = 500
+
 OPEN = (*IN_USE, "sv_idle", "sv_used")
 CLIENTS = ("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req")
 
@@ -75,6 +77,19 @@ def parse_limits(databases: Sequence[Row], config: Sequence[Row]) -> PoolLimits:
         connections=_limits(databases, "max_connections"),
         clients=_number(clients[0]) if clients else None,
     )
+
+
+def parse_leads(databases: Sequence[Row]) -> tuple[tuple[str, str, int], ...]:
+    """From SHOW DATABASES: each database of a pooler with the host and port behind it.
+
+    An empty host is a socket on the pooler's own machine.
+    """
+    found = ((row.get("name"), row.get("host") or "", row.get("port") or "") for row in databases)
+    return tuple(
+        (name, host, int(port))
+        for name, host, port in found
+        if name and name != ADMIN_DATABASE and port.isascii() and port.isdigit() and len(port) < 6
+    )[:LEADS_MAX]
 
 
 def parse_pools(rows: Sequence[Row], limits: PoolLimits) -> tuple[Pool, ...]:

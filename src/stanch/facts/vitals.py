@@ -58,6 +58,7 @@ def parse_vitals(payload: str | bytes | Mapping[str, object]) -> Vitals:
         mxid_age_max=answer.whole_or_none("mxid_age_max"),
         prepared_xacts=answer.whole("prepared_xacts"),
         oldest_prepared_xact_age_s=answer.age_s("oldest_prepared_xact_age_s"),
+        timeline=answer.whole_or_none("timeline"),
         wal_lsn=answer.text_or_none("wal_lsn"),
         wal_position_bytes=answer.whole_or_none("wal_position_bytes"),
     )
@@ -168,4 +169,6 @@ def _standby(part: Answer) -> StandbyVitals:
         received_bytes_to_replay=part.whole_or_none("received_bytes_to_replay"),
         last_replayed_xact_age_s=part.age_s("last_replayed_xact_age_s"),
         replay_paused=part.flag("replay_paused"),
+        sender_host=part.text_or_none("sender_host"),
+        sender_port=part.whole_or_none("sender_port"),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from stanch.incident.effects import DOWN
 from stanch.incident.state import Incident, Status
 from stanch.model.ids import CauseId, IncidentId
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -58,6 +59,8 @@ def _joins(symptom: Symptom, incident: Incident, explains: Explains) -> str:
     if first is not None and symptom.kind in explains.get(first.id, ()):
         return f"explained by {first.id}"
     kinds = {SymptomKind(key.partition(":")[0]) for key in incident.seen}
+    if symptom.kind in DOWN and kinds & DOWN:
+        return "the same, seen from elsewhere"
     rules = declared_rules()
     if rules[symptom.kind].apart:
         return "the same on something else" if symptom.kind in kinds else ""

@@ -17,6 +17,10 @@ is sure."""
 AFTER_S = 120.0
 """So long after its cause is over an effect may still stand; then it is a matter of its own."""
 
+DOWN_TOO_S = 30.0
+"""So long after its primary is back a standby may still be down with it; then it is told alone, and
+can be started."""
+
 ATTACHED_MAX = 20
 """So many effects stand in an incident one by one; the rest are counted."""
 
@@ -33,6 +37,9 @@ BREAKS_THE_REST = frozenset(
     }
 )
 """On a primary these stop the standbys' stream or everybody who comes through it."""
+
+DOWN = frozenset({SymptomKind.SERVER_DOWN, SymptomKind.SERVICE_STOPPED})
+"""Seen from outside, and on its machine: one and the same."""
 
 REPLICATION = frozenset(
     {
@@ -78,6 +85,19 @@ def suffers(kind: SymptomKind, *, of: Incident, standbys: Collection[TargetName]
     return kind in (REPLICATION if of.target in standbys else WITHOUT_A_PRIMARY)
 
 
+def down_too(
+    target: TargetName, cause: Incident, *, standbys: Collection[TargetName], at: datetime
+) -> bool:
+    """Whether a standby that is down is told with its primary, which is down as well."""
+    if target not in standbys or cause.target in standbys or cause.status.ended or cause.drill:
+        return False
+    if SymptomKind.SERVER_DOWN.value not in cause.seen:
+        return False
+    down = SymptomKind.SERVER_DOWN.value in cause.symptoms
+    back_at = None if down else cause.cleared_at
+    return down or (back_at is not None and at - back_at <= timedelta(seconds=DOWN_TOO_S))
+
+
 def cause_of(
     symptom: Symptom,
     elsewhere: Sequence[Incident],
@@ -94,7 +114,9 @@ def cause_of(
             continue
         onset = min(filter(None, (incident.since, incident.opened_at)), default=at)
         late_enough = symptom.since >= onset - timedelta(seconds=BEFORE_S)
-        if late_enough and suffers(symptom.kind, of=incident, standbys=standbys):
+        if late_enough and _belongs(
+            symptom.kind, symptom.target, incident, standbys=standbys, at=at
+        ):
             return incident
     return None
 
@@ -116,9 +138,33 @@ def is_effect(
     if at - incident.opened_at > timedelta(seconds=BEFORE_S):
         return False
     return breaks(cause, standbys, at) and all(
-        suffers(SymptomKind(key.partition(":")[0]), of=cause, standbys=standbys)
+        _belongs(
+            SymptomKind(key.partition(":")[0]), incident.target, cause, standbys=standbys, at=at
+        )
         for key in incident.seen
     )
+
+
+def still_told(
+    symptom: Symptom, cause: Incident, *, standbys: Collection[TargetName], at: datetime
+) -> bool:
+    """Whether what stands elsewhere is still told with a failure, or by itself from now on."""
+    if symptom.kind in DOWN:
+        return down_too(symptom.target, cause, standbys=standbys, at=at)
+    return breaks(cause, standbys, at)
+
+
+def _belongs(
+    kind: SymptomKind,
+    target: TargetName,
+    cause: Incident,
+    *,
+    standbys: Collection[TargetName],
+    at: datetime,
+) -> bool:
+    if kind in DOWN:
+        return down_too(target, cause, standbys=standbys, at=at)
+    return suffers(kind, of=cause, standbys=standbys)
 
 
 def paged_for(incident: Incident) -> bool:

@@ -12,6 +12,7 @@ from stanch.model import events as e
 from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.model.ids import IncidentId
 from stanch.model.messages import MessageKind
+from stanch.model.symptoms import SymptomKind
 from stanch.model.timeline import Recorded
 
 
@@ -63,7 +64,9 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
     key = event.symptom.key
     if i.target and event.symptom.target != i.target:
         # It says something about another server: nothing that is proven of this one is touched.
-        return replace(i, attached=frozen({**i.attached, key: event.symptom}))
+        told = replace(i, attached=frozen({**i.attached, key: event.symptom}))
+        down_too = event.symptom.kind is SymptomKind.SERVER_DOWN and key not in i.attached
+        return owe(told, "down_too", r) if down_too else told
     joined = replace(
         i,
         symptoms=frozen({**i.symptoms, key: event.symptom}),

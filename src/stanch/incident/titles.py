@@ -18,7 +18,13 @@ TITLES = {
 
 
 def title_now(incident: Incident) -> str:
-    """What it was opened as, and what is worse since then."""
+    """What it was opened as, what is worse since then, and who of its cluster is down with it."""
+    down = sorted(s.target for s in incident.attached.values() if s.kind is SymptomKind.SERVER_DOWN)
+    also = f", and so is {', '.join(down)}" if down else ""
+    return f"{_own_title(incident)}{also}"
+
+
+def _own_title(incident: Incident) -> str:
     standing = {symptom.kind for symptom in incident.symptoms.values()}
     worst = next((title for kind, title in TITLES.items() if kind in standing), "")
     if not worst or worst == incident.title:

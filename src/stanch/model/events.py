@@ -532,6 +532,28 @@ class SilenceEnded(Commanded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyLearned(Event):
+    """A server was seen to receive the WAL of another one: they are one cluster."""
+
+    kind: ClassVar[str] = "topology.learned.v1"
+    target: TargetName
+    """The standby."""
+    upstream: TargetName
+    cluster: str
+    """The system identifier that both have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyForgotten(Event):
+    """They are not one cluster any more."""
+
+    kind: ClassVar[str] = "topology.forgotten.v1"
+    target: TargetName
+    upstream: TargetName
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlindnessEntered(Event):
     """The responder cannot tell the state of its targets apart from its own trouble."""
 

@@ -9,6 +9,7 @@ from stanch.model.host import Volume
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
+from stanch.model.seats import Seat
 from stanch.model.vitals import Vitals
 
 
@@ -31,5 +32,7 @@ class Sample:
     lost_at: datetime | None = None
     """When the watching session was lost or last answered, if that is why we probe."""
     volumes: tuple[Volume, ...] | None = None
+    seat: Seat | None = None
+    """Where it sits in its cluster; the same object for as long as that stays as it is."""
     readings: tuple[Reading, ...] = ()
     """What sources beside the session say: pools, machines, backups, logs, applications."""

@@ -185,6 +185,9 @@ class StandbyVitals:
     """None where WAL comes from the archive alone."""
     last_replayed_xact_age_s: float | None = None
     replay_paused: bool = False
+    sender_host: str | None = None
+    """Whom it receives WAL from, as its own settings call it; None also without pg_monitor."""
+    sender_port: int | None = None
 
     @property
     def late_s(self) -> float | None:
@@ -224,6 +227,8 @@ class Vitals:
     mxid_age_max: int | None = None
     prepared_xacts: int = 0
     oldest_prepared_xact_age_s: float | None = None
+    timeline: int | None = None
+    """Written to by a primary, received by a standby; None where none is received."""
     wal_lsn: str | None = None
     """Insert position on a primary, replayed position on a standby."""
     wal_position_bytes: int | None = None

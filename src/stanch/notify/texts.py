@@ -16,6 +16,7 @@ from stanch.model.events import (
     PlanProposed,
     PlanWithheld,
     SeveritySet,
+    SymptomObserved,
 )
 from stanch.model.shown import moment, percent, shortened, span
 from stanch.notify.body import body, bullets, paragraph
@@ -37,6 +38,7 @@ News = (
     | IncidentResolved
     | SeveritySet
     | IncidentTakenIn
+    | SymptomObserved
 )
 """Events people who know of an incident are told about."""
 
@@ -178,6 +180,9 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
             return headline, paragraph(
                 f"Incident {event.of} ({what}) is an effect of this one and goes on here."
             )
+        case SymptomObserved(symptom=symptom):
+            headline = f"{one_line(symptom.target, 40)} is down, too"
+            return headline, paragraph(f"{headline}: nobody can take over from {story.target}.")
         case SeveritySet():
             who = f" by {story.name(event.by)}" if event.by else ""
             headline = f"severity is now {one_line(event.label, 20)}{who}: {event.reason}"

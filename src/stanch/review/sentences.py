@@ -273,6 +273,15 @@ def _unsilenced(event: e.SilenceEnded, n: Names) -> str:
     return f"{n.person(event.by)} ended the silence of {what}{_tail(event.reason)}."
 
 
+def _learned(event: e.TopologyLearned, n: Names) -> str:
+    return f"{shown(event.target, 60)} was seen to be a standby of {shown(event.upstream, 60)}."
+
+
+def _forgotten(event: e.TopologyForgotten, n: Names) -> str:
+    what = f"{shown(event.target, 60)} is no standby of {shown(event.upstream, 60)} any more"
+    return f"{what}{_tail(event.reason)}."
+
+
 def _blind(event: e.BlindnessEntered, n: Names) -> str:
     return f"Stanch cannot see {len(event.targets)} targets{_tail(event.reason)}."
 
@@ -328,6 +337,8 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.SilenceEnded: _unsilenced,
     e.MaintenanceSet: _maintenance,
     e.MaintenanceEnded: _maintained,
+    e.TopologyLearned: _learned,
+    e.TopologyForgotten: _forgotten,
     e.BlindnessEntered: _blind,
     e.BlindnessLeft: _sees,
     e.ResponderStarted: _started,

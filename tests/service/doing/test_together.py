@@ -9,8 +9,9 @@ import pytest
 from clusters_at import ORDERS, PRIMARY, STANDBY, STOCK, ClusterHouse, cluster_house
 from samplings import vitals
 from signals_at import signal
-from stanch.incident.effects import AFTER_S, ATTACHED_MAX, STANDING_MAX
+from stanch.incident.effects import AFTER_S, ATTACHED_MAX, BEFORE_S, DOWN_TOO_S, STANDING_MAX
 from stanch.incident.state import Status
+from stanch.incident.titles import title_now
 from stanch.incident.work import Job
 from stanch.model import events as e
 from stanch.model.ids import ITSELF, PersonId, TargetName
@@ -49,9 +50,63 @@ async def test_two_failures_on_two_clusters_stay_two() -> None:
     assert [i.target for i in await house.open_ones()] == [PRIMARY, STOCK]
 
 
-async def test_a_standby_that_goes_down_too_keeps_an_incident_in_which_it_can_be_started(
+async def both_known(house: ClusterHouse) -> None:
+    await house.says(STANDBY, vitals(in_recovery=True))
+    await house.says(PRIMARY, vitals(in_recovery=False))
+
+
+@pytest.mark.parametrize("first", [PRIMARY, STANDBY])
+async def test_a_primary_and_its_standby_that_are_down_are_one_incident_that_says_so(
+    house: ClusterHouse, first: TargetName
+) -> None:
+    await both_known(house)
+    last = STANDBY if first == PRIMARY else PRIMARY
+    await house.see(first, down=True)
+    await house.see(last, down=True)
+    [incident] = await house.open_ones()
+    assert (incident.target, incident.severity_rank) == (PRIMARY, 1)
+    assert title_now(incident) == "server down, and so is orders-2"
+    assert len(house.pages_due(incident)) == 1
+
+
+async def test_who_was_paged_for_the_primary_is_told_that_nobody_is_left(
     house: ClusterHouse,
 ) -> None:
+    await both_known(house)
+    await house.see(PRIMARY, down=True)
+    [incident] = await house.open_ones()
+    await house.page(incident)
+    for _ in range(3):
+        await house.see(STANDBY, down=True)
+    [incident] = await house.open_ones()
+    assert [u.rule for u in incident.updates_owed] == ["down_too"]
+
+
+async def test_a_standby_that_stays_down_is_told_by_itself_soon_after_its_primary_is_back(
+    house: ClusterHouse,
+) -> None:
+    await both_known(house)
+    await house.see(PRIMARY, down=True)
+    await house.see(STANDBY, down=True)
+    for _ in range(5):
+        await house.see(PRIMARY)
+    await house.see(STANDBY, down=True, after=DOWN_TOO_S - 10)
+    assert [i.target for i in await house.open_ones()] == [PRIMARY]
+    await house.see(STANDBY, down=True, after=11)
+    primary, standby = await house.open_ones()
+    assert (list(primary.attached), list(standby.symptoms)) == ([], ["server_down"])
+
+
+async def test_a_standby_that_was_down_long_before_keeps_its_incident(house: ClusterHouse) -> None:
+    await both_known(house)
+    await house.see(STANDBY, down=True)
+    await house.see(PRIMARY, down=True, after=BEFORE_S + 1)
+    assert [i.target for i in await house.open_ones()] == [STANDBY, PRIMARY]
+
+
+async def test_two_primaries_that_are_down_are_two_incidents(house: ClusterHouse) -> None:
+    await house.says(STANDBY, vitals(in_recovery=False))
+    await house.says(PRIMARY, vitals(in_recovery=False))
     await house.see(PRIMARY, down=True)
     await house.see(STANDBY, down=True)
     assert [i.target for i in await house.open_ones()] == [PRIMARY, STANDBY]

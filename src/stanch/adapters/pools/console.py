@@ -6,7 +6,7 @@ import asyncio
 
 from stanch.adapters.pools.link import Link
 from stanch.adapters.postgres.session import StatementFailed
-from stanch.facts.pools import PoolLimits, parse_limits, parse_pools
+from stanch.facts.pools import PoolLimits, parse_leads, parse_limits, parse_pools
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import Row
@@ -30,6 +30,9 @@ class PoolerConsole:
         self._link = Link(pools.dsn, {"application_name": "stanch pools"})
         self._made = PoolReadings(pools.name)
         self._deadline_s = deadline_s
+        self.name, self.dsn = pools.name, pools.dsn
+        self.leads: tuple[tuple[str, str, int], ...] = ()
+        """Databases of the pooler, each with the host and port behind it."""
         self._limits: PoolLimits | None = None
         self._limits_at_s = 0.0
 
@@ -50,6 +53,7 @@ class PoolerConsole:
         now_s = asyncio.get_running_loop().time()
         if self._limits is None or now_s - self._limits_at_s >= LIMITS_EVERY_S:
             databases = await self._show("DATABASES", until)
+            self.leads = parse_leads(databases)
             try:
                 config = await self._show("CONFIG", until)
             except StatementFailed:

@@ -172,7 +172,8 @@ standby AS (
         pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
         'last_replayed_xact_age_s',
         extract(epoch FROM me.at - pg_last_xact_replay_timestamp()),
-        'replay_paused', pg_is_wal_replay_paused()
+        'replay_paused', pg_is_wal_replay_paused(),
+        'sender_host', r.sender_host, 'sender_port', r.sender_port, 'timeline', r.received_tli
     ) END AS part
     FROM me LEFT JOIN pg_stat_get_wal_receiver() AS r ON r.pid IS NOT NULL
 ),
@@ -233,6 +234,11 @@ SELECT json_build_object(
     'mxid_age_max', ages.mxid_age_max,
     'prepared_xacts', prepared.n,
     'oldest_prepared_xact_age_s', extract(epoch FROM me.at - prepared.oldest),
+    -- The name of a WAL file begins with the timeline; there is none to be had in recovery.
+    'timeline', CASE
+        WHEN me.in_recovery THEN (standby.part ->> 'timeline')::int
+        ELSE ('x' || left(pg_walfile_name(position.lsn), 8))::bit(32)::int
+    END,
     'wal_lsn', position.lsn,
     'wal_position_bytes', pg_wal_lsn_diff(position.lsn, '0/0')
 )::text AS vitals

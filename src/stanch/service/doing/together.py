@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
@@ -17,17 +17,17 @@ from stanch.incident.effects import (
     is_effect,
     own_key,
     paged_for,
+    still_told,
     the_rest,
     worth_telling,
 )
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import IncidentId, TargetName
-from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.service.clock import Clock
+from stanch.service.doing.topology import Topology
 from stanch.service.record.book import Book
-from stanch.service.record.policies import Policies
 
 Crowd = tuple[IncidentId, TargetName, SymptomKind]
 
@@ -35,69 +35,66 @@ log = structlog.get_logger("watching")
 
 
 class Together:
-    """Knows who belongs together, and which of them are standbys at the moment."""
+    """Knows what belongs to one failure, wherever in a cluster it is seen."""
 
     def __init__(
         self,
         *,
         book: Book,
-        policies: Policies,
+        topology: Topology,
         clock: Clock,
         incidents: Callable[[TargetName], Awaitable[Sequence[Incident]]],
     ) -> None:
         """`incidents`: those of a target that something new may belong to, newest first."""
         self._book = book
-        self._policies = policies
+        self.topology = topology
         self._clock = clock
         self._incidents = incidents
-        self._standbys: set[TargetName] = set()
-        """As each server last said of itself; also while it is silent."""
+        self._guest_in: dict[TargetName, set[IncidentId]] = {}
         self._crowds: dict[Crowd, set[str]] = {}
         """Keys that stand in an incident as a number only."""
 
-    def learn(self, sample: Sample) -> None:
-        """Who replays another's WAL is a standby until it says otherwise."""
-        if sample.vitals is None:
-            return
-        if sample.vitals.in_recovery:
-            self._standbys.add(sample.target)
-        else:
-            self._standbys.discard(sample.target)
-
-    def is_standby(self, target: TargetName) -> bool:
-        """Of a cluster with a server that is none; without one nobody can do its work."""
-        if target not in self._standbys:
-            return False
-        return any(other not in self._standbys for other in self._others(target))
+    @property
+    def _standbys(self) -> Collection[TargetName]:
+        return self.topology.standbys
 
     def opening(self, target: TargetName) -> AbstractAsyncContextManager[None]:
         """One at a time in a whole cluster, so that a cause and its effect meet."""
-        cluster = self._policies.current.cluster_of(target)
-        return self._book.opening(cluster.targets[0] if cluster is not None else target)
-
-    def _others(self, target: TargetName) -> tuple[TargetName, ...]:
-        cluster = self._policies.current.cluster_of(target)
-        return tuple(t for t in cluster.targets if t != target) if cluster is not None else ()
+        return self._book.opening(self.topology.cluster_of(target)[0])
 
     async def elsewhere(self, target: TargetName) -> list[Incident]:
-        """Open incidents on the other servers of its cluster."""
-        found = [i for other in self._others(target) for i in await self._incidents(other)]
-        return [i for i in found if not i.status.ended]
+        """Open incidents on the other servers of its cluster, and those it has symptoms in."""
+        others = self.topology.others(target)
+        found = {i.id: i for other in others for i in await self._incidents(other)}
+        for incident_id in self._guest_in.get(target, set()) - found.keys():
+            found[incident_id] = await self._book.get(incident_id)
+        still_open = [i for i in found.values() if not i.status.ended]
+        if target in self._guest_in:
+            self._guest_in[target] &= {i.id for i in still_open}
+        return still_open
+
+    def is_guest(self, target: TargetName, incident_id: IncidentId) -> None:
+        """Symptoms of a target stand in this incident; who is its neighbour may change since."""
+        self._guest_in.setdefault(target, set()).add(incident_id)
 
     async def cause_of(self, symptom: Symptom) -> Incident | None:
         """The open incident elsewhere in the cluster that this is an effect of."""
-        return cause_of(
-            symptom,
-            await self.elsewhere(symptom.target),
-            standbys=self._standbys,
-            at=self._clock.now(),
-        )
+        others, at = self.topology.others(symptom.target), self._clock.now()
+        elsewhere = [i for i in await self.elsewhere(symptom.target) if i.target in others]
+        found = cause_of(symptom, elsewhere, standbys=self._standbys, at=at)
+        if found is not None:
+            return found
+        behind = [i for t in self.topology.behind(symptom) for i in await self._incidents(t)]
+        # Whoever comes through a pool suffers from the very server behind it, whatever that is.
+        return cause_of(symptom, behind, standbys=(), at=at)
 
     # --- attaching ---
 
     async def attach(self, incident: Incident, symptom: Symptom) -> None:
         """Put a symptom into an incident: as it is, or counted where too many stand already."""
         elsewhere = symptom.target != incident.target
+        if elsewhere:
+            self.is_guest(symptom.target, incident.id)
         stands = attached(symptom) if elsewhere else symptom
         among = incident.attached if elsewhere else incident.symptoms
         room = ATTACHED_MAX if elsewhere else STANDING_MAX
@@ -159,16 +156,18 @@ class Together:
             mine = _of(target, incident)
             if not mine:
                 continue
-            if breaks(incident, self._standbys, self._clock.now()):
-                found |= {own_key(s) for s in mine}
-                continue
+            now = self._clock.now()
+            stays = [s for s in mine if still_told(s, incident, standbys=self._standbys, at=now)]
+            found |= {own_key(s) for s in stays}
             over = [
                 e.SymptomCleared(key=s.key, detail="it outlasts this incident, and is told anew")
                 for s in mine
-                if s.kind is not SymptomKind.OUTSIDE_ALERT
+                if s not in stays and s.kind is not SymptomKind.OUTSIDE_ALERT
             ]
             if over:
                 await self._book.record(incident.id, *over)
+            if stays:
+                continue
             self._forget(lambda crowd, gone=incident.id: crowd[:2] == (gone, target))
         self._forget(lambda crowd: self._book_knows_end(crowd[0]))
         return found | {k for c, keys in self._crowds.items() if c[1] == target for k in keys}
@@ -190,11 +189,20 @@ class Together:
         at = self._clock.now()
         if not breaks(cause, self._standbys, at):
             return
-        for other in await self.elsewhere(cause.target):
-            if not is_effect(other, cause, standbys=self._standbys, at=at):
+        through = self.topology.through_pools(cause.target)
+        early = [i for t in through for i in await self._incidents(t)]
+        for other in (*await self.elsewhere(cause.target), *early):
+            standbys = self._standbys
+            if other.target not in self.topology.others(cause.target):
+                if any(
+                    cause.target not in self.topology.behind(s) for s in other.symptoms.values()
+                ):
+                    continue
+                standbys = ()
+            if not is_effect(other, cause, standbys=standbys, at=at):
                 continue
             ends: list[Incident] = []
-            await self._book.decide(other.id, self._merging(cause, ends))
+            await self._book.decide(other.id, _merging(cause, ends, standbys))
             if not ends:
                 continue
             log.warning("incident merged", incident=other.id, into=cause.id)
@@ -203,18 +211,19 @@ class Together:
             for symptom in ends[-1].symptoms.values():
                 await self.attach(await self._book.get(cause.id), symptom)
 
-    def _merging(
-        self, cause: Incident, ends: list[Incident]
-    ) -> Callable[[Incident, datetime], Sequence[e.Event]]:
-        """`ends` gets the incident as it was right before it ended."""
 
-        def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
-            if not is_effect(incident, cause, standbys=self._standbys, at=at):
-                return ()
-            ends.append(incident)
-            return (e.IncidentMerged(into=cause.id, reason=f"an effect of {cause.title}"),)
+def _merging(
+    cause: Incident, ends: list[Incident], standbys: Collection[TargetName]
+) -> Callable[[Incident, datetime], Sequence[e.Event]]:
+    """`ends` gets the incident as it was right before it ended."""
 
-        return decider
+    def decider(incident: Incident, at: datetime) -> Sequence[e.Event]:
+        if not is_effect(incident, cause, standbys=standbys, at=at):
+            return ()
+        ends.append(incident)
+        return (e.IncidentMerged(into=cause.id, reason=f"an effect of {cause.title}"),)
+
+    return decider
 
 
 def _at_least_as_bad_as(effect: Incident) -> Callable[[Incident, datetime], Sequence[e.Event]]:

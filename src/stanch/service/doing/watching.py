@@ -30,6 +30,7 @@ from stanch.service.doing.endings import close_removed, no_longer_asked, over, s
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
+from stanch.service.doing.topology import Topology
 from stanch.service.record.baselines import Learned, nothing_kept
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -88,8 +89,9 @@ class Watching:
         """Targets of which this process knows whether they answer."""
         self._blind_incident: IncidentId | None = None
         self._blindness = asyncio.Lock()
+        self.topology = Topology(book=book, policies=policies, standing=standing)
         self.together = Together(
-            book=book, policies=policies, clock=clock, incidents=self.incidents
+            book=book, topology=self.topology, clock=clock, incidents=self.incidents
         )
         """What belongs to one failure although it is seen on several servers."""
         self.holding = Holding(book=book, standing=standing, policies=policies, clock=clock)
@@ -108,6 +110,8 @@ class Watching:
                 elsewhere = symptom.target != incident.target
                 key = own_key(symptom) if elsewhere else key
                 of = symptom.target if elsewhere else incident.target
+                if elsewhere:
+                    self.together.is_guest(of, incident.id)
                 self._tracks[of] = {**self._tracks.get(of, {}), key: Track(standing=True)}
 
     async def take(self, sample: Sample) -> None:
@@ -115,8 +119,8 @@ class Watching:
         target = self._policies.current.target(sample.target)
         if target is None:
             return
-        self.together.learn(sample)
         try:
+            await self.topology.learn(sample)
             sample = await self._doubt(sample)
             before = await self._still_told(sample.target, target)
         except StoreError as error:
@@ -368,7 +372,7 @@ class Watching:
         if target is None:
             return declared_rules()[symptom.kind].severity
         rank = target.rank(symptom.kind)
-        if symptom.kind.value in target.severity_of or not self.together.is_standby(
+        if symptom.kind.value in target.severity_of or not self.topology.is_standby(
             TargetName(target.name)
         ):
             return rank

@@ -23,6 +23,7 @@ from stanch.model.timeline import Recorded
 from stanch.policy.policy import Policy
 from stanch.review.postmortem import postmortem
 from stanch.service.doing.paging import links_of
+from stanch.service.doing.topology import clusters_known
 from stanch.service.house import House, Store
 from stanch.service.people.changes import SeenNow, before_incident, changes_route, nobody
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_lines
@@ -73,14 +74,9 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
         found = await rows.listed(firing_only=firing_only, limit=SIGNALS_MAX)
         return JSONResponse({"signals": [signal_line(row) for row in found]})
 
-    async def silences(request: Request) -> Response:
-        now = house.clock.now()
-        lines = window_lines(house.standing.windows(now), house.policy.silences, now)
-        return JSONResponse({"silences": lines})
-
     routes = [
         Route("/signals", signals),
-        Route("/silences", silences),
+        *_standing_routes(house),
         changes_route(house, seen),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
@@ -93,6 +89,20 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
         StoreError: _answer_error(503),
     }
     return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def _standing_routes(house: House) -> tuple[Route, ...]:
+    """What stands beside incidents."""
+
+    async def clusters(request: Request) -> Response:
+        return JSONResponse({"clusters": clusters_known(house.policies, house.standing)})
+
+    async def silences(request: Request) -> Response:
+        now = house.clock.now()
+        lines = window_lines(house.standing.windows(now), house.policy.silences, now)
+        return JSONResponse({"silences": lines})
+
+    return Route("/clusters", clusters), Route("/silences", silences)
 
 
 def health_app(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from stanch.incident.state import Incident
+from stanch.incident.titles import title_now
 from stanch.model.codec import to_iso
 from stanch.model.events import MaintenanceSet, SilenceSet, stored_kind, to_body
 from stanch.model.ids import PersonId
@@ -25,7 +26,7 @@ def headline(incident: Incident, at: datetime) -> dict[str, Any]:
     return {
         "id": incident.id,
         "target": incident.target,
-        "title": incident.title,
+        "title": title_now(incident),
         "status": incident.status.value,
         "severity": incident.severity_label,
         "opened_at": to_iso(incident.opened_at) if incident.opened_at else None,

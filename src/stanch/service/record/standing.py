@@ -19,6 +19,8 @@ class Standing:
     def __init__(self) -> None:
         self.halted_by: e.HaltSet | None = None
         self.blind_because: str = ""
+        self.follows: dict[TargetName, e.TopologyLearned] = {}
+        """Standbys that were seen to receive the WAL of another target."""
         self._maintenance: dict[TargetName, e.MaintenanceSet] = {}
         self._silences: dict[tuple[TargetName, str, str], e.SilenceSet] = {}
 
@@ -40,6 +42,10 @@ class Standing:
                 self._silences[target, rule, subject] = event
             case e.SilenceEnded(target=target, rule=rule, subject=subject):
                 self._silences.pop((target, rule, subject), None)
+            case e.TopologyLearned(target=target):
+                self.follows[target] = event
+            case e.TopologyForgotten(target=target):
+                self.follows.pop(target, None)
             case e.BlindnessEntered(reason=reason):
                 self.blind_because = reason
             case e.UnknownEvent(stored_kind=kind):

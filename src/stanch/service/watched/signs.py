@@ -29,6 +29,7 @@ from stanch.policy.signs import (
     QueryPools,
     SignsOfService,
 )
+from stanch.service.watched.seating import Lead, Seating
 from stanch.watch.reachability.readings import reach_readings
 from stanch.watch.signs.run import SignWatch
 
@@ -48,7 +49,7 @@ Probe = Callable[[float], Awaitable[Reach]]
 
 
 class Signs:
-    """All of it for one target; `run` asks until cancelled, and ends at once where nobody is."""
+    """All of it for one target; `run` asks until cancelled, and ends at once where nobody may be."""
 
     def __init__(
         self,
@@ -64,7 +65,11 @@ class Signs:
         self._certificates = SignWatch(self._shown, every_s=CERTIFICATES_EVERY_S)
         self._noted_at: datetime | None = None
         first = 0.5 + jitter() / 2
-        self._watch = SignWatch(tuple(_sources(target)), every_s=EVERY_S, first_wait=first)
+        sources = tuple(_sources(target))
+        self._consoles = [s for s in sources if isinstance(s, PoolerConsole)]
+        self._awake = target.wake != "never"
+        self._seating = Seating(target, leads=self._leads)
+        self._watch = SignWatch(sources, every_s=EVERY_S, first_wait=first)
         metrics = tuple(numbers_of(signs) for signs in target.signs)
         self._metrics = SignWatch(metrics, every_s=METRICS_EVERY_S, first_wait=first)
         logs = tuple(LogStore(logs, now=now) for logs in target.log_errors)
@@ -74,8 +79,22 @@ class Signs:
         async with asyncio.TaskGroup() as all_of_them:
             for watch in (self._watch, self._metrics, self._logs):
                 all_of_them.create_task(watch.run())
+            if self._awake:
+                all_of_them.create_task(self._seating.run())
             if self._shown:
                 all_of_them.create_task(self._look_at_certificates())
+
+    def _leads(self) -> tuple[Lead, ...]:
+        """Where the poolers lead, as far as their consoles have said."""
+        return tuple(
+            Lead(pooler=c.name, dsn=c.dsn, database=database, host=host, port=port)
+            for c in self._consoles
+            for database, host, port in c.leads
+        )
+
+    def seated(self, sample: Sample, cluster: str) -> Sample:
+        """The sample with where its server sits; `cluster` is the system identifier that it has."""
+        return replace(sample, seat=self._seating.of(sample.vitals, cluster))
 
     async def _look_at_certificates(self) -> None:
         # Not all targets at once, and not while everything is being opened.

@@ -153,7 +153,7 @@ class Watched:
                 self._sampled.set()
                 told = identity_readings(self._identity)
                 sample = replace(sample, readings=(*sample.readings, *told))
-            await emit(sample)
+            await emit(self.signs.seated(sample, self._identity.answering))
             if sample.reach is not None and sample.reach.state is ReachState.SHUTTING_DOWN:
                 # A smart shutdown waits for every session to end; the watch closes its own.
                 self._close_actor()
