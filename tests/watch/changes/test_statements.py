@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stanch.facts.ddl import HOW_CHARS_MAX
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 from stanch.model.changes import Change, ItemKind
@@ -145,6 +148,24 @@ def test_a_refused_statement_says_so() -> None:
     sql = "CREATE TABLE orders (id int)"
     found = heard(ran(sql), record("already exists", severity="ERROR", statement=sql))
     assert [(change.how, change.failed) for change in found] == [(sql, False), (sql, True)]
+
+
+@pytest.mark.parametrize("year", [1, 1999, 2999, 9999])
+def test_a_moment_that_cannot_be_is_not_believed(year: int) -> None:
+    [change] = heard(ran("DROP TABLE a", at=datetime(year, 1, 1, tzinfo=UTC)))
+    assert change.at == T0
+
+
+@given(
+    st.sampled_from(["statement: ", "AUDIT: SESSION,1,1,DDL,", "execute x: ", 'parameter "']),
+    st.sampled_from(["CREATE ", "DROP TABLE ", "GRANT a TO ", "VACUUM (", "ALTER ROLE ", ""]),
+    st.text(max_size=40) | st.text(alphabet="'\"$;,.()/*- \na", max_size=40),
+)
+def test_whatever_a_client_writes_into_the_log_is_read_without_trouble(
+    begins: str, words: str, rest: str
+) -> None:
+    for change in heard(record(begins + words + rest)):
+        assert len(change.how) <= HOW_CHARS_MAX
 
 
 def test_a_flood_is_bounded_before_anybody_takes_it() -> None:

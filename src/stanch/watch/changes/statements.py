@@ -18,6 +18,9 @@ TEMPORARY_MAX: Final = 500
 LATELY_MAX: Final = 200
 TWICE: Final = timedelta(seconds=2)
 """The server and pgaudit both log a statement within this."""
+BACK_MAX: Final = timedelta(days=30)
+AHEAD_MAX: Final = timedelta(minutes=5)
+"""A clock that is further off, or a client that forges a line, does not say when it was."""
 SOURCE: Final = "log"
 
 
@@ -49,7 +52,7 @@ class Statements:
     def _take(self, record: LogRecord, statement: Statement, *, failed: bool) -> None:
         if self._is_temporary(record, statement):
             return
-        at, by = record.at or self._now(), who(record)
+        at, by = self._moment(record), who(record)
         change = Change(
             at=at,
             kind=statement.kind,
@@ -72,6 +75,12 @@ class Statements:
         self._waiting[*alike, at.isoformat()] = change
         while len(self._waiting) > WAITING_MAX:
             self._waiting.popitem(last=False)
+
+    def _moment(self, record: LogRecord) -> datetime:
+        """When it was run, where the log says so and can be believed."""
+        now = self._now()
+        at = record.at or now
+        return at if now - BACK_MAX <= at <= now + AHEAD_MAX else now
 
     def _is_temporary(self, record: LogRecord, statement: Statement) -> bool:
         """What only its session sees: told by its making, remembered by session and name."""
