@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stanch.model import events as e
+from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId, IncidentId, ObligationId, TargetName
 from stanch.model.plans import Mode, Refusal
@@ -67,7 +68,7 @@ def test_a_page_without_a_cause_says_unknown_although_candidates_were_ranked() -
 
 
 def test_what_changed_before_is_told_with_its_link_and_escaped() -> None:
-    noted = e.NotedChange(
+    noted = NotedChange(
         at=STORY.since,
         kind="deploy",
         what="checkout\x1b[2J",

@@ -69,6 +69,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotedChange:
+    """One change, in words. Every text is a stranger's."""
+
+    at: datetime
+    kind: str
+    what: str
+    told: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """The whole answer to one question in one place."""
 

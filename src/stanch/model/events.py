@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from stanch.model.changes import NotedChange
 from stanch.model.codec import CodecError, decode, encode
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
 from stanch.model.ids import (
@@ -438,17 +439,6 @@ class EvidenceKept(Event):
     name: str
     blob: BlobKey
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotedChange:
-    """One change, in words. Every text is a stranger's."""
-
-    at: datetime
-    kind: str
-    what: str
-    told: str
-    link: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

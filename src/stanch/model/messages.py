@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stanch.model.changes import NotedChange
 from stanch.model.ids import ChannelName, DeliveryId, IncidentId, MessageId, PersonId
 from stanch.model.links import Link
 
@@ -54,6 +55,8 @@ class Message:
     target: str = ""
     links: tuple[Link, ...] = ()
     """Where to look further, as it was when the message left."""
+    changes: tuple[NotedChange, ...] = ()
+    """What was seen to change before the incident opened, newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
-from stanch.model.events import NotedChange
 from stanch.model.plans import Plan
 from stanch.model.shown import moment, never, percent, span
 from stanch.notify.fitting import one_line

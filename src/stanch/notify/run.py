@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from stanch.model.changes import NotedChange
 from stanch.model.events import MessageRaised
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.links import Link
@@ -25,6 +26,7 @@ async def hand_over(
     possible_repeat: bool,
     deadline_s: float,
     links: tuple[Link, ...] = (),
+    changes: tuple[NotedChange, ...] = (),
 ) -> HandoverResult:
     """One attempt; answers by the deadline and a little grace even where the channel does not.
 
@@ -43,6 +45,7 @@ async def hand_over(
         severity_rank=severity_rank,
         target=target,
         links=links,
+        changes=changes,
     )
     try:
         async with asyncio.timeout(deadline_s + GRACE_S):

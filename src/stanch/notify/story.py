@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
+from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
-from stanch.model.events import NotedChange, PlanWithheld
+from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PersonId, TargetName
 from stanch.model.links import Link
 from stanch.model.plans import Plan

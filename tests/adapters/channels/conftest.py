@@ -36,6 +36,7 @@ KEYS = {
     "possible_repeat",
     "sent_at",
     "links",
+    "changes",
 }
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.adapters.channels.webhook import RETRY_AFTER_S_MAX, Webhook, retry_after_s
+from stanch.model.changes import NotedChange
 from stanch.model.ids import ChannelName, DeliveryId, PersonId
 from stanch.model.links import Link
 from stanch.model.messages import Delivery, Handover, Message
@@ -60,6 +61,18 @@ async def test_links_are_posted_as_objects_and_what_is_not_printable_in_them_is_
         {"name": "traces", "url": "https://t.example.com/?a=1"},
         {"name": "x", "url": "\\x1b[2J"},
     ]
+
+
+async def test_what_changed_before_is_posted_as_objects(
+    receiver: Any, page: Message, to_ann: Delivery, secret_file: Path
+) -> None:
+    at = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+    noted = NotedChange(at=at, kind="deploy", what="checkout", told="version 1\x1b")
+    told = replace(page, changes=(noted,))
+    await hook(receiver.url, secret_file).send(told, to_ann, deadline_s=5)
+    [change] = receiver.taken[to_ann.id]["changes"]
+    assert (change["what"], change["told"], change["link"]) == ("checkout", "version 1\\x1b", "")
+    assert change["at"].startswith("2026-03-01T03:00:00")
 
 
 async def test_a_wrong_secret_is_refused_and_not_tried_again(

@@ -18,6 +18,7 @@ The body is JSON, schema `stanch.message/1`; every key is always present:
     possible_repeat   true where an earlier attempt may have arrived
     sent_at           ISO 8601, UTC
     links             where to look further: objects with "name" and "url"
+    changes           what changed before: objects with "at", "kind", "what", "told" and "link"
 
 Any 2xx answer means taken. A receiver answers a key it has seen with 2xx and does nothing.
 """
@@ -38,6 +39,8 @@ import httpx
 
 from stanch.adapters.channels.signature import HEADER, sign
 from stanch.adapters.channels.threads import in_own_thread
+from stanch.model.changes import NotedChange
+from stanch.model.codec import to_iso
 from stanch.model.messages import Dedup, Delivery, Handover, Message
 from stanch.model.ports.channels import HandoverResult
 from stanch.model.shown import shortened
@@ -170,7 +173,18 @@ def message_json(message: Message, delivery: Delivery, *, sent_at: datetime) -> 
     # Line breaks stay in the body; every other control character is escaped.
     shown["body"] = "\n".join(printable(line) for line in message.body.split("\n"))
     links = [{"name": printable(x.name), "url": printable(x.url)} for x in message.links]
-    return json.dumps({**shown, "links": links}, separators=(",", ":")).encode("ascii")
+    more = {"links": links, "changes": [_change(change) for change in message.changes]}
+    return json.dumps({**shown, **more}, separators=(",", ":")).encode("ascii")
+
+
+def _change(change: NotedChange) -> dict[str, str]:
+    return {
+        "at": to_iso(change.at),
+        "kind": printable(change.kind),
+        "what": printable(change.what),
+        "told": printable(change.told),
+        "link": printable(change.link),
+    }
 
 
 def header_text(text: str) -> str:

@@ -148,6 +148,7 @@ class Paging:
             possible_repeat=repeat,
             deadline_s=HAND_OVER_DEADLINE_S,
             links=links_of(incident, policy, self._clock.now()),
+            changes=incident.changes.changes if incident.changes is not None else (),
         )
         await self._book.record(incident.id, ended(delivery, result, attempt=attempt, kind=kind))
         return put_off_until(result, kind=kind, at=self._clock.now())

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.model.changes import Change, newest_first, told
+from stanch.model.changes import Change, NotedChange, newest_first, told
 from stanch.model.errors import StoreError
-from stanch.model.events import ChangesNoted, Event, NotedChange
+from stanch.model.events import ChangesNoted, Event
 from stanch.model.ids import ITSELF, TargetName
 from stanch.model.shown import shortened
 from stanch.policy.quoting import printable
