@@ -49,7 +49,7 @@ Probe = Callable[[float], Awaitable[Reach]]
 
 
 class Signs:
-    """All of it for one target; `run` asks until cancelled, and ends at once where nobody may be."""
+    """All of it for one target; `run` ends at once where nobody may be asked."""
 
     def __init__(
         self,
