@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,7 +161,7 @@ def impure(path: str, text: str) -> Iterator[Found]:
     if not is_deciding(path):
         return
     declares_ports = path.startswith("model/ports/")
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.AsyncFunctionDef) and not (declares_ports and _is_empty(node)):
             yield Found(path=path, line=node.lineno, what=f"async {node.name} outside run.py")
         if isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith):
@@ -205,7 +206,7 @@ def broad_excepts(path: str, text: str) -> Iterator[Found]:
     """Catching everything hides bugs, unless it only tidies up and raises again."""
     if path in CATCHES_ALL:
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if (
             isinstance(node, ast.ExceptHandler)
             and (node.type is None or _names(node.type) & {"Exception", "BaseException"})
@@ -238,7 +239,7 @@ def loose_dataclasses(path: str, text: str) -> Iterator[Found]:
     """
     travels = path.startswith(("model/", "policy/"))
     wanted = ("frozen", "slots", "kw_only") if travels else ("slots",)
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if not isinstance(node, ast.ClassDef):
             continue
         for decorator in node.decorator_list:
@@ -256,7 +257,7 @@ def loose_dataclasses(path: str, text: str) -> Iterator[Found]:
 
 def undocumented(path: str, text: str) -> Iterator[Found]:
     """A module that does not say what it is."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     if tree.body and not ast.get_docstring(tree):
         yield Found(path=path, line=1, what="no docstring")
 
@@ -315,7 +316,7 @@ def tests_that_cannot_fail(path: str, text: str, asserting: frozenset[str]) -> I
         machine = "run_state_machine_as_test" in _calls(function)
         if not (_asserts(function) or generated or machine or _calls(function) & asserting):
             yield Found(path=path, line=function.lineno, what=f"{function.name} asserts nothing")
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and node.test.value:
             yield Found(path=path, line=node.lineno, what="asserts a constant")
         if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple) and node.test.elts:
@@ -324,7 +325,7 @@ def tests_that_cannot_fail(path: str, text: str, asserting: frozenset[str]) -> I
 
 def patched_own_code(path: str, text: str) -> Iterator[Found]:
     """Replacing our own code in a test: pass a value or a stand-in instead."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if any(name.split(".")[-1] == "mock" for name in _imported(node)):
             yield Found(path=path, line=getattr(node, "lineno", 0), what="imports mock")
         if (
@@ -337,11 +338,24 @@ def patched_own_code(path: str, text: str) -> Iterator[Found]:
 
 # --- reading syntax trees -----------------------------------------------------------------------
 
+
+@cache
+def parsed(text: str) -> ast.Module:
+    """Once for all rules."""
+    return ast.parse(text)
+
+
+@cache
+def nodes(text: str) -> tuple[ast.AST, ...]:
+    """Of a whole text."""
+    return tuple(ast.walk(parsed(text)))
+
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions(text: str) -> list[Function]:
-    return [n for n in ast.walk(ast.parse(text)) if isinstance(n, Function)]
+    return [n for n in nodes(text) if isinstance(n, Function)]
 
 
 def _is_empty(node: ast.AsyncFunctionDef) -> bool:
