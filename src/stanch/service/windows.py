@@ -75,9 +75,7 @@ class Windows:
         what = f"{rule} of {subject}" if subject else rule
         if request.get("end"):
             reason = text_in(request, "reason") or "a person said so"
-            ended = e.SilenceEnded(
-                target=target, rule=rule, by=by, reason=reason, subject=subject
-            )
+            ended = e.SilenceEnded(target=target, rule=rule, by=by, reason=reason, subject=subject)
             await self._record(request, ended)
             held = await self._follow(target)
             text = f"{what} on {target} is no longer silenced"
