@@ -47,8 +47,10 @@ _AUDIT: Final = "AUDIT: "
 _PARAMETER: Final = re.compile(r'parameter "(?P<name>[\w.]{1,100})" (?:changed to "|removed from )')
 
 _BEGINNINGS: Final = frozenset(
-    ("create", "alter", "drop", "truncate", "grant", "revoke", "reindex", "vacuum", "cluster")
-    + ("reassign", "import", "security", "begin", "start", "set", "comment")
+    {
+        *("create", "alter", "drop", "truncate", "grant", "revoke", "reindex", "vacuum", "cluster"),
+        *("reassign", "import", "security", "begin", "start", "set", "comment"),
+    }
 )
 """First words of what is looked at at all; a flood of SELECT costs one look each."""
 

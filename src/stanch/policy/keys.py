@@ -663,7 +663,7 @@ POLICY = Section(
             field="silences",
             holds=Named(entry=SILENCE, name=NAME, field="name", noun="silence"),
             doc="When nobody is paged for some rules, now and then or once; each ends by itself.",
-            example='{import: {reason: nightly import, rules: [slow_query], from: "02:00", for: 2h}}',
+            example='{import: {reason: nightly, rules: [slow_query], from: "02:00", for: 2h}}',
         ),
         Key(
             name="severities",

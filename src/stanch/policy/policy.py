@@ -19,8 +19,8 @@ from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.metrics import MetricLabels
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
-from stanch.policy.silences import PolicySilence
 from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
+from stanch.policy.silences import PolicySilence
 
 ACTIONS = (
     "start_server",

@@ -43,9 +43,7 @@ class Process:
         policy = TargetPolicy(name=ORDERS, dsn=server.dsn("stanch_watch"), sample_every_s=0.2)
         clock = SteadyClock()
         self.watched = Watched(policy, clock=clock, state=StateDir(path=state), doubts=no_doubts)
-        self.changed = Changed(
-            self.store, clock, lambda: {ORDERS: self.watched.changing.drain}
-        )
+        self.changed = Changed(self.store, clock, lambda: {ORDERS: self.watched.changing.drain})
 
     async def look(self) -> None:
         """One look of the slow lane, kept; one that was put off is made again."""

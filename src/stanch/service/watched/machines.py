@@ -81,9 +81,7 @@ def far_machine(
             return None
 
 
-def history_of(
-    target: TargetPolicy, *, now: Callable[[], datetime]
-) -> KubernetesRollouts | None:
+def history_of(target: TargetPolicy, *, now: Callable[[], datetime]) -> KubernetesRollouts | None:
     """Who remembers what was rolled out around a target; None where nobody does.
 
     It has a connection of its own: the one of the machine is closed and opened with its watch.
