@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stanch.model.errors import ProbeFailed
+from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
@@ -27,6 +28,19 @@ VITALS = Vitals(
     backends=1,
     sessions=None,
     work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
+)
+VOLUME = Volume(
+    use=VolumeUse.DATA,
+    path="/data",
+    mount_point="/data",
+    device="/dev/sdb",
+    fs_type="ext4",
+    total_bytes=100,
+    free_bytes=50,
+    inodes_total=None,
+    inodes_free=None,
+    network=False,
+    read_only=False,
 )
 
 
@@ -136,7 +150,16 @@ def now() -> datetime:
 Script = Callable[[Silent, list[Sample]], Awaitable[None]]
 
 
-def watched(script: Script, *, doubts: tuple[str, ...] = ()) -> tuple[list[Sample], Silent]:
+async def no_volumes() -> None:
+    return None
+
+
+def watched(
+    script: Script,
+    *,
+    doubts: tuple[str, ...] = (),
+    volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]] = no_volumes,
+) -> tuple[list[Sample], Silent]:
     """Everything told while the script runs beside the watch."""
 
     async def main() -> tuple[list[Sample], Silent]:
@@ -144,9 +167,6 @@ def watched(script: Script, *, doubts: tuple[str, ...] = ()) -> tuple[list[Sampl
 
         async def emit(sample: Sample) -> None:
             told.append(sample)
-
-        async def no_volumes() -> None:
-            return None
 
         async def doubting() -> tuple[str, ...]:
             return doubts
@@ -156,7 +176,7 @@ def watched(script: Script, *, doubts: tuple[str, ...] = ()) -> tuple[list[Sampl
             probe=server.probe,
             knock=server.knock,
             greet=server.greet,
-            volumes=no_volumes,
+            volumes=volumes,
             doubts=doubting,
             now=now,
         )
@@ -577,3 +597,37 @@ def test_kinds_of_silence_agree_with_each_other() -> None:
 
     told, _ = watched(script)
     assert verdicts(told)[0][1] - 5.01 <= 2.6
+
+
+def test_a_file_system_that_hangs_is_asked_once_and_holds_no_sample_back() -> None:
+    asked: list[float] = []
+
+    async def hanging() -> None:
+        asked.append(asyncio.get_running_loop().time())
+        await asyncio.Event().wait()
+
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(60)
+        server.state = ReachState.REFUSED
+        server.lose()
+        await asyncio.sleep(1)
+
+    told, _ = watched(script, volumes=hanging)
+    assert len(asked) == 1
+    assert len([s for s in told if s.vitals is not None]) >= 59
+    assert verdicts(told)[0] == (ReachState.REFUSED, pytest.approx(60, abs=0.1))
+
+
+def test_what_a_slow_file_system_says_is_told_with_a_later_sample() -> None:
+    answers = iter([2.0, 0.01])
+
+    async def slow() -> tuple[Volume, ...]:
+        await asyncio.sleep(next(answers, 0.01))
+        return (VOLUME,)
+
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5)
+
+    told, _ = watched(script, volumes=slow)
+    first = next(sample for sample in told if sample.volumes)
+    assert 2 <= seconds(first) <= 3.5

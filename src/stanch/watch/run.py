@@ -24,6 +24,8 @@ REPROBE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 PROBE_DEADLINE_S = 2.0
 VOLUMES_EVERY_S = 2.0
+VOLUMES_S_MAX = 0.25
+"""So long a sample waits for them."""
 UNREAD_MIN = 3
 UNREAD_S = 3.0
 """One failed question is no news; so many in a row, or failing for so long, are."""
@@ -115,6 +117,8 @@ class TargetWatch:
         self._emit = emit
         self._every_s = every_s
         self._volumes_at = 0.0
+        self._looking: asyncio.Future[tuple[Volume, ...] | None] | None = None
+        """A look at the volumes that is not done yet."""
         self._telling = asyncio.Lock()
         """Two tasks look; what they see is told one after the other."""
         self._lets_in = True
@@ -136,6 +140,8 @@ class TargetWatch:
                 both.create_task(self._ask_on())
                 both.create_task(self._greet_on())
         finally:
+            if self._looking is not None:
+                self._looking.cancel()
             await self._eyes.session.close()
 
     async def _ask_on(self) -> None:
@@ -275,11 +281,19 @@ class TargetWatch:
             )
 
     async def _volumes(self) -> tuple[Volume, ...] | None:
+        """None where it is not time yet, or while a file system hangs: what is seen of the server
+        is told all the same, and nobody asks that file system a second time."""
         now_s = asyncio.get_running_loop().time()
-        if now_s < self._volumes_at:
+        if self._looking is None:
+            if now_s < self._volumes_at:
+                return None
+            self._volumes_at = now_s + VOLUMES_EVERY_S
+            self._looking = asyncio.ensure_future(self._eyes.volumes())
+            await asyncio.wait({self._looking}, timeout=VOLUMES_S_MAX)
+        if not self._looking.done():
             return None
-        self._volumes_at = now_s + VOLUMES_EVERY_S
-        return await self._eyes.volumes()
+        looked, self._looking = self._looking, None
+        return looked.result()
 
 
 def _reprobe_s(state: ReachState, tries: int) -> float:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.model.diagnosis import Missing
 
 T = TypeVar("T")
@@ -22,7 +23,9 @@ class OneLook(Generic[T]):
 
     async def answer(self, *, deadline_s: float) -> T | Missing:
         if self._looking is None:
-            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            # Of its own: a dead mount or a storage that hangs must hold none that others wait for.
+            looking = in_own_thread(self._look, name="stanch-backups")
+            self._looking = asyncio.ensure_future(looking)
         looking = self._looking
         done, _ = await asyncio.wait({looking}, timeout=deadline_s)
         if not done:

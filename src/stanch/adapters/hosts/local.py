@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from stanch.adapters.hosts import (
 )
 from stanch.adapters.hosts.log_places import log_places
 from stanch.adapters.hosts.printed import printed
+from stanch.adapters.hosts.threads import OwnThreads
 from stanch.model.diagnosis import Missing
 from stanch.model.host import (
     ContainerSigns,
@@ -46,7 +46,7 @@ from stanch.model.host import (
 class LocalHost:
     """Reads this machine for one data directory; see `HostReader` for what each reading means.
 
-    Everything that can wait for a disk or a dead mount runs in a thread of its own.
+    Everything that can wait for a disk or a dead mount runs in a thread of its own, eight at most.
     """
 
     data_directory: str
@@ -58,19 +58,20 @@ class LocalHost:
     root: Path = Path("/")
     _group: control_groups.MemoryGroup | None = field(default=None, init=False)
     """The server's memory group as last seen: it must be known after the server was killed."""
+    _threads: OwnThreads = field(default_factory=OwnThreads, init=False)
 
     async def lock_file(self) -> LockFileRead | Missing | None:
-        return await asyncio.to_thread(lock_files.read_lock_file, self.data_directory)
+        return await self._threads.run(lock_files.read_lock_file, self.data_directory)
 
     async def process(self, pid: int) -> ProcessInfo | Missing | None:
-        return await asyncio.to_thread(processes.read_process, pid, self.proc)
+        return await self._threads.run(processes.read_process, pid, self.proc)
 
     async def data_directory_processes(self) -> DataDirectoryProcesses | Missing:
         def read() -> DataDirectoryProcesses | Missing:
             logs = log_places(self._log_source())
             return processes.read_data_directory(self.data_directory, self.proc, logs=logs)
 
-        return await asyncio.to_thread(read)
+        return await self._threads.run(read)
 
     async def file_holds(self, *, deadline_s: float) -> FileHolds | Missing:
         end_s = time.monotonic() + deadline_s
@@ -83,10 +84,10 @@ class LocalHost:
                 logs=log_places(self._log_source()),
             )
 
-        return await asyncio.to_thread(read)
+        return await self._threads.run(read)
 
     async def boot_id(self) -> str | Missing:
-        return await asyncio.to_thread(self._boot_id)
+        return await self._threads.run(self._boot_id)
 
     def _boot_id(self) -> str | Missing:
         path = self.proc / "sys/kernel/random/boot_id"
@@ -96,10 +97,10 @@ class LocalHost:
             return Missing(what="boot id", reason=str(error))
 
     async def shared_memory(self, shm_id: int) -> SharedMemory | Missing:
-        return await asyncio.to_thread(lock_files.read_shared_memory, shm_id, self.proc)
+        return await self._threads.run(lock_files.read_shared_memory, shm_id, self.proc)
 
     async def volumes(self) -> tuple[Volume | Missing, ...]:
-        return await asyncio.to_thread(self._volumes)
+        return await self._threads.run(self._volumes)
 
     def _volumes(self) -> tuple[Volume | Missing, ...]:
         known = volumes.mounts(self.proc)
@@ -115,10 +116,10 @@ class LocalHost:
         def read() -> Volume | Missing:
             return volumes.read_volume(use, path, volumes.mounts(self.proc))
 
-        return await asyncio.to_thread(read)
+        return await self._threads.run(read)
 
     async def memory(self) -> Memory | Missing:
-        return await asyncio.to_thread(self._memory)
+        return await self._threads.run(self._memory)
 
     def _memory(self) -> Memory | Missing:
         try:
@@ -135,7 +136,7 @@ class LocalHost:
         )
 
     async def oom_kills(self) -> OomKills | Missing:
-        return await asyncio.to_thread(self._oom_kills)
+        return await self._threads.run(self._oom_kills)
 
     def _oom_kills(self) -> OomKills | Missing:
         host, group = control_groups.host_oom_kills(self.proc), self._memory_group()
@@ -177,10 +178,10 @@ class LocalHost:
         return await printed(command, owner, deadline_s=deadline_s)
 
     async def log_tail(self, *, bytes_max: int) -> LogChunk | Missing:
-        return await asyncio.to_thread(log_files.read_tail, self._log_source(), bytes_max=bytes_max)
+        return await self._threads.run(log_files.read_tail, self._log_source(), bytes_max=bytes_max)
 
     async def log_since(self, position: LogPosition, *, bytes_max: int) -> LogChunk | Missing:
-        return await asyncio.to_thread(
+        return await self._threads.run(
             log_files.read_since, self._log_source(), position, bytes_max=bytes_max
         )
 
@@ -199,10 +200,10 @@ class LocalHost:
                 self.data_directory, self._log_directory(), lambda: time.monotonic() > end_s
             )
 
-        return await asyncio.to_thread(read)
+        return await self._threads.run(read)
 
     async def deleted_open_files(self) -> tuple[DeletedOpenFile, ...] | Missing:
-        return await asyncio.to_thread(self._deleted_open_files)
+        return await self._threads.run(self._deleted_open_files)
 
     def _deleted_open_files(self) -> tuple[DeletedOpenFile, ...] | Missing:
         devices: set[int] = set()
@@ -214,7 +215,7 @@ class LocalHost:
         return processes.read_deleted_open(frozenset(devices), self.proc)
 
     async def temp_relation_files(self) -> tuple[TempRelationFile, ...] | Missing:
-        return await asyncio.to_thread(sizes.read_temp_relations, self.data_directory)
+        return await self._threads.run(sizes.read_temp_relations, self.data_directory)
 
     async def container_signs(self) -> ContainerSigns:
         def read() -> ContainerSigns:
@@ -222,4 +223,4 @@ class LocalHost:
                 self.data_directory, self.proc, root=self.root, server_pid=self._server_pid()
             )
 
-        return await asyncio.to_thread(read)
+        return await self._threads.run(read)

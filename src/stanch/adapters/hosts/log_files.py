@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stanch.adapters.hosts.threads import OwnThreads
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LogChunk, LogPosition
 
@@ -31,12 +31,13 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         self._source = LogSource(data_directory="", given=path)
+        self._threads = OwnThreads()
 
     async def log_tail(self, *, bytes_max: int) -> LogChunk | Missing:
-        return await asyncio.to_thread(read_tail, self._source, bytes_max=bytes_max)
+        return await self._threads.run(read_tail, self._source, bytes_max=bytes_max)
 
     async def log_since(self, position: LogPosition, *, bytes_max: int) -> LogChunk | Missing:
-        return await asyncio.to_thread(read_since, self._source, position, bytes_max=bytes_max)
+        return await self._threads.run(read_since, self._source, position, bytes_max=bytes_max)
 
 
 def current_log(source: LogSource) -> str | Missing:

@@ -14,6 +14,7 @@ from stanch.adapters.hosts import processes
 from stanch.adapters.hosts.kernel_clock import clock_offset
 from stanch.adapters.hosts.kernel_log import KernelLog
 from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.threads import OwnThreads
 from stanch.facts.lock_file import parse_lock_file
 from stanch.facts.machines.file_systems import each_once, worth_watching
 from stanch.model.diagnosis import Missing
@@ -45,6 +46,7 @@ class ThisMachine:
         self._now = now
         self._kernel_log = kernel_log or KernelLog()
         self._host: LocalHost | None = None
+        self._threads = OwnThreads()
         self._counting: asyncio.Future[tuple[FileSystem, ...]] | None = None
 
     async def facts(self, *, deadline_s: float) -> HostFacts | Missing:
@@ -57,7 +59,7 @@ class ThisMachine:
                     self._service(host, folder),
                     host.memory(),
                     host.oom_kills(),
-                    asyncio.to_thread(self._machine),
+                    self._threads.run(self._machine),
                 )
         except TimeoutError:
             return Missing(what="host", reason=f"no answer within {deadline_s:g} s")
@@ -87,7 +89,7 @@ class ThisMachine:
     async def _file_systems(self, end_s: float) -> tuple[FileSystem, ...] | Missing:
         loop = asyncio.get_running_loop()
         if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(asyncio.to_thread(_mounted))
+            self._counting = asyncio.ensure_future(self._threads.run(_mounted))
         waiting = max(0.05, end_s - loop.time())
         done, _ = await asyncio.wait({self._counting}, timeout=waiting)
         if not done:
@@ -102,7 +104,7 @@ class ThisMachine:
         if isinstance(lock, Missing):
             return Missing(what="service", reason=lock.reason)
         if lock is None:
-            exists = await asyncio.to_thread(os.path.isdir, folder)
+            exists = await self._threads.run(os.path.isdir, folder)
             if not exists:
                 return Missing(what="service", reason=f"{folder} is not there")
             return ServiceState(name=folder, running=False, status="no lock file")

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import BoundedSemaphore, Thread
 from typing import ParamSpec, TypeVar
+
+from stanch.adapters.channels.threads import in_own_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS_MAX = 32
+OWN_THREADS_MAX = 8
+
+
+class OwnThreads:
+    """Reads of one server's files: eight threads at most, which nobody else waits for.
+
+    The loop's shared pool has six threads on two cores. A dead mount under one server would hold
+    them all, and what is read of every other server would wait behind it.
+    """
+
+    def __init__(self, threads_max: int = OWN_THREADS_MAX) -> None:
+        self._places = asyncio.Semaphore(threads_max)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `work`, or what it raises. Whoever gives up waiting gives up no place:
+        that is free once the thread has come back."""
+        loop = asyncio.get_running_loop()
+        await self._places.acquire()
+
+        def held() -> T:
+            try:
+                return work(*args, **kwargs)
+            finally:
+                with suppress(RuntimeError):  # the loop has ended; nobody waits any more
+                    loop.call_soon_threadsafe(self._places.release)
+
+        return await in_own_thread(held, name="stanch-files")
 
 
 class LeavableThreads(ThreadPoolExecutor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import struct
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stanch.adapters.hosts.kernel_log import KMSG, new_records
+from stanch.adapters.hosts.threads import OwnThreads
 from stanch.model.diagnosis import Missing
 from stanch.model.ports.traces import KernelKill, SlotOnDisk, WalOnDisk
 
@@ -34,20 +34,21 @@ class LocalTraces:
     def __init__(self, data_directory: str, *, kernel_log: Path = KMSG) -> None:
         self._directory = Path(data_directory)
         self._kernel_log = kernel_log
+        self._threads = OwnThreads()
 
     async def kernel_kills(self) -> tuple[KernelKill, ...] | Missing:
         """Source: /dev/kmsg, which needs root or a permissive kernel.dmesg_restrict."""
-        return await asyncio.to_thread(self._kernel_kills)
+        return await self._threads.run(self._kernel_kills)
 
     async def kernel_pids_are_ours(self) -> bool:
         """Source: /proc/self/ns/pid; the first PID namespace has a fixed inode number."""
-        return await asyncio.to_thread(self._kernel_pids_are_ours)
+        return await self._threads.run(self._kernel_pids_are_ours)
 
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing:
-        return await asyncio.to_thread(self._wal_on_disk, segment_bytes)
+        return await self._threads.run(self._wal_on_disk, segment_bytes)
 
     async def owner_uid(self) -> int | Missing:
-        return await asyncio.to_thread(self._owner_uid)
+        return await self._threads.run(self._owner_uid)
 
     def _owner_uid(self) -> int | Missing:
         try:
