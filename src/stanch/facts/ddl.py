@@ -144,7 +144,8 @@ _FIRST: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.{0,2000}?\*/)*(?P<word>[A-Za-z
 def _read(sql: str) -> Iterator[Statement]:
     how = shortened(sql, HOW_CHARS_MAX)
     if (system := _SYSTEM.match(sql)) is not None:
-        yield Statement(kind=ItemKind.SETTING, name=system["name"].casefold(), how=how)
+        name = system["name"].casefold()
+        yield Statement(kind=ItemKind.SETTING, name=name, how=_without_own_values(how))
     elif (tables := _TABLES.match(sql)) is not None:
         yield from _each(ItemKind.RELATION, tables["names"], how)
     elif (member := _MEMBER.match(sql)) is not None:
@@ -162,6 +163,7 @@ def _object(sql: str, found: re.Match[str], how: str) -> Iterator[Statement]:
     kind = _KINDS.get(word, ItemKind.OBJECT)
     if word in _ROLES and kind is ItemKind.ROLE:
         how = _without_words_of_passwords(how)
+    how = _without_own_values(how)
     names = found["names"]
     on = _INDEX_ON.match(sql)
     if on is not None and (names is None or names.casefold() == "on"):
@@ -180,7 +182,18 @@ def _without_words_of_passwords(how: str) -> str:
     return how[: found.end()] + (" NULL" if nothing else f" {LITERAL}")
 
 
-_HAS: Final = re.compile(r"(?i)\bpassword\b")
+_HAS: Final = re.compile(r"(?i)\b(?:password|identified\s+by)\b")
+"""The other one is another database's: refused here, and yet it stands in the log."""
+
+
+def _without_own_values(how: str) -> str:
+    """Of a parameter that an application made up, such as `app.token`, nobody knows what it is."""
+    return _OWN_VALUE.sub(rf"\1 {LITERAL}", how)
+
+
+_OWN_VALUE: Final = re.compile(
+    rf'(?i)(\bset\s+(?:"[^"]*\.[^"]*"|{_NAME}(?:\s*\.\s*{_NAME})+)\s*(?:=|to\b)).*'
+)
 
 
 def _each(

@@ -93,6 +93,22 @@ def test_a_password_is_in_no_change_whichever_way_it_was_logged() -> None:
 
 
 @pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER SYSTEM SET app.token = hunter2",
+        'ALTER DATABASE shop SET "app.settings.jwt_secret" TO hunter2',
+        "ALTER ROLE app IN DATABASE shop SET app.token TO hunter2, abc",
+        "CREATE USER app IDENTIFIED BY hunter2",
+    ],
+)
+def test_what_may_be_a_secret_without_quotes_is_in_no_change(sql: str) -> None:
+    [ran_change] = heard(ran(sql))
+    [refused] = heard(record("syntax error", severity="ERROR", statement=sql))
+    assert "hunter2" not in ran_change.how + refused.how
+    assert "SET work_mem = high" in heard(ran("ALTER SYSTEM SET work_mem = high"))[0].how
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "statement: SELECT pg_catalog.set_config('search_path', '', false);",
