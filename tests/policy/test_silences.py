@@ -63,6 +63,7 @@ def test_a_window_is_open_from_its_beginning_for_its_length(keys: str, at: str, 
     [
         ("rules: [disk_lwo], from: 02:00, for: 2h", "Did you mean `disk_low`"),
         ("rules: [blind], from: 02:00, for: 2h", "blind cannot be silenced"),
+        ("rules: [outside_alert], from: 02:00, for: 2h", "silenced alert by alert"),
         ("rules: [], from: 02:00, for: 2h", "is empty"),
         ("rules: [disk_low], from: 02:00", "for is missing"),
         ("rules: [disk_low], for: 2h", "from is missing"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from clusters_at import PRIMARY, STOCK, ClusterHouse, cluster_house
+from clusters_at import PRIMARY, STANDBY, STOCK, ClusterHouse, cluster_house
+from samplings import vitals
 from signals_at import signal
 from stanch.incident.state import Incident
 from stanch.model.errors import StanchError
@@ -89,6 +90,53 @@ async def test_a_silenced_symptom_neither_joins_nor_worsens_what_pages(
     assert len(paged_for(house, await house.incidents())) == 2, "told at once, at its own rank"
 
 
+async def test_an_effect_is_told_by_itself_where_its_cause_is_silenced(house: ClusterHouse) -> None:
+    await silence(house, "server_down")
+    await house.see(PRIMARY, down=True)
+    await house.fails(STANDBY, "checkout")
+    await house.hear(signal("a", labels={"target": "orders-2"}, severity="P0"))
+    [down, told] = await house.incidents()
+    assert (down.attached, told.target, told.severity_rank) == ({}, STANDBY, 1)
+    assert "health_check_failing:checkout" in paged_for(house, [down, told])
+
+
+async def test_what_pages_does_not_merge_into_what_is_silenced(house: ClusterHouse) -> None:
+    await silence(house, "server_down")
+    await house.fails(STANDBY, "checkout")
+    await house.see(PRIMARY, down=True)
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:checkout"]
+
+
+async def test_an_effect_leaves_a_cause_that_is_silenced_later(house: ClusterHouse) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.fails(STANDBY, "checkout")
+    await silence(house, "server_down")
+    await house.fails(STANDBY, "checkout")
+    assert paged_for(house, await house.incidents()) == ["health_check_failing:checkout"]
+
+
+@pytest.mark.parametrize("command", ["silence", "maintenance"])
+async def test_a_standby_that_is_down_too_is_not_hidden_by_what_holds_its_primary(
+    house: ClusterHouse, command: str
+) -> None:
+    await house.says(STANDBY, vitals(in_recovery=True))
+    await ask(house, command, rule="server_down")
+    await house.see(PRIMARY, down=True)
+    await house.see(STANDBY, down=True)
+    [primary, standby] = await house.incidents()
+    assert (house.pages_due(primary), len(house.pages_due(standby))) == ([], 1)
+
+
+async def test_what_a_cluster_suffers_from_work_on_its_primary_pages_nobody(
+    house: ClusterHouse,
+) -> None:
+    await ask(house, "maintenance")
+    await house.see(PRIMARY, down=True)
+    await house.fails(STANDBY, "checkout")
+    [incident] = await house.incidents()
+    assert (house.pages_due(incident), len(incident.attached)) == ([], 1)
+
+
 async def test_an_alert_from_outside_is_not_hidden_by_a_silence(house: ClusterHouse) -> None:
     await silence(house)
     await house.fails(PRIMARY, "checkout")
@@ -97,9 +145,11 @@ async def test_an_alert_from_outside_is_not_hidden_by_a_silence(house: ClusterHo
 
 
 async def test_silenced_alerts_from_outside_page_nobody(house: ClusterHouse) -> None:
-    await silence(house, "outside_alert")
+    await silence(house, "outside_alert", subject="prom:a")
     await house.hear(signal("a", labels={"target": "orders-1"}))
     assert paged_for(house, await house.incidents()) == []
+    await house.hear(signal("b", labels={"target": "orders-1"}, severity="P0"))
+    assert paged_for(house, await house.incidents()) == ["outside_alert:prom:b"]
 
 
 async def test_a_silence_that_is_ended_early_lets_the_page_go(house: ClusterHouse) -> None:
@@ -329,6 +379,7 @@ async def test_windows_are_listed_while_they_stand_and_incidents_say_until_when(
         {"rule": "disk_lwo"},
         {"rule": "blind"},
         {"rule": "reported"},
+        {"rule": "outside_alert"},
         {"target": "nowhere"},
         {"reason": ""},
         {"seconds": 0},

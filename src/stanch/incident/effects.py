@@ -181,12 +181,17 @@ def attached(symptom: Symptom) -> Symptom:
     return replace(symptom, subject=subject)
 
 
+def own(stands: Symptom) -> Symptom:
+    """An attached symptom as it is on its own server."""
+    if stands.kind in OUTSIDE:
+        return stands
+    subject = stands.subject.removeprefix(f"@{stands.target}").removeprefix("/")
+    return replace(stands, subject=subject)
+
+
 def own_key(stands: Symptom) -> str:
     """The key that an attached symptom has on its own server."""
-    if stands.kind in OUTSIDE:
-        return stands.key
-    subject = stands.subject.removeprefix(f"@{stands.target}").removeprefix("/")
-    return replace(stands, subject=subject).key
+    return own(stands).key
 
 
 def the_rest(symptom: Symptom, count: int) -> Symptom:

@@ -59,7 +59,8 @@ SILENCE = Section(
             name="subjects",
             field="subjects",
             holds=ListOf(item=Text(), noun="subject"),
-            doc="Of what alone, such as one volume, slot or service. Left out: of everything.",
+            doc="Of what alone, such as one volume, slot or service. Left out: of everything. "
+            "`outside_alert` needs them: `SOURCE:KEY`.",
             example="[/wal]",
         ),
     ),

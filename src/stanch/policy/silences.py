@@ -21,6 +21,14 @@ Contradiction = tuple[PathTo, str, str]
 NEVER_SILENT = (SymptomKind.BLIND, SymptomKind.REPORTED)
 """Stanch itself, and what a person declares."""
 
+ONE_BY_ONE = SymptomKind.OUTSIDE_ALERT
+"""Alerts from outside share one rule whatever they say, so each is silenced by its name: all of
+them at once would hide one that is worse than those that were meant."""
+
+NAME_ONE = (
+    "Name it by `SOURCE:KEY`, as `stanch signals --json` lists it, or acknowledge the incident."
+)
+
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_S = 86_400.0
 LENGTH_S_MAX = 7 * DAY_S
@@ -182,6 +190,8 @@ def silence_contradictions(
                 yield at, f"unknown rule {quoted(rule)}", hint
             elif rule in NEVER_SILENT:
                 yield at, f"{rule} cannot be silenced", "Take it out."
+            elif rule == ONE_BY_ONE and not silence.subjects:
+                yield at, f"{rule} is silenced alert by alert, and `subjects` names none", NAME_ONE
         for index, target in enumerate(silence.targets, 1):
             if target not in targets and not places.given(("targets", target)):
                 hint = nearest(target, tuple(targets)) or "Define it under `targets`."

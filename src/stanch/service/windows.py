@@ -10,7 +10,7 @@ from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, TargetName
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
-from stanch.policy.silences import NEVER_SILENT
+from stanch.policy.silences import NAME_ONE, NEVER_SILENT, ONE_BY_ONE
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -80,6 +80,8 @@ class Windows:
             held = await self._follow(target)
             text = f"{what} on {target} is no longer silenced"
             return Answer(ok=True, text=f"{text} by this{self._still(target, rule, held)}")
+        if rule == ONE_BY_ONE and not subject:
+            raise BadRequest(f"{rule} is silenced alert by alert: which one?", hint=NAME_ONE)
         reason = text_in(request, "reason", required=True)
         until = self._clock.now() + timedelta(seconds=seconds_in(request))
         silence = e.SilenceSet(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from stanch.incident.effects import DOWN
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import IncidentId
@@ -44,6 +45,18 @@ class Holding:
         """Those it may join: what is silenced keeps to itself, so that it hides nothing else."""
         silenced, now = self.silenced(symptom), self._clock.now()
         return [i for i in incidents if symptom.key in i.seen or i.silent(now) == silenced]
+
+    def hides(self, cause: Incident, symptom: Symptom) -> bool:
+        """Whether nobody would hear of this in the incident of its cause, though nobody said so.
+
+        Work on a server explains what its cluster suffers meanwhile, but not another one down.
+        """
+        now = self._clock.now()
+        if cause.silent(now) and not self.silenced(symptom):
+            return True
+        if symptom.kind not in DOWN or self._standing.maintenance(symptom.target, now) is not None:
+            return False
+        return self._standing.maintenance(cause.target, now) is not None
 
     async def hold(self, incident_id: IncidentId, symptom: Symptom) -> None:
         """What joins inside a window may page anew, so that is held as well."""

@@ -15,6 +15,7 @@ from stanch.incident.effects import (
     breaks,
     cause_of,
     is_effect,
+    own,
     own_key,
     paged_for,
     still_told,
@@ -26,6 +27,7 @@ from stanch.model import events as e
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.service.clock import Clock
+from stanch.service.doing.holding import Holding
 from stanch.service.doing.topology import Topology
 from stanch.service.record.book import Book
 
@@ -39,15 +41,17 @@ class Together:
 
     def __init__(
         self,
-        *,
         book: Book,
         topology: Topology,
+        holding: Holding,
+        *,
         clock: Clock,
         incidents: Callable[[TargetName], Awaitable[Sequence[Incident]]],
     ) -> None:
         """`incidents`: those of a target that something new may belong to, newest first."""
         self._book = book
         self.topology = topology
+        self._holding = holding
         self._clock = clock
         self._incidents = incidents
         self._guest_in: dict[TargetName, set[IncidentId]] = {}
@@ -78,13 +82,18 @@ class Together:
         self._guest_in.setdefault(target, set()).add(incident_id)
 
     async def cause_of(self, symptom: Symptom) -> Incident | None:
-        """The open incident elsewhere in the cluster that this is an effect of."""
+        """The open incident elsewhere in the cluster that this is an effect of.
+
+        None in which nobody would hear of it.
+        """
         others, at = self.topology.others(symptom.target), self._clock.now()
         elsewhere = [i for i in await self.elsewhere(symptom.target) if i.target in others]
+        elsewhere = [i for i in elsewhere if not self._holding.hides(i, symptom)]
         found = cause_of(symptom, elsewhere, standbys=self._standbys, at=at)
         if found is not None:
             return found
         behind = [i for t in self.topology.behind(symptom) for i in await self._incidents(t)]
+        behind = [i for i in behind if not self._holding.hides(i, symptom)]
         # Whoever comes through a pool suffers from the very server behind it, whatever that is.
         return cause_of(symptom, behind, standbys=(), at=at)
 
@@ -157,7 +166,12 @@ class Together:
             if not mine:
                 continue
             now = self._clock.now()
-            stays = [s for s in mine if still_told(s, incident, standbys=self._standbys, at=now)]
+            stays = [
+                s
+                for s in mine
+                if still_told(s, incident, standbys=self._standbys, at=now)
+                and not self._holding.hides(incident, own(s))
+            ]
             found |= {own_key(s) for s in stays}
             over = [
                 e.SymptomCleared(key=s.key, detail="it outlasts this incident, and is told anew")
@@ -200,6 +214,8 @@ class Together:
                     continue
                 standbys = ()
             if not is_effect(other, cause, standbys=standbys, at=at):
+                continue
+            if any(self._holding.hides(cause, s) for s in other.symptoms.values()):
                 continue
             ends: list[Incident] = []
             await self._book.decide(other.id, _merging(cause, ends, standbys))

@@ -90,12 +90,12 @@ class Watching:
         self._blind_incident: IncidentId | None = None
         self._blindness = asyncio.Lock()
         self.topology = Topology(book=book, policies=policies, standing=standing)
-        self.together = Together(
-            book=book, topology=self.topology, clock=clock, incidents=self.incidents
-        )
-        """What belongs to one failure although it is seen on several servers."""
         self.holding = Holding(book=book, standing=standing, policies=policies, clock=clock)
         """What nobody is woken for just now."""
+        self.together = Together(
+            book, self.topology, self.holding, clock=clock, incidents=self.incidents
+        )
+        """What belongs to one failure although it is seen on several servers."""
         book.on_open = self.remember
 
     async def resume(self, incidents: Sequence[Incident]) -> None:
