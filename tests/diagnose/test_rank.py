@@ -821,3 +821,27 @@ def test_the_separator_asks_what_tells_the_first_two_apart() -> None:
     diagnosis = diagnose(no_host)
     assert {c.id for c in diagnosis.causes[:2]} <= set(BY_ID)
     assert diagnosis.separator.endswith("?")
+
+
+LATE = Missing(what="reading", reason="not there within 2 s")
+
+
+def test_what_every_living_server_shows_is_no_sign_of_one_that_was_killed() -> None:
+    nobody_looked = w.healthy(
+        reach=Missing(what="reach", reason="hung, but our own process was late meanwhile"),
+        sessions=LATE,
+        chains=LATE,
+        processes=LATE,
+        lock_file=LATE,
+        kernel=LATE,
+    )
+    found = diagnose(nobody_looked)
+    assert found.verdict is Verdict.UNKNOWN
+    assert not {"killed", "crashed", "oom_killed", "stopped_cleanly"} & {c.id for c in found.causes}
+
+
+@pytest.mark.parametrize(
+    "seen", [{"reach": w.reach("refused"), "processes": LATE}, {"reach": LATE}]
+)
+def test_one_witness_that_saw_it_gone_is_enough_to_say_killed(seen: dict[str, Any]) -> None:
+    assert standing(w.down(**seen)) == ["killed"]

@@ -84,4 +84,7 @@ class Cause:
     runbook: str
     source: str
     """Where PostgreSQL or the kernel documents it."""
+    shown_by: tuple[tuple[Clue, bool], ...] = ()
+    """At least one of these answers has to be there, else it is no candidate of this moment: what
+    a healthy server shows as well adds up to nothing."""
     subject: Callable[[Evidence], str] = lambda _evidence: ""

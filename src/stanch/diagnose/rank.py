@@ -116,13 +116,21 @@ def _probabilities(scored: Sequence[_Scored]) -> dict[CauseId, float]:
 
 
 def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple[CauseFinding, ...]:
-    scored = [_score(cause, evidence, past=past) for cause in causes]
+    scored = [
+        _score(cause, evidence, past=past) for cause in causes if past or _is_shown(cause, evidence)
+    ]
     probable = _probabilities(scored)
     found = [
         _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
     ]
     follows = {finding.id: finding.follows for finding in found}
     return tuple(sorted(found, key=lambda f: (_links(f.id, follows), -f.probability, f.id)))
+
+
+def _is_shown(cause: Cause, evidence: Evidence) -> bool:
+    return not cause.shown_by or any(
+        clue.ask(evidence).yes is answer for clue, answer in cause.shown_by
+    )
 
 
 def _links(cause_id: CauseId, follows: Mapping[CauseId, CauseId | None]) -> int:

@@ -35,6 +35,10 @@ def _down() -> tuple[Weigh, ...]:
     )
 
 
+NOT_RUNNING = ((wire.refused, True), (wire.between, True), (lock.postmaster_alive, False))
+"""Somebody saw it: a control file "in production" and a quiet log are those of any server."""
+
+
 def _stop_mode(evidence: Evidence) -> str | None:
     event = ending.request(evidence)
     return SHUTDOWN_REQUESTS[event.kind] if event else None
@@ -90,6 +94,7 @@ stopped_cleanly = Cause(
         Weigh(clue=ending.crash_logged, yes=-2.5, no=0.0),
         Weigh(clue=ending.panic_for_space, yes=-4.0, no=0.0),
     ),
+    shown_by=(*NOT_RUNNING, (ending.shutdown_requested, True), (ending.control_clean, True)),
     tell=_tell_stopped,
     facts=lambda e: (*server_facts(e), ("stop_mode", _stop_mode(e))),
     look_alikes=(KILLED, CRASHED),
@@ -125,6 +130,7 @@ crashed = Cause(
         Weigh(clue=memory.kernel_oom, yes=-2.0, no=0.5),
         Weigh(clue=lock.memory_in_use, yes=-4.0, no=0.0),
     ),
+    shown_by=(*NOT_RUNNING, (ending.crash_logged, True)),
     tell=_tell_crashed,
     facts=server_facts,
     look_alikes=(KILLED, OOM_KILLED, STOPPED_CLEANLY),
@@ -163,6 +169,7 @@ killed = Cause(
         Weigh(clue=lock.start_refused, yes=-2.0, no=0.0),
         Weigh(clue=lock.memory_in_use, yes=-6.0, no=0.0),
     ),
+    shown_by=(*NOT_RUNNING, (ending.child_killed, True)),
     tell=_tell_killed,
     facts=server_facts,
     look_alikes=(OOM_KILLED, CRASHED, STALE_LOCK_FILE),
@@ -194,6 +201,7 @@ oom_killed = Cause(
         Weigh(clue=lock.foreign_holder, yes=-2.0, no=0.0, now=True),
         Weigh(clue=lock.start_refused, yes=-1.0, no=0.0),
     ),
+    shown_by=(*NOT_RUNNING, (memory.kernel_oom, True), (ending.child_killed, True)),
     tell=_tell_oom,
     facts=server_facts,
     look_alikes=(KILLED, CRASHED),
