@@ -167,12 +167,6 @@ def _belongs(
     return suffers(kind, of=cause, standbys=standbys)
 
 
-def paged_for(incident: Incident) -> bool:
-    """Whether a page of it has reached somebody: one that is still on its way may be lost."""
-    on_its_way = any(m.raised.level == incident.page_level for m in incident.messages.values())
-    return incident.page_level > 0 and not incident.page_lost and not on_its_way
-
-
 def attached(symptom: Symptom) -> Symptom:
     """As it stands in the incident of another server: its key says whose it is."""
     if symptom.kind in OUTSIDE:

@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from clusters_at import PRIMARY, ClusterHouse, cluster_house
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StaleDecision
-from stanch.model.ids import WriterId
+from stanch.model.ids import PersonId, WriterId
+from stanch.model.readings import Reading
 from stanch.service.doing.acting import Acting
 from stanch.service.doing.underway import UnderWay
 from stanch.service.house import House, open_house, projection_of
@@ -29,7 +31,7 @@ async def house() -> House:
     return await open_house(policies, InlineStore(store), clock=VirtualClock())
 
 
-def acting(house: House) -> Acting:
+def acting(house: House, open_incidents: Any = None) -> Acting:
     unused = cast("Any", None)
     return Acting(
         book=house.book,
@@ -40,7 +42,7 @@ def acting(house: House) -> Acting:
         hands=unused,
         propose=unused,
         actions={},
-        open_incidents=unused,
+        open_incidents=open_incidents,
         under_way=UnderWay(),
     )
 
@@ -76,3 +78,43 @@ async def test_a_policy_or_an_end_that_came_in_between_keeps_a_step_from_being_b
     with pytest.raises(StaleDecision):
         await acting(house)._recorder(seen)(intended(), None)
     assert await intents(house, seen) == 0
+
+
+async def of_one_cause() -> tuple[ClusterHouse, Incident, Incident]:
+    """A lasting matter, an outage that somebody was paged for, and one cause named for both."""
+    house = await cluster_house()
+    for value in (0.0, 1.0):
+        await house.tells(PRIMARY, Reading(name="log_gaps_total", subject="server", value=value))
+    await house.see(PRIMARY, down=True)
+    lasting, outage = await house.incidents()
+    await house.page(outage)
+    for incident in (lasting, outage):
+        await house.house.book.record(incident.id, diagnosed())
+    return house, lasting, outage
+
+
+async def joined(house: ClusterHouse, outage: Incident) -> Incident:
+    at_work = acting(house.house, house.watching.still_open)
+    await at_work._merge_same_stories(await house.house.book.get(outage.id))
+    [goes_on] = await house.open_ones()
+    return goes_on
+
+
+async def test_an_outage_that_goes_on_in_a_lesser_incident_stays_as_bad_and_goes_on_paging() -> (
+    None
+):
+    house, lasting, outage = await of_one_cause()
+    assert lasting.severity_rank > outage.severity_rank
+    goes_on = await joined(house, outage)
+    assert (goes_on.id, goes_on.severity_rank, goes_on.page_level) == (lasting.id, 1, 1)
+    assert (goes_on.paged, house.pages_due(goes_on)) == ({PersonId("ann")}, [])
+    house.later(300)
+    assert [page.level for page in house.pages_due(goes_on)] == [2]
+
+
+async def test_nobody_who_took_an_outage_is_paged_again_because_it_goes_on_elsewhere() -> None:
+    house, _, outage = await of_one_cause()
+    await house.acknowledge(outage, "ann")
+    goes_on = await joined(house, outage)
+    house.later(86_400)
+    assert (goes_on.acknowledged_by, house.pages_due(goes_on)) == (PersonId("ann"), [])

@@ -10,6 +10,7 @@ import structlog
 
 from stanch.incident.correlate import same_story
 from stanch.incident.due import REDIAGNOSE_S, is_gap
+from stanch.incident.merging import taken_in
 from stanch.incident.state import Incident
 from stanch.incident.work import Due
 from stanch.model import events as e
@@ -103,11 +104,13 @@ class Acting:
             if other.id == incident.id or not same_story(incident, other):
                 continue
             newer, older = max(incident, other, key=_by_id), min(incident, other, key=_by_id)
-            symptoms = [e.SymptomObserved(symptom=s) for s in newer.symptoms.values()]
+            symptoms = [e.SymptomObserved(symptom=s) for s in newer.everything.values()]
             reason = "a diagnosis traced both to one cause"
-            into = older.id
             await self._book.record(older.id, *symptoms)
-            await self._book.decide(newer.id, _merge_into(into, reason))
+            # Before the newer one ends: a crash in between has people told twice, and not never.
+            same = f"{newer.id}, which is the same,"
+            await self._book.decide(older.id, taken_in(newer, reason=same))
+            await self._book.decide(newer.id, _merge_into(older.id, reason))
 
     async def propose(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy

@@ -17,11 +17,11 @@ from stanch.incident.effects import (
     is_effect,
     own,
     own_key,
-    paged_for,
     still_told,
     the_rest,
     worth_telling,
 )
+from stanch.incident.merging import taken_in
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import IncidentId, TargetName
@@ -222,8 +222,8 @@ class Together:
             if not ends:
                 continue
             log.warning("incident merged", incident=other.id, into=cause.id)
-            await self._book.decide(cause.id, _at_least_as_bad_as(ends[-1]))
-            await self._book.record(cause.id, _taken_in(ends[-1]))
+            taken = taken_in(ends[-1], reason=f"its effect {other.id}")
+            await self._book.decide(cause.id, taken)
             for symptom in ends[-1].symptoms.values():
                 await self.attach(await self._book.get(cause.id), symptom)
 
@@ -240,30 +240,6 @@ def _merging(
         return (e.IncidentMerged(into=cause.id, reason=f"an effect of {cause.title}"),)
 
     return decider
-
-
-def _at_least_as_bad_as(effect: Incident) -> Callable[[Incident, datetime], Sequence[e.Event]]:
-    def decider(cause: Incident, at: datetime) -> Sequence[e.Event]:
-        if effect.severity_rank >= cause.severity_rank or cause.status.ended:
-            return ()
-        label = effect.severity_label
-        reason = f"its effect {effect.id} is {label}"
-        return (e.SeveritySet(rank=effect.severity_rank, label=label, reason=reason),)
-
-    return decider
-
-
-def _taken_in(ended: Incident) -> e.IncidentTakenIn:
-    paged = paged_for(ended)
-    return e.IncidentTakenIn(
-        of=ended.id,
-        target=ended.target,
-        title=ended.title,
-        page_level=ended.page_level if paged else 0,
-        paged_at=ended.paged_at if paged else None,
-        paged=tuple(sorted(ended.paged)) if paged else (),
-        acknowledged_by=ended.acknowledged_by if paged else None,
-    )
 
 
 def _of(target: TargetName, incident: Incident) -> list[Symptom]:
