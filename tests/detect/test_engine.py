@@ -167,6 +167,22 @@ def test_a_very_long_subject_is_cut_and_still_its_own() -> None:
     assert all(len(key) < 250 for key in watched.raised)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("backup_failed", 1.0, "s3 offsite: the last backup failed"),
+     ("error_rate_pct", 7.0, "s3 offsite: 7 % of the requests fail"),
+     ("tls_days_left", 3.0, "s3 offsite: the certificate expires in 3 days"),
+     ("pool_waiting", 4.0, "4 clients wait for pool s3 offsite")],
+)  # fmt: skip
+def test_of_several_places_or_services_it_is_said_which_one(
+    name: str, value: float, words: str
+) -> None:
+    watched = Watched()
+    for t in range(0, 90, 10):
+        watched.look(t, told(name, value, "s3 offsite"))
+    assert watched.symptoms[0].detail == words
+
+
 def test_words_of_the_server_cannot_be_taken_for_placeholders() -> None:
     [symptom] = Watched().look(0, told("slot_lost", 1.0, "{value}{0}%s")).symptoms
     assert "{value}{0}%s" in symptom.detail

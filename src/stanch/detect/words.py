@@ -99,6 +99,9 @@ def sentence(rule: Rule, limit: float, subject: str, look: Look, *, detail: str,
     )
     if detail and "{detail}" not in rule.says:
         text = f"{text} ({detail})"
+    if subject and "{subject}" not in rule.says:
+        # Of several places, services or certificates it has to be said which one.
+        text = f"{shortened(subject, SUBJECT_CHARS_MAX)}: {text}"
     return shortened(text, SENTENCE_CHARS_MAX)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from fix_s3 import Storage
 from stanch.adapters.backups import s3_link
 from stanch.adapters.backups.s3_dumps import S3Dumps, kind_of_key
-from stanch.adapters.backups.s3_link import S3Link
+from stanch.adapters.backups.s3_link import S3Link, warm_up
 from stanch.adapters.backups.s3_wal import S3Wal
 from stanch.facts.wal_holes import holes
 from stanch.model.backups import BackupsSeen, Branch
@@ -255,6 +257,29 @@ async def test_the_right_to_list_is_enough(s3: Storage, answering: str) -> None:
     assert isinstance(found, BackupsSeen), found
     assert [(b.name, b.is_good) for b in found.backups] == [("a.dump", True)]
     assert (found.uploads, found.running) == (None, False)
+
+
+async def test_what_the_library_reads_of_itself_is_read_once_however_often_a_client_is_made(
+    tmp_path: Path,
+) -> None:
+    read: list[str] = []
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if event == "open" and "/botocore/data/" in str(args[0]):
+            read.append(str(args[0]))
+
+    sys.addaudithook(note)
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    where = S3Bucket(
+        name="off", bucket="b", endpoint="http://127.0.0.1:9", credentials_file=str(file)
+    )
+    warm_up()
+    read.clear()
+    # Nobody listens there: the client is thrown away, and the next look makes another one.
+    for _ in range(2):
+        assert isinstance(await look(where), Missing)
+    assert read == []
 
 
 async def test_places_with_the_same_credentials_share_one_client(s3: Storage) -> None:

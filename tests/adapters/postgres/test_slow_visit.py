@@ -46,7 +46,12 @@ async def test_a_whole_look_finds_databases_changes_and_what_it_may_not_see(
     assert {s for n, s in told if n == "database_size_bytes"} == {"app", "postgres", "template1"}
     assert {s for n, s in told if n == "invalid_indexes"} == {"app", "postgres"}
     assert told["hba_errors", ""].value is None
-    assert "42501" in told["hba_errors", ""].detail
+    for name, view in (
+        ("hba_errors", "pg_hba_file_rules"),
+        ("settings_errors", "pg_file_settings"),
+    ):
+        assert told[name, ""].detail.startswith(f"needs SELECT on {view} and EXECUTE on ")
+    assert "permission denied" not in server.log_text(), "a refusal is an error in their log"
     assert told["settings_pending_restart", ""].value == 0
 
     server.query("CREATE TABLE added (id int)", dbname="app")

@@ -17,6 +17,7 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.model.errors import ProbeFailed, SetupError
 from stanch.policy.parse import parse_policy
+from stanch.service.readiness.checking import SILENT, TOLD, source_hint
 from stanch.service.readiness.checkup import check_up
 from stanch.testing.fakepg import FakeMode, FakePostgres
 from stanch.watch.health.report import Judgement, Report, Section
@@ -243,3 +244,15 @@ def test_other_peoples_names_and_statements_are_only_words(server: ScratchServer
     [long] = section(report, "long").lines
     assert "onerror=alert(1)" in long.what
     assert server.query("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("on", "hint"),
+    [("orders services shop", TOLD), ("orders pools bouncer", TOLD),
+     ("orders backups s3 offsite", TOLD), ("orders WAL in /backups", TOLD),
+     ("orders signs shop", SILENT), ("orders log_errors services", SILENT)],
+)  # fmt: skip
+def test_a_source_whose_silence_is_a_symptom_is_not_called_one_without_a_verdict(
+    on: str, hint: str
+) -> None:
+    assert source_hint(on) == hint

@@ -38,6 +38,12 @@ def short(*backups: Backup, made: PlaceReadings | None = None, at: datetime = AT
     return told(*backups, made=made, at=at)["backup_retention_short_days"]
 
 
+def test_a_backup_whose_time_lies_ahead_does_not_pass_for_a_new_one() -> None:
+    assert told(backup(2), backup(-30))["backup_age_s"] == 2 * 86_400
+    assert told(backup(-30))["backup_age_s"] is None
+    assert told(backup(2), backup(-0.02))["backup_age_s"] == 0, "clocks differ by minutes"
+
+
 def test_the_age_is_that_of_the_newest_good_one() -> None:
     failed = replace(backup(0.1), fault="cut off")
     running = replace(backup(0), running=True)

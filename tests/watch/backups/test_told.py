@@ -42,6 +42,10 @@ def test_what_would_not_do_in_an_incident_is_said_with_its_reason() -> None:
     assert not ok
     assert words.endswith("; repo2: missing stanza path")
     assert not said(backup(3), latest_fault="latest points to nothing")[0]
+    ok, words = said(backup(3), backup(-48))
+    assert not ok
+    assert "newest good b3.dump, 3 h old" in words
+    assert words.endswith("b-48.dump is dated 2026-11-23 12:00:00 UTC")
 
 
 def held(*segments: int) -> WalHeld:

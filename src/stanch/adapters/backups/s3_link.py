@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
@@ -28,6 +29,8 @@ _lock = Lock()
 _sessions: dict[tuple[str, str], Any] = {}
 _clients: dict[tuple[str, str, str, str], Any] = {}
 """Shared by all places: a client with a session of its own would take 13 MB."""
+_loaders: list[Any] = []
+"""The one that every session has: what it reads holds the whole process for up to 75 ms."""
 
 _MEANINGS: Final = {
     "RequestTimeTooSkewed": "the clock of this machine is too far from that of the storage",
@@ -166,9 +169,35 @@ class S3Link:
                 with open(file, "rb"):
                     # The library would quietly go on without it.
                     core.set_config_variable("credentials_file", file)
+            # Now, because it reads the files named so far.
+            _share_loader(core)
             library: Any = importlib.import_module("boto3")
             _sessions[profile, file] = library.Session(botocore_session=core)
         return _sessions[profile, file]
+
+
+def _share_loader(core: Any) -> None:
+    if not _loaders:
+        _loaders.append(core.get_component("data_loader"))
+    core.register_component("data_loader", _loaders[0])
+
+
+def warm_up() -> None:
+    """Reads what the library reads when it is first used, while nobody is watched yet.
+
+    Cost: half a second. Never: a question to anybody, or credentials that are read.
+    """
+    try:
+        library: Any = importlib.import_module("boto3")
+        core: Any = importlib.import_module("botocore.session").Session()
+        exceptions: Any = importlib.import_module("botocore.exceptions")
+    except ImportError:
+        return
+    nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    # What is wrong with the machine's own settings is told by the first look.
+    with _lock, suppress(exceptions.BotoCoreError, ValueError, OSError):
+        _share_loader(core)
+        library.Session(botocore_session=core).client("s3", region_name="us-east-1", **nobody)
 
 
 class NoListing(OSError):

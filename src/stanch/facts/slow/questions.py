@@ -23,6 +23,7 @@ SIZE_PAGES_MIN = 1_280
 SIZE_TABLES_MAX = 20
 READINGS_MAX = 20
 """Of one question in one database; the statements have the same limits."""
+NO_RIGHT = "no"
 TEXT_CHARS_MAX = 300
 """Of a subject, a detail, an item's name and value."""
 
@@ -39,6 +40,26 @@ class SlowQuestion:
     """The first and the last version that it can be asked on."""
     reads: Callable[[Answer], tuple[Reading, ...]] | None = None
     """What makes readings of the answer, where it does not give them as they are."""
+    view: str = ""
+    """A view that few roles may read. It is asked about first: a refusal is an error in the log."""
+    function: str = ""
+    """The function behind it, with its parentheses."""
+
+    @property
+    def right_sql(self) -> str:
+        """Whether this role may ask, as `yes` or NO_RIGHT; empty where every role may."""
+        if not self.view:
+            return ""
+        return (
+            "SELECT CASE WHEN"  # both names are written in this file
+            f" has_table_privilege('{self.view}', 'SELECT')"
+            f" AND has_function_privilege('{self.function}', 'EXECUTE')"
+            f" THEN 'yes' ELSE '{NO_RIGHT}' END"
+        )
+
+    @property
+    def right_missing(self) -> str:
+        return f"needs SELECT on {self.view} and EXECUTE on {self.function}"
 
     def fits(self, version_num: int) -> bool:
         first, last = self.majors
@@ -62,6 +83,11 @@ def _question(
 ) -> SlowQuestion:
     sql = load(f"slow_{file or name}")
     return SlowQuestion(name=name, sql=sql, makes=makes, majors=majors)
+
+
+def _guarded(name: str, makes: str, *, view: str, function: str) -> SlowQuestion:
+    sql = load(f"slow_{name}")
+    return SlowQuestion(name=name, sql=sql, makes=(makes,), view=view, function=function)
 
 
 def bloat_question(pages_min: int = BLOAT_PAGES_MIN) -> SlowQuestion:
@@ -99,8 +125,13 @@ OF_THE_SERVER = (
     _question("sizes", "database_size_bytes"),
     _question("settings", "settings_pending_restart"),
     _question("roles", "dangerous_roles"),
-    _question("hba", "hba_errors"),
-    _question("setting_files", "settings_errors"),
+    _guarded("hba", "hba_errors", view="pg_hba_file_rules", function="pg_hba_file_rules()"),
+    _guarded(
+        "setting_files",
+        "settings_errors",
+        view="pg_file_settings",
+        function="pg_show_all_file_settings()",
+    ),
     _question("checkpoints", *_CHECKPOINTS, file="checkpoints_16", majors=(13, 16)),
     _question("checkpoints", *_CHECKPOINTS, file="checkpoints_17", majors=(17, 99)),
 )

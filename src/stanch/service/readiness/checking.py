@@ -28,6 +28,9 @@ CHANNEL_DEADLINE_S = 15.0
 TARGETS_AT_ONCE = 16
 UNHEARD = "What comes in this way is refused, and nobody hears of it."
 SILENT = "Until it answers, the rules that read it have no verdict."
+TOLD = "`stanch run` tells this as a symptom for as long as it stays so."
+TOLD_OF = frozenset({"pools", "services", "backups", "WAL"})
+"""Sources whose silence, or whose bad news, is a symptom by itself."""
 
 NEEDED_FOR = {
     "start_server": "start the server",
@@ -107,7 +110,11 @@ async def check_policy(
             for name, said in tried
             if not said.ok
         ),
-        *(Problem(on=on, what=said.detail, hint=SILENT) for on, said in sources if not said.ok),
+        *(
+            Problem(on=on, what=said.detail, hint=source_hint(on))
+            for on, said in sources
+            if not said.ok
+        ),
         *(Problem(on=on, what=said.detail, hint=UNHEARD) for on, said in inbound if not said.ok),
     ]
     targets = tuple(report for report, _, _ in looked)
@@ -237,3 +244,9 @@ async def _trial(channel: Channel, person: Person, contact: Contact | None) -> T
     )
     ok = said.outcome is Handover.ACCEPTED
     return Tried(ok=ok, detail=f"test page {said.outcome.value}: {said.detail}")
+
+
+def source_hint(on: str) -> str:
+    """What it means at night that this source did not answer well; `on` as `check` shows it."""
+    _, _, place = on.partition(" ")
+    return TOLD if place.split(" ")[0] in TOLD_OF else SILENT

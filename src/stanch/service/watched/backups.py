@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from stanch.adapters.backups.dump_folder import DumpFolder
 from stanch.adapters.backups.pgbackrest import PgBackRest, PgBackRestArchive, Stanza
 from stanch.adapters.backups.s3_dumps import S3Dumps
-from stanch.adapters.backups.s3_link import S3Link
+from stanch.adapters.backups.s3_link import S3Link, warm_up
 from stanch.adapters.backups.s3_wal import S3Wal
 from stanch.adapters.backups.wal_folder import WalFolder
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.adapters.hosts.commands import Commands, LocalCommands, SshCommands
 from stanch.adapters.hosts.docker_exec import DockerCommands
 from stanch.adapters.hosts.docker_link import DockerLink
@@ -27,6 +28,12 @@ from stanch.service.watched.eyes import SharedSentinel
 from stanch.watch.backups.run import BackupWatch, Places
 
 ASK_S = 1.0
+
+
+async def prepare(targets: Sequence[TargetPolicy]) -> None:
+    """What holds the whole process for a moment, done before anybody is watched."""
+    if any(target.backups.s3 for target in targets):
+        await in_own_thread(warm_up, name="stanch-s3")
 
 
 class BackupPlaces:

@@ -28,7 +28,14 @@ NAMES: Final = (
 )
 UPLOAD_LEFT_S: Final = 86_400.0
 """An upload that is older is not the one of today's backup."""
+AHEAD_S: Final = 3_600.0
+"""Clocks differ; by more than this somebody's is wrong."""
 _DAY_S: Final = 86_400.0
+
+
+def dated_ahead(backup: Backup, at: datetime) -> bool:
+    """Whether its time cannot be right."""
+    return (backup.at - at).total_seconds() > AHEAD_S
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,9 +76,13 @@ class PlaceReadings:
     def _age(self, good: Sequence[Backup], at: datetime) -> Reading:
         if not good:
             return self._reading("backup_age_s", None, "there is no good backup")
-        newest = good[-1]
-        age_s = max(0.0, (at - newest.at).total_seconds())
-        return self._reading("backup_age_s", age_s, newest.name)
+        # One whose time lies ahead would be the newest for as long, whether others follow or not.
+        past = [backup for backup in good if not dated_ahead(backup, at)]
+        if not past:
+            said = f"{good[-1].name} is dated {moment(good[-1].at)}, which is yet to come"
+            return self._reading("backup_age_s", None, said)
+        age_s = max(0.0, (at - past[-1].at).total_seconds())
+        return self._reading("backup_age_s", age_s, past[-1].name)
 
     def _failed(self, seen: BackupsSeen, good: Sequence[Backup]) -> Reading:
         ended = sorted((b for b in seen.backups if not b.running), key=lambda b: b.at)

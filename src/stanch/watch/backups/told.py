@@ -7,7 +7,8 @@ from datetime import datetime
 from stanch.facts.wal_holes import holes, newest_wal
 from stanch.facts.wal_names import wal_name
 from stanch.model.backups import BackupsSeen, WalHeld
-from stanch.model.shown import shortened, span
+from stanch.model.shown import moment, shortened, span
+from stanch.watch.backups.readings import dated_ahead
 from stanch.watch.health.report import size, thousands
 
 NAME_CHARS_MAX = 80
@@ -23,6 +24,9 @@ def seen_words(seen: BackupsSeen, *, at: datetime) -> tuple[bool, str]:
     if not good:
         bad = [b.fault for b in seen.backups if b.fault]
         return False, f"{words}, none of them good: {bad[0] if bad else 'still being written'}"
+    if dated_ahead(good[-1], at):
+        faults.append(f"{shortened(good[-1].name, NAME_CHARS_MAX)} is dated {moment(good[-1].at)}")
+    good = [b for b in good if not dated_ahead(b, at)] or good
     newest, oldest = good[-1], good[0]
     told = (
         f"newest good {shortened(newest.name, NAME_CHARS_MAX)}, {_age(newest.at, at)} old, "

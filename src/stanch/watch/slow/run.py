@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from stanch.facts.slow.questions import (
+    NO_RIGHT,
     OF_A_DATABASE,
     OF_THE_SERVER,
     SlowAnswer,
@@ -302,6 +303,9 @@ def _close(visit: asyncio.Future[SlowVisit]) -> None:
 async def _answer(visit: SlowVisit, question: SlowQuestion) -> SlowAnswer | str:
     """The answer, or why there is none. Raises: ProbeFailed, where the session did not survive."""
     try:
+        right = question.right_sql
+        if right and await visit.ask(right, timeout_s=QUESTION_S) == NO_RIGHT:
+            return question.right_missing
         payload = await visit.ask(question.sql, timeout_s=QUESTION_S)
         if len(payload) > ASIDE_CHARS:
             # Thousands of relations take longer to read than anybody else may be kept waiting.
