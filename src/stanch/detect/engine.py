@@ -145,7 +145,9 @@ class Detector:
             told = readings[ready.rule.reading]
             only = ready.rule.subjects
             for subject, reading in told.items():
-                if not only or subject in only:
+                if only and subject not in only:
+                    continue
+                if not _is_no_news(ready, reading.value) or key_of(ready, subject) in look.tracks:
                     self._judge_one(ready, subject, reading.value, look, reading=reading)
             could_not = "" in told and told[""].value is None
             if look.tracks and not could_not:
@@ -255,6 +257,13 @@ class Detector:
             return over(rule, subject, found, detail=detail)
         names = look.largest(rule, detail) if rule.names else ""
         return sentence(rule, ready.settings.limit, subject, found, detail=detail, names=names)
+
+
+def _is_no_news(ready: Ready, value: float | None) -> bool:
+    """What neither raises nor, where nothing stands, ends anything: certainly good, or missing."""
+    if ready.above is not None:
+        return value is None or value < ready.above
+    return ready.below is not None and (value is None or value > ready.below)
 
 
 def _gone(ready: Ready, seen: Iterable[str], look: Surroundings) -> None:

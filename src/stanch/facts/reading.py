@@ -14,6 +14,9 @@ from typing import cast
 
 from stanch.model.errors import ProbeFailed
 
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+"""Made once: to make one costs as much as to read a small answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -146,7 +149,7 @@ def _decoded(payload: object, where: str) -> object:
     if not isinstance(payload, str):
         return payload
     try:
-        return cast("object", json.loads(payload, parse_constant=lambda _: None))
+        return cast("object", _DECODER.decode(payload))
     except (ValueError, RecursionError) as error:
         raise ProbeFailed(f"the answer to {where} is not JSON", on="answer") from error
 

@@ -17,19 +17,22 @@ def in_touch(seats: Mapping[TargetName, Seat]) -> Follows:
     One system identifier proves little, because copies of one backup share it: it takes a stream,
     on one timeline, from the very place where the other one is found.
     """
+    standbys = [name for name, seat in seats.items() if _receives(seat)]
     found: dict[TargetName, TargetName] = {}
-    for name, seat in seats.items():
-        at_place = [o for o in _fitting(name, seats) if seat.upstream & seats[o].places]
+    for name in standbys:
+        at_place = [o for o in _fitting(name, seats) if seats[name].upstream & seats[o].places]
         if len(at_place) == 1:
             found[name] = at_place[0]
-    return {**found, **_by_receivers(seats, found)}
+    return {**found, **_by_receivers(seats, standbys, found)}
+
+
+def _receives(seat: Seat) -> bool:
+    return seat.streams and seat.primary is False and bool(seat.cluster)
 
 
 def _fitting(name: TargetName, seats: Mapping[TargetName, Seat]) -> Sequence[TargetName]:
-    """Those from which it may stream by all but their place."""
+    """Those from which a standby may stream by all but their place."""
     seat = seats[name]
-    if not seat.streams or seat.primary is not False or not seat.cluster:
-        return ()
     return [
         other
         for other, its in seats.items()
@@ -39,13 +42,15 @@ def _fitting(name: TargetName, seats: Mapping[TargetName, Seat]) -> Sequence[Tar
     ]
 
 
-def _by_receivers(seats: Mapping[TargetName, Seat], found: Follows) -> Follows:
+def _by_receivers(
+    seats: Mapping[TargetName, Seat], standbys: Iterable[TargetName], found: Follows
+) -> Follows:
     """For a standby that does not say from where: the one server that says it streams there.
 
     Only where nobody else could be meant.
     """
     claims: dict[TargetName, list[TargetName]] = {}
-    for name in seats:
+    for name in standbys:
         if name in found or seats[name].upstream:
             continue
         for other in _fitting(name, seats):

@@ -13,6 +13,8 @@ def quoted(text: str) -> str:
 
 def printable(text: str) -> str:
     """The whole text on one line, with control characters escaped."""
+    if text.isprintable():
+        return text
     return "".join(_printable(char) for char in text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from stanch.model.reach import Reach, ReachState
 
@@ -24,6 +25,9 @@ NOBODY_IN = SILENT_STATES | {
 
 SUSPECTED_BEFORE_S = 1.15
 """A suspicion comes so long before the verdict: the time between two questions, and some."""
+
+PATIENCES_MAX = 4096
+"""A fastest round trip stays the same for many questions; so many are kept, of as many targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class Patience:
         return self.gone_after_s if unheard is True else self.silent_after_s
 
 
+@lru_cache(maxsize=PATIENCES_MAX)
 def patience(round_trip_s: float) -> Patience:
     """Deadlines grow with the learned round trip, so that a far server is not a dead one."""
     return Patience(

@@ -89,7 +89,7 @@ async def test_where_nobody_is_asked_it_ends_at_once_and_samples_stay_as_they_ar
     signs = Signs(TargetPolicy(name=NAME, dsn="service=orders", wake="never"), now=lambda: AT)
     async with asyncio.timeout(1):
         await signs.run()
-    assert signs.added_to(SAMPLE) is SAMPLE
+    assert signs.take() == ()
 
 
 async def test_a_login_that_is_made_anyway_tells_its_layers_once() -> None:
@@ -107,17 +107,17 @@ async def test_a_login_that_is_made_anyway_tells_its_layers_once() -> None:
     clock = [AT]
     signs = Signs(TargetPolicy(name=NAME, dsn="service=orders"), now=lambda: clock[0])
     await signs.noting(login)(2.0)
-    told = {r.name: r.value for r in signs.added_to(SAMPLE).readings}
+    told = {r.name: r.value for r in signs.take()}
     assert told == {"layer_ms": 1.5}
-    assert signs.added_to(SAMPLE) is SAMPLE
+    assert signs.take() == ()
     assert asked == [2.0], "nobody logs in for the readings"
 
     clock[0] += timedelta(seconds=59)
     await signs.noting(login)(2.0)
-    assert signs.added_to(SAMPLE) is SAMPLE, "one login a minute is enough to learn from"
+    assert signs.take() == (), "one login a minute is enough to learn from"
     clock[0] += timedelta(seconds=1)
     await signs.noting(login)(2.0)
-    assert len(signs.added_to(SAMPLE).readings) == 1
+    assert len(signs.take()) == 1
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)
@@ -143,7 +143,7 @@ async def test_pools_and_services_of_a_target_come_with_its_samples(
     told: dict[tuple[str, str], float | None] = {}
     async with asyncio.timeout(10):
         while ("pool_usage_pct", "jobs/all") not in told:
-            readings = signs.added_to(SAMPLE).readings
+            readings = signs.take()
             told |= {(r.name, r.subject): r.value for r in readings}
             await asyncio.sleep(0.01)
     running.cancel()
@@ -185,7 +185,7 @@ async def test_what_services_tell_over_http_and_what_their_logs_hold_come_with_s
         told: dict[tuple[str, str], float | None] = {}
         async with asyncio.timeout(10):
             while len(told) < 7:
-                readings = signs.added_to(SAMPLE).readings
+                readings = signs.take()
                 told |= {(r.name, r.subject): r.value for r in readings}
                 await asyncio.sleep(0.01)
         running.cancel()

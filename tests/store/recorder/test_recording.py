@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -432,6 +432,33 @@ def test_recorders_write_each_target_to_its_own_file(tmp_path: Path) -> None:
     for name in ("orders", "billing"):
         assert len(read_recording(recording_path(tmp_path, name)).frames) == 5
     assert recorders.lost == 0
+
+
+def test_looks_of_a_healthy_target_gather_and_any_other_is_written_at_once(tmp_path: Path) -> None:
+    recorders = Recorders(tmp_path, gather_s=3600)
+    recorder = recorders.of("orders")
+    written = recording_path(tmp_path, "orders")
+
+    def frames() -> int:
+        return len(read_recording(written).frames) if written.exists() else 0
+
+    recorder.take(look(0))
+    _until(lambda: frames() == 1)
+    recorder.take(look(1))
+    recorder.take(look(2))
+    assert recorder.waiting == 2
+    recorder.take(replace(look(3), vitals=None, unread="the answer makes no sense"))
+    _until(lambda: frames() == 4)
+    recorder.take(look(4))
+    recorders.close()
+    assert frames() == 5, "closing waits for nothing that gathers"
+
+
+def _until(so: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 10
+    while not so():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
 
 
 def test_a_disk_that_takes_nothing_is_counted_tried_again_later_and_raises_nowhere(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres.libpq import (
     PGconn,
@@ -92,7 +91,7 @@ _NAMED_FIELDS = _ROUTING | {"host", "hostaddr", "port", "user", "dbname", "passw
 def for_session(dsn: str, overrides: Mapping[str, str]) -> bytes:
     """The string handed to libpq for a session: the given one with some parameters replaced."""
     merged = {key: value for key, value in _parse(dsn).items() if key not in _ROUTING}
-    return make_conninfo("", **(merged | dict(overrides))).encode()
+    return _text_of(merged | dict(overrides))
 
 
 def given_parameters(dsn: str) -> frozenset[str]:
@@ -100,10 +99,20 @@ def given_parameters(dsn: str) -> frozenset[str]:
     return frozenset(_parse(dsn))
 
 
+def _text_of(parameters: Mapping[str, str]) -> bytes:
+    """As key and value pairs. `make_conninfo` would parse what libpq parses right afterwards."""
+    return " ".join(f"{key}={_escaped(value)}" for key, value in parameters.items()).encode()
+
+
+def _escaped(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _resolved(given: Mapping[str, str]) -> PGconn:
     """Raises: SetupError with libpq's own complaint where it stops earlier than asked to."""
     wanted = dict(given) | {"target_session_attrs": _RESOLVE_ONLY}
-    conn = start_connecting(make_conninfo("", **wanted).encode())
+    conn = start_connecting(_text_of(wanted))
     complaint = conn.error_message.decode("utf-8", "replace")
     if _RESOLVE_ONLY not in complaint:
         conn.finish()

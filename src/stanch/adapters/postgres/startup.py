@@ -17,6 +17,8 @@ from stanch.adapters.postgres.conninfo import Conninfo
 from stanch.adapters.postgres.scram import MECHANISM, ScramClient, ScramFailed
 
 _GOODBYE_S = 0.25
+_HEADER_BYTES = 5
+_PIECE_BYTES = 4096
 _AUTH_OK, _AUTH_CLEARTEXT, _AUTH_MD5, _AUTH_SASL = 0, 3, 5, 10
 _AUTH_SASL_CONTINUE, _AUTH_SASL_FINAL = 11, 12
 
@@ -47,6 +49,8 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in_session = False
+        self._arrived = bytearray()
+        """Not read yet: a login is twenty small messages in two or three pieces."""
         self.parameters: dict[str, str] = {}
         self.backend_pid: int | None = None
         """The process that the other side says it is; None before it said so."""
@@ -193,8 +197,7 @@ class Wire:
     async def next(self) -> tuple[bytes, bytes]:
         """The next message that matters; settings are kept, notices passed over."""
         while True:
-            kind, length = protocol.read_header(await self._exactly(5))
-            body = await self._exactly(length)
+            kind, body = await self._message()
             if kind == b"S":
                 name, value = protocol.read_parameter(body)
                 self.parameters[name] = value
@@ -206,7 +209,34 @@ class Wire:
             elif kind not in b"NA":
                 return kind, body
 
+    async def _message(self) -> tuple[bytes, bytes]:
+        while (found := self._first_whole()) is None:
+            try:
+                more = await self._reader.read(_PIECE_BYTES)
+            except ConnectionError as error:
+                self._in_session = False
+                raise ClosedEarly from error
+            if not more:
+                self._in_session = False
+                raise ClosedEarly
+            self._arrived += more
+        return found
+
+    def _first_whole(self) -> tuple[bytes, bytes] | None:
+        """The first of the messages that have arrived; None while it is not whole."""
+        arrived = self._arrived
+        if len(arrived) < _HEADER_BYTES:
+            return None
+        kind, length = protocol.read_header(bytes(arrived[:_HEADER_BYTES]))
+        end = _HEADER_BYTES + length
+        if len(arrived) < end:
+            return None
+        body = bytes(arrived[_HEADER_BYTES:end])
+        del arrived[:end]
+        return kind, body
+
     async def _exactly(self, count: int) -> bytes:
+        """Not a byte more: what follows may be encrypted."""
         try:
             return await self._reader.readexactly(count)
         except (asyncio.IncompleteReadError, ConnectionError) as error:

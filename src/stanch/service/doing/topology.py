@@ -76,7 +76,7 @@ class Topology:
         alike = {
             name: its
             for name, its in self._seats.items()
-            if its.cluster == seat.cluster and self._policies.current.target(name) is not None
+            if its.cluster == seat.cluster and self._policies.target(name) is not None
         }
         touch = in_touch(alike)
         for name in alike:

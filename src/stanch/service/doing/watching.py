@@ -116,7 +116,7 @@ class Watching:
 
     async def take(self, sample: Sample) -> None:
         """One sample. Never raises for a store that cannot be written: then people are paged."""
-        target = self._policies.current.target(sample.target)
+        target = self._policies.target(sample.target)
         if target is None:
             return
         try:
@@ -393,7 +393,7 @@ class Watching:
     async def incidents(self, target: TargetName) -> list[Incident]:
         """Newest first. What ended longer ago than it flaps is forgotten here."""
         found = [await self._book.get(i) for i in tuple(self._recent.get(target, ()))]
-        policy = self._policies.current.target(target)
+        policy = self._policies.target(target)
         window = timedelta(seconds=policy.limits.flap_window_s if policy is not None else 0.0)
         over = {i.id for i in found if i.ended_at and self._clock.now() - i.ended_at > window}
         self._recent[target] = [i for i in self._recent.get(target, ()) if i not in over]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from stanch.model.errors import PolicyInvalid
-from stanch.policy.policy import Policy
+from stanch.policy.policy import Policy, TargetPolicy
 
 log = structlog.get_logger("policy")
 
@@ -20,14 +20,20 @@ class Policies:
     def __init__(self, current_hash: str, current: Policy, text: str, parse: Parse) -> None:
         self._parse = parse
         self._known: dict[str, Policy | None] = {current_hash: current}
-        self.current_hash = current_hash
-        self.current = current
-        self.current_text = text
+        self._take(current_hash, current, text)
+
+    def _take(self, policy_hash: str, policy: Policy, text: str) -> None:
+        self.current_hash, self.current, self.current_text = policy_hash, policy, text
+        self._targets: dict[str, TargetPolicy] = {one.name: one for one in policy.targets}
+
+    def target(self, name: str) -> TargetPolicy | None:
+        """A target of the policy in force: every sample asks, and there may be a thousand."""
+        return self._targets.get(name)
 
     def apply(self, policy_hash: str, policy: Policy, text: str) -> None:
         """From now on this one is in force for whatever opens."""
         self._known[policy_hash] = policy
-        self.current_hash, self.current, self.current_text = policy_hash, policy, text
+        self._take(policy_hash, policy, text)
 
     def learn(self, policy_hash: str, text: str) -> None:
         """An older policy's text, as the store kept it."""

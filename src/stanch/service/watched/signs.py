@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from stanch.adapters.certificates import CertificateWatch, ServerCertificate, ServiceCertificate
@@ -20,6 +19,7 @@ from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
+from stanch.model.seats import Seat
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.signs import (
     ConsolePools,
@@ -92,9 +92,9 @@ class Signs:
             for database, host, port in c.leads
         )
 
-    def seated(self, sample: Sample, cluster: str) -> Sample:
-        """The sample with where its server sits; `cluster` is the system identifier that it has."""
-        return replace(sample, seat=self._seating.of(sample.vitals, cluster))
+    def seat(self, sample: Sample, cluster: str) -> Seat:
+        """Where the server of a sample sits; `cluster` is the system identifier that it has."""
+        return self._seating.of(sample.vitals, cluster)
 
     async def _look_at_certificates(self) -> None:
         # Not all targets at once, and not while everything is being opened.
@@ -118,12 +118,11 @@ class Signs:
         if told := reach_readings(reach):
             self._reached, self._noted_at = told, at
 
-    def added_to(self, sample: Sample) -> Sample:
-        """The sample with what is new since the last one."""
+    def take(self) -> tuple[Reading, ...]:
+        """What is new since it was asked last."""
         told = (*self._reached, *self._watch.take(), *self._metrics.take(), *self._logs.take())
-        told = (*told, *self._certificates.take())
         self._reached = ()
-        return replace(sample, readings=(*sample.readings, *told)) if told else sample
+        return (*told, *self._certificates.take())
 
 
 def pool_source(pools: PoolSource) -> SignSource:

@@ -22,6 +22,9 @@ from stanch.store.recorder.tape import Tape
 WAITING_MAX = 64
 """Samples of one target that wait for the thread: a minute of a disk that takes nothing."""
 RETRY_S = 60.0
+GATHER_S = 0.1
+"""So long the thread lets looks of healthy targets gather: to be woken for each of a thousand costs
+more than to write it. Any other look is written at once."""
 
 log = structlog.get_logger("recorder")
 
@@ -80,11 +83,14 @@ class Recorder:
 class Recorders:
     """Owns the thread; it ends with the process, or with `close`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, gather_s: float = GATHER_S) -> None:
         self._state = state
+        self._gather_s = gather_s
         self._queue: queue.SimpleQueue[tuple[Recorder, Sample] | None] = queue.SimpleQueue()
         self._all: list[Recorder] = []
         self._lost_before = 0
+        self._awaited = threading.Event()
+        """Something must be on the disk now."""
         # A daemon: a disk that hangs for ever may not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="stanch-recorder", daemon=True)
         self._thread.start()
@@ -96,7 +102,7 @@ class Recorders:
         for known in gone:
             self._all.remove(known)
             self._lost_before += known.lost
-        recorder = Recorder(path, target, lambda one, sample: self._queue.put((one, sample)))
+        recorder = Recorder(path, target, self._post)
         self._all.append(recorder)
         return recorder
 
@@ -108,9 +114,18 @@ class Recorders:
     def close(self, *, wait_s: float = 2.0) -> None:
         """Write what waits, for at most so long."""
         self._queue.put(None)
+        self._awaited.set()
         self._thread.join(wait_s)
+
+    def _post(self, recorder: Recorder, sample: Sample) -> None:
+        self._queue.put((recorder, sample))
+        if sample.vitals is None or sample.reach is not None:
+            self._awaited.set()
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             recorder, sample = item
             recorder.write(sample)
+            if self._queue.empty():
+                self._awaited.wait(self._gather_s)
+                self._awaited.clear()

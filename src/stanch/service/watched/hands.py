@@ -1,0 +1,110 @@
+"""The hands of one target: diagnosing it, and acting on it with what was noted of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stanch.adapters.hosts.files import LocalFiles
+from stanch.adapters.postgres.acting import ActingSession
+from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.incident.state import Incident
+from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.events import RescueChecked
+from stanch.model.ports.acting import LockNote
+from stanch.policy.policy import TargetPolicy
+from stanch.respond.run import check_rescue
+from stanch.service.clock import Clock
+from stanch.service.doing.acting import Hands
+from stanch.service.watched.diagnosing import gather_for_target, judged
+from stanch.service.watched.eyes import Prober, SharedSentinel
+from stanch.service.watched.life import Life
+from stanch.service.watched.slow_lane import SlowWatch
+from stanch.steps.world import World
+
+
+class TargetHands:
+    """What an incident may ask of its target; `hands` is how the doing room knows it."""
+
+    def __init__(
+        self,
+        target: TargetPolicy,
+        life: Life,
+        *,
+        sentinel: SharedSentinel,
+        slow: SlowWatch,
+        actor: ActingSession | None,
+        clock: Clock,
+    ) -> None:
+        self._target = target
+        self._life = life
+        self._sentinel = sentinel
+        self._slow = slow
+        self._actor = actor
+        self._clock = clock
+
+    def hands(self) -> Hands:
+        """Everything that may be asked of the target."""
+        return Hands(
+            diagnose=self._diagnose,
+            world=self._world,
+            check_rescue=self._check_rescue,
+            page_after=self._life.page_after,
+        )
+
+    async def _diagnose(self) -> tuple[Diagnosis, bytes]:
+        life = self._life
+        home = await life.at_home()
+        evidence = await gather_for_target(
+            self._target,
+            home.located,
+            held=self._sentinel if self._sentinel.is_open else None,
+            probe=self._slow.probe,
+            lock_witness=life.witness,
+            oom_before=life.oom_before,
+            vitals_before=life.vitals_before,
+            cluster_expected=life.identity.expected,
+            cluster_answering=life.identity.answering if self._sentinel.is_open else "",
+        )
+        return judged(evidence)
+
+    async def _check_rescue(self, incident: Incident) -> RescueChecked:
+        life = self._life
+        await life.at_home()
+        world = self._world(incident.diagnosis)
+        return await check_rescue(
+            replace(
+                world,
+                cluster=life.identity.answering,
+                was_primary=life.was_primary(incident),
+                was_cluster=life.was_cluster(incident),
+            )
+        )
+
+    def _world(self, diagnosis: Diagnosis | None) -> World:
+        life, target = self._life, self._target
+        home, note = life.home, life.witness
+        host = life.host()
+        return World(
+            target=target,
+            prober=Prober(self._slow.probe),
+            at=self._clock.now,
+            diagnosis=diagnosis,
+            host=None if isinstance(host, Missing) else host,
+            data_directory=home.data_directory if home is not None else "",
+            log_directory=home.log_directory if home is not None else "",
+            lock_note=note
+            if isinstance(note, Missing)
+            else LockNote(
+                boot_id=note.boot_id, pid=note.pid, started_at_epoch_s=note.started_at_epoch_s
+            ),
+            reader=self._sentinel,
+            # Sessions of another cluster are nobody's to end here.
+            actor=None if life.identity.is_another else self._actor,
+            manager=home.manager if home is not None else None,
+            files=LocalFiles(bin_directory=home.bin_directory)
+            if home is not None and not isinstance(host, Missing)
+            else None,
+            cluster=life.identity.expected,
+            owner_uid=life.owner_uid,
+            app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
+        )
