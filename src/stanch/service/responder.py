@@ -285,7 +285,7 @@ class Responder:
 
     def _health_app(self, *, with_signals: bool) -> Any:
         more = self._inbound.routes if with_signals else ()
-        return health_app(self.healthy, self.ready, self.metrics.exposition, more)
+        return health_app(self.healthy, self.ready, self._exposition, more)
 
     async def _refresh_signals(self) -> None:
         told = self.metrics.signals
@@ -328,13 +328,18 @@ class Responder:
             ages[name] = (now - at).total_seconds() if at else None
         return ages
 
-    async def _refresh_metrics(self) -> None:
+    def _exposition(self) -> bytes:
+        """What there is of each target is told when somebody asks: nobody does every second."""
         for name, age in self._sample_ages().items():
             if age is not None:
                 self.metrics.sample_age_seconds.labels(name).set(age)
         now = self._house.clock.now()
         for name, watched in self._targets.items():
             self.metrics.own_cost.tell(name, watched.slow.cost(now))
+        return self.metrics.exposition()
+
+    async def _refresh_metrics(self) -> None:
+        now = self._house.clock.now()
         self.metrics.set_lanes(self._core.engine.working)
         self.metrics.store_waiting.set(getattr(self._house.store, "waiting", 0))
         still_open = await self._house.store.incident_ids(open_only=True, limit=100_000)
