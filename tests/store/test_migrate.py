@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, create_engine, inspect
 
 from stanch.store import migrate, schema
 from stanch.store.connect import memory_engine
@@ -59,6 +62,42 @@ def test_the_oldest_shape_with_events_in_it_becomes_the_newest() -> None:
         assert conn.exec_driver_sql("SELECT incident_id, body FROM journal").all() == [("i", b"{}")]
         context = MigrationContext.configure(conn, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
+
+
+def rows_of(conn: Connection) -> dict[str, Sequence[object]]:
+    """Every table's rows, but for the number of the shape itself."""
+    return {
+        name: sorted(map(tuple, conn.exec_driver_sql(f'SELECT * FROM "{name}"')), key=str)
+        for name in inspect(conn).get_table_names()
+        if name != "alembic_version"
+    }
+
+
+@pytest.mark.parametrize("shape", ["0001", "0002", "0003", "0004"])
+def test_no_row_of_any_older_shape_is_lost_or_changed(shape: str) -> None:
+    with memory_engine().connect() as conn:
+        with conn.begin():
+            config = Config()
+            config.set_main_option("script_location", str(FOLDER))
+            config.attributes["connection"] = conn
+            command.upgrade(config, shape)
+            tables = MetaData()
+            tables.reflect(conn)
+            for table in tables.sorted_tables:
+                if table.name != "alembic_version":
+                    conn.execute(table.insert(), {c.name: _value(c) for c in table.columns})
+            before = rows_of(conn)
+        with conn.begin():
+            migrate.upgrade(conn, on="memory")
+            after = rows_of(conn)
+    assert {name: after[name] for name in before} == before
+    assert all(len(rows) == 1 for rows in before.values())
+
+
+def _value(column: Column[Any]) -> object:
+    if isinstance(column.type, LargeBinary):
+        return b"\0\xff"
+    return 1 if isinstance(column.type, Integer) else f"{column.name} \U0001f418"
 
 
 def test_migrating_twice_changes_nothing() -> None:
