@@ -272,9 +272,9 @@ def test_a_store_of_the_first_release_gets_its_tables(kit: Any, tmp_path: Path) 
 
 
 def _back_to_0002(conn: Any) -> None:
+    later = ("signal", "heartbeat", "usual", "change", "inventory", "looked")
     for statement in (
-        "DROP TABLE signal",
-        "DROP TABLE heartbeat",
+        *(f"DROP TABLE {table}" for table in later),
         "UPDATE alembic_version SET version_num = '0002'",
     ):
         conn.exec_driver_sql(statement)
