@@ -323,7 +323,7 @@ def test_a_link_that_is_no_web_address_is_left_out() -> None:
     assert "links" in signal.bounded
 
 
-ALERTS = tuple(kind for kind in FORMATS if kind != "deploy")
+ALERTS: tuple[SignalFormat, ...] = tuple(kind for kind in FORMATS if kind != "deploy")
 """Deploys are no alerts, and are read elsewhere."""
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
