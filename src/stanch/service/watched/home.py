@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.restarts import read_restarts
 from stanch.adapters.hosts.traces import LocalTraces
@@ -21,6 +22,10 @@ from stanch.service.watched.diagnosing import Located
 from stanch.service.watched.managers import manager_of
 from stanch.service.watched.whereabouts import discovered, host_readings
 
+FIND_S = 5.0
+STILL_S = 0.2
+"""So long is waited for a look that was late before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
@@ -33,6 +38,8 @@ class Home:
     log: str
     restarts: Restarts | Missing = NOT_LOOKED
     """What its manager does once it is dead."""
+    late: bool = False
+    """It was not found in time; it may be here all the same."""
 
     @property
     def log_directory(self) -> str:
@@ -42,26 +49,61 @@ class Home:
         """The same place seen at a worse moment: a server that is down names less of itself."""
         same = self.data_directory in ("", before.data_directory)
         lost = (before.manager and not self.manager) or (before.log and not self.log)
-        return same and bool(lost)
+        return same and (self.late or bool(lost))
+
+
+class HomeFinder:
+    """Looks for the home of one target.
+
+    A dead mount under it must not keep anybody from watching the server: what has no answer in time
+    is an empty home that says so. The look goes on, and none is begun beside it; whoever asks again
+    has its answer once it is there.
+    """
+
+    def __init__(self, *, within_s: float = FIND_S) -> None:
+        self._within_s = within_s
+        self._looking: asyncio.Future[Home] | None = None
+
+    async def find(self, target: TargetPolicy, *, data_directory: str = "") -> Home:
+        """The target's server on this machine, running or not; an empty home where it is not."""
+        wait_s = STILL_S
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(_find(target, data_directory))
+            wait_s = self._within_s
+        looking = self._looking
+        await asyncio.wait({looking}, timeout=wait_s)
+        if not looking.done():
+            reason = f"its files did not answer within {self._within_s:g} s; perhaps a dead mount"
+            return replace(_nowhere(reason), late=True)
+        self._looking = None
+        return looking.result()
 
 
 async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
-    """The target's server on this machine, running or not; an empty home where it is not here."""
+    """As `HomeFinder`, for whoever asks once."""
+    return await HomeFinder().find(target, data_directory=data_directory)
+
+
+def _nowhere(reason: str) -> Home:
+    nowhere = Missing(what="host", reason=reason)
+    located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
+    return Home(
+        located=located,
+        manager=None,
+        data_directory="",
+        bin_directory="",
+        log="",
+        restarts=nowhere,
+    )
+
+
+async def _find(target: TargetPolicy, data_directory: str) -> Home:
     readings = await host_readings(target, address="", data_directory=data_directory)
     folder = readings.files
     if not folder:
-        reason = readings.files_why or f"the server is not on this machine ({readings.source})"
-        nowhere = Missing(what="host", reason=reason)
-        located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
-        return Home(
-            located=located,
-            manager=None,
-            data_directory="",
-            bin_directory="",
-            log="",
-            restarts=nowhere,
-        )
-    server = await asyncio.to_thread(discovered, target, folder)
+        why = readings.files_why or f"the server is not on this machine ({readings.source})"
+        return _nowhere(why)
+    server = await in_own_thread(lambda: discovered(target, folder), name="stanch-find")
     programs = target.bin_directory or _value(server.bin_dir)
     log_path = target.log or _value(server.log_path)
     manager = manager_of(target, server, data_directory=folder)
@@ -79,7 +121,7 @@ async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
         data_directory=folder,
         bin_directory=programs,
         log=log_path,
-        restarts=await asyncio.to_thread(read_restarts, server),
+        restarts=await in_own_thread(lambda: read_restarts(server), name="stanch-find"),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 from dataclasses import dataclass
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.adapters.hosts.discover import describe_local_server, discover_local_server
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.here import is_this_machine
@@ -65,7 +66,7 @@ async def host_readings(target: TargetPolicy, *, address: str, data_directory: s
         why = "the policy says host: none" if target.host == "none" else ""
         return HostReadings(shared=shared, source=source, files_why=why)
     folder = target.data_directory or data_directory
-    server = await asyncio.to_thread(discovered, target, folder)
+    server = await in_own_thread(lambda: discovered(target, folder), name="stanch-find")
     found = server.data_directory
     if not folder and isinstance(found, Found):
         folder = found.value
@@ -143,7 +144,7 @@ async def _with_files(
         manager=manager if isinstance(manager, Missing) else await manager.status(),
         manager_words="" if isinstance(manager, Missing) else manager.describe(),
         ballast=tuple([(p, await files.kept_file(p)) for p in target.free_space.ballast]),
-        restarts=await asyncio.to_thread(read_restarts, server),
+        restarts=await in_own_thread(lambda: read_restarts(server), name="stanch-find"),
         recovery_s=await last_recovery_s(host),
     )
 
@@ -155,11 +156,8 @@ async def _unreadable(target: TargetPolicy, host: LocalHost) -> str:
     to be the server's own.
     """
     folder = host.data_directory
-    if not await asyncio.to_thread(os.access, folder, os.R_OK | os.X_OK):
-        exists = await asyncio.to_thread(os.path.isdir, folder)
-        return f"{folder} {'may not be read by this OS user' if exists else 'is not here'}"
-    if not await asyncio.to_thread(os.path.exists, f"{folder}/PG_VERSION"):
-        return f"{folder} is no data directory"
+    if why := await in_own_thread(lambda: _no_data_directory(folder), name="stanch-find"):
+        return why
     lock = await host.lock_file()
     if isinstance(lock, Missing):
         return lock.reason
@@ -169,3 +167,10 @@ async def _unreadable(target: TargetPolicy, host: LocalHost) -> str:
         if port is not None and port != asked and target.host != "local":
             return f"{folder} belongs to a server on port {port}, not {asked}"
     return ""
+
+
+def _no_data_directory(folder: str) -> str:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        exists = os.path.isdir(folder)
+        return f"{folder} {'may not be read by this OS user' if exists else 'is not here'}"
+    return "" if os.path.exists(f"{folder}/PG_VERSION") else f"{folder} is no data directory"
