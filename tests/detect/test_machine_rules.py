@@ -1,0 +1,108 @@
+"""Rules over the machine, heard from the real one under these tests; only the limits are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from samplings import ORDERS, TARGET, target
+from stanch.adapters.hosts.this_machine import ThisMachine
+from stanch.adapters.postgres.volumes import mount_sized_volume
+from stanch.detect.engine import Detector
+from stanch.detect.in_force import plan_for
+from stanch.detect.tracker import Raised, Tracks, step
+from stanch.model.machine import HostFacts
+from stanch.model.samples import Sample
+from stanch.policy.policy import TargetPolicy
+from stanch.watch.hosts.readings import MachineReadings
+
+EAGER = target(
+    memory_low={"limit": 100.0, "clear": 101.0, "hold_s": 0.0},
+    load_high={"limit": 0.0, "clear": -1.0, "hold_s": 0.0},
+    cpu_stolen={"limit": 0.0, "clear": -1.0, "hold_s": 0.0},
+    disk_low={"hold_s": 0.0},
+    inodes_low={"limit": 100.0, "clear": 101.0, "hold_s": 0.0},
+    disk_short={"hold_s": 0.0},
+    disk_filling={"hold_s": 0.0},
+)
+"""What is true of any machine is trouble to these rules."""
+
+
+class Judge:
+    """Looks at this machine, a made-up minute apart, and keeps what the rules raise."""
+
+    def __init__(self, policy: TargetPolicy, folder: Path) -> None:
+        self._reader = ThisMachine(lambda: str(folder), now=lambda: datetime.now(UTC))
+        self._readings = MachineReadings(volumes=True)
+        self._places = [str(folder)]
+        self._detector = Detector(plan_for(policy))
+        self._tracks: Tracks = {}
+        self._at = datetime.now(UTC)
+        self.raised: set[str] = set()
+
+    async def look(self) -> None:
+        facts = await self._reader.facts(deadline_s=5.0)
+        assert isinstance(facts, HostFacts)
+        self._at += timedelta(minutes=1)
+        readings = self._readings.of(facts, places=self._places)
+        sample = Sample(target=ORDERS, at=self._at, readings=readings)
+        self._tracks, changes = step(
+            self._tracks,
+            self._detector.conditions(sample, self._tracks),
+            target=ORDERS,
+            at=self._at,
+            clear_hold_s=3.0,
+        )
+        self.raised |= {c.symptom.key.partition(":")[0] for c in changes if isinstance(c, Raised)}
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    volume = mount_sized_volume(tmp_path / "volume", size_mb=400, owner=None)
+    if volume is None:
+        pytest.skip("this machine lets us mount no volume")
+    yield volume.mount_point
+    volume.unmount()
+
+
+async def test_what_is_short_on_this_machine_is_told_and_nothing_by_the_usual_limits(
+    tmp_path: Path,
+) -> None:
+    eager, usual = Judge(EAGER, tmp_path), Judge(TARGET, tmp_path)
+    for judge in (eager, usual):
+        await judge.look()
+        # Processor time has to pass between two looks.
+        await asyncio.sleep(0.05)
+        await judge.look()
+    assert {"memory_low", "load_high", "cpu_stolen"} <= eager.raised
+    assert not {"memory_low", "cpu_stolen"} & usual.raised
+
+
+async def test_a_volume_that_fills_is_told_before_it_is_low_and_before_it_is_full(
+    small_volume: Path,
+) -> None:
+    judge = Judge(EAGER, small_volume)
+    await judge.look()
+    assert judge.raised == {"memory_low", "load_high", "inodes_low"}
+    for number in range(8):
+        take(small_volume / str(number), megabytes=40)
+        await judge.look()
+    assert {"disk_filling", "disk_short"} <= judge.raised
+    assert "disk_low" not in judge.raised
+    take(small_volume / "more", megabytes=43)
+    await judge.look()
+    assert "disk_low" in judge.raised
+    assert "disk_full" not in judge.raised
+    take(small_volume / "all", megabytes=20)
+    await judge.look()
+    assert "disk_full" in judge.raised
+
+
+def take(path: Path, *, megabytes: int) -> None:
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, megabytes * 2**20)
