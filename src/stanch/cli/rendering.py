@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+from stanch.model.changes import sort_of, varied
 from stanch.model.shown import never
 
 Found = Mapping[str, Any]
@@ -81,10 +82,14 @@ def _changes(changes: Sequence[Found]) -> Iterator[str]:
     if not changes:
         return
     yield "  what changed in the two hours before, newest first:"
-    for change in changes[:CHANGES_SHOWN]:
+    for change in varied(changes, CHANGES_SHOWN, _sort):
         yield f"    {change_text(change)}"
     if len(changes) > CHANGES_SHOWN:
-        yield f"    and {len(changes) - CHANGES_SHOWN} older ones: stanch changes"
+        yield f"    and {len(changes) - CHANGES_SHOWN} others: stanch changes"
+
+
+def _sort(change: Found) -> Hashable:
+    return sort_of(change["kind"], change.get("by", ""), change["told"])
 
 
 def change_text(change: Found) -> str:

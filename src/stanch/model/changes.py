@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
+
+ALIKE_MAX = 4
+"""So many of one sort are shown while there are others to show."""
 
 
 class ItemKind(StrEnum):
@@ -149,3 +156,24 @@ def _became(change: Change) -> str:
 
 def newest_first(changes: Sequence[Change]) -> list[Change]:
     return sorted(changes, key=lambda change: change.at, reverse=True)
+
+
+def varied(changes: Sequence[T], limit: int, sort: Callable[[T], Hashable]) -> list[T]:
+    """As many as the limit, in their order: the first ones, but few of one sort while others wait.
+
+    A migration of a hundred tables would hide the setting that was changed right before it.
+    """
+    seen, first, rest = Counter[Hashable](), list[int](), list[int]()
+    for place, change in enumerate(changes):
+        seen[sort(change)] += 1
+        (first if seen[sort(change)] <= ALIKE_MAX else rest).append(place)
+    return [changes[place] for place in sorted([*first, *rest][:limit])]
+
+
+def sort_of(kind: str, by: str, words: str) -> Hashable:
+    """What is alike among changes: the same done to many things by one."""
+    return (kind, by, *words.split()[:3])
+
+
+def sort_of_one(change: Change) -> Hashable:
+    return sort_of(change.kind, change.by, told(change))

@@ -450,7 +450,7 @@ class ChangesNoted(Event):
     changes: tuple[NotedChange, ...]
     """Newest first."""
     more: int = 0
-    """So many older ones are left out here."""
+    """So many others are left out here."""
 
 
 # --- the responder itself (stream RESPONDER) ----------------------------------------------------

@@ -210,7 +210,7 @@ def _changed(r: Reading) -> Iterator[str]:
         what = f"{shown(change.kind, 20)} {shown(change.what, 300)}: {shown(change.told)}"
         yield bullet(f"{moment(change.at)} {what}{link}")
     if event.more:
-        yield bullet(f"and {event.more} older ones")
+        yield bullet(f"and {event.more} others")
 
 
 # --- cause and resolution -----------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from stanch.cli.rendering import incident_lines
 from stanch.model.changes import Change, ChangesSeen, ItemKind
 from stanch.model.ids import WriterId
 from stanch.service.house import House, open_house, projection_of
@@ -128,6 +130,27 @@ async def test_an_incident_that_opens_notes_what_changed_before_once_and_bounded
         assert [e["kind"] for e in shown["timeline"]] == ["incident.opened.v1", "changes.noted.v1"]
         assert max(len(str(e["body"])) for e in shown["timeline"]) < 16_000
         assert len(shown["changes"]) == 50
+
+
+async def test_a_migration_does_not_hide_the_setting_that_was_changed_before_it() -> None:
+    table = Change(
+        at=at(-1),
+        kind=ItemKind.RELATION,
+        what="shop.t",
+        before=None,
+        after=None,
+        source="log",
+        by="app@shop",
+    )
+    many = [replace(table, what=f"t{n}", how=f"CREATE TABLE t{n} (id int)") for n in range(60)]
+    setting = replace(table, at=at(-60), kind=ItemKind.SETTING, what="work_mem", how="ALTER SYSTEM")
+    async with house_with(ROLE, setting, *many) as (house, _):
+        incident = await house.book.open([opened()])
+        assert incident.changes is not None
+        assert incident.changes.changes[-1].what == "work_mem"
+        shown = (await asked(house, f"/incidents/{incident.id}")).json()
+    lines = "\n".join(incident_lines(shown))
+    assert ("work_mem" in lines, "others: stanch changes" in lines) == (True, True)
 
 
 async def test_the_post_mortem_tells_what_changed_from_the_timeline_alone() -> None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stanch.incident.state import Incident
-from stanch.model.changes import Change, ChangesSeen, told
+from stanch.model.changes import Change, ChangesSeen, sort_of_one, told, varied
 from stanch.model.codec import to_iso
 from stanch.service.house import House
 from stanch.service.record.changed import BEFORE_S
@@ -20,6 +20,7 @@ from stanch.watch.slow.run import LANE
 
 PATH = "/changes/{target}"
 SHOWN_MAX = 500
+READ_MAX = 200
 OF_INCIDENT_MAX = 50
 
 SeenNow = Callable[[], Mapping[str, Callable[[], ChangesSeen]]]
@@ -72,12 +73,11 @@ async def before_incident(house: House, incident: Incident) -> list[dict[str, An
         return []
     since = opened_at - timedelta(seconds=BEFORE_S)
     rows: Sequence[Change] = await house.store.ask(
-        lambda c: changes_of(
-            c, incident.target, since=since, until=opened_at, limit=OF_INCIDENT_MAX
-        )
+        lambda c: changes_of(c, incident.target, since=since, until=opened_at, limit=READ_MAX)
     )
     if rows or incident.changes is None:
-        return [change_line(change) for change in reversed(rows)]
+        few = varied(list(reversed(rows)), OF_INCIDENT_MAX, sort_of_one)
+        return [change_line(change) for change in few]
     return [
         {
             "at": to_iso(noted.at),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.model.changes import Change, NotedChange, newest_first, told
+from stanch.model.changes import Change, NotedChange, newest_first, sort_of_one, told, varied
 from stanch.model.errors import StoreError
 from stanch.model.events import ChangesNoted, Event
 from stanch.model.ids import ITSELF, TargetName
@@ -23,6 +23,8 @@ BEFORE_S = 7200.0
 """So far back what changed may have to do with what is wrong now."""
 AT_HAND_MAX = 50
 """Of one target, in memory: an incident that opens waits for no store."""
+READ_MAX = 150
+"""Of one target after a start, to choose those from."""
 NOTED_MAX = 20
 WAITING_MAX = 500
 """Of one target, while the store takes nothing; the oldest give way."""
@@ -85,7 +87,7 @@ class Changed:
         return (
             ChangesNoted(
                 since=since,
-                changes=tuple(map(_noted, found[:NOTED_MAX])),
+                changes=tuple(map(_noted, varied(found, NOTED_MAX, sort_of_one))),
                 more=len(found[NOTED_MAX:]),
             ),
         )
@@ -94,7 +96,7 @@ class Changed:
         now = self._clock.now()
         since = now - timedelta(seconds=BEFORE_S)
         try:
-            found = await self._rows.ask(lambda c: lately(c, since=since, each=AT_HAND_MAX))
+            found = await self._rows.ask(lambda c: lately(c, since=since, each=READ_MAX))
             await self._rows.write(forget_others(self._sources(), at=now))
         except StoreError as error:
             log.warning("earlier changes not read", error=str(error))
@@ -109,10 +111,11 @@ class Changed:
             self._keep(target, {**self._near.get(target, {}), **rows})
 
     def _keep(self, target: str, rows: Mapping[str, Change]) -> None:
-        """The newest of them, those that are long ago left out."""
+        """The newest of every sort, those that are long ago left out."""
         first = self._clock.now() - timedelta(seconds=BEFORE_S)
-        near = sorted(rows.items(), key=lambda row: row[1].at)[-AT_HAND_MAX:]
-        self._near[target] = {row_id: change for row_id, change in near if change.at >= first}
+        near = [row for row in rows.items() if row[1].at >= first]
+        near.sort(key=lambda row: row[1].at, reverse=True)
+        self._near[target] = dict(varied(near, AT_HAND_MAX, lambda row: sort_of_one(row[1])))
 
 
 def _together(waiting: News | None, news: News) -> News:
