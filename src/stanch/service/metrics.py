@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from stanch.model.ids import TargetName
 from stanch.model.timeline import Lane
@@ -41,39 +47,57 @@ class SignalMetrics:
         self.total.labels(source, outcome).inc(times)
 
 
-class OwnCost:
-    """What being watched costs a target."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFigures:
+    """One target at the moment of being asked."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, says: str) -> Gauge:
-            return Gauge(name, says, ["target"], registry=registry)
+    target: TargetName
+    sample_age_s: float | None
+    cost: WatchCost
 
-        self.sessions_held = gauge("stanch_sessions_held", "Sessions of ours at the target now.")
-        self.vitals_seconds = gauge(
-            "stanch_vitals_seconds", "How long the newest question about vitals took, in all."
-        )
-        self.vitals_parse_seconds = gauge(
-            "stanch_vitals_parse_seconds", "Of that, our own time to read the answer."
-        )
-        self.slow_look_age_seconds = gauge(
-            "stanch_slow_look_age_seconds", "Age of the newest whole look of the slow lane."
-        )
 
-    def tell(self, target: TargetName, cost: WatchCost) -> None:
-        self.sessions_held.labels(target).set(cost.sessions_held)
-        self.vitals_seconds.labels(target).set(cost.vitals_s)
-        self.vitals_parse_seconds.labels(target).set(cost.parse_s)
-        if cost.slow_look_age_s is not None:
-            self.slow_look_age_seconds.labels(target).set(cost.slow_look_age_s)
+class EachTarget(Collector):
+    """How each target is watched and what that costs it, made when somebody asks: gauges that are
+    kept and set every second cost a thousand targets more than all else that is told here."""
 
-    def forget_target(self, target: TargetName) -> None:
-        for told in (
-            self.sessions_held,
-            self.vitals_seconds,
-            self.vitals_parse_seconds,
-            self.slow_look_age_seconds,
-        ):
-            told.remove(target)
+    def __init__(self) -> None:
+        self.figures: Callable[[], Iterable[TargetFigures]] = tuple
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry; a target that is gone is gone here, too."""
+        figures = tuple(self.figures())
+        for name, says, value in _OF_A_TARGET:
+            family = GaugeMetricFamily(name, says, labels=["target"])
+            for one in figures:
+                found = value(one)
+                if found is not None:
+                    family.add_metric([one.target], found)
+            yield family
+
+
+_OF_A_TARGET: tuple[tuple[str, str, Callable[[TargetFigures], float | None]], ...] = (
+    ("stanch_sample_age_seconds", "Age of the newest sample.", lambda one: one.sample_age_s),
+    (
+        "stanch_sessions_held",
+        "Sessions of ours at the target now.",
+        lambda one: one.cost.sessions_held,
+    ),
+    (
+        "stanch_vitals_seconds",
+        "How long the newest question about vitals took, in all.",
+        lambda one: one.cost.vitals_s,
+    ),
+    (
+        "stanch_vitals_parse_seconds",
+        "Of that, our own time to read the answer.",
+        lambda one: one.cost.parse_s,
+    ),
+    (
+        "stanch_slow_look_age_seconds",
+        "Age of the newest whole look of the slow lane.",
+        lambda one: one.cost.slow_look_age_s,
+    ),
+)
 
 
 class Metrics:
@@ -92,12 +116,6 @@ class Metrics:
         )
         self.lane_working = Gauge(
             "stanch_lane_working", "Claims under way.", ["lane"], registry=self._registry
-        )
-        self.sample_age_seconds = Gauge(
-            "stanch_sample_age_seconds",
-            "Age of the newest sample.",
-            ["target"],
-            registry=self._registry,
         )
         self.incidents_open = Gauge(
             "stanch_incidents_open", "Open incidents.", registry=self._registry
@@ -128,7 +146,8 @@ class Metrics:
             registry=self._registry,
         )
         self.signals = SignalMetrics(self._registry)
-        self.own_cost = OwnCost(self._registry)
+        self.each_target = EachTarget()
+        self._registry.register(self.each_target)
         self.task_failures_total = Counter(
             "stanch_task_failures_total",
             "Tasks that ended by a bug and were started again.",
@@ -143,10 +162,6 @@ class Metrics:
     def set_windows(self, *, maintenance: int, silence: int) -> None:
         self.windows.labels("maintenance").set(maintenance)
         self.windows.labels("silence").set(silence)
-
-    def forget_target(self, target: TargetName) -> None:
-        self.sample_age_seconds.remove(target)
-        self.own_cost.forget_target(target)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from stanch.service.core import OPEN_MAX, Core
 from stanch.service.doing.acting import Hands
 from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
 from stanch.service.house import House, Store, open_house, read_policy_file, state_path
-from stanch.service.metrics import Metrics
+from stanch.service.metrics import Metrics, TargetFigures
 from stanch.service.people.api import commands_app, health_app
 from stanch.service.people.listening import private_socket, serve, tcp_listener
 from stanch.service.record.baselines import Baselines
@@ -64,6 +64,7 @@ class Responder:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.metrics = Metrics()
+        self.metrics.each_target.figures = self._figures
         self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
         self._targets: dict[TargetName, Watched] = {}
         self._watches: dict[TargetName, asyncio.Task[None]] = {}
@@ -261,8 +262,6 @@ class Responder:
             await asyncio.gather(task, return_exceptions=True)
         if watched is not None:
             await watched.close()
-        # Else a target that is gone would seem to be one that nobody has looked at for long.
-        self.metrics.forget_target(name)
 
     async def _control(self, deadline_s: float) -> bool:
         endpoint = self._house.policy.control_endpoint
@@ -285,7 +284,7 @@ class Responder:
 
     def _health_app(self, *, with_signals: bool) -> Any:
         more = self._inbound.routes if with_signals else ()
-        return health_app(self.healthy, self.ready, self._exposition, more)
+        return health_app(self.healthy, self.ready, self.metrics.exposition, more)
 
     async def _refresh_signals(self) -> None:
         told = self.metrics.signals
@@ -328,15 +327,11 @@ class Responder:
             ages[name] = (now - at).total_seconds() if at else None
         return ages
 
-    def _exposition(self) -> bytes:
-        """What there is of each target is told when somebody asks: nobody does every second."""
-        for name, age in self._sample_ages().items():
-            if age is not None:
-                self.metrics.sample_age_seconds.labels(name).set(age)
-        now = self._house.clock.now()
+    def _figures(self) -> Iterator[TargetFigures]:
+        now, ages = self._house.clock.now(), self._sample_ages()
         for name, watched in self._targets.items():
-            self.metrics.own_cost.tell(name, watched.slow.cost(now))
-        return self.metrics.exposition()
+            cost = watched.slow.cost(now)
+            yield TargetFigures(target=name, sample_age_s=ages[name], cost=cost)
 
     async def _refresh_metrics(self) -> None:
         now = self._house.clock.now()

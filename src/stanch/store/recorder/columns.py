@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import cast
 
 from stanch.store.recorder.layout import put_number, take_number
@@ -41,6 +42,7 @@ class Columns:
     def __init__(self, fixed: Sequence[Column]) -> None:
         self._fixed = tuple(fixed)
         self._subjects: dict[str, dict[str, int]] = {}
+        """Numbers by name and subject; of a fixed name only once it has other subjects."""
         self._table: list[Column] = []
         self._now: list[int | None] = []
         self._written: list[int | None] = []
@@ -56,12 +58,11 @@ class Columns:
             for column, value in zip(self._table, self._now, strict=True)
             if value is not None
         ]
-        self._subjects, self._table, self._now = {}, [], []
-        for name, subject, scale in self._fixed:
-            self._add(name, subject, scale)
-        for (name, subject, scale), value in kept:
-            number = self._subjects.get(name, {}).get(subject)
-            number = self._add(name, subject, scale) if number is None else number
+        self._subjects, self._table = {}, list(self._fixed)
+        self._now = [None] * len(self._fixed)
+        for column, value in kept:
+            number = self._numbers(column[0]).get(column[1])
+            number = self._add(column) if number is None else number
             self._now[number] = value
         self._written = [None] * len(self._table)
         self._named = self.left_out = 0
@@ -73,7 +74,7 @@ class Columns:
     def put(self, name: str, values: Iterable[tuple[str, float | None]]) -> None:
         """Everything there is under one name: subjects not among them are gone."""
         name = name[:NAME_CHARS_MAX]
-        known = self._subjects.get(name, {})
+        known = self._numbers(name)
         gone = set(known.values())
         for said, value in values:
             subject = said[:SUBJECT_CHARS_MAX]
@@ -82,8 +83,7 @@ class Columns:
                 if len(self._table) - len(self._fixed) >= OTHERS_MAX:
                     self.left_out += 1
                     continue
-                number = self._add(name, subject, scale_of(name))
-                known = self._subjects[name]
+                number = self._add((name, subject, scale_of(name)))
             gone.discard(number)
             self._now[number] = scaled(value, self._table[number][2])
         for number in gone:
@@ -127,12 +127,28 @@ class Columns:
                 put_number(out, value - (before or 0))
         return bytes(out)
 
-    def _add(self, name: str, subject: str, scale: int) -> int:
+    def _numbers(self, name: str) -> dict[str, int]:
+        known = self._subjects.get(name)
+        if known is None:
+            fixed = numbers_of(self._fixed).get(name)
+            known = self._subjects[name] = dict(fixed) if fixed is not None else {}
+        return known
+
+    def _add(self, column: Column) -> int:
         number = len(self._table)
-        self._table.append((name, subject, scale))
+        self._table.append(column)
         self._now.append(None)
-        self._subjects.setdefault(name, {})[subject] = number
+        self._numbers(column[0])[column[1]] = number
         return number
+
+
+@cache
+def numbers_of(fixed: tuple[Column, ...]) -> Mapping[str, Mapping[str, int]]:
+    """Where the fixed columns stand, by name and subject: once for all recordings."""
+    found: dict[str, dict[str, int]] = {}
+    for number, (name, subject, _) in enumerate(fixed):
+        found.setdefault(name, {})[subject] = number
+    return found
 
 
 def scaled(value: float | None, scale: int) -> int | None:
