@@ -100,7 +100,7 @@ class DockerLink:
     ) -> AsyncGenerator[httpx.Response]:
         """An answer that is read piece by piece. Raises httpx.HTTPError, OSError."""
         if self._client is None:
-            transport = httpx.AsyncHTTPTransport(uds=self._host.socket)
+            transport = httpx.AsyncHTTPTransport(uds=self._host.socket, verify=False)
             self._client = httpx.AsyncClient(
                 transport=transport, base_url="http://docker", timeout=REQUEST_S, trust_env=False
             )

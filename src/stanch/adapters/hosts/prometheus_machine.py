@@ -71,7 +71,11 @@ class PrometheusMachine:
 
     def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=None)  # noqa: S113 -- each look has a deadline
+            # Certificates are read only where one will be checked: that takes a tenth of a second.
+            self._client = httpx.AsyncClient(
+                verify=self._host.url.startswith("https:"),
+                timeout=None,  # noqa: S113 -- each look has a deadline
+            )
         return self._client
 
     def _head(self) -> dict[str, str]:
