@@ -30,7 +30,7 @@ def test_a_deploy_is_listed_noted_when_an_incident_opens_and_there_when_nobody_r
         headers={"Authorization": "Bearer t0ken"},
     )
     assert answer.status_code == 200, answer.text
-    assert stanch.cli("declare", "checkout is slow", "--target", "orders").status == 0
+    assert stanch.call("declare", "checkout is slow", "--target", "orders").status == 0
     assert stanch.kinds()[:2] == ["incident.opened", "changes.noted"]
     shown = printable("\n".join(incident_lines(stanch.show())))
     assert "what changed in the two hours before, newest first:" in shown

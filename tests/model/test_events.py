@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -33,6 +34,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+@functools.cache
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
     """Any value of a field's type."""
     if hasattr(kind, "__supertype__"):
@@ -56,6 +58,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     return st.deferred(lambda: instances_of(kind))
 
 
+@functools.cache
 def instances_of(cls: Any) -> st.SearchStrategy[Any]:
     hints = get_type_hints(cls)
     return st.builds(cls, **{f.name: values_of(hints[f.name]) for f in fields(cls)})

@@ -79,7 +79,7 @@ def test_a_state_directory_that_cannot_be_written_is_refused_by_check_and_by_run
     assert state in refused.err
     assert "hint:" in refused.err
     assert "Traceback" not in refused.err
-    told = stanch.cli("declare", "x", "--target", "orders")
+    told = stanch.call("declare", "x", "--target", "orders")
     assert told.status == 1
     assert "Traceback" not in told.err
 
@@ -123,7 +123,7 @@ def test_with_a_full_state_directory_people_are_paged_all_the_same_and_nothing_i
     seen = stanch.wait_for_status("resolved")
     assert seen["diagnosis"]["cause"] == "killed"
     stanch.wait_for_event("page.unrecorded")
-    assert stanch.cli("timeline", "verify").status == 0
+    assert stanch.call("timeline", "verify").status == 0
 
 
 @pytest.mark.parametrize("fstype", ["nfs4", "cifs", "fuse.sshfs", "9p"])
@@ -153,10 +153,10 @@ def test_what_was_changed_behind_its_back_is_told_and_never_acted_on(
     shared_server: ScratchServer, make_responder: MakeResponder
 ) -> None:
     stanch = make_responder(shared_server)
-    stanch.cli("declare", "slow", "--target", "orders")
-    stanch.cli("note", "1", "the truth")
+    stanch.call("declare", "slow", "--target", "orders")
+    stanch.call("note", "1", "the truth")
     [(writer, head)] = stanch.json("timeline", "verify")["heads"].items()
-    assert stanch.cli("timeline", "verify", "--anchor", f"{writer}:{head}").status == 0
+    assert stanch.call("timeline", "verify", "--anchor", f"{writer}:{head}").status == 0
     assert stanch.stop() == 0
     db = stanch.state / "stanch.db"
     with closing(sqlite3.connect(db)) as tampering:
@@ -171,18 +171,18 @@ def test_what_was_changed_behind_its_back_is_told_and_never_acted_on(
             tampering.execute(f'DROP TRIGGER "{name}"')
         assert tampering.execute(change).rowcount == 1
         tampering.commit()
-    told = stanch.cli("timeline", "verify")
+    told = stanch.call("timeline", "verify")
     assert told.status == 1
     assert "NOT intact" in told.out
     assert "problem:" in told.out
     assert "Traceback" not in told.err
-    shown = stanch.cli("show", "1")
+    shown = stanch.call("show", "1")
     assert "all well!" not in shown.out
     # And it is not written on as if nothing had been.
-    refused = stanch.cli("note", "1", "more")
+    refused = stanch.call("note", "1", "more")
     assert refused.status == 1
     assert "Traceback" not in refused.err
-    assert "Traceback" not in stanch.cli("timeline", "verify", "--anchor", f"{writer}:1:ff").err
+    assert "Traceback" not in stanch.call("timeline", "verify", "--anchor", f"{writer}:1:ff").err
     assert head
 
 
@@ -219,7 +219,7 @@ def test_a_clock_set_a_day_ahead_skips_no_level_of_the_ladder(
         "FAKETIME_DISABLE_SHM": "1",
     }
     stanch = make_responder(shared_server, env=env)
-    assert stanch.cli("declare", "slow", "-t", "orders", "-s", "P0").status == 0
+    assert stanch.call("declare", "slow", "-t", "orders", "-s", "P0").status == 0
     stanch.wait_for_mail(lambda m: "ann@example.com" in m.recipients, "to Ann")
     skew.write_text("+1d\n")
     jump_s = stanch.wait_for(lambda: stanch.metric("stanch_clock_jump_seconds"), what="it is seen")

@@ -81,7 +81,7 @@ def test_the_idle_transaction_at_the_head_is_ended_and_everybody_behind_it_goes_
     # What the head had not committed is gone; what the others did is there.
     assert server.query("SELECT n FROM stock", dbname="app") == [(WAITERS,)]
     stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "forgetful" in written
 
 
@@ -152,7 +152,7 @@ def test_a_head_at_work_is_ended_only_after_a_person_has_approved(
         assert "is active, not idle" in proposed["steps"][0]["preview"]
         stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
         assert (crowd.done, stanch.started_actions()) == (0, [])
-        assert stanch.cli("approve", "1", proposed["digest"][:12]).status == 0
+        assert stanch.call("approve", "1", proposed["digest"][:12]).status == 0
         stanch.wait_for(lambda: crowd.done == WAITERS, what="the waiters go on")
     assert stanch.started_actions() == ["end_blocking_session"]
 

@@ -71,7 +71,7 @@ def test_idle_sessions_of_a_leaking_application_are_ended_until_there_is_headroo
     stanch.wait_for_mail(lambda m: '"shop"' in m.text, "that names the application")
     [rescued] = stanch.events("incident.rescued")
     assert "connections in use" in rescued["detail"]
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "idle sessions" in written
     with session(server, "after"):
         pass

@@ -80,7 +80,7 @@ def test_ballast_is_given_up_and_the_server_writes_again(
     stanch.wait_for_mail(lambda m: "disk full" in m.subject, "of the page")
     [rescued] = stanch.events("incident.rescued")
     assert rescued["checks"] >= 2
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "ballast-1" in written
 
 

@@ -60,7 +60,7 @@ def is_whole(stanch: Responder, server: ScratchServer) -> None:
     # At least once: a repeat is possible, and then it is known as one by its Message-ID.
     assert len({m.message_id for m in pages}) == 1
     assert len(stanch.incidents()) == 1
-    verified = stanch.cli("timeline", "verify")
+    verified = stanch.call("timeline", "verify")
     assert verified.status == 0, verified
     assert server.query("SELECT 1", user="app", dbname="app") == [(1,)]
 

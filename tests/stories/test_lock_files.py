@@ -79,7 +79,7 @@ def test_a_lock_file_whose_pid_was_taken_by_another_process_is_proven_stale_and_
     [aside] = server.data_directory.glob("postmaster.pid.stale.*")
     assert aside.read_text() == before
     stanch.wait_for_mail(lambda m: "server down" in m.subject, "of the page")
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "lock file" in written
 
 

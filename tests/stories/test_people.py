@@ -18,16 +18,16 @@ def test_an_incident_a_person_declared_lives_by_what_people_say(
     server: ScratchServer, make_responder: MakeResponder
 ) -> None:
     stanch = make_responder(server)
-    said = stanch.cli("declare", "orders are slow", "--target", "orders", "--severity", "P1")
+    said = stanch.call("declare", "orders are slow", "--target", "orders", "--severity", "P1")
     assert said.status == 0, said
     page = stanch.wait_for_mail(lambda m: "orders are slow" in m.subject, "of the page")
     assert page.recipients == ("ann@example.com",)
 
-    assert "acknowledged" in stanch.cli("ack", "1").out
+    assert "acknowledged" in stanch.call("ack", "1").out
     stanch.cli("note", "1", "\x1b[2Jrm -rf / <b>; the index is bloated")
     assert "P0" in stanch.cli("severity", "1", "P0", "--reason", "customers call").out
     assert "resolved" in stanch.cli("resolve", "1", "--reason", "reindexed").out
-    again = stanch.cli("resolve", "1", "--reason", "twice")
+    again = stanch.call("resolve", "1", "--reason", "twice")
     assert again.status == 1
     assert "already resolved" in again.err
     assert "reopened" in stanch.cli("reopen", "1", "--reason", "slow again").out
@@ -37,10 +37,10 @@ def test_an_incident_a_person_declared_lives_by_what_people_say(
     shown = stanch.cli("show", "1").out
     assert "\x1b" not in shown
     assert "the index is bloated" in shown
-    unknown = stanch.cli("declare", "x", "--target", "nowhere")
+    unknown = stanch.call("declare", "x", "--target", "nowhere")
     assert unknown.status == 1
     assert "no target 'nowhere'" in unknown.err
-    assert stanch.cli("ack", "77").status == 1
+    assert stanch.call("ack", "77").status == 1
     assert stanch.json("incidents", "--all")[0]["title"] == "orders are slow"
 
 
@@ -59,7 +59,7 @@ def test_who_does_not_answer_is_followed_by_the_next_until_somebody_does(
     assert first["persons"] == ["ann"]
     assert "ann" not in second["persons"] or second["message_kind"] == "update"
 
-    assert stanch.cli("ack", "1", "--as", "bo").status == 0
+    assert stanch.call("ack", "1", "--as", "bo").status == 0
     told = stanch.wait_for_mail(
         lambda m: "bo" in m.subject.casefold() and "ann@example.com" in m.recipients,
         "to Ann that Bo has it",
@@ -83,11 +83,11 @@ def test_a_plan_waits_for_exactly_the_approval_it_asked_for(
     assert asked.text.count("Start the server of")
     assert stanch.started_actions() == []
 
-    wrong = stanch.cli("approve", command[0], "0" * 12)
+    wrong = stanch.call("approve", command[0], "0" * 12)
     assert wrong.status == 1
     assert "the plan changed since it was shown" in wrong.err
     assert "stanch show" in wrong.err
-    waiting = stanch.cli("show", "1").out
+    waiting = stanch.call("show", "1").out
     assert f"stanch approve {command[0]} {command[1]}" in waiting
     assert stanch.started_actions() == []
 
@@ -98,7 +98,7 @@ def test_a_plan_waits_for_exactly_the_approval_it_asked_for(
     [approved] = stanch.events("plan.approved")
     assert approved["by"] == "ann"
     assert approved["digest"].startswith(command[1])
-    late = stanch.cli("approve", *command)
+    late = stanch.call("approve", *command)
     assert late.status == 1
 
 
@@ -124,7 +124,7 @@ def test_a_halt_stops_all_acting_within_a_second_and_survives_a_restart(
     assert stanch.started_actions() == []
     assert server.postmaster_pid() is None
 
-    assert stanch.cli("halt", "--lift", "--reason", "migrated").status == 0
+    assert stanch.call("halt", "--lift", "--reason", "migrated").status == 0
     stanch.wait_for_status("resolved")
     assert stanch.started_actions() == ["start_server"]
 
@@ -141,7 +141,7 @@ def test_planned_work_pages_nobody_and_what_outlasts_it_does(
     time.sleep(1)
     assert stanch.subjects() == []
     assert stanch.show()["status"] == "open"
-    assert stanch.cli("maintenance", "orders", "--end").status == 0
+    assert stanch.call("maintenance", "orders", "--end").status == 0
     stanch.wait_for_mail(lambda m: "server down" in m.subject, "once the work is over")
     server.start()
     stanch.wait_for_status("resolved")

@@ -35,7 +35,7 @@ def test_the_minutes_before_are_kept_with_the_incident_and_readable_when_all_is_
     assert "connections" in shown.out
     assert "▁" in shown.out or "█" in shown.out
 
-    found = json.loads(stanch.cli("recorder", "show", "1", "--json").out)
+    found = json.loads(stanch.call("recorder", "show", "1", "--json").out)
     assert found["schema"] == "stanch.recording/1"
     assert found["target"] == name
     backends = [one for one in found["series"] if one["name"] == "backends"]
@@ -45,10 +45,10 @@ def test_the_minutes_before_are_kept_with_the_incident_and_readable_when_all_is_
     copy = tmp_path / "copy.ring"
     assert stanch.cli("recorder", "export", "1", "--output", str(copy)).status == 0
     shutil.rmtree(stanch.state)
-    elsewhere = stanch.cli("recorder", "show", str(copy), "--since", "10m")
+    elsewhere = stanch.call("recorder", "show", str(copy), "--since", "10m")
     assert elsewhere.status == 0, elsewhere.err
     assert elsewhere.out.startswith(name)
-    gone = stanch.cli("recorder", "show", name)
+    gone = stanch.call("recorder", "show", name)
     assert gone.status == 1
     assert "hint:" in gone.err
 

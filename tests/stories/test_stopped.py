@@ -22,7 +22,7 @@ def test_where_policy_wants_it_running_the_stop_is_undone(
     assert server.postmaster_pid() is not None
     stanch.wait_for_mail(lambda m: "server down" in m.subject, "of the page")
     stanch.wait_for_mail(lambda m: "stopped" in m.text, "that names the cause")
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "stopped" in written
 
 
@@ -44,5 +44,5 @@ def test_where_nothing_says_so_a_person_is_asked_and_given_options(
     stanch.wait_for_status("resolved")
     stanch.wait_for_mail(lambda m: "resolved" in m.subject, "that it is over")
     assert stanch.started_actions() == []
-    written = stanch.cli("postmortem", "1").out
+    written = stanch.call("postmortem", "1").out
     assert "stopped cleanly" in written

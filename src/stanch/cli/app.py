@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -71,14 +72,17 @@ def _program(
     """The first responder for PostgreSQL."""
 
 
-def main() -> None:
-    """Entry point. Operational failures end in one clear line with a hint, not in a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Operational failures end in one clear line with a hint, not in a traceback.
+
+    `arguments`: what follows the program's name; without them, those of this process.
+    """
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no such character shows "?"; it may not cost the answer.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        command_line()()
+        command_line()(arguments)
     except StanchError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         print(f"stanch: {error}{hint}", file=sys.stderr)

@@ -57,7 +57,9 @@ def test_one_ended_session_is_noticed_and_the_writer_comes_back(server: ScratchS
         assert load.wait_for_rows(5, timeout_s=20)
         server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
         assert load.wait_for_success_after_failure(timeout_s=20)
-        assert "57P01" in load.report().last_error
+        # A statement on its way may meet the closed connection before the server's last word.
+        said = load.report().last_error
+        assert "57P01" in said or "closed the connection" in said, said
         load.reset_outage()
         assert load.wait_for_rows(5, timeout_s=20)
         assert load.report().first_failure_s is None
