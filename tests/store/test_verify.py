@@ -308,3 +308,14 @@ def test_wherever_the_file_is_damaged_opening_gives_an_answer_and_loses_nothing(
             assert (folder / "stanch.db").read_bytes() == bytes(raw), f"damage {number}"
         shutil.rmtree(folder)
     assert refused > 15
+
+
+def test_a_store_of_an_older_release_that_nobody_has_opened_yet_is_whole(
+    kit: Any, filled: Path
+) -> None:
+    later = ("change", "inventory", "looked", "usual")
+    older = "UPDATE alembic_version SET version_num = '0003'"
+    tamper(filled, *(f"DROP TABLE {table}" for table in later), older)
+    assert report(kit, filled).problems == ()
+    tamper(filled, "DROP TABLE signal", "UPDATE alembic_version SET version_num = '0000'")
+    assert "schema: 'signal' is missing" in report(kit, filled).problems

@@ -11,16 +11,21 @@ from stanch.model.errors import StoreUnsuitable
 REVISION = "0005"
 """The newest migration of this release."""
 
+OLDER = ("0001", "0002", "0003", "0004")
+"""What earlier releases have written."""
+
 _FOLDER = Path(__file__).with_name("migrations")
 
 
-def upgrade(conn: Connection, *, on: str) -> None:
+def upgrade(conn: Connection, *, on: str, to: str = REVISION) -> None:
     """Run the migrations the database lacks; a half-run one leaves nothing behind.
+
+    `to`: the shape of an older release, to compare with.
 
     Raises: StoreUnsuitable for a database that a newer release has written.
     """
     present = revision_of(conn)
-    if present == REVISION:
+    if present == to:
         return
     # Imported here: most openings have nothing to migrate, and this import is slow.
     from alembic import command
@@ -38,7 +43,7 @@ def upgrade(conn: Connection, *, on: str) -> None:
             "an empty state directory and keep this one.",
         )
     config.attributes["connection"] = conn
-    command.upgrade(config, REVISION)
+    command.upgrade(config, to)
 
 
 def revision_of(conn: Connection) -> str | None:

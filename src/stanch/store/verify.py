@@ -26,7 +26,7 @@ from stanch.store.chain import (
 )
 from stanch.store.journal import is_open_after
 from stanch.store.keeping import blob_key, policy_digest
-from stanch.store.migrate import upgrade
+from stanch.store.migrate import OLDER, REVISION, revision_of, upgrade
 from stanch.store.schema import blob, fired, incident, journal, policy
 
 PROBLEMS_MAX = 100
@@ -105,7 +105,7 @@ def _check_file(conn: Connection, walk: _Walk) -> None:
     for (line,) in conn.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_MAX})"):
         if line != "ok":
             walk.say(f"file: {line}")
-    expected = {row[1]: row for row in _expected_schema()}
+    expected = {row[1]: row for row in _expected_schema(revision_of(conn))}
     present = {row[1]: tuple(row) for row in conn.exec_driver_sql(_SCHEMA)}
     for name in sorted(expected.keys() | present.keys()):
         if name not in present:
@@ -116,10 +116,12 @@ def _check_file(conn: Connection, walk: _Walk) -> None:
             walk.say(f"schema: {name!r} was changed")
 
 
-def _expected_schema() -> list[tuple[Any, ...]]:
+def _expected_schema(revision: str | None) -> list[tuple[Any, ...]]:
+    """Of a store that an older release wrote, and this one has not opened yet, that one's shape."""
     engine = create_engine("sqlite://")
+    shape = revision if revision is not None and revision in OLDER else REVISION
     with engine.begin() as fresh:
-        upgrade(fresh, on="memory")
+        upgrade(fresh, on="memory", to=shape)
         rows = [tuple(row) for row in fresh.exec_driver_sql(_SCHEMA)]
     engine.dispose()
     return rows
