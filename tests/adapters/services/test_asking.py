@@ -17,8 +17,9 @@ import pytest
 from http_at import Asked, Said, http_at, said
 from stanch.adapters.postgres.scratch import free_port
 from stanch.adapters.services.asking import ANSWER_BYTES_MAX, Asker, Question
+from stanch.adapters.services.health import HttpHealth
 from stanch.model.diagnosis import Missing
-from stanch.policy.signs import HttpSource, TokenSource
+from stanch.policy.signs import HealthCheck, HttpSource, TokenSource
 
 
 async def asked(url: str, *, deadline_s: float = 5.0, **login: str) -> str:
@@ -175,3 +176,35 @@ async def test_no_login_is_sent_before_the_certificate_is_verified(
         elsewhere = at.url.replace("localhost", "127.0.0.1")
         assert "certificate" in await asked(elsewhere, token_file=str(token), ca_file=file)
     assert len(at.asked) == 1
+
+
+async def test_an_authority_that_was_renewed_in_its_file_is_trusted_without_a_restart(
+    own_authority: tuple[ssl.SSLContext, str], tmp_path: Path
+) -> None:
+    context, file = own_authority
+    held = tmp_path / "held.pem"
+    [another, *_] = ssl.create_default_context().get_ca_certs(binary_form=True)
+    held.write_text(ssl.DER_cert_to_PEM_cert(another))
+    async with http_at(lambda _: said("in"), tls=context) as at:
+        asker = Asker(TokenSource(name="x", url=at.url, ca_file=str(held)), deadline_s=5)
+        check = HttpHealth(HealthCheck(name="x", url=at.url, ca_file=str(held)))
+        assert isinstance(await asker.ask_one(Question(url=at.url)), Missing)
+        assert (await check.look())[0].value == 0
+        held.write_text(Path(file).read_text())
+        assert await asker.ask_one(Question(url=at.url)) == b'"in"'
+        assert (await check.look())[0].value == 1
+
+
+async def test_a_file_of_authorities_that_hangs_holds_no_other_check_back(tmp_path: Path) -> None:
+    """A pipe without a writer: whoever opens it waits, as for a file on a dead mount."""
+    os.mkfifo(tmp_path / "ca.pem")
+    before = threading.active_count()
+    url = "https://localhost:1"
+    check = HealthCheck(name="x", url=url, ca_file=str(tmp_path / "ca.pem"), timeout_s=0.1)
+    health = HttpHealth(check)
+    for _ in range(3):
+        async with asyncio.timeout(5):
+            [ok, _] = await health.look()
+        assert (ok.value, ok.detail) == (0.0, "no answer within 0.1 s")
+    assert threading.active_count() <= before + 1
+    os.close(os.open(tmp_path / "ca.pem", os.O_WRONLY | os.O_NONBLOCK))

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.facts.machines.json_values import Object, as_object, read_json, text
 from stanch.facts.machines.pods import Pod, chosen, parse_pod
 from stanch.model.diagnosis import Missing
@@ -130,8 +131,8 @@ class KubernetesLink:
         async with self._opening:
             if self._client is None:
                 try:
-                    library: Any = importlib.import_module("kubernetes_asyncio")
-                    http: Any = importlib.import_module("aiohttp")
+                    # Hundreds of modules, which take longer than the loop may stand still.
+                    library, http = await in_own_thread(_libraries, name="stanch-kubernetes")
                 except ImportError:
                     reason = "needs stanch[hosts]: pip install 'stanch[hosts]'"
                     return Missing(what="kubernetes", reason=f"{self.source}: {reason}")
@@ -163,3 +164,8 @@ class KubernetesLink:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _libraries() -> tuple[Any, Any]:
+    """Raises: ImportError where the extra is missing."""
+    return importlib.import_module("kubernetes_asyncio"), importlib.import_module("aiohttp")

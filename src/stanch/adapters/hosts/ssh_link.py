@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import importlib
 import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.model.diagnosis import Missing
 from stanch.policy.hosts import SshHost
 
@@ -140,9 +142,12 @@ class SshLink:
 
     async def _open(self, deadline_s: float) -> asyncssh.SSHClientConnection | Missing:
         try:
-            import asyncssh
+            # Two hundred modules, which take longer than the loop may stand still.
+            await in_own_thread(lambda: importlib.import_module("asyncssh"), name="stanch-ssh")
         except ImportError:
             return self._refused("needs stanch[hosts]: pip install 'stanch[hosts]'")
+        import asyncssh
+
         reason = await asyncio.to_thread(self._unusable)
         if reason:
             return self._refused(reason)

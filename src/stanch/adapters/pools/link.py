@@ -42,7 +42,7 @@ class Link:
                 session = await self._opened()
             return await session.query(sql, timeout_s=until - loop.time(), simple=simple)
         except TimeoutError:
-            raise ProbeFailed(f"no session within {deadline_s:g} s") from None
+            raise ProbeFailed(f"no session within {deadline_s:.2g} s") from None
         except (SessionFailed, SessionLost, SessionBusy, SetupError) as failed:
             raise ProbeFailed(str(failed)) from failed
 

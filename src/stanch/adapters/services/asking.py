@@ -21,6 +21,7 @@ from stanch.policy.signs import HttpSource, TokenSource
 ANSWER_BYTES_MAX = 256 * 1024
 SECRET_BYTES_MAX = 8 * 1024
 REASON_CHARS_MAX = 200
+NOT_VERIFIED = "CERTIFICATE_VERIFY_FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,9 @@ class Asker:
         except TimeoutError:
             pass
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            if NOT_VERIFIED in str(error):
+                # Its authority may have changed, and the file with it: the next look reads it anew.
+                self._trust = None
             late = _missing(str(error) or type(error).__name__)
         return (*told, *[late] * (len(questions) - len(told)))
 

@@ -7,6 +7,8 @@ import ssl
 
 import httpx
 
+from stanch.adapters.channels.threads import in_own_thread
+from stanch.adapters.services.asking import NOT_VERIFIED
 from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading
 from stanch.policy.quoting import printable
@@ -34,6 +36,7 @@ class HttpHealth:
     def __init__(self, check: HealthCheck) -> None:
         self._check = check
         self._trust: ssl.SSLContext | None = None
+        self._reading: asyncio.Task[ssl.SSLContext] | None = None
 
     async def look(self) -> tuple[Reading, ...]:
         return service_readings(self._check, await self._ask())
@@ -44,7 +47,8 @@ class HttpHealth:
     async def _ask(self) -> Answer | Missing:
         loop, check = asyncio.get_running_loop(), self._check
         try:
-            trust = await self._trusted()
+            async with asyncio.timeout(check.timeout_s):
+                trust = await self._trusted()
             began_s = loop.time()
             async with (
                 asyncio.timeout(check.timeout_s),
@@ -56,15 +60,27 @@ class HttpHealth:
         except TimeoutError:
             return self._missing(f"no answer within {check.timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            if NOT_VERIFIED in str(error):
+                # Its authority may have changed, and the file with it: the next look reads it anew.
+                self._trust = None
             return self._missing(str(error) or type(error).__name__)
         return Answer(status=said.status_code, ms=round(ms, 3), body=body, cut=cut)
 
     async def _trusted(self) -> ssl.SSLContext:
         """Raises: OSError for a file that cannot be read or holds no certificates."""
-        if self._trust is None:
+        if self._trust is not None:
+            return self._trust
+        if self._reading is None or self._reading.done():
             file = self._check.ca_file or None
-            self._trust = await asyncio.to_thread(ssl.create_default_context, cafile=file)
-        return self._trust
+            made = in_own_thread(
+                lambda: ssl.create_default_context(cafile=file), name="stanch-trust"
+            )
+            self._reading = asyncio.create_task(made)
+            # Where nobody waits any more, what came of it is of no interest.
+            self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # A file that cannot be had is waited for at the next look, not read again.
+        self._trust = trust = await asyncio.shield(self._reading)
+        return trust
 
     def _missing(self, reason: str) -> Missing:
         return Missing(what="health check", reason=printable(reason)[:200])
