@@ -97,7 +97,13 @@ class World:
         request = {"command": command, "target": target, "by": "ann", "reason": "known"}
         end = self.chance.random() < 0.4
         await self.house.house.operations.execute(
-            {**request, "rule": rule, "end": end, "seconds": self.chance.choice((5, 90, 900))}
+            {
+                **request,
+                "rule": rule,
+                "subject": "prom:k1" if rule == "outside_alert" else "",
+                "end": end,
+                "seconds": self.chance.choice((5, 90, 900)),
+            }
         )
 
     async def close_one(self) -> None:
