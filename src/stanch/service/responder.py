@@ -202,9 +202,10 @@ class Responder:
 
     async def _change_watches(self, after: Sequence[TargetPolicy]) -> None:
         await self._baselines.load(TargetName(t.name) for t in after)
-        before = [watched.target for watched in self._targets.values()]
-        fresh = {t.name: t for t in after if t not in before}
-        gone = [t.name for t in before if t not in after]
+        before = {name: watched.target for name, watched in self._targets.items()}
+        wanted = {t.name: t for t in after}
+        fresh = {name: t for name, t in wanted.items() if before.get(name) != t}
+        gone = [name for name, t in before.items() if wanted.get(name) != t]
         # Side by side: a long step on one target must not keep another one from being watched.
         changed = dict.fromkeys([*gone, *fresh])
         await asyncio.gather(*(self._exchange(TargetName(n), fresh.get(n)) for n in changed))

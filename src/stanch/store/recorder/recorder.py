@@ -87,7 +87,7 @@ class Recorders:
         self._state = state
         self._gather_s = gather_s
         self._queue: queue.SimpleQueue[tuple[Recorder, Sample] | None] = queue.SimpleQueue()
-        self._all: list[Recorder] = []
+        self._all: dict[Path, Recorder] = {}
         self._lost_before = 0
         self._awaited = threading.Event()
         """Something must be on the disk now."""
@@ -98,18 +98,17 @@ class Recorders:
     def of(self, target: str) -> Recorder:
         """The recorder of a target; one that is watched anew goes on where the last one ended."""
         path = recording_path(self._state, target)
-        gone = [known for known in self._all if known.path == path]
-        for known in gone:
-            self._all.remove(known)
-            self._lost_before += known.lost
+        gone = self._all.pop(path, None)
+        if gone is not None:
+            self._lost_before += gone.lost
         recorder = Recorder(path, target, self._post)
-        self._all.append(recorder)
+        self._all[path] = recorder
         return recorder
 
     @property
     def lost(self) -> int:
         """Samples that were not recorded since the process started, of all targets."""
-        return self._lost_before + sum(recorder.lost for recorder in self._all)
+        return self._lost_before + sum(recorder.lost for recorder in self._all.values())
 
     def close(self, *, wait_s: float = 2.0) -> None:
         """Write what waits, for at most so long."""
