@@ -103,7 +103,7 @@ _BY_SQLSTATE: Final = (
     _rule(LogClass.DEADLOCK, "40P01", None),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
     _rule(LogClass.AUTH_FAILED, "28000 28P01", None),
-    _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"invalid page|page verification failed|checksum"),
+    _rule(LogClass.INVALID_PAGE, "XX001 XX002", None),
     _rule(LogClass.SHARED_MEMORY_IN_USE, "F0001", r"shared memory block"),
     _rule(LogClass.LOCK_FILE_EXISTS, "F0001", None),
     _rule(LogClass.CONFIG_ERROR, "F0000", None),

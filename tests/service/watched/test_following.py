@@ -107,6 +107,8 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     policy = TargetPolicy(
         name=TargetName("orders"), dsn=server.dsn("stanch_watch"), sample_every_s=0.2
     )
+    wrong_setting = ("told", "log_config_error:config_error")
+    damaged = ("told", "log_corruption:invalid_page")
     no_room = ("told", "log_out_of_memory:out_of_memory")
     crashed = ("told", "process_crashed:crash_child_signal")
 
@@ -121,13 +123,17 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     def quiet_then_no_room(told: Told) -> bool:
         if told["log_class_total", "deadlock"] != 1:
             return False
-        assert not {no_room, crashed} & told.keys()
+        assert not {no_room, crashed, wrong_setting, damaged} & told.keys()
+        server.set_conf({"no_such_setting": 1})
+        server.query("SELECT pg_reload_conf()")
+        with suppress(psycopg.errors.DataCorrupted):
+            log_once(server, "XX001", "EXCEPTION")
         with server.connect() as conn, suppress(psycopg.errors.OutOfMemory):
             conn.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 200000) n")
         return True
 
     def then_a_crash(told: Told) -> bool:
-        if no_room not in told:
+        if not {no_room, wrong_setting, damaged} <= told.keys():
             return False
         assert crashed not in told
         with server.connect() as conn:
@@ -146,6 +152,10 @@ def end_a_session(server: ScratchServer) -> None:
 
 
 def raise_deadlock(server: ScratchServer) -> None:
+    log_once(server, "40P01")
+
+
+def log_once(server: ScratchServer, sqlstate: str, how: str = "LOG") -> None:
     """One record of that class, as a server writes it in any language."""
     with server.connect() as conn:
-        conn.execute("DO $$ BEGIN RAISE LOG 'Verklemmung' USING ERRCODE = '40P01'; END $$")
+        conn.execute(f"DO $$ BEGIN RAISE {how} 'Ach' USING ERRCODE = '{sqlstate}'; END $$".encode())
