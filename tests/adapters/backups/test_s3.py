@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import sys
 import threading
@@ -153,6 +154,15 @@ LISTING = (
 )
 
 
+LEFT_OUT = {
+    "listing-name": "<Key>.*</Key>",
+    "listing-size": "<Size>.*</Size>",
+    "listing-time": "<LastModified>.*</LastModified>",
+    "listing-zone": r"(?<=:00)\.000Z",
+}
+"""What a storage leaves out of its listing, by the name of the bucket."""
+
+
 class Answering(BaseHTTPRequestHandler):
     """A storage whose answer is in the name of the bucket."""
 
@@ -163,7 +173,7 @@ class Answering(BaseHTTPRequestHandler):
         elif not bucket.startswith("listing"):
             self.answer(404 if bucket == "NoSuchBucket" else 403, refusal(bucket))
         elif "list-type=2" in rest:
-            self.answer(200, LISTING)
+            self.answer(200, re.sub(LEFT_OUT.get(bucket, "^$"), "", LISTING))
         else:
             self.answer(403, refusal("AccessDenied"))
 
@@ -218,6 +228,23 @@ async def test_an_answer_that_is_no_listing_is_not_taken_for_a_place_without_bac
     assert found == Missing(
         what="backups", reason="s3 offsite: what answers there does not speak S3"
     )
+
+
+@pytest.mark.parametrize("left_out", ["name", "size", "time"])
+async def test_an_object_without_what_every_storage_tells_is_a_reason_and_no_crash(
+    s3: Storage, answering: str, left_out: str
+) -> None:
+    where = replace(s3.where, endpoint=answering, bucket=f"listing-{left_out}")
+    reason = "what answers there does not speak S3: an object has no name, size or time"
+    missing = Missing(what="backups", reason=f"s3 offsite: {reason}")
+    assert await look(where) == missing
+    assert await S3Wal(S3Link(where)).walk(deadline_s=30) == missing
+
+
+async def test_a_time_without_a_zone_is_utc(s3: Storage, answering: str) -> None:
+    found = await look(replace(s3.where, endpoint=answering, bucket="listing-zone"))
+    assert isinstance(found, BackupsSeen)
+    assert [backup.at for backup in found.backups] == [hours(6)]
 
 
 async def test_a_storage_that_is_silent_or_refuses_connections_is_missing_within_the_deadline(

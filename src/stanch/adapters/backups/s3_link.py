@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
 from threading import Lock
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class S3Link:
             )
             if "IsTruncated" not in page:
                 raise NoListing("what answers there does not speak S3")
-            yield from page.get("Contents", ())
+            yield from map(_whole, page.get("Contents", ()))
             seen += self._page
             token = page.get("NextContinuationToken", "")
             if not page.get("IsTruncated") or not token:
@@ -206,6 +207,14 @@ class NoListing(OSError):
 
 class Late(OSError):
     """Listing takes longer than a look may."""
+
+
+def _whole(one: Any) -> Any:
+    """An object with its name, size and time, as every storage that speaks S3 tells them."""
+    if not {"Key", "Size", "LastModified"} <= one.keys():
+        raise NoListing("what answers there does not speak S3: an object has no name, size or time")
+    at = one["LastModified"]
+    return one if at.tzinfo is not None else {**one, "LastModified": at.replace(tzinfo=UTC)}
 
 
 def code_of(error: Exception) -> str:
