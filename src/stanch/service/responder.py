@@ -35,6 +35,7 @@ from stanch.service.record.policies import Policies
 from stanch.service.record.recordings import Recordings
 from stanch.service.signals.inbound import Inbound
 from stanch.service.supervisor import keep_running
+from stanch.service.watched.backups import prepare
 from stanch.service.watched.doubting import Doubts, LoopLag, knock_at
 from stanch.service.watched.target import Watched
 from stanch.store.recorder.recorder import Recorders, recording_path
@@ -106,6 +107,7 @@ class Responder:
         signals = tcp_listener(apart) if apart else None
         commands = private_socket(self._state.socket)
         await self._resume()
+        await prepare(self._house.policy.targets)
         tasks = [
             asyncio.create_task(keep_running(name, start, self._count_failure), name=name)
             for name, start in (
