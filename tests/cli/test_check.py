@@ -383,7 +383,7 @@ def test_what_is_asked_beside_the_server_is_tried_and_told(
     }
     [problem] = body["problems"]
     assert problem["on"] == "orders pools web"
-    assert "no verdict" in problem["hint"]
+    assert "as a symptom" in problem["hint"]
     _, out, errors = invoke("-c", str(file))
     assert "source orders pools jobs: ok: all: 4 of 10 connections in use, 0 wait" in out
     assert "source orders pools web: FAILED: " in out
