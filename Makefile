@@ -4,6 +4,9 @@
 BIN := .venv/bin
 ARGS ?=
 
+# Every test that starts a command would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # More than two cores would ask for: tests mostly wait for servers.
 WORKERS ?= 3
 
