@@ -26,7 +26,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.service.clock import SteadyClock
 from stanch.service.watched.diagnosing import Located
-from stanch.service.watched.home import Home, find_home
+from stanch.service.watched.home import Home, HomeFinder
 from stanch.service.watched.noting import read_note, write_note
 from stanch.service.watched.target import Watched
 from stanch.store.statedir import StateDir
@@ -75,11 +75,11 @@ def known_to(one: Watched) -> tuple[str, bool, bool]:
 async def test_a_server_stopped_in_order_is_known_by_its_folder_alone(
     server: ScratchServer,
 ) -> None:
-    running = await find_home(target(server))
+    running = await HomeFinder().find(target(server))
     server.stop("fast")
-    unseen = await find_home(target(server))
+    unseen = await HomeFinder().find(target(server))
     assert unseen.manager is None
-    named = await find_home(target(server), data_directory=str(server.data_directory))
+    named = await HomeFinder().find(target(server), data_directory=str(server.data_directory))
     assert named.manager is not None
     assert named.bin_directory == running.bin_directory
     assert named.data_directory == running.data_directory

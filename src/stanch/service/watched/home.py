@@ -79,11 +79,6 @@ class HomeFinder:
         return looking.result()
 
 
-async def find_home(target: TargetPolicy, *, data_directory: str = "") -> Home:
-    """As `HomeFinder`, for whoever asks once."""
-    return await HomeFinder().find(target, data_directory=data_directory)
-
-
 def _nowhere(reason: str) -> Home:
     nowhere = Missing(what="host", reason=reason)
     located = Located(place=Missing(what="place", reason=reason), host=nowhere, traces=nowhere)
