@@ -8,6 +8,7 @@ does not come at all, as far as he can tell.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from stanch.model.vitals import ServerSettings, Vitals, WorkCounters
 from stanch.testing.virtual_time import VirtualClock
 
 DATA_AGAIN_S, CONNECT_AGAIN_S = 0.2, 1.0
-NEVER_S = 1e9
+NEVER_S = math.inf
 LOGIN_EXCHANGES = 5
 """TLS or its refusal, the start-up message, two of SCRAM, and the first question."""
 
@@ -71,24 +72,13 @@ class Way:
         """From here on nothing gets through."""
         self._random = random.Random(seed)
 
-    def over_s(self, at_s: float, again_s: float = DATA_AGAIN_S) -> float:
+    def over_s(self, at_s: float) -> float:
         """When what is sent at `at_s` has arrived, sent again as often as it takes."""
-        while self._is_lost(at_s):
-            if at_s >= self.cut_at_s:
-                return NEVER_S
-            at_s += again_s
-            again_s *= 2
-        return at_s + self.round_trip_s / 2
+        return self._through_s(at_s, DATA_AGAIN_S, after_s=(0.0,)) + self.round_trip_s / 2
 
     def heard_s(self, at_s: float) -> float:
         """When it is known here that it has arrived: an acknowledgement can be lost as well."""
-        again_s = DATA_AGAIN_S
-        while self._is_lost(at_s) or self._is_lost(at_s + self.round_trip_s / 2):
-            if at_s >= self.cut_at_s:
-                return NEVER_S
-            at_s += again_s
-            again_s *= 2
-        return at_s + self.round_trip_s
+        return self._there_and_back_s(at_s, DATA_AGAIN_S)
 
     def exchange_s(self, at_s: float) -> float:
         """When the answer to what is said at `at_s` is here."""
@@ -96,13 +86,20 @@ class Way:
 
     def connect_s(self, at_s: float) -> float:
         """When a connection begun at `at_s` stands: either packet may be lost."""
-        again_s = CONNECT_AGAIN_S
-        while self._is_lost(at_s) or self._is_lost(at_s + self.round_trip_s / 2):
+        return self._there_and_back_s(at_s, CONNECT_AGAIN_S)
+
+    def _there_and_back_s(self, at_s: float, again_s: float) -> float:
+        half_s = self.round_trip_s / 2
+        return self._through_s(at_s, again_s, after_s=(0.0, half_s)) + self.round_trip_s
+
+    def _through_s(self, at_s: float, again_s: float, *, after_s: Sequence[float]) -> float:
+        """When the try began of which no packet is lost, each sent so long after the first."""
+        while any(self._is_lost(at_s + later_s) for later_s in after_s):
             if at_s >= self.cut_at_s:
                 return NEVER_S
             at_s += again_s
             again_s *= 2
-        return at_s + self.round_trip_s
+        return at_s
 
     def _is_lost(self, at_s: float) -> bool:
         return at_s >= self.cut_at_s or self._random.random() < self.weather.lost(at_s)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from samplings import ORDERS, TARGET, target
+from samplings import ORDERS, T0, TARGET, Watched, target
 from stanch.adapters.hosts.this_machine import ThisMachine
 from stanch.adapters.postgres.volumes import mount_sized_volume
-from stanch.detect.engine import Detector
-from stanch.detect.in_force import plan_for
-from stanch.detect.tracker import Raised, Tracks, step
 from stanch.model.machine import HostFacts
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
@@ -40,25 +37,20 @@ class Judge:
         self._reader = ThisMachine(lambda: str(folder), now=lambda: datetime.now(UTC))
         self._readings = MachineReadings(volumes=True)
         self._places = [str(folder)]
-        self._detector = Detector(plan_for(policy))
-        self._tracks: Tracks = {}
-        self._at = datetime.now(UTC)
-        self.raised: set[str] = set()
+        self._rules = Watched(policy)
+        self._minutes = 0
+
+    @property
+    def raised(self) -> set[str]:
+        return {key.partition(":")[0] for key in self._rules.raised}
 
     async def look(self) -> None:
         facts = await self._reader.facts(deadline_s=5.0)
         assert isinstance(facts, HostFacts)
-        self._at += timedelta(minutes=1)
+        self._minutes += 1
         readings = self._readings.of(facts, places=self._places)
-        sample = Sample(target=ORDERS, at=self._at, readings=readings)
-        self._tracks, changes = step(
-            self._tracks,
-            self._detector.conditions(sample, self._tracks),
-            target=ORDERS,
-            at=self._at,
-            clear_hold_s=3.0,
-        )
-        self.raised |= {c.symptom.key.partition(":")[0] for c in changes if isinstance(c, Raised)}
+        sample = Sample(target=ORDERS, at=T0, readings=readings)
+        self._rules.look(60.0 * self._minutes, sample)
 
 
 @pytest.fixture
