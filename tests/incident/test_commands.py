@@ -34,6 +34,15 @@ def test_what_is_still_observed_cannot_be_closed() -> None:
     assert refused.reason == "still observed: server_down"
 
 
+def test_a_crash_that_was_told_along_is_no_reason_against_closing() -> None:
+    crashed = symptom(SymptomKind.PROCESS_CRASHED, "crash_child_signal")
+    story = Story(opened()).then(e.SymptomObserved(symptom=crashed), 1)
+    story.then(e.SymptomCleared(key="server_down"), 5).then(GOOD, 20)
+    assert decide(CLOSE, story.incident, POLICY, at(30)) == (
+        e.IncidentResolved(verified=True, reason="gone", by=ANN),
+    )
+
+
 def test_what_was_observed_needs_a_check_before_it_is_closed() -> None:
     cleared = Story(opened()).then(e.SymptomCleared(key="server_down"), 5)
     refused = decide(CLOSE, cleared.incident, POLICY, at(30))

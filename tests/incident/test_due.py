@@ -136,6 +136,39 @@ def test_a_relapse_after_rescue_pages_also_who_had_taken_it() -> None:
     assert jobs(story, now=31)[Job.PAGE].level == 1
 
 
+CRASHED = e.SymptomObserved(symptom=symptom(SymptomKind.PROCESS_CRASHED, "crash_child_signal"))
+DAMAGED = e.SymptomObserved(symptom=symptom(SymptomKind.LOG_CORRUPTION, "invalid_page"))
+
+
+def test_a_crash_that_was_told_along_does_not_hold_open_what_is_over() -> None:
+    story = Story(opened()).then(page(), 1).then(CRASHED, 2).then(CLEARED, 5)
+    assert jobs(story)[Job.CHECK_RESCUE].at == at(5)
+    asked = jobs(story.then(GOOD, 5).then(GOOD, 15))
+    assert asked[Job.RESCUED].at == at(15)
+    assert Job.DIAGNOSE not in asked
+    assert Job.PAGE not in jobs(story.then(RESCUED, 15), now=500)
+
+
+def test_a_crash_that_is_told_late_has_the_rescue_proven_anew() -> None:
+    story = Story(opened()).then(page(), 1).then(CLEARED, 5).then(GOOD, 5).then(CRASHED, 6)
+    assert Job.RESCUED not in jobs(story.then(GOOD, 15))
+    assert Job.RESCUED in jobs(story.then(GOOD, 25))
+
+
+def test_what_may_have_cost_data_holds_an_incident_open() -> None:
+    story = Story(opened()).then(page(), 1).then(DAMAGED, 2).then(CLEARED, 5)
+    story.then(GOOD, 5).then(GOOD, 15)
+    assert Job.RESCUED not in jobs(story)
+
+
+def test_a_crash_alone_is_all_there_is_to_go_by() -> None:
+    story = Story(opened(symptom=CRASHED.symptom)).then(page(), 1)
+    assert story.incident.standing
+    assert Job.CHECK_RESCUE not in jobs(story)
+    story.then(e.SymptomCleared(key=CRASHED.symptom.key), 600)
+    assert jobs(story)[Job.CHECK_RESCUE].at == at(600)
+
+
 def test_what_came_back_twice_is_paged_for_at_once_however_short_each_time() -> None:
     story = Story(opened(page_after_s=60.0))
     for n in (1, 2):

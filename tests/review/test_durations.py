@@ -133,3 +133,10 @@ def test_a_clock_that_moved_back_gives_no_negative_duration() -> None:
 @pytest.mark.parametrize("length", range(len(rescued_story().timeline) + 1))
 def test_every_prefix_of_an_incident_has_durations(length: int) -> None:
     assert len(durations(rescued_story().timeline[:length]).all) == 5
+
+
+def test_a_crash_told_along_says_nothing_about_when_service_was_back() -> None:
+    crashed = symptom(SymptomKind.PROCESS_CRASHED, "crash_child_signal")
+    story = Story(opened()).then(e.SymptomObserved(symptom=crashed), 1).then(CLEARED, 30)
+    story.then(replace(RESOLVED, verified=False, by=ANN), 60)
+    assert [o.end for o in outages_in(story.timeline)] == [at(30)]

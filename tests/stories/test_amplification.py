@@ -266,7 +266,7 @@ def test_a_target_that_may_sleep_is_not_touched(
     came = server.log_text().count("connection received")
     stanch = make_responder(server, target={"wake": "never"})
     watch_for(stanch, 4)
-    assert stanch.ready()
+    stanch.wait_for(stanch.ready, what="its target being looked at")
     assert server.log_text().count("connection received") == came
     stanch.change_target(wake="always")
     stanch.signal(signal.SIGHUP)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
+import psycopg
 import pytest
 
 from fix_responder import MakeResponder
@@ -62,6 +65,24 @@ def test_a_killed_server_is_noticed_named_started_proven_and_written_up(
     assert "The server was killed" in written.out
     assert r"pg\_ctl started it" in written.out
     assert stanch.call("timeline", "verify").status == 0
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves_again_from_being_rescued(
+    make_server: MakeServer, make_responder: MakeResponder
+) -> None:
+    server = make_server(conf={"restart_after_crash": False})
+    stanch = make_responder(server)
+    with psycopg.connect(server.dsn("app")) as session:
+        os.kill(session.info.backend_pid, signal.SIGSEGV)
+        stanch.wait_for_status("resolved")
+    told = [*stanch.events("incident.opened"), *stanch.events("symptom.observed")]
+    assert {"server_down", "process_crashed"} == {body["symptom"]["kind"] for body in told}
+    assert stanch.started_actions() == ["start_server"]
+    # Not told again by what still stands for a while.
+    time.sleep(3)
+    [incident] = stanch.incidents()
+    assert incident["status"] == "resolved"
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

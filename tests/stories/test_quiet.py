@@ -45,7 +45,7 @@ def test_an_ended_sentinel_is_opened_again_and_is_no_outage(
 
         stanch.wait_for(opened_anew, what="sessions of its own again")
     time.sleep(1.5)
-    assert stanch.ready()
+    stanch.wait_for(stanch.ready, what="its target being looked at")
     assert stanch.incidents() == []
     assert stanch.subjects() == []
 

@@ -11,6 +11,7 @@ from stanch.model.ids import PersonId, PlanId
 from stanch.model.plans import Refusal
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy
+from stanch.policy.rules.moments import wrong_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +117,10 @@ def _resolve(command: Resolve, incident: Incident, at: datetime) -> Decided:
 
 
 def _unproven(incident: Incident, at: datetime) -> str | None:
-    observed = [s for s in incident.symptoms.values() if s.kind is not SymptomKind.REPORTED]
+    wrong = wrong_now(incident.symptoms, incident.seen)
+    observed = [k for k in wrong if incident.symptoms[k].kind is not SymptomKind.REPORTED]
     if observed:
-        return f"still observed: {', '.join(sorted(s.key for s in observed))}"
+        return f"still observed: {', '.join(observed)}"
     if all(key.startswith(SymptomKind.REPORTED.value) for key in incident.seen):
         # Only a person ever saw it, so only a person can say that it is over.
         return None

@@ -71,9 +71,9 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
         i,
         symptoms=frozen({**i.symptoms, key: event.symptom}),
         seen=i.seen | {key},
-        cleared_at=None,
         rescue=RescueState(),
     )
+    joined = _as_it_stands(joined, r)
     if key not in i.symptoms:
         joined = replace(joined, symptoms_seq=r.seq, symptoms_at=r.at)
     return relapsed(joined, r) if i.status is Status.RESCUED else joined
@@ -83,7 +83,11 @@ def _cleared(i: Incident, event: e.SymptomCleared, r: Recorded) -> Incident:
     if event.key in i.attached:
         return replace(i, attached=frozen({k: s for k, s in i.attached.items() if k != event.key}))
     left = frozen({k: s for k, s in i.symptoms.items() if k != event.key})
-    return replace(i, symptoms=left, cleared_at=None if left else (i.cleared_at or r.at))
+    return _as_it_stands(replace(i, symptoms=left), r)
+
+
+def _as_it_stands(i: Incident, r: Recorded) -> Incident:
+    return replace(i, cleared_at=None if i.standing else (i.cleared_at or r.at))
 
 
 def _severity(i: Incident, event: e.SeveritySet, r: Recorded) -> Incident:

@@ -16,6 +16,7 @@ from stanch.model.messages import MessageKind
 from stanch.model.plans import Mode, Plan, StepOutcome
 from stanch.model.risk import risk_known
 from stanch.model.symptoms import Symptom
+from stanch.policy.rules.moments import wrong_now
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -167,7 +168,7 @@ class Incident:
     """When the newest symptom joined: a diagnosis older than this is stale."""
     symptoms_at: datetime | None = None
     cleared_at: datetime | None = None
-    """Since when no symptom stands; None while one does."""
+    """Since when nothing is observed to be wrong; None while something is."""
 
     changes: ChangesNoted | None = None
     """What was seen to change before it opened; None: nothing was."""
@@ -222,7 +223,7 @@ class Incident:
     @property
     def standing(self) -> bool:
         """Is anything observed to be wrong right now?"""
-        return bool(self.symptoms)
+        return bool(wrong_now(self.symptoms, self.seen))
 
     @property
     def everything(self) -> Mapping[str, Symptom]:

@@ -112,6 +112,15 @@ class Rule:
         return self.judgement is not Judgement.CODE
 
     @property
+    def of_a_moment(self) -> bool:
+        """It tells that something happened, not how things are now: it stands to be seen.
+
+        Where data may be at risk by it, what happened goes on until somebody has looked.
+        """
+        up = self.direction is Direction.UP
+        return self.judgement is Judgement.CHANGED and up and not self.at_risk
+
+    @property
     def limit_unit(self) -> Unit:
         """What its limit is counted in."""
         match self.judgement:

@@ -11,6 +11,7 @@ from stanch.model.diagnosis import Verdict
 from stanch.model.messages import MessageKind
 from stanch.model.shown import span
 from stanch.model.timeline import Recorded
+from stanch.policy.rules.moments import wrong_now
 
 NOT_REACHED = "not reached"
 
@@ -153,20 +154,20 @@ class _OutageScan:
     good_since: datetime | None = None
     cleared_at: datetime | None = None
     standing: set[str] = field(default_factory=set[str])
+    seen: set[str] = field(default_factory=set[str])
     ended: list[Outage] = field(default_factory=list[Outage])
 
     def take(self, recorded: Recorded) -> None:
         event, at = recorded.event, recorded.at
         match event:
-            case e.IncidentOpened():
+            case e.IncidentOpened() | e.SymptomObserved():
                 self._broken(event.symptom.since)
                 self.standing.add(event.symptom.key)
-            case e.SymptomObserved():
-                self._broken(event.symptom.since)
-                self.standing.add(event.symptom.key)
-                self.cleared_at = None
+                self.seen.add(event.symptom.key)
+                self._as_it_stands(at)
             case e.SymptomCleared():
-                self._cleared(event.key, at)
+                self.standing.discard(event.key)
+                self._as_it_stands(at)
             case e.IncidentReopened():
                 self._broken(at)
             case e.RescueChecked():
@@ -189,10 +190,9 @@ class _OutageScan:
             last = self.ended[-1].end if self.ended else None
             self.start = max(since, last) if last else since
 
-    def _cleared(self, key: str, at: datetime) -> None:
-        self.standing.discard(key)
-        if not self.standing and self.cleared_at is None:
-            self.cleared_at = at
+    def _as_it_stands(self, at: datetime) -> None:
+        wrong = wrong_now(self.standing, self.seen)
+        self.cleared_at = None if wrong else (self.cleared_at or at)
 
     def _checked(self, at: datetime, *, ok: bool) -> None:
         if ok:

@@ -21,7 +21,7 @@ from stanch.model.ids import RESPONDER, TargetName
 from stanch.policy.policy import Policy, TargetPolicy
 from stanch.respond.library import load_runbooks
 from stanch.respond.runbook import Runbook
-from stanch.service.clock import MachineBootClock, SteadyClock
+from stanch.service.clock import JUMP_S, MachineBootClock, SteadyClock
 from stanch.service.core import OPEN_MAX, Core
 from stanch.service.doing.acting import Hands
 from stanch.service.errands import every, read_inbox, send_heartbeats, tell_spool
@@ -66,6 +66,7 @@ class Responder:
         self._reloading = asyncio.Lock()
         self.metrics = Metrics()
         self.metrics.each_target.figures = self._figures
+        self._clock_jump_s = 0.0
         self._lag = LoopLag(self.metrics.loop_lag_seconds.observe)
         self._targets: dict[TargetName, Watched] = {}
         self._watches: dict[TargetName, asyncio.Task[None]] = {}
@@ -353,8 +354,9 @@ class Responder:
 
     def _tell_clock_jump(self, jump_s: float) -> None:
         self.metrics.clock_jump_seconds.set(jump_s)
-        if jump_s:
-            log.warning("the wall clock was set; deadlines go on by the boot clock", by_s=jump_s)
+        known_s, self._clock_jump_s = self._clock_jump_s, jump_s
+        if abs(jump_s - known_s) > JUMP_S:
+            log.warning("the wall clock was set; deadlines go on by the boot clock", ahead_s=jump_s)
 
     async def _heartbeats(self) -> None:
         await send_heartbeats(

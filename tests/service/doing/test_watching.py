@@ -15,6 +15,7 @@ from stanch.model.errors import StoreCorrupt, StoreError, StoreUnavailable
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import ITSELF, IncidentId, ObligationId, PersonId, TargetName, WriterId
 from stanch.model.reach import Reach, ReachState
+from stanch.model.readings import Reading
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -28,6 +29,7 @@ from stanch.store.sql import SqlStore
 from stanch.store.timelines import InlineStore
 from timelines import POLICY, T0
 
+CRASHED = "process_crashed:crash_child_signal"
 NAMES = tuple(f"t{n}" for n in range(10))
 
 
@@ -82,8 +84,9 @@ class Bench:
         after: float = 1.0,
         confirmed: bool = True,
         full: bool = False,
+        crashes: int = 0,
     ) -> None:
-        """One sample: a state, or a good look when None."""
+        """One sample: a state, or a good look when None; `crashes` as the log has counted them."""
         self.at += timedelta(seconds=after)
         await self.watching.take(
             Sample(
@@ -93,6 +96,7 @@ class Bench:
                 confirmed=confirmed,
                 lost_at=self.at,
                 volumes=(volume(free_mib=1 if full else 900),),
+                readings=(crashed(crashes),),
             )
         )
 
@@ -107,6 +111,10 @@ class Bench:
     async def close(self, incident: Incident, *, by: str = "", verified: bool = True) -> None:
         done = e.IncidentResolved(verified=verified, reason="over", by=PersonId(by) if by else None)
         await self.house.book.decide(incident.id, lambda i, at: (done,))
+
+
+def crashed(times: int) -> Reading:
+    return Reading(name="log_class_total", subject="crash_child_signal", value=float(times))
 
 
 def volume(*, free_mib: int) -> Volume:
@@ -209,6 +217,35 @@ async def test_an_incident_closed_while_its_symptom_stands_is_told_again_at_once
     await bench.close((await bench.incidents())[0])
     await bench.see("orders", ReachState.REFUSED)
     assert [i.status for i in await bench.incidents()] == [Status.OPEN]
+
+
+async def test_what_happened_before_the_end_of_its_incident_is_not_told_again(
+    bench: Bench,
+) -> None:
+    await bench.see("orders")
+    await bench.see("orders", ReachState.REFUSED, crashes=1)
+    for _ in range(6):
+        await bench.see("orders", crashes=1)
+    [incident] = await bench.incidents()
+    assert (set(incident.symptoms), incident.standing) == ({CRASHED}, False)
+    await bench.close(incident)
+    await bench.see("orders", crashes=1)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED]
+
+
+async def test_a_crash_after_the_end_of_an_incident_reopens_it(bench: Bench) -> None:
+    await bench.see("orders")
+    await bench.see("orders", ReachState.REFUSED)
+    await bench.well("orders")
+    await bench.see("orders", crashes=1)
+    await bench.see("orders", crashes=1, after=700)
+    await bench.see("orders", crashes=1, after=10)
+    [incident] = await bench.incidents()
+    assert not incident.symptoms
+    await bench.close(incident)
+    await bench.see("orders", crashes=2)
+    [incident] = await bench.incidents()
+    assert (incident.status, set(incident.symptoms)) == (Status.OPEN, {CRASHED})
 
 
 async def test_a_person_who_closes_it_knowing_better_is_left_alone_for_the_flap_window(

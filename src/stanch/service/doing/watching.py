@@ -25,6 +25,7 @@ from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
+from stanch.policy.rules.moments import tells_of_a_moment
 from stanch.service.clock import Clock
 from stanch.service.doing.endings import close_removed, no_longer_asked, over, switched_off
 from stanch.service.doing.holding import Holding
@@ -47,6 +48,14 @@ log = structlog.get_logger("watching")
 
 Emergency = Callable[[Symptom], Awaitable[None]]
 """Pages without a timeline, because none can be written."""
+
+
+def _told_as_a_moment(key: str, track: Track, incidents: Sequence[Incident]) -> bool:
+    """Whether it happened before the end of an incident in which it was told."""
+    if not tells_of_a_moment(key):
+        return False
+    ends = [i.ended_at for i in incidents if i.status is Status.RESOLVED and key in i.seen]
+    return any(end is not None and (track.bad_since or end) <= end for end in ends)
 
 
 def as_said(target: TargetPolicy) -> PageAfter:
@@ -191,7 +200,8 @@ class Watching:
         """The tracks, without what stands on the target but in no incident any more.
 
         An incident that was closed while its symptom stood has to be told again: at once where
-        nobody said so, and after the flap window where a person closed it knowing better.
+        nobody said so, and after the flap window where a person closed it knowing better. What
+        happened before the end of an incident and was told in it is told.
         """
         tracks = self._tracks.get(target, {})
         standing = [key for key, track in tracks.items() if track.standing]
@@ -208,6 +218,7 @@ class Watching:
             if self._clock.now() - i.ended_at <= flap_window
             for key in i.seen
         }
+        quiet |= {key for key in standing if _told_as_a_moment(key, tracks[key], incidents)}
         forgotten = [key for key in standing if key not in told and key not in quiet]
         return {key: track for key, track in tracks.items() if key not in forgotten}
 
