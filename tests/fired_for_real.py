@@ -1,0 +1,160 @@
+"""Which test fires each rule on the real thing; test_fired_for_real.py keeps it true.
+
+`test_every_rule.py` feeds every rule the values that it judges. That shows nothing of where the
+values come from: here stands, for each rule, the test in which a real server, pooler, daemon,
+kernel or program is in that trouble and the rule tells it, or the strict stand-in of one that
+cannot run here, driven by its real client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SERVERS = "detect/test_on_servers.py::"
+_VITALS = f"{_SERVERS}test_every_rule_over_vitals_can_fire_on_a_real_server"
+_SILENT = "detect/test_silent_on_servers.py::"
+_SLOW_LANE = f"{_SILENT}test_every_rule_over_the_slow_lane_can_fire_on_a_real_server"
+_WAL = f"{_SILENT}test_slots_that_are_stuck_or_lost_and_damaged_pages_are_told"
+_MACHINE = "detect/test_machine_rules.py::"
+_SHORT = f"{_MACHINE}test_what_is_short_on_this_machine_is_told_and_nothing_by_the_usual_limits"
+_FILLS = f"{_MACHINE}test_a_volume_that_fills_is_told_before_it_is_low_and_before_it_is_full"
+_LOG = (
+    "service/watched/test_following.py::"
+    "test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not"
+)
+_KILLED = (
+    "stories/test_killed.py::test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves"
+    "_again_from_being_rescued"
+)
+_CLUSTER = (
+    "stories/test_cluster.py::"
+    "test_what_one_kill_does_to_a_cluster_is_one_incident_one_page_and_every_end_arrives"
+)
+_NEGLECT = "detect/test_backup_rules.py::test_each_neglect_of_backups_is_told_by_its_own_name"
+
+FIRED: Mapping[str, str] = {
+    # --- reachability
+    "server_down": _KILLED,
+    "outside_alert": (
+        "stories/test_signals.py::"
+        "test_an_alert_of_a_real_alertmanager_opens_an_incident_and_its_end_lets_it_close"
+    ),
+    # --- volumes
+    "disk_full": _FILLS,
+    "disk_low": _FILLS,
+    "disk_short": _FILLS,
+    "disk_filling": _FILLS,
+    "inodes_low": _FILLS,
+    # --- sessions
+    "connections_exhausted": _VITALS,
+    "sessions_blocked": _VITALS,
+    "connections_high": _VITALS,
+    "connection_limit_near": _VITALS,
+    "long_transaction": _VITALS,
+    "long_dump": _VITALS,
+    "idle_in_transaction": _VITALS,
+    "slow_query": _VITALS,
+    "deadlocks": _VITALS,
+    "temp_files_flood": _VITALS,
+    "prepared_transaction_old": _VITALS,
+    # --- WAL and replication
+    "archive_failing": _VITALS,
+    "slot_retains_wal": _VITALS,
+    "slot_inactive": _VITALS,
+    "slot_stuck": _WAL,
+    "slot_lost": _WAL,
+    "standby_gone": f"{_SERVERS}test_a_receiver_that_goes_away_is_a_standby_gone",
+    "xid_wraparound": _VITALS,
+    "mxid_wraparound": _VITALS,
+    "checksum_failures": _WAL,
+    "pending_restart": _SLOW_LANE,
+    # --- pools
+    "pool_exhausted": (
+        "stories/test_services.py::test_a_full_pool_is_paged_with_links_and_a_pool_with_room_is_not"
+    ),
+    "pool_waiting": _CLUSTER,
+    # --- applications
+    "error_rate_high": (
+        "adapters/services/test_own_numbers.py::"
+        "test_a_service_that_fails_one_request_in_ten_is_told_from_its_counters"
+    ),
+    "log_errors": (
+        "adapters/services/test_log_stores.py::"
+        "test_a_log_full_of_errors_is_told_and_an_error_now_and_then_is_not"
+    ),
+    "health_check_failing": _CLUSTER,
+    # --- machines
+    "memory_low": _SHORT,
+    "cpu_stolen": _SHORT,
+    "load_high": _SHORT,
+    # --- backups
+    "backup_old": _NEGLECT,
+    "backup_failed": _NEGLECT,
+    "backup_small": _NEGLECT,
+    "backup_retention_short": _NEGLECT,
+    "backup_latest_wrong": _NEGLECT,
+    "backup_unseen": _NEGLECT,
+    "archive_holes": (
+        "service/watched/test_backups.py::"
+        "test_a_file_that_goes_missing_in_a_servers_archive_is_told_and_one_on_its_way_is_not"
+    ),
+    # --- what fails without a sound
+    "sequence_near_end": _SLOW_LANE,
+    "int4_key_near_end": _SLOW_LANE,
+    "collation_changed": _SLOW_LANE,
+    "index_invalid": _SLOW_LANE,
+    "new_dangerous_role": _SLOW_LANE,
+    "hba_errors": _SLOW_LANE,
+    "settings_errors": _SLOW_LANE,
+    # --- logs
+    "log_corruption": _LOG,
+    "log_config_error": _LOG,
+    "log_out_of_memory": _LOG,
+    "process_crashed": _LOG,
+    # --- the way to the server
+}
+"""Rule to test, as `file::function`; the file lies under `tests/`."""
+
+NOT_HERE: Mapping[str, str] = {}
+"""Rule to the reason why no machine that runs these tests can be brought into that trouble."""
+
+TO_DO = frozenset(
+    {
+        # --- reachability, machines, logs, network, sessions, wal
+        "unwatched",
+        "other_cluster",
+        "writes_failing",
+        "canary_unusable",
+        "blind",
+        "reported",
+        "replication_lag",
+        "replication_delay",
+        "clock_off",
+        "oom_kill",
+        "container_restarting",
+        "service_stopped",
+        "volume_read_only",
+        "storage_errors",
+        "storage_stalled",
+        "log_unread",
+        "login_failures",
+        "addresses_banned",
+        "certificate_expiring",
+        "certificate_untrusted",
+        "layer_slow",
+        # --- applications, pools, backups, silent
+        "pool_high",
+        "pool_wait_long",
+        "error_rate_raised",
+        "error_budget_burn",
+        "latency_unusual",
+        "requests_silent",
+        "health_check_slow",
+        "backup_verification_failed",
+        "backup_uploads_left",
+        "archive_gap",
+        "table_bloated",
+        "statement_slower",
+    }
+)
+"""What fires by value alone so far; goes once it is empty."""
