@@ -17,9 +17,12 @@ import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from samplings import ORDERS, T0, Watched, target
 from stanch.adapters.pools.console import PoolerConsole
 from stanch.adapters.pools.tables import PoolTables
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
+from stanch.model.readings import Reading
+from stanch.model.samples import Sample
 from stanch.policy.signs import ConsolePools, QueryPools
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -45,7 +48,7 @@ class Bouncer:
 
 @pytest.fixture
 def bouncer(make_server: MakeServer) -> Iterator[Bouncer]:
-    """Two server connections, six clients, and nobody waits longer than two seconds."""
+    """Two server connections, six clients, and nobody waits longer than three seconds."""
     server, port = make_server(), free_port()
     user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     with tempfile.TemporaryDirectory(prefix="bouncer") as folder:
@@ -62,7 +65,7 @@ auth_file = {folder}/users
 pool_mode = transaction
 default_pool_size = 2
 max_client_conn = 6
-query_wait_timeout = 2
+query_wait_timeout = 3
 stats_users = stats
 logfile =
 """
@@ -108,28 +111,60 @@ async def taking(bouncer: Bouncer, stack: AsyncExitStack) -> psycopg.AsyncConnec
     return client
 
 
+IMPATIENT = target(pool_wait_long={"limit": 1.0, "clear": 0.5})
+"""Fifteen seconds are long for whoever runs these tests."""
+
+
+class Rules(Watched):
+    """What they make of the pooler's answers, of which some are as good a while later."""
+
+    def __init__(self) -> None:
+        super().__init__(IMPATIENT)
+        self._at_s = 0.0
+
+    def hear(self, told: Told, *, lasts_s: float = 0.0) -> set[str]:
+        """One answer, and at the end of so long the same again. Returns what was raised by it."""
+        readings = tuple(
+            Reading(name=name, value=value, subject=subject)
+            for (name, subject), value in told.items()
+        )
+        before = len(self.raised)
+        for at_s in (self._at_s, self._at_s + lasts_s):
+            self.look(at_s, Sample(target=ORDERS, at=T0, readings=readings))
+        self._at_s += lasts_s + 1
+        return set(self.raised[before:])
+
+
 @needs_pgbouncer
 async def test_an_exhausted_pool_is_told_with_who_waits_until_the_pooler_gives_them_up(
     bouncer: Bouncer,
 ) -> None:
+    pool, rules = ("pool_waiting", "bouncer/app/app"), Rules()
     async with looking_at(bouncer) as console, AsyncExitStack() as stack:
         holders = [await taking(bouncer, stack) for _ in range(2)]
         full = await seen(console)
         assert full["pool_usage_pct", "bouncer/app/app"] == 100.0
-        assert full["pool_waiting", "bouncer/app/app"] == 0.0, "full, but nobody waits yet"
+        assert full[pool] == 0.0, "full, but nobody waits yet"
+        assert rules.hear(full) == set(), "it may be full for a moment"
+        assert rules.hear(full, lasts_s=5) == {"pool_exhausted:bouncer/app/app"}
         waiting = asyncio.create_task(taking(bouncer, stack))
         async with asyncio.timeout(5):
-            while (await seen(console))["pool_waiting", "bouncer/app/app"] != 1.0:
+            while (queued := await seen(console))[pool] != 1.0:
                 await asyncio.sleep(0.02)
-            while not (await seen(console))["pool_max_wait_s", "bouncer/app/app"]:
+            assert rules.hear(queued) == set(), "somebody may wait for a moment"
+            assert rules.hear(queued, lasts_s=10) == {"pool_waiting:bouncer/app/app"}
+            while ((long := await seen(console))["pool_max_wait_s", "bouncer/app/app"] or 0) < 1:
                 await asyncio.sleep(0.02)
+        assert rules.hear(long) == {"pool_wait_long:bouncer/app/app"}
         with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
             await waiting
         for holder in holders:
             await holder.rollback()
         after = await seen(console)
         assert after["pool_usage_pct", "bouncer/app/app"] == 0.0
-        assert after["pool_waiting", "bouncer/app/app"] == 0.0
+        assert after[pool] == 0.0
+        assert rules.hear(after, lasts_s=60) == set()
+        assert sorted(rules.cleared) == sorted(rules.raised)
 
 
 @needs_pgbouncer
@@ -137,15 +172,22 @@ async def test_a_pooler_that_takes_no_more_clients_still_answers_the_session_kep
     bouncer: Bouncer,
 ) -> None:
     async with looking_at(bouncer) as console, AsyncExitStack() as stack:
-        for _ in range(5):
+        rules = Rules()
+        for clients in range(1, 6):
             client = await taking(bouncer, stack)
             await client.rollback()
+            raised = rules.hear(await seen(console), lasts_s=30)
+            # Of the six that may come the console is one.
+            assert raised == TOLD_WITH.get(clients, set())
         full = await seen(console)
         with pytest.raises(psycopg.OperationalError, match="no more connections"):
             await taking(bouncer, stack)
         assert full["pool_usage_pct", "bouncer/clients"] == 100.0
         assert full["pool_usage_pct", "bouncer/app/app"] == 0.0, "its pool has all the room"
         assert (await seen(console))["health_check_ok", "pool source bouncer"] == 1.0
+
+
+TOLD_WITH = {4: {"pool_high:bouncer/clients"}, 5: {"pool_exhausted:bouncer/clients"}}
 
 
 @needs_pgbouncer
