@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from fix_servers import MakeServer
+from samplings import ORDERS, Watched
 from stanch.adapters.backups.pgbackrest import PgBackRest, PgBackRestArchive, Stanza
 from stanch.adapters.hosts.commands import LocalCommands, Printed, SshCommands
 from stanch.adapters.hosts.ssh_link import SshLink
@@ -18,9 +19,11 @@ from stanch.facts.archive import ARCHIVED_SQL, parse_archived
 from stanch.facts.pgbackrest_info import parse_archives, parse_info
 from stanch.model.backups import Archived, BackupsSeen, Branch, WalHeld, WalNeeded
 from stanch.model.diagnosis import Missing
+from stanch.model.samples import Sample
 from stanch.policy.hosts import SshHost
 from stanch.watch.backups.archive import ArchiveReadings
 from stanch.watch.backups.readings import PlaceReadings
+from stanch.watch.backups.run import EVERY_S, BackupWatch, Places
 
 pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
 
@@ -77,22 +80,57 @@ def archive_more(server: ScratchServer, files: int) -> list[str]:
     return names
 
 
+class Rules:
+    """What they make of looks at the repository, five minutes apart by the clock they are given."""
+
+    def __init__(self, server: ScratchServer, config: Path) -> None:
+        self.watched, self._begun = Watched(), datetime.now(UTC)
+        self._at = self._begun
+
+        async def archived() -> Archived:
+            return told_by(server)
+
+        self._watch = BackupWatch(
+            Places(backups=[(PgBackRest(here(config)), 7.0)]),
+            archived=archived,
+            now=lambda: self._at,
+        )
+
+    async def look(self) -> list[str]:
+        """What this look raised."""
+        await self._watch.look()
+        before = len(self.watched.raised)
+        sample = Sample(target=ORDERS, at=self._at, readings=self._watch.take())
+        self.watched.look((self._at - self._begun).total_seconds(), sample)
+        self._at += timedelta(seconds=EVERY_S)
+        return [key.partition(":")[0] for key in self.watched.raised[before:]]
+
+
 async def test_a_repository_is_told_before_and_after_its_first_backup_and_with_files_missing(
     stanza: tuple[ScratchServer, Path], sshd: SshHost
 ) -> None:
     server, config = stanza
+    rules = Rules(server, config)
     before = await readings(server, config)
     assert (before["backup_age_s"], before["backup_failed"]) == (None, 1)
+    assert await rules.look() == ["backup_failed"]
 
+    server.query("CREATE TABLE ledger AS SELECT repeat('y', 5000) AS row", dbname="app")
     run_in(server, config, "--type=full", "backup")
     good = await readings(server, config)
     assert good["backup_failed"] == 0
     assert good["backup_age_s"] is not None
     assert 0 <= good["backup_age_s"] < 60
     assert good["archive_gap_segments"] == 0
+    assert [await rules.look(), await rules.look()] == [[], []]
+    assert [key.partition(":")[0] for key in rules.watched.cleared] == ["backup_failed"]
 
     await seen_alike_over_ssh(config, sshd)
     await a_hole_is_named(server, config)
+    damage(server, "ledger")
+    run_in(server, config, "--type=incr", "backup")
+    assert await rules.look() == ["backup_verification_failed"]
+    assert "pages with wrong checksums" in rules.watched.symptoms[-1].detail
 
     # An archive_command that discards is what the server cannot see.
     server.set_conf({"archive_command": "/bin/true"})
@@ -103,7 +141,18 @@ async def test_a_repository_is_told_before_and_after_its_first_backup_and_with_f
     gap = (await readings(server, config))["archive_gap_segments"]
     assert gap is not None
     assert gap >= 1
+    assert await rules.look() == [], "it may be on its way"
+    assert await rules.look() == ["archive_gap"]
     await a_new_timeline_is_read_with_its_history(config)
+
+
+def damage(server: ScratchServer, table: str) -> None:
+    """Bytes in the middle of its first page, on disk."""
+    server.query("CHECKPOINT")
+    [(path,)] = server.query(f"SELECT pg_relation_filepath('{table}')", dbname="app")
+    with (server.data_directory / path).open("r+b") as file:
+        file.seek(4000)
+        file.write(b"\xff" * 64)
 
 
 async def a_new_timeline_is_read_with_its_history(config: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from fix_s3 import Storage
+from samplings import Watched
+from samplings import seen as heard
 from stanch.adapters.backups import s3_link
 from stanch.adapters.backups.s3_dumps import S3Dumps, kind_of_key
 from stanch.adapters.backups.s3_link import S3Link, warm_up
@@ -25,6 +27,7 @@ from stanch.model.backups import BackupsSeen, Branch
 from stanch.model.diagnosis import Missing
 from stanch.policy.backups import S3Bucket
 from stanch.watch.backups.readings import PlaceReadings
+from stanch.watch.backups.run import BackupWatch, Places
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 END = b"--\n-- PostgreSQL database dump complete\n--\n\n"
@@ -137,6 +140,21 @@ async def test_an_upload_that_goes_on_is_a_backup_being_taken_and_an_old_one_was
     left = (await seen(s3, now=at + timedelta(hours=25))).uploads
     assert left is not None
     assert (left.count, left.oldest_at, left.oldest_name) == (1, at, "big.dump")
+    assert await raised(s3, at + timedelta(hours=23)) == []
+    assert await raised(s3, at + timedelta(hours=25)) == ["backup_uploads_left:s3 offsite"]
+
+
+async def raised(s3: Storage, at: datetime) -> list[str]:
+    """What the rules make of a look at that moment, with a backup that was taken an hour before."""
+    s3.put("orders/whole.sql.gz", WHOLE, at=at - timedelta(hours=1))
+
+    async def archived() -> Missing:
+        return Missing(what="archive", reason="nobody asks for it here")
+
+    place = S3Dumps(S3Link(s3.where), now=lambda: at)
+    watch = BackupWatch(Places(backups=[(place, 30.0)]), archived=archived, now=lambda: at)
+    await watch.look()
+    return Watched().look(0, heard(readings=watch.take())).raised
 
 
 # --- what can be wrong with the way there ---
