@@ -37,12 +37,12 @@ class Listening:
         self.house = house
         self.folder = folder
         self.counted: Counter[tuple[str, str]] = Counter()
-        beats = Heartbeats(house.rows, house.intake, policies=house.policies, clock=house)
+        self.beats = Heartbeats(house.rows, house.intake, policies=house.policies, clock=house)
         self.door = Door(
             house.intake,
             policies=house.policies,
             clock=house,
-            hear=beats.hear,
+            hear=self.beats.hear,
             changed=Changed(house.inline(), house, dict).take,
             count=self.count,
         )
@@ -218,14 +218,24 @@ async def test_a_store_that_cannot_be_written_pages_once_and_asks_for_the_alerts
         assert [s.key for s in made.house.paged] == ["outside_alert:own"]
 
 
-async def test_a_heartbeat_is_heard_and_kept(tmp_path: Path) -> None:
+async def test_a_heartbeat_is_heard_and_kept_and_its_silence_is_told(tmp_path: Path) -> None:
     async with listening(tmp_path) as made:
         for ask in (made.client.get, made.client.post):
             assert (await ask("/signals/heartbeat/dump", headers=BEARER)).status_code == 200
         [beat] = await made.house.rows.beats()
         assert (beat.name, beat.count) == ("dump", 2)
+        assert await silent(made, for_s=60) == []
+        assert await silent(made, for_s=1) == ["outside_alert:heartbeat:dump"]
         assert (await made.client.get("/signals/heartbeat/dump")).status_code == 401
         assert (await made.client.get("/signals/heartbeat/x", headers=BEARER)).status_code == 404
+
+
+async def silent(made: Listening, *, for_s: float) -> list[str]:
+    """The symptoms of every incident, after so much more time without a beat."""
+    made.house.later(for_s)
+    await made.beats.look()
+    await made.house.tell()
+    return [key for incident in await made.house.incidents() for key in incident.symptoms]
 
 
 def github_signed(body: str) -> dict[str, str]:

@@ -163,6 +163,11 @@ class Following:
         rows = await self.house.rows.listed(firing_only=False, limit=99)
         return sorted(row.signal.title for row in rows)
 
+    async def standing(self) -> list[str]:
+        """The symptoms of every incident."""
+        await self.house.tell()
+        return sorted(key for one in await self.house.incidents() for key in one.symptoms)
+
     async def until(self, holds: Callable[[list[str]], bool]) -> list[str]:
         async with asyncio.timeout(DEADLINE_S):
             while not holds(found := await self.titles()):
@@ -200,17 +205,23 @@ async def test_a_report_is_stored_as_it_comes_and_people_still_find_it_unread(
     async with following(dovecot.mailbox) as box:
         await asyncio.to_thread(dovecot.put, "P0: before - Acme")
         await box.until(lambda found: found == ["before - Acme"])
+        assert await box.standing() == ["reported:mail:before - acme"]
         # By now it waits with IDLE, and is told.
         began = time.monotonic()
         await asyncio.to_thread(dovecot.put, "P1: after - Acme", size=5_000_000)
         await box.until(lambda found: "after - Acme" in found)
         assert time.monotonic() - began < 15
+        assert await box.standing() == [
+            "reported:mail:after - acme",
+            "reported:mail:before - acme",
+        ]
         await asyncio.to_thread(dovecot.put, "Invoice")
         await asyncio.to_thread(dovecot.put, "Resolved: before - Acme")
         async with asyncio.timeout(DEADLINE_S):
             while box.counted["stored"] < 3:
                 await asyncio.sleep(0.05)
         assert box.counted["ignored"] == 1
+        assert await box.standing() == ["reported:mail:after - acme"]
     assert await asyncio.to_thread(dovecot.unseen) == 4
 
 
