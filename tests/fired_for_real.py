@@ -22,6 +22,8 @@ _LOG = (
     "service/watched/test_following.py::"
     "test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not"
 )
+_LOGS = "detect/test_log_rules.py::"
+_KERNEL = f"{_LOGS}test_what_a_kernel_says_of_lost_damaged_and_frozen_storage_is_told"
 _KILLED = (
     "stories/test_killed.py::test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves"
     "_again_from_being_rescued"
@@ -31,9 +33,20 @@ _CLUSTER = (
     "test_what_one_kill_does_to_a_cluster_is_one_incident_one_page_and_every_end_arrives"
 )
 _NEGLECT = "detect/test_backup_rules.py::test_each_neglect_of_backups_is_told_by_its_own_name"
+_SHOP = "detect/test_application_rules.py::"
+_SLOW_SHOP = f"{_SHOP}test_a_service_that_is_slower_than_usual_at_this_hour_is_told_twice"
+_POOLS = "adapters/pools/test_pools.py::"
+_REPOSITORY = (
+    "adapters/backups/test_pgbackrest.py::"
+    "test_a_repository_is_told_before_and_after_its_first_backup_and_with_files_missing"
+)
 
 FIRED: Mapping[str, str] = {
     # --- reachability
+    "reported": (
+        "service/signals/test_mailbox.py::"
+        "test_a_report_is_stored_as_it_comes_and_people_still_find_it_unread"
+    ),
     "server_down": _KILLED,
     "outside_alert": (
         "stories/test_signals.py::"
@@ -69,11 +82,24 @@ FIRED: Mapping[str, str] = {
     "checksum_failures": _WAL,
     "pending_restart": _SLOW_LANE,
     # --- pools
+    "pool_high": (
+        f"{_POOLS}test_a_pooler_that_takes_no_more_clients_still_answers_the_session_kept_before"
+    ),
+    "pool_wait_long": (
+        f"{_POOLS}test_an_exhausted_pool_is_told_with_who_waits_until_the_pooler_gives_them_up"
+    ),
     "pool_exhausted": (
         "stories/test_services.py::test_a_full_pool_is_paged_with_links_and_a_pool_with_room_is_not"
     ),
     "pool_waiting": _CLUSTER,
     # --- applications
+    "error_rate_raised": f"{_SHOP}test_a_service_that_fails_one_request_in_eighty_for_five_minutes_is_told",
+    "error_budget_burn": f"{_SHOP}test_a_budget_that_burns_for_an_hour_is_told_and_a_burst_is_not",
+    "latency_unusual": _SLOW_SHOP,
+    "health_check_slow": _SLOW_SHOP,
+    "requests_silent": (
+        f"{_SHOP}test_a_service_of_which_nothing_is_heard_is_told_and_one_without_customers_is_not"
+    ),
     "error_rate_high": (
         "adapters/services/test_own_numbers.py::"
         "test_a_service_that_fails_one_request_in_ten_is_told_from_its_counters"
@@ -84,10 +110,21 @@ FIRED: Mapping[str, str] = {
     ),
     "health_check_failing": _CLUSTER,
     # --- machines
+    "storage_errors": (_KERNEL),
+    "storage_stalled": (_KERNEL),
+    "volume_read_only": (
+        f"{_MACHINE}test_a_volume_that_takes_no_writes_is_told_and_one_that_only_we_may_not_write_is_not"
+    ),
     "memory_low": _SHORT,
     "cpu_stolen": _SHORT,
     "load_high": _SHORT,
     # --- backups
+    "backup_verification_failed": _REPOSITORY,
+    "backup_uploads_left": (
+        "adapters/backups/test_s3.py::"
+        "test_an_upload_that_goes_on_is_a_backup_being_taken_and_an_old_one_was_left"
+    ),
+    "archive_gap": _REPOSITORY,
     "backup_old": _NEGLECT,
     "backup_failed": _NEGLECT,
     "backup_small": _NEGLECT,
@@ -99,6 +136,14 @@ FIRED: Mapping[str, str] = {
         "test_a_file_that_goes_missing_in_a_servers_archive_is_told_and_one_on_its_way_is_not"
     ),
     # --- what fails without a sound
+    "table_bloated": (
+        "facts/test_tables.py::"
+        "test_the_estimate_is_near_what_is_counted_and_whole_tables_are_not_called_empty"
+    ),
+    "statement_slower": (
+        "watch/slow/test_statements.py::"
+        "test_a_statement_that_lost_its_index_is_told_and_a_reset_is_not"
+    ),
     "sequence_near_end": _SLOW_LANE,
     "int4_key_near_end": _SLOW_LANE,
     "collation_changed": _SLOW_LANE,
@@ -107,6 +152,9 @@ FIRED: Mapping[str, str] = {
     "hba_errors": _SLOW_LANE,
     "settings_errors": _SLOW_LANE,
     # --- logs
+    "addresses_banned": (
+        f"{_LOGS}test_a_fail2ban_that_bans_two_dozen_addresses_is_told_and_its_restart_is_not"
+    ),
     "log_corruption": _LOG,
     "log_config_error": _LOG,
     "log_out_of_memory": _LOG,
@@ -126,35 +174,17 @@ TO_DO = frozenset(
         "writes_failing",
         "canary_unusable",
         "blind",
-        "reported",
         "replication_lag",
         "replication_delay",
         "clock_off",
         "oom_kill",
         "container_restarting",
         "service_stopped",
-        "volume_read_only",
-        "storage_errors",
-        "storage_stalled",
         "log_unread",
         "login_failures",
-        "addresses_banned",
         "certificate_expiring",
         "certificate_untrusted",
         "layer_slow",
-        # --- applications, pools, backups, silent
-        "pool_high",
-        "pool_wait_long",
-        "error_rate_raised",
-        "error_budget_burn",
-        "latency_unusual",
-        "requests_silent",
-        "health_check_slow",
-        "backup_verification_failed",
-        "backup_uploads_left",
-        "archive_gap",
-        "table_bloated",
-        "statement_slower",
     }
 )
 """What fires by value alone so far; goes once it is empty."""

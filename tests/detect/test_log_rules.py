@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from samplings import T0, Watched, seen
 from stanch.facts.machines.kernel import printed
@@ -16,6 +17,9 @@ BOOT = "[    1.000000] Linux version 6.1.0"
 STUCK = "[  {at}.000000] INFO: task postgres:42 blocked for more than 120 seconds."
 BROKEN = "[  {at}.000000] blk_update_request: I/O error, dev sda, sector 1"
 BAN = "2026-03-02 03:{minute:02}:00,000 fail2ban.actions [9]: NOTICE  [sshd] {word} 192.0.2.{n}\n"
+
+RECORDED = Path(__file__).parent.parent / "fixtures" / "logs"
+"""What a kernel of Linux 6.18 and a fail2ban 1.0.2 wrote while it happened to them."""
 
 UNKNOWN = Missing(what="machine", reason="not asked")
 NOTHING_SEEN = HostFacts(
@@ -52,6 +56,16 @@ def test_errors_of_storage_are_another_matter_than_tasks_that_wait() -> None:
     assert kernel([BOOT], [BOOT, BROKEN.format(at=900)]) == ["storage_errors:io_error"]
 
 
+def test_what_a_kernel_says_of_lost_damaged_and_frozen_storage_is_told() -> None:
+    lines = (RECORDED / "kernel.dmesg").read_text().splitlines()
+    mounted, lost, damaged = lines[:4], lines[:6], lines[:-3]
+    assert kernel([], mounted, mounted) == []
+    assert kernel(mounted, lost) == ["storage_errors:io_error"]
+    assert kernel(lost, damaged) == ["storage_errors:file_system"]
+    assert kernel(damaged, lines) == ["storage_stalled:hung_task"]
+    assert kernel(lines, lines) == []
+
+
 def banned(*lines: str) -> list[str]:
     """What is raised by a fail2ban.log that gets one of these pieces a minute."""
     log, watched = GuardLog(path="fail2ban.log"), Watched()
@@ -73,3 +87,14 @@ def test_addresses_banned_by_the_dozen_are_told() -> None:
 def test_a_ban_now_and_then_and_a_restart_of_fail2ban_stay_quiet() -> None:
     assert banned(*(bans(minute, 1) for minute in range(12))) == []
     assert banned(bans(0, 200, "Restore Ban"), *[""] * 11) == []
+
+
+def test_a_fail2ban_that_bans_two_dozen_addresses_is_told_and_its_restart_is_not() -> None:
+    written = (RECORDED / "fail2ban.log").read_text()
+    few, rest = written.split("Ban 192.0.2.1\n", 1)
+    many, again = rest.split("Starting Fail2ban", 1)
+    few += "Ban 192.0.2.1\n"
+    assert again.count("Restore Ban") == 24
+    assert banned(few, *[""] * 11) == []
+    assert banned(few, many, *[""] * 11) == ["addresses_banned:fail2ban.log"]
+    assert banned(few, again, *[""] * 11) == []

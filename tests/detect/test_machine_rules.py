@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from samplings import ORDERS, T0, TARGET, Watched, target
+from samplings import ORDERS, T0, TARGET, Watched, seen, target
+from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.this_machine import ThisMachine
 from stanch.adapters.postgres.volumes import mount_sized_volume
+from stanch.model.host import Volume
 from stanch.model.machine import HostFacts
 from stanch.model.samples import Sample
 from stanch.policy.policy import TargetPolicy
@@ -93,6 +96,44 @@ async def test_a_volume_that_fills_is_told_before_it_is_low_and_before_it_is_ful
     take(small_volume / "all", megabytes=20)
     await judge.look()
     assert "disk_full" in judge.raised
+
+
+async def test_a_volume_that_takes_no_writes_is_told_and_one_that_only_we_may_not_write_is_not(
+    small_volume: Path,
+) -> None:
+    data = small_volume / "data"
+    data.mkdir()
+    there, inside = LocalHost(data_directory=str(data)), Judge(TARGET, data)
+    rules = Watched()
+
+    async def look(at_s: float) -> list[str]:
+        volumes = [v for v in await there.volumes() if isinstance(v, Volume)]
+        await inside.look()
+        rules.look(at_s, seen(volumes=tuple(volumes)))
+        return [key for key in rules.raised if key.startswith("volume_read_only")]
+
+    for at_s in (0, 10):
+        assert await look(at_s) == []
+    view = small_volume.parent / "view"
+    view.mkdir()
+    mount("--bind", small_volume, view)
+    try:
+        mount("-o", "remount,bind,ro", view)
+        there = LocalHost(data_directory=str(view / "data"))
+        for at_s in (20, 30):
+            assert await look(at_s) == [], "a container with a read-only view of it"
+    finally:
+        subprocess.run(["umount", view], check=True)
+    there = LocalHost(data_directory=str(data))
+    mount("-o", "remount,ro", small_volume)
+    assert await look(40) == []
+    assert await look(46) == [f"volume_read_only:{small_volume}"]
+    await inside.look()
+    assert "volume_read_only" in inside.raised
+
+
+def mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *arguments], check=True)
 
 
 def take(path: Path, *, megabytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Readings of the volumes a server lives on: free space for an ordinary user, and inodes."""
+"""Readings of the volumes a server lives on: free space for an ordinary user, inodes, writable."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def _readings(mount: str, same: Sequence[Volume]) -> Iterator[Reading]:
         value=_inodes_free_pct(volume),
         subject=mount,
         detail="no inodes left" if volume.inodes_free == 0 else "",
+    )
+
+    yield Reading(
+        name="volume_read_only", value=float(volume.read_only_for_all), subject=mount, detail=detail
     )
 
 

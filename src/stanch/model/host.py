@@ -139,6 +139,8 @@ class Volume:
     network: bool | None
     """None: a file system of unknown kind."""
     read_only: bool
+    read_only_for_all: bool = False
+    """The file system itself takes no writes; else it is our view of it, such as a container's."""
     label: str = ""
     """The tablespace's folder name, for tablespaces."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stanch.adapters.hosts import containers, control_groups, lock_files, processes, volumes
+from stanch.facts.machines.file_systems import takes_no_writes
 from stanch.model.diagnosis import Missing
 from stanch.model.host import SharedMemory
 
@@ -92,6 +93,18 @@ def test_mount_points_with_blanks_are_read(tmp_path: Path) -> None:
         "2 1 8:2 / /a\\040b rw shared:1 - xfs /dev/sdb rw\nbad\n",
     )
     assert [m.mount_point for m in volumes.mounts(tmp_path)] == ["/", "/a b"]
+
+
+def test_the_options_of_a_file_system_are_not_those_of_our_view_of_it(tmp_path: Path) -> None:
+    """As Linux 6.18 shows an ext4 that found itself damaged, and a bind mount for reading."""
+    _write(
+        tmp_path / "self/mountinfo",
+        "218 145 7:1 / /data rw,relatime - ext4 /dev/loop1 rw,errors=remount-ro,emergency_ro\n"
+        "219 145 7:2 / /view ro,relatime - ext4 /dev/loop2 rw,errors=remount-ro\n"
+        "220 145 7:3 / /old rw,relatime - ext4 /dev/loop3 ro\n",
+    )
+    options = [m.options for m in volumes.mounts(tmp_path)]
+    assert [takes_no_writes(one) for one in options] == [True, False, True]
 
 
 SEGMENTS = (

@@ -16,7 +16,7 @@ from stanch.adapters.hosts.kernel_log import KernelLog
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.threads import OwnThreads
 from stanch.facts.lock_file import parse_lock_file
-from stanch.facts.machines.file_systems import each_once, worth_watching
+from stanch.facts.machines.file_systems import each_once, takes_no_writes, worth_watching
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LockFileRead, ProcessInfo
 from stanch.model.machine import CpuTimes, FileSystem, HostFacts, KernelMessage, ServiceState
@@ -196,7 +196,7 @@ def _mounted() -> tuple[FileSystem, ...]:
             free_bytes=room.f_bavail * room.f_frsize,
             inodes_total=room.f_files or None,
             inodes_free=room.f_favail if room.f_files else None,
-            read_only=bool(room.f_flag & os.ST_RDONLY),
+            read_only=bool(room.f_flag & os.ST_RDONLY) or takes_no_writes(part.opts),
         )
         found.append((part.device, one))
     return each_once(found)

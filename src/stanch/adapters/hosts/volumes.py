@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from stanch.facts.machines.file_systems import takes_no_writes
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Volume, VolumeUse
 
@@ -39,6 +40,8 @@ class Mount:
     fs_type: str
     device_number: str
     """`major:minor`; empty where the machine does not say."""
+    options: str
+    """The file system's own, which are the same wherever it is mounted."""
 
 
 def mounts(proc: Path) -> tuple[Mount, ...]:
@@ -47,7 +50,7 @@ def mounts(proc: Path) -> tuple[Mount, ...]:
         text = (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return tuple(
-            Mount(part.mountpoint, part.device, part.fstype, "")
+            Mount(part.mountpoint, part.device, part.fstype, "", part.opts)
             for part in psutil.disk_partitions(all=True)
         )
     found: list[Mount] = []
@@ -55,7 +58,11 @@ def mounts(proc: Path) -> tuple[Mount, ...]:
         left, separator, right = line.partition(" - ")
         fields, source = left.split(" "), right.split(" ")
         if separator and len(fields) >= 6 and len(source) >= 2:
-            found.append(Mount(_plain(fields[4]), _plain(source[1]), source[0], fields[2]))
+            found.append(
+                Mount(
+                    _plain(fields[4]), _plain(source[1]), source[0], fields[2], "".join(source[2:3])
+                )
+            )
     return tuple(found)
 
 
@@ -84,6 +91,7 @@ def read_volume(
     except OSError as error:
         return Missing(what=f"volume of {path}", reason=error.strerror or str(error))
     mount = _mount_of(real, f"{os.major(number)}:{os.minor(number)}", known)
+    for_nobody = takes_no_writes(mount.options)
     return Volume(
         use=use,
         path=real,
@@ -95,7 +103,8 @@ def read_volume(
         inodes_total=room.f_files or None,
         inodes_free=room.f_favail if room.f_files else None,
         network=is_network(mount.fs_type),
-        read_only=bool(room.f_flag & os.ST_RDONLY),
+        read_only=for_nobody or bool(room.f_flag & os.ST_RDONLY),
+        read_only_for_all=for_nobody,
         label=label,
     )
 
@@ -115,7 +124,7 @@ def _mount_of(real: str, device_number: str, known: Sequence[Mount]) -> Mount:
             pair[1].device_number == device_number,
             pair[0],
         ),
-        default=(0, Mount("/", "unknown", "unknown", "")),
+        default=(0, Mount("/", "unknown", "unknown", "", "")),
     )
     return best[1]
 

@@ -20,6 +20,7 @@ _OF_THE_KERNEL = frozenset(
 _ALWAYS_FULL = frozenset({"squashfs", "iso9660", "erofs", "udf"})
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 -- parallel queries put their memory there
 _ELSEWHERE = ("/dev", "/etc", "/proc", "/run", "/sys", "/snap", "/boot/efi")
+_NO_WRITES = frozenset({"ro", "emergency_ro", "shutdown"})
 _OCTAL = re.compile(r"\\(0[0-7]{2}|1[0-7]{2})")
 
 
@@ -30,6 +31,15 @@ def worth_watching(mount: str, fs_type: str) -> bool:
     if fs_type in _OF_THE_KERNEL or fs_type in _ALWAYS_FULL:
         return False
     return not any(mount == top or mount.startswith(f"{top}/") for top in _ELSEWHERE)
+
+
+def takes_no_writes(options: str) -> bool:
+    """Whether the options of a mount say so.
+
+    Since Linux 6.15 an ext4 that found itself damaged stays `rw`, for statvfs as well, and shows
+    `emergency_ro` beside it.
+    """
+    return not _NO_WRITES.isdisjoint(options.split(","))
 
 
 def parse_file_systems(df: str, inodes: str, mounts: str) -> tuple[FileSystem, ...]:
@@ -48,7 +58,7 @@ def parse_file_systems(df: str, inodes: str, mounts: str) -> tuple[FileSystem, .
             free_bytes=max(0, free_kib) * 1024,
             inodes_total=inodes_total or None,
             inodes_free=inodes_free if inodes_total else None,
-            read_only="ro" in options.split(",") if options else None,
+            read_only=takes_no_writes(options) if options else None,
         )
         found.append((device, one))
     return each_once(found)
