@@ -22,6 +22,8 @@ _LOG = (
     "service/watched/test_following.py::"
     "test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not"
 )
+_LOGS = "detect/test_log_rules.py::"
+_KERNEL = f"{_LOGS}test_what_a_kernel_says_of_lost_damaged_and_frozen_storage_is_told"
 _KILLED = (
     "stories/test_killed.py::test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves"
     "_again_from_being_rescued"
@@ -108,6 +110,11 @@ FIRED: Mapping[str, str] = {
     ),
     "health_check_failing": _CLUSTER,
     # --- machines
+    "storage_errors": (_KERNEL),
+    "storage_stalled": (_KERNEL),
+    "volume_read_only": (
+        f"{_MACHINE}test_a_volume_that_takes_no_writes_is_told_and_one_that_only_we_may_not_write_is_not"
+    ),
     "memory_low": _SHORT,
     "cpu_stolen": _SHORT,
     "load_high": _SHORT,
@@ -145,6 +152,9 @@ FIRED: Mapping[str, str] = {
     "hba_errors": _SLOW_LANE,
     "settings_errors": _SLOW_LANE,
     # --- logs
+    "addresses_banned": (
+        f"{_LOGS}test_a_fail2ban_that_bans_two_dozen_addresses_is_told_and_its_restart_is_not"
+    ),
     "log_corruption": _LOG,
     "log_config_error": _LOG,
     "log_out_of_memory": _LOG,
@@ -170,12 +180,8 @@ TO_DO = frozenset(
         "oom_kill",
         "container_restarting",
         "service_stopped",
-        "volume_read_only",
-        "storage_errors",
-        "storage_stalled",
         "log_unread",
         "login_failures",
-        "addresses_banned",
         "certificate_expiring",
         "certificate_untrusted",
         "layer_slow",
