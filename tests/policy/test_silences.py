@@ -85,6 +85,51 @@ def test_a_silence_that_cannot_be_meant_is_an_error_at_its_line(keys: str, said:
     assert all(f.level == "error" and f.line == 8 for f in found)
 
 
+NIGHT = "a: {reason: r, rules: [disk_low], from: 20:00, for: 12h}"
+DAY = "b: {reason: r, rules: [slow_query, disk_low], from: 07:00, for: 13h}"
+STOCK = "targets: [stock]"
+NEVER_ENDING = [
+    (NIGHT, DAY),
+    (NIGHT, DAY.replace("for: 13h", "for: 13h, subjects: [/wal]")),
+    (NIGHT, DAY.replace("for: 13h", "for: 13h, targets: [orders]")),
+    # By the clocks of two places, neither of which ends before the other begins.
+    (NIGHT, DAY.replace("from: 07:00", "from: 08:00, zone: Europe/Berlin")),
+    (
+        'a: {reason: r, rules: [disk_low], from: "mon-fri 00:00", for: 23h}',
+        'b: {reason: r, rules: [disk_low], from: "mon-fri 22:00", for: 3h}',
+        'c: {reason: r, rules: [disk_low], from: "sat 00:00", for: 2d}',
+    ),
+]
+ENDING = [
+    (NIGHT, DAY.replace("13h", "12h")),
+    (NIGHT, DAY.replace("disk_low", "disk_full")),
+    (NIGHT.replace("for", f"{STOCK}, for"), DAY.replace("for", "targets: [orders], for")),
+    (NIGHT.replace("for", "subjects: [/a], for"), DAY.replace("for", "subjects: [/b], for")),
+    (NIGHT, DAY.replace("from: 07:00", 'from: "2026-01-12 07:00"')),
+    (NIGHT, DAY.replace("07:00", '"mon-sat 07:00"')),
+]
+
+
+def together(silences: tuple[str, ...]) -> list[str]:
+    text = POLICY.replace("}}\nsil", "}, stock: {dsn: service=stock}}\nsil")
+    found = read_policy(f"{text}{''.join(f'  {s}{chr(10)}' for s in silences)}", file="p").findings
+    return [f"{f.line} {f.what}" for f in found]
+
+
+@pytest.mark.parametrize("silences", NEVER_ENDING)
+def test_silences_that_together_never_end_are_an_error_at_the_last_of_them(
+    silences: tuple[str, ...],
+) -> None:
+    [said] = together(silences)
+    assert said.startswith(f"{7 + len(silences)} with a"), said
+    assert "it silences disk_low at every moment of the week" in said
+
+
+@pytest.mark.parametrize("silences", ENDING)
+def test_silences_with_one_gap_in_the_week_are_none(silences: tuple[str, ...]) -> None:
+    assert together(silences) == []
+
+
 def test_a_silence_without_a_reason_is_an_error() -> None:
     [found] = read_policy(f"{POLICY}  s: {{{REST}, from: 02:00}}\n", file="p").findings
     assert "reason" in found.what

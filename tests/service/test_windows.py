@@ -13,7 +13,9 @@ from clusters_at import PRIMARY, STANDBY, STOCK, ClusterHouse, cluster_house
 from samplings import vitals
 from signals_at import signal
 from stanch.incident.state import Incident
+from stanch.model import events as e
 from stanch.model.errors import StanchError
+from stanch.model.signals import Signal
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.silences import Begin, PolicySilence
 from stanch.service.people.views import headline, window_lines
@@ -150,6 +152,86 @@ async def test_silenced_alerts_from_outside_page_nobody(house: ClusterHouse) -> 
     assert paged_for(house, await house.incidents()) == []
     await house.hear(signal("b", labels={"target": "orders-1"}, severity="P0"))
     assert paged_for(house, await house.incidents()) == ["outside_alert:prom:b"]
+
+
+CRITICAL, WARNING, NOTICE = "P0", "P1", "P2"
+
+
+def alert(severity: str) -> Signal:
+    return signal("a", labels={"target": "orders-1"}, severity=severity)
+
+
+async def test_a_silenced_alert_from_outside_that_gets_worse_pages(house: ClusterHouse) -> None:
+    await house.hear(alert(NOTICE))
+    await silence(house, "outside_alert", subject="prom:a")
+    await house.hear(alert(WARNING), after=60)
+    [incident] = await house.incidents()
+    assert (incident.severity_rank, len(house.pages_due(incident))) == (2, 1)
+    await house.hear(alert(CRITICAL), after=60)
+    [incident] = await house.incidents()
+    assert (incident.severity_rank, len(house.pages_due(incident))) == (1, 1)
+
+
+async def test_a_silenced_alert_that_only_says_so_again_or_gets_milder_pages_nobody(
+    house: ClusterHouse,
+) -> None:
+    await house.hear(alert(WARNING))
+    await silence(house, "outside_alert", subject="prom:a")
+    for severity in (WARNING, NOTICE, WARNING):
+        await house.hear(alert(severity), after=60)
+    assert paged_for(house, await house.incidents()) == []
+
+
+async def test_a_silence_says_how_severe_it_may_get(house: ClusterHouse) -> None:
+    answer = await silence(house, "outside_alert", subject="prom:a", severity="P0")
+    assert "orders-1 until" in answer.text
+    await house.hear(alert(WARNING))
+    await house.hear(alert(CRITICAL), after=60)
+    assert paged_for(house, await house.incidents()) == []
+    answer = await silence(house, "outside_alert", subject="prom:a", severity="P1")
+    assert "up to P1" in answer.text
+    assert paged_for(house, await house.incidents()) == ["outside_alert:prom:a"]
+
+
+async def test_a_window_of_the_policy_holds_an_alert_until_it_gets_worse(
+    house: ClusterHouse,
+) -> None:
+    mine = known(house, rules=("outside_alert",), subjects=("prom:a",))
+    adopt(house, mine)
+    await house.hear(alert(WARNING))
+    assert paged_for(house, await house.incidents()) == []
+    await house.hear(alert(CRITICAL), after=60)
+    assert paged_for(house, await house.incidents()) == ["outside_alert:prom:a"]
+    adopt(house, replace(mine, up_to=1))
+    await house.watching.let_go()
+    assert paged_for(house, await house.incidents()) == []
+
+
+@pytest.mark.parametrize("how", ["policy", "command"])
+async def test_the_silence_of_a_standby_does_not_hold_a_primary_down(
+    house: ClusterHouse, how: str
+) -> None:
+    await house.says(STANDBY, vitals(in_recovery=True))
+    if how == "policy":
+        adopt(house, known(house, rules=("server_down",), targets=(STANDBY,)))
+    else:
+        # As it was seen to stream.
+        follows = e.TopologyLearned(target=STANDBY, upstream=PRIMARY, cluster="7")
+        house.house.standing.apply(follows)
+        await silence(house, "server_down", target=STANDBY)
+    await house.see(STANDBY, down=True)
+    assert paged_for(house, await house.incidents()) == [], "a standby down is what it is for"
+    for _ in range(10):
+        await house.see(STANDBY)
+    await house.says(STANDBY, vitals(in_recovery=False))
+    await house.see(STANDBY, down=True)
+    assert paged_for(house, await house.incidents()) == ["server_down"]
+
+
+async def test_a_window_may_say_that_it_holds_a_primary_down(house: ClusterHouse) -> None:
+    adopt(house, known(house, rules=("server_down",), up_to=1))
+    await house.see(PRIMARY, down=True)
+    assert paged_for(house, await house.incidents()) == []
 
 
 async def test_a_silence_that_is_ended_early_lets_the_page_go(house: ClusterHouse) -> None:

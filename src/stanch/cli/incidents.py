@@ -232,6 +232,13 @@ def silence(
         str,
         typer.Option("--subject", help="Of this volume, slot or service alone. Left out: of all."),
     ] = "",
+    up_to: Annotated[
+        str,
+        typer.Option(
+            "--up-to",
+            help="The worst severity it holds, label or rank. Left out: as severe as it is now.",
+        ),
+    ] = "",
     length: LengthOption = "1h",
     end: EndOption = False,
     reason: Reason = "",
@@ -241,7 +248,8 @@ def silence(
 ) -> None:
     """Wake nobody for one rule on a target for a while; every other rule pages as ever.
 
-    Needs --reason. What still stands when it ends is told at once.
+    Needs --reason. What still stands when it ends is told at once. A server that is down, or an
+    alert from outside, that gets worse than it was meant for pages.
     """
     from stanch.cli.asking import length_s
 
@@ -250,6 +258,7 @@ def silence(
         "target": target,
         "rule": rule,
         "subject": subject,
+        "severity": up_to,
         "seconds": length_s(length, "--for", days_max=30),
         "end": end,
         "reason": reason,

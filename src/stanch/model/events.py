@@ -497,7 +497,10 @@ class MaintenanceEnded(Commanded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceSet(Commanded):
-    """Nobody is paged for one rule on a target until a moment; every other rule pages as ever."""
+    """Nobody is paged for one rule on a target until a moment; every other rule pages as ever.
+
+    What is more severe than it was meant for pages, too.
+    """
 
     kind: ClassVar[str] = "silence.set.v1"
     target: TargetName
@@ -507,6 +510,8 @@ class SilenceSet(Commanded):
     reason: str
     subject: str = ""
     """Which volume, slot or service alone; empty: all."""
+    up_to: int = 1
+    """The worst severity that it holds, 1 the worst there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,8 @@ class Symptom:
     unit: str = ""
     detail: str = ""
     """One sentence for a person; may quote the server, so it is shown escaped."""
+    rank: int = 0
+    """How severe it was when it was told, 1 the worst; 0: nobody said."""
 
     @property
     def key(self) -> str:

@@ -23,7 +23,7 @@ from stanch.policy.rule_checks import rule_contradictions
 from stanch.policy.sign_checks import sign_contradictions
 from stanch.policy.signal_checks import signal_contradictions
 from stanch.policy.signs import ConsolePools, QueryPools
-from stanch.policy.silences import silence_contradictions
+from stanch.policy.silence_checks import silence_contradictions
 
 NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
 NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")

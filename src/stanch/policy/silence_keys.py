@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stanch.policy.kinds import NAME, WORDS, Text
+from stanch.policy.kinds import NAME, WORDS, Integer, Text
 from stanch.policy.quantities import Duration
 from stanch.policy.shapes import Key, ListOf, Section
 from stanch.policy.silences import LENGTH_S_MAX, BeginKind, PolicySilence
@@ -62,6 +62,15 @@ SILENCE = Section(
             doc="Of what alone, such as one volume, slot or service. Left out: of everything. "
             "`outside_alert` needs them: `SOURCE:KEY`.",
             example="[/wal]",
+        ),
+        Key(
+            name="up_to",
+            field="up_to",
+            holds=Integer(low=1, high=4),
+            doc="The worst severity it holds, by its rank; what is worse pages. Left out: 2 for "
+            "`server_down` and `outside_alert`, which may get worse under the same name; 1 for "
+            "every other rule.",
+            example="2",
         ),
     ),
 )

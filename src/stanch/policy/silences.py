@@ -11,12 +11,7 @@ from zoneinfo import ZoneInfo
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.kinds import JsonSchema, Written, Wrong
-from stanch.policy.places import PathTo, Places
 from stanch.policy.quoting import quoted
-from stanch.policy.reading import nearest
-from stanch.policy.rules import declared_rules
-
-Contradiction = tuple[PathTo, str, str]
 
 NEVER_SILENT = (SymptomKind.BLIND, SymptomKind.REPORTED)
 """Stanch itself, and what a person declares."""
@@ -24,6 +19,13 @@ NEVER_SILENT = (SymptomKind.BLIND, SymptomKind.REPORTED)
 ONE_BY_ONE = SymptomKind.OUTSIDE_ALERT
 """Alerts from outside share one rule whatever they say, so each is silenced by its name: all of
 them at once would hide one that is worse than those that were meant."""
+
+MAY_GET_WORSE = (SymptomKind.SERVER_DOWN, SymptomKind.OUTSIDE_ALERT)
+"""How severe they are is not known beforehand: a standby may be the primary by now, and a source
+may call the same alert critical tomorrow."""
+
+UP_TO = 2
+"""The worst severity of those that a silence holds unless it says more."""
 
 NAME_ONE = (
     "Name it by `SOURCE:KEY`, as `stanch signals --json` lists it, or acknowledge the incident."
@@ -81,6 +83,8 @@ class PolicySilence:
     subjects: tuple[str, ...] = ()
     """Which slot, volume, service; empty: all."""
     zone: str = "UTC"
+    up_to: int | None = None
+    """The worst severity that it holds, 1 the worst there is; None: see `MAY_GET_WORSE`."""
 
     def window(self, at: datetime) -> Window | None:
         """The window that a moment is in. Of several the one that ends last."""
@@ -102,6 +106,12 @@ class PolicySilence:
             and (not self.subjects or symptom.subject in self.subjects)
         )
 
+    def holds(self, symptom: Symptom) -> bool:
+        """Whether it is about this symptom, as severe as that is."""
+        usual = UP_TO if symptom.kind in MAY_GET_WORSE else 1
+        up_to = usual if self.up_to is None else self.up_to
+        return self.names(symptom) and not 0 < symptom.rank < up_to
+
 
 def silenced_by(
     silences: Sequence[PolicySilence], symptom: Symptom, at: datetime
@@ -110,7 +120,7 @@ def silenced_by(
 
     Windows that overlap or touch are one, so that nobody is paged between two of them.
     """
-    mine = [s for s in silences if s.names(symptom)]
+    mine = [s for s in silences if s.holds(symptom)]
     first: PolicySilence | None = None
     until = at
     for _ in range(CHAINED_MAX):
@@ -172,52 +182,3 @@ def _days(text: str) -> tuple[int, ...] | None:
         start, end = WEEK.index(first), WEEK.index(last if dash else first)
         found |= {day % 7 for day in range(start, end + 1 if end >= start else end + 8)}
     return tuple(sorted(found))
-
-
-def silence_contradictions(
-    silences: Sequence[PolicySilence], targets: Sequence[TargetName], places: Places
-) -> Iterator[Contradiction]:
-    """Rules and targets that do not exist, and windows that would never end."""
-    rules = tuple(kind.value for kind in declared_rules())
-    for silence in silences:
-        path = ("silences", silence.name)
-        if not silence.rules and not places.failed((*path, "rules")):
-            yield (*path, "rules"), "is empty", "Name what nobody is to be paged for."
-        for index, rule in enumerate(silence.rules, 1):
-            at = (*path, "rules", str(index))
-            if rule not in rules:
-                hint = nearest(rule, rules) or "`stanch rules` lists every rule."
-                yield at, f"unknown rule {quoted(rule)}", hint
-            elif rule in NEVER_SILENT:
-                yield at, f"{rule} cannot be silenced", "Take it out."
-            elif rule == ONE_BY_ONE and not silence.subjects:
-                yield at, f"{rule} is silenced alert by alert, and `subjects` names none", NAME_ONE
-        for index, target in enumerate(silence.targets, 1):
-            if target not in targets and not places.given(("targets", target)):
-                hint = nearest(target, tuple(targets)) or "Define it under `targets`."
-                yield (*path, "targets", str(index)), f"unknown target {quoted(target)}", hint
-        if not places.failed(path):
-            yield from _endless(silence, path)
-
-
-def _endless(silence: PolicySilence, path: PathTo) -> Iterator[Contradiction]:
-    if not known_zone(silence.zone):
-        hint = "Write it like Europe/Berlin, as `timedatectl list-timezones` lists it."
-        yield (*path, "zone"), f"unknown time zone {quoted(silence.zone)}", hint
-        return
-    begin = silence.begin
-    if begin.on is not None:
-        return
-    days = begin.days or tuple(range(7))
-    gaps = [(b - a - 1) % 7 + 1 for a, b in zip(days, (*days[1:], days[0]), strict=True)]
-    if silence.length_s >= min(gaps) * DAY_S:
-        yield (*path, "for"), "lasts until the next one begins, so it never ends", "Shorten it."
-
-
-def known_zone(zone: str) -> bool:
-    """Whether this machine knows a time zone by this name."""
-    try:
-        ZoneInfo(zone)
-    except (OSError, ValueError, KeyError):
-        return False
-    return True

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import RESPONDER, IncidentId, TargetName
+from stanch.model.symptoms import SymptomKind
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
-from stanch.policy.silences import NAME_ONE, NEVER_SILENT, ONE_BY_ONE
+from stanch.policy.silences import MAY_GET_WORSE, NAME_ONE, NEVER_SILENT, ONE_BY_ONE, UP_TO
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -21,6 +22,7 @@ from stanch.service.requests import (
     BadRequest,
     Request,
     person_in,
+    rank_in,
     seconds_in,
     stamped,
     text_in,
@@ -84,13 +86,39 @@ class Windows:
             raise BadRequest(f"{rule} is silenced alert by alert: which one?", hint=NAME_ONE)
         reason = text_in(request, "reason", required=True)
         until = self._clock.now() + timedelta(seconds=seconds_in(request))
+        up_to = await self._up_to(request, target, SymptomKind(rule), subject)
         silence = e.SilenceSet(
-            target=target, rule=rule, until=until, by=by, reason=reason, subject=subject
+            target=target,
+            rule=rule,
+            until=until,
+            by=by,
+            reason=reason,
+            subject=subject,
+            up_to=up_to,
         )
         await self._record(request, silence)
         paged = [i.id for i in await self._follow(target) if _paged_for(i, rule, subject)]
-        text = f"nobody is paged for {what} on {target} until {_shown(until)}; every other rule"
-        return Answer(ok=True, text=f"{text} pages as ever{_told(paged)}")
+        worse = "" if up_to == 1 else f" up to {self._policies.current.severity(up_to).label}"
+        text = f"nobody is paged for {what} on {target}{worse} until {_shown(until)}; every other"
+        return Answer(ok=True, text=f"{text} rule pages as ever{_told(paged)}")
+
+    async def _up_to(
+        self, request: Request, target: TargetName, rule: SymptomKind, subject: str
+    ) -> int:
+        """What was asked for, else as severe as it stands now, else as it would be."""
+        policy = self._policies.current
+        if text_in(request, "severity"):
+            return rank_in(request, policy)
+        if rule not in MAY_GET_WORSE:
+            return 1
+        mine = [i for i in await self._open_incidents() if i.target == target]
+        stands = [s for i in mine for s in i.symptoms.values() if s.kind is rule and s.rank]
+        ranks = [s.rank for s in stands if not subject or s.subject == subject]
+        known = policy.target(target)
+        if rule is SymptomKind.SERVER_DOWN and known is not None:
+            alone = target not in self._standing.follows
+            ranks = ranks or [known.rank(rule) if alone else max(known.rank(rule), UP_TO)]
+        return min(ranks, default=UP_TO)
 
     async def _follow(self, target: TargetName) -> list[Incident]:
         """Have the target's open incidents held for what is silenced now, and for nothing else."""

@@ -108,7 +108,8 @@ async def test_a_worse_alert_raises_the_severity() -> None:
     await house.hear(signal("a", severity="critical", labels=ORDERS))
     [incident] = await house.incidents()
     assert incident.severity_rank == 1
-    assert await house.events(incident) == ["incident.opened", "severity.set"]
+    told = ["incident.opened", "symptom.observed", "severity.set"]
+    assert await house.events(incident) == told, "observed anew, as severe as it is now"
 
 
 async def test_telling_again_after_a_crash_adds_nothing() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from stanch.detect.tracker import Condition, Tracks
-from stanch.incident.state import Incident
+from stanch.incident.state import Incident, Status
 from stanch.model import events as e
 from stanch.model.ids import ITSELF, TargetName
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import Backups
-from stanch.policy.policy import Policy, TargetPolicy
+from stanch.policy.policy import Limits, Policy, TargetPolicy
 from stanch.policy.rules import declared_rules
+from stanch.policy.rules.moments import tells_of_a_moment
 from stanch.service.record.book import Book
 from stanch.watch.backups.archive import HOLES
 from stanch.watch.backups.gap import GAP
@@ -31,6 +32,24 @@ OF_SIGNS = frozenset({"request_rate", "error_rate_pct", "latency_s"})
 OF_LOGS = frozenset({"log_errors_total"})
 
 log = structlog.get_logger("watching")
+
+
+def closed(tracks: Tracks, incidents: Sequence[Incident], limits: Limits, at: datetime) -> set[str]:
+    """What need not be told again although it stands: a person closed it, knowing better, or it
+    happened before the end of an incident in which it was told."""
+    window = timedelta(seconds=limits.flap_window_s)
+    resolved = [i for i in incidents if i.status is Status.RESOLVED]
+    found = {
+        key
+        for i in resolved
+        if not i.ended_verified and i.ended_at is not None and at - i.ended_at <= window
+        for key in i.seen
+    }
+    for key, track in tracks.items():
+        ends = [i.ended_at for i in resolved if key in i.seen] if tells_of_a_moment(key) else []
+        if any(end is not None and (track.bad_since or end) <= end for end in ends):
+            found.add(key)
+    return found
 
 
 def no_longer_asked(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:

@@ -68,6 +68,10 @@ class Holding:
         if held:
             await self._book.decide(incident_id, decider)
 
+    async def settle(self, incident_id: IncidentId) -> None:
+        """To be called when something joined: what got worse than it was silenced for speaks."""
+        await self._book.decide(incident_id, self._silences.changes)
+
     def to_follow(self) -> bool:
         """Whether the silences of the policy are others than incidents were told of last."""
         now = self._clock.now()

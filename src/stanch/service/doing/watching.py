@@ -16,7 +16,7 @@ from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Explains, belongs
 from stanch.incident.effects import own_key
 from stanch.incident.page_after import NOT_LOOKED, page_after
-from stanch.incident.state import Incident, Status
+from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
@@ -25,9 +25,8 @@ from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
-from stanch.policy.rules.moments import tells_of_a_moment
 from stanch.service.clock import Clock
-from stanch.service.doing.endings import close_removed, no_longer_asked, over, switched_off
+from stanch.service.doing.endings import close_removed, closed, no_longer_asked, over, switched_off
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
@@ -48,14 +47,6 @@ log = structlog.get_logger("watching")
 
 Emergency = Callable[[Symptom], Awaitable[None]]
 """Pages without a timeline, because none can be written."""
-
-
-def _told_as_a_moment(key: str, track: Track, incidents: Sequence[Incident]) -> bool:
-    """Whether it happened before the end of an incident in which it was told."""
-    if not tells_of_a_moment(key):
-        return False
-    ends = [i.ended_at for i in incidents if i.status is Status.RESOLVED and key in i.seen]
-    return any(end is not None and (track.bad_since or end) <= end for end in ends)
 
 
 def as_said(target: TargetPolicy) -> PageAfter:
@@ -210,16 +201,8 @@ class Watching:
         incidents = await self.incidents(target)
         told = {key for i in incidents if not i.status.ended for key in i.symptoms}
         told |= await self.together.told(target)
-        flap_window = timedelta(seconds=policy.limits.flap_window_s)
-        quiet = {
-            key
-            for i in incidents
-            if i.status is Status.RESOLVED and not i.ended_verified and i.ended_at is not None
-            if self._clock.now() - i.ended_at <= flap_window
-            for key in i.seen
-        }
-        quiet |= {key for key in standing if _told_as_a_moment(key, tracks[key], incidents)}
-        forgotten = [key for key in standing if key not in told and key not in quiet]
+        told |= closed(tracks, incidents, policy.limits, self._clock.now())
+        forgotten = [key for key in standing if key not in told]
         return {key: track for key, track in tracks.items() if key not in forgotten}
 
     # --- blindness ---
@@ -315,6 +298,7 @@ class Watching:
                 await self.together.clear(TargetName(target.name), key, detail)
 
     async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
+        symptom = replace(symptom, rank=self._rank(target, symptom))
         incidents = self.holding.fitting(await self.incidents(symptom.target), symptom)
         where = belongs(
             symptom,
@@ -337,6 +321,7 @@ class Watching:
             await self.holding.hold(where.incident_id, symptom)
         incident = await self._book.get(where.incident_id)
         await self.together.attach(incident, symptom)
+        await self.holding.settle(where.incident_id)
         await self.together.take_in(await self._book.get(where.incident_id))
         await self._raise_severity(target, where.incident_id, symptom)
 

@@ -24,7 +24,7 @@ class Silences:
     def of(self, symptom: Symptom, at: datetime) -> tuple[e.RuleSilenced, ...]:
         """What a symptom is silenced by at this moment, each with the end of all that follows it
         without a gap."""
-        said = self._standing.silences(symptom.target, symptom.kind, symptom.subject, at)
+        said = self._standing.silences(symptom, at)
         held = [
             e.RuleSilenced(
                 rule=symptom.kind.value,
@@ -67,8 +67,8 @@ class Silences:
         if incident.status.ended:
             return ()
         wanted: dict[str, e.RuleSilenced] = {}
-        for key in (*incident.symptoms, *incident.silenced):
-            for held in self.of(_symptom(incident.target, key, at), at):
+        for symptom in _judged(incident, at):
+            for held in self.of(symptom, at):
                 known = wanted.get(held.key)
                 if known is None or known.until < held.until:
                     wanted[held.key] = held
@@ -87,6 +87,14 @@ class Silences:
         return tuple((name, window.ends) for name, window in windows if window is not None)
 
 
+def _judged(incident: Incident, at: datetime) -> list[Symptom]:
+    """What stands, as severe as it is, and what was silenced of which nothing stands now."""
+    standing = list(incident.symptoms.values())
+    kinds = {s.kind.value for s in standing}
+    idle = [k for k in incident.silenced if k not in incident.symptoms and k not in kinds]
+    return [*standing, *(_symptom(incident.target, key, at) for key in idle)]
+
+
 def _symptom(target: TargetName, key: str, at: datetime) -> Symptom:
     kind, _, subject = key.partition(":")
     return Symptom(kind=SymptomKind(kind), target=target, since=at, subject=subject)
@@ -94,5 +102,5 @@ def _symptom(target: TargetName, key: str, at: datetime) -> Symptom:
 
 def _until(key: str, until: datetime) -> e.RuleSilenced:
     rule, _, subject = key.partition(":")
-    reason = "the silence was ended, or ends earlier now"
+    reason = "the silence was ended, ends earlier now, or does not hold what is as severe as this"
     return e.RuleSilenced(rule=rule, subject=subject, until=until, reason=reason)

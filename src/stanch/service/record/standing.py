@@ -10,6 +10,7 @@ from datetime import datetime
 
 from stanch.model import events as e
 from stanch.model.ids import PersonId, TargetName
+from stanch.model.symptoms import Symptom
 from stanch.model.timeline import Recorded
 
 
@@ -65,13 +66,12 @@ class Standing:
         window = self._maintenance.get(target)
         return window if window is not None and at < window.until else None
 
-    def silences(
-        self, target: TargetName, rule: str, subject: str, at: datetime
-    ) -> Sequence[e.SilenceSet]:
+    def silences(self, symptom: Symptom, at: datetime) -> Sequence[e.SilenceSet]:
         """The silences that a symptom falls under at this moment; silences end by themselves."""
-        scopes = dict.fromkeys(("", subject))
-        known = [self._silences.get((target, rule, scope)) for scope in scopes]
-        return [one for one in known if one is not None and at < one.until]
+        scopes = dict.fromkeys(("", symptom.subject))
+        known = [self._silences.get((symptom.target, symptom.kind, scope)) for scope in scopes]
+        standing = [one for one in known if one is not None and at < one.until]
+        return [one for one in standing if not 0 < symptom.rank < one.up_to]
 
     def windows(self, at: datetime) -> Sequence[e.MaintenanceSet | e.SilenceSet]:
         """Everything that holds pages at this moment; what ends first comes first."""

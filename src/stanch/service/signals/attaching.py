@@ -185,8 +185,10 @@ class Attaching:
             await self._reopen(where.incident_id, symptom, where.reason)
         incident = await self._book.at_hand(where.incident_id)
         stands = the_rest(symptom) if crowded(symptom, incident) else symptom
-        if stands.key not in incident.everything:
+        known = incident.everything.get(stands.key)
+        if known is None or stands.rank < known.rank:
             incident = await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
+            await self._watching.holding.settle(incident.id)
         if row.rank < incident.severity_rank and not self._watching.holding.silenced(symptom):
             await self._raise_severity(incident.id, row)
         return incident, stands.key
@@ -302,6 +304,7 @@ def symptom_of(row: StoredSignal, target: TargetName) -> Symptom:
         since=min(signal.starts_at or row.changed_at, row.changed_at),
         subject=f"{signal.source}:{signal.key}",
         detail=f"{detail}. {signal.detail}" if signal.detail else detail,
+        rank=row.rank,
     )
 
 
