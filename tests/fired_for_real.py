@@ -28,14 +28,11 @@ _KILLED = (
     "stories/test_killed.py::test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves"
     "_again_from_being_rescued"
 )
-_CLUSTER = (
-    "stories/test_cluster.py::"
-    "test_what_one_kill_does_to_a_cluster_is_one_incident_one_page_and_every_end_arrives"
-)
 _NEGLECT = "detect/test_backup_rules.py::test_each_neglect_of_backups_is_told_by_its_own_name"
 _SHOP = "detect/test_application_rules.py::"
 _SLOW_SHOP = f"{_SHOP}test_a_service_that_is_slower_than_usual_at_this_hour_is_told_twice"
 _POOLS = "adapters/pools/test_pools.py::"
+_FULL_POOL = f"{_POOLS}test_an_exhausted_pool_is_told_with_who_waits_until_the_pooler_gives_them_up"
 _REPOSITORY = (
     "adapters/backups/test_pgbackrest.py::"
     "test_a_repository_is_told_before_and_after_its_first_backup_and_with_files_missing"
@@ -85,15 +82,13 @@ FIRED: Mapping[str, str] = {
     "pool_high": (
         f"{_POOLS}test_a_pooler_that_takes_no_more_clients_still_answers_the_session_kept_before"
     ),
-    "pool_wait_long": (
-        f"{_POOLS}test_an_exhausted_pool_is_told_with_who_waits_until_the_pooler_gives_them_up"
-    ),
-    "pool_exhausted": (
-        "stories/test_services.py::test_a_full_pool_is_paged_with_links_and_a_pool_with_room_is_not"
-    ),
-    "pool_waiting": _CLUSTER,
+    "pool_wait_long": _FULL_POOL,
+    "pool_exhausted": _FULL_POOL,
+    "pool_waiting": _FULL_POOL,
     # --- applications
-    "error_rate_raised": f"{_SHOP}test_a_service_that_fails_one_request_in_eighty_for_five_minutes_is_told",
+    "error_rate_raised": (
+        f"{_SHOP}test_a_service_that_fails_one_request_in_eighty_for_five_minutes_is_told"
+    ),
     "error_budget_burn": f"{_SHOP}test_a_budget_that_burns_for_an_hour_is_told_and_a_burst_is_not",
     "latency_unusual": _SLOW_SHOP,
     "health_check_slow": _SLOW_SHOP,
@@ -108,7 +103,9 @@ FIRED: Mapping[str, str] = {
         "adapters/services/test_log_stores.py::"
         "test_a_log_full_of_errors_is_told_and_an_error_now_and_then_is_not"
     ),
-    "health_check_failing": _CLUSTER,
+    "health_check_failing": (
+        f"{_SHOP}test_a_service_that_lost_its_database_is_told_and_one_missed_answer_is_not"
+    ),
     # --- machines
     "storage_errors": (_KERNEL),
     "storage_stalled": (_KERNEL),

@@ -20,11 +20,8 @@ from log_stores_at import (
     better_stack,
     loki,
 )
-from samplings import ORDERS, T0, TARGET
+from samplings import ORDERS, T0, Watched
 from stanch.adapters.services.log_stores import LogStore
-from stanch.detect.engine import Detector
-from stanch.detect.in_force import plan_for
-from stanch.detect.tracker import Raised, Tracks, step
 from stanch.model.readings import Reading
 from stanch.model.samples import Sample
 from stanch.policy.log_stores import (
@@ -251,24 +248,35 @@ async def test_an_answer_of_another_shape_is_not_known(
             assert told.detail
 
 
-async def raised(per_look: int, looks: int = 12) -> set[str]:
+async def raised(
+    answers: Callable[[Lines], Answers], make: Make, per_look: int, looks: int = 12
+) -> set[str]:
     """What a watch raises of a shop that logs so many errors in thirty seconds."""
-    lines = Lines()
+    lines, rules = Lines(), Watched()
     for n in range(-4, looks):
-        lines.log("shop", *errors(per_look, after_s=30 * n + 15))
-    detector, found = Detector(plan_for(TARGET)), set[str]()
-    tracks: Tracks = {}
-    async with http_at(loki(lines)) as at:
-        watch = Watch(of_loki(at.url))
+        for name in NAMES:
+            lines.log(name, *errors(per_look, after_s=30 * n + 15))
+    async with http_at(answers(lines)) as at:
+        watch = Watch(make(at.url))
         for _ in range(looks):
             now: datetime = watch.at
             sample = Sample(target=ORDERS, at=now, readings=(await watch.look(),))
-            conditions = detector.conditions(sample, tracks)
-            tracks, changes = step(tracks, conditions, target=ORDERS, at=now, clear_hold_s=3.0)
-            found |= {change.symptom.key for change in changes if isinstance(change, Raised)}
-    return found
+            rules.look((now - T0).total_seconds(), sample)
+    return set(rules.raised)
 
 
-async def test_a_log_full_of_errors_is_told_and_an_error_now_and_then_is_not() -> None:
-    assert await raised(per_look=40) == {"log_errors:shop"}
-    assert await raised(per_look=5) == set()
+@pytest.mark.parametrize("store", ["loki", "elastic", "better stack"])
+async def test_a_log_full_of_errors_is_told_and_an_error_now_and_then_is_not(
+    store: str, key: str, password: str
+) -> None:
+    stores: dict[str, tuple[Callable[[Lines], Answers], Make]] = {
+        "loki": (loki, of_loki),
+        "elastic": (
+            lambda lines: Elastic(lines).answer,
+            lambda url: of_elastic(url, key, "logs-1"),
+        ),
+        "better stack": (better_stack, lambda url: of_better_stack(url, password)),
+    }
+    answers, make = stores[store]
+    assert await raised(answers, make, per_look=40) == {"log_errors:shop"}
+    assert await raised(answers, make, per_look=5) == set()
