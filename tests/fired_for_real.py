@@ -22,6 +22,7 @@ _LOG = (
     "service/watched/test_following.py::"
     "test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not"
 )
+_DOCKER = "adapters/hosts/test_docker.py::"
 _LOGS = "detect/test_log_rules.py::"
 _KERNEL = f"{_LOGS}test_what_a_kernel_says_of_lost_damaged_and_frozen_storage_is_told"
 _KILLED = (
@@ -107,6 +108,14 @@ FIRED: Mapping[str, str] = {
         f"{_SHOP}test_a_service_that_lost_its_database_is_told_and_one_missed_answer_is_not"
     ),
     # --- machines
+    "service_stopped": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
+    "container_restarting": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
+    "oom_kill": (
+        f"{_DOCKER}test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted_and_told"
+    ),
+    "clock_off": (
+        "adapters/hosts/test_ssh.py::test_a_machine_whose_clock_is_ahead_is_told_and_one_whose_clock_is_right_is_not"
+    ),
     "storage_errors": (_KERNEL),
     "storage_stalled": (_KERNEL),
     "volume_read_only": (
@@ -173,10 +182,6 @@ TO_DO = frozenset(
         "blind",
         "replication_lag",
         "replication_delay",
-        "clock_off",
-        "oom_kill",
-        "container_restarting",
-        "service_stopped",
         "log_unread",
         "login_failures",
         "certificate_expiring",

@@ -1,6 +1,7 @@
 """Real ways to see a machine: an sshd, a dockerd, a Prometheus with its exporter.
 
 `sshd`        accepts one key of its own on a free port of 127.0.0.1; one a test process
+`sshd_ahead`  the same one, on a port behind which the clock is ten seconds ahead
 `dockerd`     a daemon of its own with an image that borrows this machine's /usr; one a test process
 `prometheus`  scrapes a node_exporter of this machine every second; one a test process
 `scraping`    the same, not waited for
@@ -19,7 +20,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from stanch.policy.hosts import DockerHost, PrometheusHost, SshHost
 DEBIAN_AS_ROOT = os.geteuid() == 0 and Path("/etc/debian_version").exists()
 PATIENCE_S = 30.0
 IMAGE = "skeleton:latest"
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
 def program(name: str) -> str:
@@ -85,8 +87,14 @@ def accepts(port: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def sshd(machines_folder: Path) -> Iterator[SshHost]:
-    folder, port = machines_folder / "ssh", free_port()
+def ports_of_sshd() -> tuple[int, int]:
+    """Where the clock is right, and where it is ahead."""
+    return free_port(), free_port()
+
+
+@pytest.fixture(scope="session")
+def sshd(machines_folder: Path, ports_of_sshd: tuple[int, int]) -> Iterator[SshHost]:
+    folder, (port, ahead) = machines_folder / "ssh", ports_of_sshd
     folder.mkdir()
     Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("host", "user", "other"):
@@ -95,12 +103,15 @@ def sshd(machines_folder: Path) -> Iterator[SshHost]:
             [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True
         )
     (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+        f"Port {port}\nPort {ahead}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
         f"AuthorizedKeysFile {folder}/user.pub\nPasswordAuthentication no\n"
         f"UsePAM no\nStrictModes no\nPidFile {folder}/pid\nMaxAuthTries 20\n"
+        f"Match LocalPort {ahead}\nSetEnv LD_PRELOAD={FAKETIME} FAKETIME=+10s\n"
     )
     public = (folder / "host.pub").read_text()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
+    (folder / "known_hosts").write_text(
+        "".join(f"[127.0.0.1]:{one} {public}" for one in ports_of_sshd)
+    )
     log = folder / "log"
     with log.open("wb") as out:
         argv = [program("sshd"), "-D", "-e", "-f", str(folder / "config")]
@@ -114,6 +125,16 @@ def sshd(machines_folder: Path) -> Iterator[SshHost]:
         known_hosts=str(folder / "known_hosts"),
     )
     ended(process)
+
+
+@pytest.fixture
+def sshd_ahead(sshd: SshHost, ports_of_sshd: tuple[int, int]) -> SshHost:
+    if not FAKETIME.exists():
+        reason = "libfaketime is not here; run scripts/setup-test"
+        if DEBIAN_AS_ROOT:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return replace(sshd, port=ports_of_sshd[1])
 
 
 # --- Docker -------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from fix_machines import Docker
+from samplings import Watched, seen
 from stanch.adapters.backups.pgbackrest import PgBackRest, Stanza
 from stanch.adapters.hosts.commands import Printed
 from stanch.adapters.hosts.docker_exec import DockerCommands
@@ -20,6 +22,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import OomKills
 from stanch.model.machine import HostFacts, ServiceState
 from stanch.policy.hosts import DockerHost
+from stanch.watch.hosts.readings import MachineReadings
 
 pytestmark = pytest.mark.world
 
@@ -27,6 +30,13 @@ MIB = 2**20
 # Takes memory until the kernel ends it; its parent lives on.
 GREEDY = "tail /dev/zero"
 PARENT = f"sh -c '{GREEDY}'; echo ended; exec sleep 600"
+
+WAITS = "until [ -e /in/go ]; do sleep 0.05; done"
+
+
+def bound(folder: Path) -> list[str]:
+    """What a container sees of this machine: its programs, and a folder of the test."""
+    return ["/usr:/usr:ro", f"{folder}:/in:ro"]
 
 
 async def look(host: DockerHost) -> HostFacts | Missing:
@@ -60,11 +70,33 @@ async def test_a_container_that_is_killed_for_memory_says_so(dockerd: Docker) ->
     assert (found.status, found.exit_code, found.oom_killed) == ("exited", 137, True)
 
 
-async def test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted(
-    dockerd: Docker,
+class Judge:
+    """Looks at a container, and keeps what the rules make of looks that lie a minute apart."""
+
+    def __init__(self, host: DockerHost) -> None:
+        self._host = host
+        self._readings = MachineReadings(volumes=False, own=True)
+        self._rules = Watched()
+        self._looks = 0
+
+    async def told(self) -> list[str]:
+        facts = await look(self._host)
+        assert isinstance(facts, HostFacts)
+        readings = self._readings.of(facts, places=())
+        for _ in range(2):
+            self._rules.look(60.0 * self._looks, seen(readings=readings))
+            self._looks += 1
+        return self._rules.raised
+
+
+async def test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted_and_told(
+    dockerd: Docker, tmp_path: Path
 ) -> None:
     limit = {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}
-    host = dockerd.run("part", PARENT, **limit)
+    host = dockerd.run("part", f"{WAITS}; {PARENT}", Binds=bound(tmp_path), **limit)
+    judge = Judge(host)
+    assert await judge.told() == []
+    (tmp_path / "go").touch()
 
     def killed(facts: HostFacts) -> bool:
         return isinstance(facts.oom_kills, OomKills) and bool(facts.oom_kills.cgroup)
@@ -73,6 +105,8 @@ async def test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted(
     assert service_of(facts).running
     assert isinstance(facts.oom_kills, OomKills)
     assert (facts.oom_kills.cgroup, facts.oom_kills.own_group) == (1, True)
+    assert await judge.told() == ["oom_kill"]
+    assert await Judge(host).told() == [], "a kill from before it looked"
 
 
 async def test_nothing_is_started_in_a_container_that_is_nearly_out_of_memory(
@@ -127,15 +161,22 @@ async def test_a_command_in_a_container_says_what_it_prints_and_how_it_ended(
         await commands.close()
 
 
-async def test_restarts_are_counted(dockerd: Docker) -> None:
+async def test_restarts_and_an_end_are_told_once_they_happen(
+    dockerd: Docker, tmp_path: Path
+) -> None:
     policy = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}
-    host = dockerd.run("failing", "exit 3", **policy)
+    host = dockerd.run("failing", f"{WAITS}; exit 3", Binds=bound(tmp_path), **policy)
+    judge = Judge(host)
+    assert await judge.told() == []
+    (tmp_path / "go").touch()
 
     def over(facts: HostFacts) -> bool:
         return service_of(facts).restarts == 2 and service_of(facts).status == "exited"
 
     found = service_of(await look_until(host, over))
     assert (found.running, found.exit_code, found.restarts) == (False, 3, 2)
+    assert await judge.told() == ["container_restarting", "service_stopped:failing"]
+    assert await Judge(host).told() == ["service_stopped:failing"], "the restarts were before it"
 
 
 async def test_a_container_is_found_by_its_service_whatever_it_is_called(dockerd: Docker) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fix_machines import free_port
+from samplings import Watched, seen
 from stanch.adapters.hosts.ssh_link import REFUSED_RETRY_S, Ran, SshLink
 from stanch.adapters.hosts.ssh_log import SshLog
 from stanch.adapters.hosts.ssh_machine import SshMachine
@@ -20,6 +21,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import LogChunk
 from stanch.model.machine import HostFacts
 from stanch.policy.hosts import SshHost
+from stanch.watch.hosts.readings import MachineReadings
 
 pytestmark = pytest.mark.world
 
@@ -145,6 +147,24 @@ async def test_a_unit_is_asked_of_systemd_and_its_refusal_is_told(sshd: SshHost)
     booted = Path("/run/systemd/system").exists()
     assert booted or isinstance(facts.service, Missing)
     assert isinstance(facts.file_systems, tuple)
+
+
+async def test_a_machine_whose_clock_is_ahead_is_told_and_one_whose_clock_is_right_is_not(
+    sshd: SshHost, sshd_ahead: SshHost
+) -> None:
+    off = ["its clock is off by 10 s (10 s ahead)"]
+    for host, told in ((sshd, []), (sshd_ahead, off)):
+        machine = SshMachine(
+            SshLink(host), data_directory=lambda: "", now=lambda: datetime.now(UTC)
+        )
+        facts = await machine.facts(deadline_s=10)
+        await machine.close()
+        assert isinstance(facts, HostFacts)
+        rules = Watched()
+        for at_s in (0, 61):
+            readings = MachineReadings(volumes=False).of(facts, places=())
+            rules.look(at_s, seen(readings=readings))
+        assert [s.detail for s in rules.symptoms if s.kind == "clock_off"] == told
 
 
 async def test_a_truncated_log_is_read_from_its_beginning(link: SshLink, tmp_path: Path) -> None:
