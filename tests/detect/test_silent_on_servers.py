@@ -98,10 +98,36 @@ def spoil(server: ScratchServer) -> None:
     fails(server, "CREATE UNIQUE INDEX CONCURRENTLY once ON twice (n)")
     server.set_conf({"max_connections": 77})
     server.query("SELECT pg_reload_conf()")
-    for view, line in (("hba_file", "host all nonsense"), ("config_file", "work_mem = lots")):
-        [(name,)] = server.query(f"SHOW {view}")
+    write_lines(server, hba_file="host all nonsense", config_file="work_mem = lots")
+
+
+def write_lines(server: ScratchServer, **lines: str) -> None:
+    """At the end of the files that these settings name."""
+    for setting, line in lines.items():
+        [(name,)] = server.query(f"SHOW {setting}")
         with open(name, "a", encoding="utf-8") as file:
             file.write(f"\n{line}\n")
+
+
+def nearly_spoil(server: ScratchServer) -> None:
+    """What looks like each of it, and is in order."""
+    for statement in (
+        "CREATE SEQUENCE half MAXVALUE 1000",
+        "SELECT setval('half', 840)",
+        "CREATE SEQUENCE ring MAXVALUE 1000 CYCLE",
+        "SELECT setval('ring', 999)",
+        "CREATE TABLE wide (id bigint GENERATED ALWAYS AS IDENTITY)",
+        "SELECT setval('wide_id_seq', 2000000000)",
+        "CREATE TABLE narrow (id int GENERATED ALWAYS AS IDENTITY)",
+        "SELECT setval('narrow_id_seq', 1690000000)",
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO stanch_watch",
+        'CREATE TABLE plain_names (name text COLLATE "C")',
+        "CREATE UNIQUE INDEX CONCURRENTLY plain_once ON plain_names (name)",
+        "CREATE ROLE clerk LOGIN CREATEDB CREATEROLE",
+    ):
+        server.query(statement, dbname="app")
+    write_lines(server, hba_file="host all all 192.0.2.1/32 reject", config_file="work_mem = 5MB")
+    server.query("SELECT pg_reload_conf()")
 
 
 VERSIONED = """
@@ -131,6 +157,14 @@ async def test_every_rule_over_the_slow_lane_can_fire_on_a_real_server(
     await lane.look()
     judge.hear(lane.take())
     assert judge.raised == [], "a fresh server has none of it"
+    nearly_spoil(server)
+    await lane.look()
+    near = lane.take()
+    judge.hear(near)
+    assert judge.raised == [], "what looks like it is in order"
+    told = {(r.name, r.subject): r.value for r in near}
+    assert told["sequence_used_pct", "app.public.half"] == pytest.approx(84)
+    assert told["int4_key_used_pct", "app.public.narrow.id"] == pytest.approx(78.7, abs=0.1)
     spoil(server)
     changed = {"collation_changed:app"} if server.query(VERSIONED, dbname="app") else set[str]()
     for _ in range(20):
