@@ -73,6 +73,11 @@ def test_a_crash_that_the_log_told_of_does_not_keep_a_server_that_serves_again_f
 ) -> None:
     server = make_server(conf={"restart_after_crash": False})
     stanch = make_responder(server)
+
+    def log_is_read() -> bool:
+        return "log_class_total" in stanch.cli("recorder", "show", "orders", "--json").out
+
+    stanch.wait_for(log_is_read, what="its log being read")
     with psycopg.connect(server.dsn("app")) as session:
         os.kill(session.info.backend_pid, signal.SIGSEGV)
         stanch.wait_for_status("resolved")
