@@ -117,6 +117,36 @@ async def test_an_effect_leaves_a_cause_that_is_silenced_later(house: ClusterHou
     assert paged_for(house, await house.incidents()) == ["health_check_failing:checkout"]
 
 
+async def test_an_alert_leaves_a_cause_that_is_silenced_later(house: ClusterHouse) -> None:
+    await house.see(PRIMARY, down=True)
+    await house.hear(signal("a", labels={"target": "orders-2"}))
+    await house.sweep()
+    [down] = await house.incidents()
+    assert list(down.attached) == ["outside_alert:prom:a"], "it is heard of there"
+    await silence(house)
+    await house.sweep()
+    assert len(await house.incidents()) == 1, "a silence of something else changes nothing"
+    await silence(house, "server_down")
+    await house.sweep()
+    [down, told] = await house.incidents()
+    assert (down.attached, told.target) == ({}, STANDBY)
+    assert paged_for(house, [down, told]) == ["outside_alert:prom:a"]
+    before = await house.events(down)
+    await house.sweep()
+    assert await house.events(down) == before, "and once"
+
+
+async def test_an_alert_that_comes_after_the_silence_of_its_cause_is_told_with_it(
+    house: ClusterHouse,
+) -> None:
+    await silence(house, "server_down")
+    await house.see(PRIMARY, down=True)
+    house.later(3600)
+    await house.hear(signal("a", labels={"target": "orders-2"}))
+    [down] = await house.incidents()
+    assert (list(down.attached), len(house.pages_due(down))) == (["outside_alert:prom:a"], 1)
+
+
 @pytest.mark.parametrize("command", ["silence", "maintenance"])
 async def test_a_standby_that_is_down_too_is_not_hidden_by_what_holds_its_primary(
     house: ClusterHouse, command: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -34,8 +34,10 @@ IDLE_S = 5.0
 SWEEP_S = 10.0
 VAIN_S = 1.0
 MERGES_MAX = 10
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 UNMATCHED_TITLE = "alerts that match no target"
+HELD = "its cause is held by now, and it is not: it is told by itself"
 ALL_OVER = "every outside alert in it was said to be over by its source"
 
 log = structlog.get_logger("signals")
@@ -107,7 +109,8 @@ class Attaching:
         return len(rows)
 
     async def sweep(self) -> None:
-        """End what nobody repeats, and tell again what fires on although its incident ended."""
+        """End what nobody repeats, and tell again what fires on although its incident ended, or
+        is silenced by now."""
         now = self._clock.now()
         quiet_s = {
             s.name: s.resolve_after_s
@@ -127,6 +130,15 @@ class Attaching:
                 await self._rows.tell_again(
                     incident_id, heard_after=incident.ended_at + quiet, at=now
                 )
+            elif over := [s for s in incident.attached.values() if self._unheard(incident, s)]:
+                gone = [e.SymptomCleared(key=s.key, detail=HELD) for s in over]
+                await self._book.record(incident_id, *gone)
+                await self._rows.tell_again(incident_id, heard_after=EVER, at=now)
+
+    def _unheard(self, cause: Incident, symptom: Symptom) -> bool:
+        """Whether an alert stands where nobody hears of it, though nobody silenced it."""
+        alert = symptom.kind is SymptomKind.OUTSIDE_ALERT
+        return alert and self._watching.holding.hides(cause, symptom)
 
     # --- alerts that fire ---
 
