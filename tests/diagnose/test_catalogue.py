@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stanch.diagnose.catalogue import BY_ID, CAUSES, SEPARATORS, separator
+from stanch.diagnose.catalogue import BY_ID, CAUSES, look_alikes, separator
 from stanch.diagnose.cause import Cause
 from stanch.diagnose.page import causes_page
 from stanch.policy.policy import ACTIONS
@@ -27,8 +27,14 @@ def test_a_cause_forbids_only_actions_that_exist(cause: Cause) -> None:
 
 @EVERY
 def test_a_cause_has_a_question_that_separates_it_from_each_look_alike(cause: Cause) -> None:
-    assert cause.look_alikes
-    assert all(separator(cause.id, other).endswith("?") for other in cause.look_alikes)
+    assert look_alikes(cause)
+    assert all(separator(cause.id, other).endswith("?") for other in look_alikes(cause))
+
+
+@EVERY
+def test_what_separates_two_causes_is_said_by_one_of_them(cause: Cause) -> None:
+    assert set(cause.apart) <= set(BY_ID) - {cause.id}
+    assert not [other for other in cause.apart if cause.id in BY_ID[other].apart]
 
 
 @EVERY
@@ -47,13 +53,10 @@ def test_a_cause_weighs_no_question_twice(cause: Cause) -> None:
 @EVERY
 def test_a_cause_says_what_to_do_and_what_never_to_do(cause: Cause) -> None:
     assert cause.safe_first.endswith(".")
+    assert cause.impact.endswith(".")
     assert cause.never
     assert all(sentence.startswith("Do not ") for sentence in cause.never)
     assert cause.source.startswith("https://www.postgresql.org/docs/")
-
-
-def test_separators_name_causes_of_the_catalogue() -> None:
-    assert {one for pair in SEPARATORS for one in pair} <= set(BY_ID)
 
 
 def test_no_cause_brings_about_itself_even_in_a_circle() -> None:

@@ -14,10 +14,10 @@ times less likely. A question that cannot be answered weighs nothing. As a scale
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
 
 from stanch.diagnose.evidence import Evidence
 from stanch.model.diagnosis import Scalar
@@ -55,8 +55,24 @@ class Weigh:
     """It speaks of this moment, not of what happened: left out when judging a past failure."""
 
 
-Family = Literal["down", "access", "data_disk", "wal_disk", "connections", "chain", "idle"]
-"""Causes of one family exclude each other and share one probability; families are independent."""
+class Section(StrEnum):
+    """Where trouble sits; the catalogue is listed by it."""
+
+    PROCESS = "process and host"
+    DISK = "disk and WAL"
+    ACCESS = "connections, logins, network"
+    LOCKS = "locks and transactions"
+    WORK = "work and capacity"
+    REPLICATION = "replication"
+    DATA = "data, backups, human error"
+
+
+class Onset(StrEnum):
+    """How it begins."""
+
+    AT_ONCE = "at once"
+    AT_START = "at a start or a reload"
+    CREEPING = "unnoticed, over minutes to months"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +80,24 @@ class Cause:
     """One root cause: how it is recognised, what it brings about, what to do and never to do."""
 
     id: CauseId
+    section: Section
     sentence: str
     """What it is, for somebody who has never met it."""
-    family: Family
+    onset: Onset
+    impact: str
+    """When it hurts, and whom."""
+    family: str = ""
+    """Causes of one family exclude each other and share one probability; families are independent.
+    Empty: a family of its own."""
     prior: float
     """Log-odds before any evidence, against "something else"."""
     weighs: tuple[Weigh, ...]
     tell: Callable[[Evidence], str]
     """The sentence for this very case, with names and numbers."""
     facts: Callable[[Evidence], tuple[tuple[str, Scalar], ...]]
-    look_alikes: tuple[CauseId, ...]
+    apart: Mapping[CauseId, str] = field(default_factory=dict[CauseId, str])
+    """What it is mistaken for, each with the one question that separates the two. A pair is told
+    by one of them; `catalogue.look_alikes` knows both ways."""
     symptoms: tuple[SymptomKind, ...]
     """What the watch sees because of it."""
     brings_about: tuple[CauseId, ...] = ()
@@ -88,3 +112,12 @@ class Cause:
     """At least one of these answers has to be there, else it is no candidate of this moment: what
     a healthy server shows as well adds up to nothing."""
     subject: Callable[[Evidence], str] = lambda _evidence: ""
+    began: Callable[[Evidence], datetime | None] = lambda _evidence: None
+    """Its onset in this very case, where the evidence tells it."""
+    impact_in_s: Callable[[Evidence], float | None] = lambda _evidence: None
+    """How long there is until it hurts; None: it does already, or nobody can say."""
+
+    @property
+    def kin(self) -> str:
+        """The family it shares its probability with."""
+        return self.family or self.id

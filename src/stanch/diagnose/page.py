@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stanch.diagnose.catalogue import CAUSES, SEPARATORS
+from stanch.diagnose.catalogue import CAUSES, look_alikes, separator
 from stanch.diagnose.cause import Cause
 from stanch.diagnose.rank import SHOWN_FROM, STANDS_FROM
 from stanch.model.shown import never
@@ -18,14 +18,14 @@ other; from {STANDS_FROM:.0%} on a cause is named, candidates below {SHOWN_FROM:
 
 A weight marked *now* speaks of this moment; for a failure that is over it is left out.
 
-| Cause | Family | What it is |
+| Cause | Where | What it is |
 | --- | --- | --- |
 """
 
 
 def causes_page() -> str:
     """The whole page as Markdown."""
-    rows = [f"| [{c.id}](#{c.id}) | {c.family} | {c.sentence} |" for c in CAUSES]
+    rows = [f"| [{c.id}](#{c.id}) | {c.section} | {c.sentence} |" for c in CAUSES]
     return HEAD + "\n".join([*rows, *(line for c in CAUSES for line in _cause(c))]) + "\n"
 
 
@@ -42,6 +42,7 @@ def _cause(cause: Cause) -> Iterator[str]:
         yield f"| {weigh.clue.question} | {weigh.yes:+g} | {weigh.no:+g} | {now} |"
     yield ""
     yield f"- Before any evidence: {cause.prior:+g}"
+    yield f"- Begins {cause.onset}. {cause.impact}"
     yield f"- Seen as: {', '.join(s.value for s in cause.symptoms)}"
     if cause.brings_about:
         yield f"- Brings about: {_links(cause.brings_about)}"
@@ -52,9 +53,8 @@ def _cause(cause: Cause) -> Iterator[str]:
         yield f"- Actions refused while it stands: {', '.join(cause.forbids)}"
     yield f"- Runbook: {cause.runbook or 'none; people decide'}"
     yield f"- Documentation: <{cause.source}>"
-    for other in cause.look_alikes:
-        question = SEPARATORS[frozenset({cause.id, other})]
-        yield f"- Looks like [{other}](#{other}). {question}"
+    for other in look_alikes(cause):
+        yield f"- Looks like [{other}](#{other}). {separator(cause.id, other)}"
 
 
 def _links(ids: tuple[str, ...]) -> str:

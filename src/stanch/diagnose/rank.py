@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from stanch.diagnose.catalogue import CAUSES, PAST, separator
-from stanch.diagnose.cause import Cause, Family
-from stanch.diagnose.causes.unanswering import STANDBY_WITHOUT_SESSIONS
+from stanch.diagnose.cause import Cause
+from stanch.diagnose.causes.ids import STANDBY_WITHOUT_SESSIONS
 from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
@@ -105,12 +105,12 @@ def _score(cause: Cause, evidence: Evidence, *, past: bool) -> _Scored:
 
 def _probabilities(scored: Sequence[_Scored]) -> dict[CauseId, float]:
     """Softmax within each family, with "something else" at sum 0 as one more member."""
-    families: dict[Family, float] = {}
+    families: dict[str, float] = {}
     for one in scored:
-        family = one.cause.family
+        family = one.cause.kin
         families[family] = families.get(family, 1.0) + math.exp(one.sum)
     return {
-        one.cause.id: min(PROBABILITY_MAX, math.exp(one.sum) / families[one.cause.family])
+        one.cause.id: min(PROBABILITY_MAX, math.exp(one.sum) / families[one.cause.kin])
         for one in scored
     }
 
@@ -158,6 +158,8 @@ def _finding(one: _Scored, probable: dict[CauseId, float], evidence: Evidence) -
         facts=cause.facts(evidence),
         follows=_root_of(cause, probable),
         runbook=cause.runbook,
+        since=cause.began(evidence),
+        impact_in_s=cause.impact_in_s(evidence),
     )
 
 

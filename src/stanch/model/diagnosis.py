@@ -57,6 +57,10 @@ class CauseFinding:
     follows: CauseId | None = None
     """The cause further up the same story that brings this one about."""
     runbook: str = ""
+    since: datetime | None = None
+    """When it began, where the evidence tells it."""
+    impact_in_s: float | None = None
+    """How long there is until it hurts; None: it does already, or nobody can say."""
 
     def fact(self, name: str) -> Scalar:
         """A reading by name, or None where there is none."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, chain_facts
+from stanch.diagnose.causes.ids import CONNECTIONS_BEHIND_LOCK, CONNECTIONS_LEAKED, CONNECTIONS_LOAD
 from stanch.diagnose.clues import sessions, wire
 from stanch.diagnose.clues.sessions import chain_of, largest_idlers, whose
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.ids import CauseId
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
-
-CONNECTIONS_LEAKED = CauseId("connections_leaked")
-CONNECTIONS_BEHIND_LOCK = CauseId("connections_behind_lock")
-CONNECTIONS_LOAD = CauseId("connections_load")
 
 NEVER_RAISE = "Do not raise max_connections: it takes a restart and moves the same problem up."
 NEVER_RESTART = "Do not restart the server: everything in flight is lost and the cause stays."
@@ -78,7 +74,10 @@ def _tell_load(evidence: Evidence) -> str:
 
 connections_leaked = Cause(
     id=CONNECTIONS_LEAKED,
+    section=Section.ACCESS,
     sentence="An application opens connections and does not give them back.",
+    onset=Onset.CREEPING,
+    impact="At once for every new login; sessions that are open go on.",
     family="connections",
     prior=-3.0,
     weighs=(
@@ -91,7 +90,12 @@ connections_leaked = Cause(
     tell=_tell_leaked,
     facts=_facts,
     subject=_whose_leak,
-    look_alikes=(CONNECTIONS_LOAD, CONNECTIONS_BEHIND_LOCK),
+    apart={
+        CONNECTIONS_LOAD: "What state are most sessions in (pg_stat_activity.state): idle or "
+        "active?",
+        CONNECTIONS_BEHIND_LOCK: "How many sessions have wait_event_type = 'Lock' in "
+        "pg_stat_activity?",
+    },
     symptoms=SYMPTOMS,
     safe_first="End the longest idle sessions of that one application, then have it mended.",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end sessions of other applications with it."),
@@ -102,7 +106,10 @@ connections_leaked = Cause(
 
 connections_behind_lock = Cause(
     id=CONNECTIONS_BEHIND_LOCK,
+    section=Section.ACCESS,
     sentence="Sessions pile up behind a lock until no connection is left.",
+    onset=Onset.AT_ONCE,
+    impact="At once for every new login, and for whoever waits.",
     family="connections",
     prior=-3.0,
     weighs=(
@@ -113,7 +120,10 @@ connections_behind_lock = Cause(
     ),
     tell=_tell_behind_lock,
     facts=lambda e: (*_facts(e), *chain_facts(chain_of(e))),
-    look_alikes=(CONNECTIONS_LEAKED, CONNECTIONS_LOAD),
+    apart={
+        CONNECTIONS_LOAD: "How many of the active sessions have wait_event_type = 'Lock' in "
+        "pg_stat_activity?",
+    },
     symptoms=(*SYMPTOMS, SymptomKind.SESSIONS_BLOCKED),
     safe_first="Find the session at the root of the waiting and end that one only.",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end the waiting sessions: they come back."),
@@ -124,7 +134,10 @@ connections_behind_lock = Cause(
 
 connections_load = Cause(
     id=CONNECTIONS_LOAD,
+    section=Section.ACCESS,
     sentence="More work arrives than the connections can carry; all of them are busy.",
+    onset=Onset.AT_ONCE,
+    impact="At once for every new login; the others are slow.",
     family="connections",
     prior=-3.0,
     weighs=(
@@ -135,7 +148,6 @@ connections_load = Cause(
     ),
     tell=_tell_load,
     facts=_facts,
-    look_alikes=(CONNECTIONS_LEAKED, CONNECTIONS_BEHIND_LOCK),
     symptoms=SYMPTOMS,
     safe_first="Slow down the source of the load (a pooler, a rate limit, a job put off).",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end sessions at random: their work starts again."),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import human_bytes
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
-from stanch.diagnose.causes.stopping import CRASHED, KILLED
+from stanch.diagnose.causes.ids import CRASHED, DISK_FULL_DATA, DISK_FULL_WAL, KILLED
 from stanch.diagnose.clues import space
 from stanch.diagnose.evidence import Evidence
-from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
-
-DISK_FULL_DATA = CauseId("disk_full_data")
-DISK_FULL_WAL = CauseId("disk_full_wal")
 
 NEVER_IN_PG_WAL = "Do not delete or move anything in pg_wal: the server needs it to start."
 NEVER_IN_BASE = "Do not delete anything in base or pg_xact: those are the rows."
@@ -71,7 +67,10 @@ def _mount(holds: str, evidence: Evidence) -> str:
 
 disk_full_data = Cause(
     id=DISK_FULL_DATA,
+    section=Section.DISK,
     sentence="The volume of the data directory (or of a tablespace) has no space left.",
+    onset=Onset.CREEPING,
+    impact="At once for everything that writes; reads go on.",
     family="data_disk",
     prior=-3.0,
     weighs=(
@@ -84,7 +83,9 @@ disk_full_data = Cause(
     tell=_tell_data,
     facts=lambda e: _disk_facts(e, "data"),
     subject=lambda e: _mount("data", e),
-    look_alikes=(DISK_FULL_WAL,),
+    apart={
+        DISK_FULL_WAL: "What grew: pg_wal or base?",
+    },
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
     brings_about=(CRASHED, KILLED),
     safe_first="Cancel the statement that grows, then free what is known to be safe (ballast, old "
@@ -102,7 +103,10 @@ disk_full_data = Cause(
 
 disk_full_wal = Cause(
     id=DISK_FULL_WAL,
+    section=Section.DISK,
     sentence="The volume of pg_wal has no space left; the server stops until there is some.",
+    onset=Onset.CREEPING,
+    impact="At once for everybody: the server ends itself, and ends again with each start.",
     family="wal_disk",
     prior=-3.0,
     weighs=(
@@ -114,7 +118,6 @@ disk_full_wal = Cause(
     tell=_tell_wal,
     facts=lambda e: _disk_facts(e, "wal"),
     subject=lambda e: _mount("wal", e),
-    look_alikes=(DISK_FULL_DATA, CRASHED),
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
     brings_about=(CRASHED, KILLED),
     safe_first="Grow the volume or free what is known to be safe; then mend what retains the WAL "

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
-from stanch.diagnose.causes.stopping import (
-    KILLED,
-    LIVE_LOCK_FILE,
-    NEVER_RESETWAL,
-    NEVER_TOUCH_LOCK,
-    STALE_LOCK_FILE,
-    STOPPED_CLEANLY,
-)
+from stanch.diagnose.causes.ids import LIVE_LOCK_FILE, STALE_LOCK_FILE
+from stanch.diagnose.causes.stopping import NEVER_RESETWAL, NEVER_TOUCH_LOCK
 from stanch.diagnose.clues import ending, lock, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.symptoms import SymptomKind
@@ -50,8 +44,11 @@ def _stale_facts(evidence: Evidence) -> Facts:
 
 stale_lock_file = Cause(
     id=STALE_LOCK_FILE,
+    section=Section.PROCESS,
     sentence="The server died and left its lock file; another process has its PID now, so "
     "PostgreSQL believes that the old server still runs and refuses to start.",
+    onset=Onset.AT_START,
+    impact="At once: the server does not start.",
     family="down",
     prior=-2.5,
     weighs=(
@@ -65,7 +62,10 @@ stale_lock_file = Cause(
     ),
     tell=_tell_stale,
     facts=_stale_facts,
-    look_alikes=(LIVE_LOCK_FILE, KILLED),
+    apart={
+        LIVE_LOCK_FILE: "Is the process with the PID in postmaster.pid a postgres that works "
+        "in this data directory?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Prove that no server uses the data directory, rename the lock file aside (never "
     "delete it), then start through the manager.",
@@ -80,8 +80,11 @@ stale_lock_file = Cause(
 
 live_lock_file = Cause(
     id=LIVE_LOCK_FILE,
+    section=Section.PROCESS,
     sentence="The lock file belongs to a server that is alive, or whose children are: the refusal "
     "to start another one is right.",
+    onset=Onset.AT_START,
+    impact="At once for whoever waits for a start; two postmasters would destroy the data.",
     family="down",
     prior=-2.5,
     weighs=(
@@ -100,7 +103,6 @@ live_lock_file = Cause(
     ),
     tell=_tell_live,
     facts=server_facts,
-    look_alikes=(STALE_LOCK_FILE, STOPPED_CLEANLY),
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Look at which address and port the living server listens on; wait for children of "
     "an old one to exit.",

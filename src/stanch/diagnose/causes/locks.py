@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, chain_facts, root_name
-from stanch.diagnose.causes.connections import CONNECTIONS_BEHIND_LOCK, NEVER_RESTART
+from stanch.diagnose.causes.connections import NEVER_RESTART
+from stanch.diagnose.causes.ids import BLOCKING_CHAIN, CONNECTIONS_BEHIND_LOCK, IDLE_IN_TRANSACTION
 from stanch.diagnose.clues import sessions
 from stanch.diagnose.clues.sessions import chain_of, idle_root
 from stanch.diagnose.evidence import Chain, Evidence
-from stanch.model.ids import CauseId
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
-
-BLOCKING_CHAIN = CauseId("blocking_chain")
-IDLE_IN_TRANSACTION = CauseId("idle_in_transaction")
 
 
 def _tell_chain(evidence: Evidence) -> str:
@@ -43,7 +40,10 @@ def _pid(chain: Chain | None) -> str:
 
 blocking_chain = Cause(
     id=BLOCKING_CHAIN,
+    section=Section.LOCKS,
     sentence="One session holds a lock that others wait for, directly or one behind the other.",
+    onset=Onset.AT_ONCE,
+    impact="At once for whoever waits; within minutes for all, when the connections run out.",
     family="chain",
     prior=-3.0,
     weighs=(
@@ -53,7 +53,10 @@ blocking_chain = Cause(
     tell=_tell_chain,
     facts=lambda e: (("server_running", True), *chain_facts(chain_of(e))),
     subject=lambda e: _pid(chain_of(e)),
-    look_alikes=(IDLE_IN_TRANSACTION,),
+    apart={
+        IDLE_IN_TRANSACTION: "Is the session at the root of pg_blocking_pids() active or "
+        "idle in transaction?",
+    },
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(CONNECTIONS_BEHIND_LOCK,),
     safe_first="Look at what the root session does; cancel a waiting schema change first, end the "
@@ -70,7 +73,11 @@ blocking_chain = Cause(
 
 idle_in_transaction = Cause(
     id=IDLE_IN_TRANSACTION,
+    section=Section.LOCKS,
     sentence="A session opened a transaction and went silent; its locks and its snapshot stay.",
+    onset=Onset.CREEPING,
+    impact="At once for whoever waits behind it; over hours for all, because vacuum cleans "
+    "nothing.",
     family="idle",
     prior=-3.0,
     weighs=(
@@ -80,7 +87,6 @@ idle_in_transaction = Cause(
     tell=_tell_idle,
     facts=lambda e: (("server_running", True), *chain_facts(idle_root(e))),
     subject=lambda e: _pid(idle_root(e)),
-    look_alikes=(BLOCKING_CHAIN,),
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(BLOCKING_CHAIN,),
     safe_first="End that one session (its uncommitted work is rolled back) after looking at who "

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, server_facts
-from stanch.diagnose.causes.stopping import KILLED, STOPPED_CLEANLY
+from stanch.diagnose.causes.ids import DNS_FAILURE, NETWORK_UNREACHABLE
 from stanch.diagnose.clues import lock, wire
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
-
-NETWORK_UNREACHABLE = CauseId("network_unreachable")
-DNS_FAILURE = CauseId("dns_failure")
 
 
 def _tell(evidence: Evidence) -> str:
@@ -23,8 +19,11 @@ def _tell(evidence: Evidence) -> str:
 
 network_unreachable = Cause(
     id=NETWORK_UNREACHABLE,
+    section=Section.ACCESS,
     sentence="Packets to the server, or its answers, are lost: a firewall, a route, a cable, or "
     "the whole machine.",
+    onset=Onset.AT_ONCE,
+    impact="At once, for everybody on this side of the network.",
     family="down",
     prior=-2.0,
     weighs=(
@@ -35,7 +34,6 @@ network_unreachable = Cause(
     ),
     tell=_tell,
     facts=server_facts,
-    look_alikes=(STOPPED_CLEANLY, KILLED, DNS_FAILURE),
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Try from a second place and from the machine itself; look at firewall rules and "
     "routes changed last.",
@@ -57,8 +55,11 @@ def _tell_dns(evidence: Evidence) -> str:
 
 dns_failure = Cause(
     id=DNS_FAILURE,
+    section=Section.ACCESS,
     sentence="The name in the connection string has no address where the connection starts: a "
     "resolver that is down, a name that was removed or mistyped.",
+    onset=Onset.AT_ONCE,
+    impact="At once for whoever connects anew; open sessions go on.",
     family="down",
     prior=-2.0,
     weighs=(
@@ -68,7 +69,10 @@ dns_failure = Cause(
     ),
     tell=_tell_dns,
     facts=server_facts,
-    look_alikes=(NETWORK_UNREACHABLE,),
+    apart={
+        NETWORK_UNREACHABLE: "Does a connection to the server's address, instead of its "
+        "name, get an answer?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Ask for the name here and in another place (getent hosts), then connect to the "
     "server's address instead of its name.",

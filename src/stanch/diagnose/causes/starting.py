@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, server_facts
-from stanch.diagnose.causes.stopping import CANNOT_START, KILLED, NEVER_RESETWAL, STOPPED_CLEANLY
+from stanch.diagnose.causes.ids import CANNOT_START
+from stanch.diagnose.causes.stopping import NEVER_RESETWAL
 from stanch.diagnose.clues import ending, lock, wire
 from stanch.diagnose.evidence import Evidence
 from stanch.model.symptoms import SymptomKind
@@ -18,8 +19,11 @@ def _tell(evidence: Evidence) -> str:
 
 cannot_start = Cause(
     id=CANNOT_START,
+    section=Section.PROCESS,
     sentence="The server was started and gave up at once: a setting, the owner or mode of its "
     "files, a library that is missing, a port that is taken, or programs of another version.",
+    onset=Onset.AT_START,
+    impact="At once: the server does not start.",
     family="down",
     prior=-2.5,
     weighs=(
@@ -32,7 +36,6 @@ cannot_start = Cause(
     ),
     tell=_tell,
     facts=server_facts,
-    look_alikes=(STOPPED_CLEANLY, KILLED),
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Read the last lines of the server log and mend what they name; then start it "
     "through whoever manages it.",

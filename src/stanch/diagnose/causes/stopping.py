@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, server_facts
+from stanch.diagnose.causes.ids import (
+    CANNOT_START,
+    CRASHED,
+    DISK_FULL_DATA,
+    DISK_FULL_WAL,
+    KILLED,
+    LIVE_LOCK_FILE,
+    NETWORK_UNREACHABLE,
+    OOM_KILLED,
+    STALE_LOCK_FILE,
+    STOPPED_CLEANLY,
+)
 from stanch.diagnose.clues import ending, lock, memory, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
-
-STOPPED_CLEANLY = CauseId("stopped_cleanly")
-CRASHED = CauseId("crashed")
-KILLED = CauseId("killed")
-OOM_KILLED = CauseId("oom_killed")
-STALE_LOCK_FILE = CauseId("stale_lock_file")
-LIVE_LOCK_FILE = CauseId("live_lock_file")
-CANNOT_START = CauseId("cannot_start")
 
 NEVER_TOUCH_LOCK = "Do not delete postmaster.pid: a server that starts beside the children of an \
 old one destroys the data."
@@ -80,7 +83,10 @@ def _tell_oom(evidence: Evidence) -> str:
 
 stopped_cleanly = Cause(
     id=STOPPED_CLEANLY,
+    section=Section.PROCESS,
     sentence="A person, a script or a service manager asked the server to stop, and it did.",
+    onset=Onset.AT_ONCE,
+    impact="At once, for everybody.",
     family="down",
     prior=-1.5,
     weighs=(
@@ -97,7 +103,18 @@ stopped_cleanly = Cause(
     shown_by=(*NOT_RUNNING, (ending.shutdown_requested, True), (ending.control_clean, True)),
     tell=_tell_stopped,
     facts=lambda e: (*server_facts(e), ("stop_mode", _stop_mode(e))),
-    look_alikes=(KILLED, CRASHED),
+    apart={
+        KILLED: "Does the server log end with a shutdown request, and does pg_controldata "
+        'say "shut down"?',
+        CRASHED: "Does the server log show a shutdown request before the server ended?",
+        OOM_KILLED: 'Does the kernel log (dmesg) show "Out of memory: Killed process" for a '
+        "postgres process?",
+        NETWORK_UNREACHABLE: "On the machine itself: does a postmaster run?",
+        LIVE_LOCK_FILE: "On the machine itself: does a postmaster run on this data directory?",
+        STALE_LOCK_FILE: "Is there a postmaster.pid in the data directory, and what runs "
+        "under the PID on its first line?",
+        CANNOT_START: "Does the server log end with a FATAL line of a later start?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Find out who stopped it and why; then start it through whoever manages it.",
     never=(
@@ -111,7 +128,10 @@ stopped_cleanly = Cause(
 
 crashed = Cause(
     id=CRASHED,
+    section=Section.PROCESS,
     sentence="A server process crashed (a bug, an extension, broken hardware) or gave up (PANIC).",
+    onset=Onset.AT_ONCE,
+    impact="At once, for everybody; where the postmaster lives it starts again by itself.",
     family="down",
     prior=-1.5,
     weighs=(
@@ -133,7 +153,14 @@ crashed = Cause(
     shown_by=(*NOT_RUNNING, (ending.crash_logged, True)),
     tell=_tell_crashed,
     facts=server_facts,
-    look_alikes=(KILLED, OOM_KILLED, STOPPED_CLEANLY),
+    apart={
+        KILLED: "Which signal does the server log name: 9 (somebody killed it) or another "
+        "(it crashed)?",
+        OOM_KILLED: 'Does the kernel log (dmesg) show "Out of memory: Killed process" at '
+        "that time?",
+        DISK_FULL_WAL: "Does the volume of pg_wal have free space?",
+        DISK_FULL_DATA: "Does the data volume have free space?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Keep the log and the core file, let crash recovery finish, "
     "and keep the statement that crashed from running again.",
@@ -149,7 +176,10 @@ crashed = Cause(
 
 killed = Cause(
     id=KILLED,
+    section=Section.PROCESS,
     sentence="Somebody ended the server, or one of its processes, with SIGKILL.",
+    onset=Onset.AT_ONCE,
+    impact="At once, for everybody.",
     family="down",
     prior=-1.5,
     weighs=(
@@ -172,7 +202,14 @@ killed = Cause(
     shown_by=(*NOT_RUNNING, (ending.child_killed, True)),
     tell=_tell_killed,
     facts=server_facts,
-    look_alikes=(OOM_KILLED, CRASHED, STALE_LOCK_FILE),
+    apart={
+        CANNOT_START: "Does the server log end with a FATAL line of a later start?",
+        OOM_KILLED: "Does the kernel log (dmesg) or the control group's oom_kill counter "
+        "show a kill for memory at that time?",
+        STALE_LOCK_FILE: "What runs under the PID on the first line of postmaster.pid?",
+        LIVE_LOCK_FILE: "Does any process still have files of the data directory open?",
+        NETWORK_UNREACHABLE: "On the machine itself: does a postmaster run?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Start it through its manager; PostgreSQL replaces the lock file and recovers by "
     "itself. Wait for the old children to exit first.",
@@ -184,7 +221,10 @@ killed = Cause(
 
 oom_killed = Cause(
     id=OOM_KILLED,
+    section=Section.PROCESS,
     sentence="The kernel ran out of memory and killed a server process.",
+    onset=Onset.AT_ONCE,
+    impact="At once, for everybody; it comes back with the next load.",
     family="down",
     prior=-2.0,
     weighs=(
@@ -204,7 +244,6 @@ oom_killed = Cause(
     shown_by=(*NOT_RUNNING, (memory.kernel_oom, True), (ending.child_killed, True)),
     tell=_tell_oom,
     facts=server_facts,
-    look_alikes=(KILLED, CRASHED),
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Let it recover, then cut concurrency or the work_mem of the role that grew.",
     never=(

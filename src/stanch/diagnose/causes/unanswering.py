@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.cause import Cause, Weigh
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
-from stanch.diagnose.causes.connections import CONNECTIONS_LEAKED, CONNECTIONS_LOAD
-from stanch.diagnose.causes.network import NETWORK_UNREACHABLE
+from stanch.diagnose.causes.ids import (
+    CONNECTIONS_LEAKED,
+    CONNECTIONS_LOAD,
+    CREDENTIALS_REFUSED,
+    NETWORK_UNREACHABLE,
+    OTHER_CLUSTER,
+    POSTMASTER_STOPPED,
+    STANDBY_WITHOUT_SESSIONS,
+)
 from stanch.diagnose.clues import lock, wire
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
-
-POSTMASTER_STOPPED = CauseId("postmaster_stopped")
-CREDENTIALS_REFUSED = CauseId("credentials_refused")
-OTHER_CLUSTER = CauseId("other_cluster")
-STANDBY_WITHOUT_SESSIONS = CauseId("standby_without_sessions")
 
 
 def _tell_suspended(evidence: Evidence) -> str:
@@ -61,8 +62,11 @@ def _other_facts(evidence: Evidence) -> Facts:
 
 postmaster_stopped = Cause(
     id=POSTMASTER_STOPPED,
+    section=Section.PROCESS,
     sentence="The postmaster is suspended: connections are taken by the kernel and answered by "
     "nobody, while sessions that are open go on working.",
+    onset=Onset.AT_ONCE,
+    impact="At once for whoever connects; open sessions go on.",
     family="down",
     prior=-2.5,
     weighs=(
@@ -72,7 +76,9 @@ postmaster_stopped = Cause(
     ),
     tell=_tell_suspended,
     facts=_suspended_facts,
-    look_alikes=(NETWORK_UNREACHABLE,),
+    apart={
+        NETWORK_UNREACHABLE: "On the machine itself: does ps show the postmaster in state T?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Find out who suspended it and why (a debugger, a snapshot or backup script, "
     "somebody's kill -STOP); once that is over, a person lets it go on with kill -CONT.",
@@ -88,14 +94,22 @@ postmaster_stopped = Cause(
 
 credentials_refused = Cause(
     id=CREDENTIALS_REFUSED,
+    section=Section.ACCESS,
     sentence="The server turns the role away that was to log in: a password that was changed or "
     "has expired, a rule in pg_hba.conf, a role that is gone or may not log in.",
+    onset=Onset.AT_ONCE,
+    impact="At once for every new login of that role; open sessions go on.",
     family="access",
     prior=-2.0,
     weighs=(Weigh(clue=wire.not_let_in, yes=6.5, no=-7.0, now=True),),
     tell=_tell_refused,
     facts=server_facts,
-    look_alikes=(CONNECTIONS_LEAKED, CONNECTIONS_LOAD),
+    apart={
+        CONNECTIONS_LEAKED: "Which SQLSTATE does the refusal carry: 28P01 or 28000 (who you "
+        "are), or 53300 (no room)?",
+        CONNECTIONS_LOAD: "Which SQLSTATE does the refusal carry: 28P01 or 28000 (who you "
+        "are), or 53300 (no room)?",
+    },
     symptoms=(SymptomKind.UNWATCHED,),
     safe_first="Log in as another role to see whether it is this role or everybody; then compare "
     "password, expiry (rolvaliduntil) and pg_hba.conf with what was changed last.",
@@ -110,14 +124,20 @@ credentials_refused = Cause(
 
 other_cluster = Cause(
     id=OTHER_CLUSTER,
+    section=Section.PROCESS,
     sentence="Another database cluster answers at the address of the one that is watched: a server "
     "started on the same port, a name that leads elsewhere, or data that was made anew.",
+    onset=Onset.AT_ONCE,
+    impact="At once: what is written goes to another database than before.",
     family="access",
     prior=-3.0,
     weighs=(Weigh(clue=wire.other_cluster, yes=9.0, no=-9.0, now=True),),
     tell=_tell_other,
     facts=_other_facts,
-    look_alikes=(CREDENTIALS_REFUSED,),
+    apart={
+        CREDENTIALS_REFUSED: "Which system_identifier does pg_control_system() give, once "
+        "somebody is let in?",
+    },
     symptoms=(SymptomKind.OTHER_CLUSTER,),
     safe_first="Find out which server has the address now, and whether the data behind it is meant "
     "to be there; until then keep the application from writing to it.",
@@ -132,8 +152,11 @@ other_cluster = Cause(
 
 standby_without_sessions = Cause(
     id=STANDBY_WITHOUT_SESSIONS,
+    section=Section.REPLICATION,
     sentence="A standby with hot_standby = off: it replays WAL and takes no session, however long "
     "one waits.",
+    onset=Onset.AT_START,
+    impact="At once for whoever wants to read there.",
     family="down",
     prior=-3.0,
     weighs=(Weigh(clue=wire.no_hot_standby, yes=9.0, no=-9.0, now=True),),
@@ -142,7 +165,9 @@ standby_without_sessions = Cause(
         "and never takes a session."
     ),
     facts=server_facts,
-    look_alikes=(POSTMASTER_STOPPED,),
+    apart={
+        POSTMASTER_STOPPED: "Is a fresh login refused (57P03), or is there no answer at all?",
+    },
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Ask whether it is meant to be read from: if so, set hot_standby = on and restart "
     "it; if not, take it out of the targets, because nothing can be read of it over SQL. Was it a "
