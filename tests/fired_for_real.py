@@ -105,8 +105,8 @@ FIRED: Mapping[str, str] = {
         f"{_SHOP}test_a_service_of_which_nothing_is_heard_is_told_and_one_without_customers_is_not"
     ),
     "error_rate_high": (
-        "adapters/services/test_own_numbers.py::"
-        "test_a_service_that_fails_one_request_in_ten_is_told_from_its_counters"
+        "adapters/services/test_prometheus.py::"
+        "test_what_a_prometheus_sees_fail_is_told_and_what_it_sees_answer_is_not"
     ),
     "log_errors": (
         "adapters/services/test_log_stores.py::"
