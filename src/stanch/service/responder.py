@@ -93,6 +93,7 @@ class Responder:
             house.store,
             house.clock,
             lambda: {name: watched.changing.drain for name, watched in self._targets.items()},
+            book=house.book,
         )
         house.book.beside_opening = self._changed.noted
         self._inbound = Inbound(
