@@ -42,6 +42,9 @@ _REPOSITORY = (
 
 FIRED: Mapping[str, str] = {
     # --- reachability
+    "canary_unusable": (
+        "adapters/postgres/test_canary.py::test_trouble_of_its_own_is_told_as_such_and_never_as_writes_that_fail"
+    ),
     "writes_failing": (
         "stories/test_unseen.py::test_writes_that_hang_are_told_by_one_of_them_and_a_refused"
         "_password_is_sent_once_to_the_end"
@@ -166,6 +169,10 @@ FIRED: Mapping[str, str] = {
     "hba_errors": _SLOW_LANE,
     "settings_errors": _SLOW_LANE,
     # --- logs
+    "log_unread": ("watch/logs/test_run.py::test_a_log_that_was_emptied_is_told_as_a_gap"),
+    "login_failures": (
+        "service/watched/test_following.py::test_logins_refused_by_the_dozen_are_told_and_a_password_typed_wrong_is_not"
+    ),
     "addresses_banned": (
         f"{_LOGS}test_a_fail2ban_that_bans_two_dozen_addresses_is_told_and_its_restart_is_not"
     ),
@@ -186,12 +193,9 @@ TO_DO = frozenset(
     {
         # --- reachability, machines, logs, network, sessions, wal
         "unwatched",
-        "canary_unusable",
         "blind",
         "replication_lag",
         "replication_delay",
-        "log_unread",
-        "login_failures",
         "layer_slow",
     }
 )
