@@ -9,7 +9,6 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from stanch.adapters.postgres import addresses
@@ -20,6 +19,7 @@ from stanch.model.reach import ReachState
 
 RESOLVED_FOR_S = 30.0
 """Service files are not read again for every knock; every fresh session reads them anew."""
+KNOWN_MAX = 8192
 
 
 async def knock(dsn: str, deadline_s: float) -> bool:
@@ -62,14 +62,13 @@ async def greet(dsn: str, deadline_s: float) -> bool:
 
 async def _connected(dsn: str, deadline_s: float) -> socket.socket:
     """Raises: OSError, which TimeoutError is, and LookupFailed."""
-    where = _where(dsn, int(time.monotonic() // RESOLVED_FOR_S))
+    where = _where(dsn)
     if where.numeric is not None:
         return await _connected_to(where.numeric, deadline_s)
-    conninfo = where.conninfo
     async with asyncio.timeout(deadline_s):
-        if conninfo.is_socket:
-            return await addresses.connect(addresses.socket_address(conninfo))
-        found = await addresses.look_up(conninfo.host, conninfo.port)
+        if where.path is not None:
+            return await addresses.connect(where.path)
+        found = await addresses.look_up(where.host, where.port)
         return await addresses.connect(found[0])
 
 
@@ -136,21 +135,41 @@ _Numeric = tuple[socket.AddressFamily, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Where:
-    conninfo: Conninfo
-    numeric: _Numeric | None
+    """Where a string leads, and no more of it: one is kept of every target."""
+
+    until_s: float
+    host: str = ""
+    port: int = 0
+    path: addresses.Address | None = None
+    """Set for a Unix socket."""
+    numeric: _Numeric | None = None
     """Set where the host is an address: nothing has to be looked up."""
 
 
-@lru_cache(maxsize=4096)
-def _where(dsn: str, period: int) -> _Where:
+_known: dict[str, _Where] = {}
+
+
+def _where(dsn: str) -> _Where:
     """Resolving costs half of what a knock costs, and many targets are knocked at all the time."""
+    known, now_s = _known.get(dsn), time.monotonic()
+    if known is None or now_s >= known.until_s:
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        known = _known[dsn] = _resolved(dsn, until_s=now_s + RESOLVED_FOR_S)
+    return known
+
+
+def _resolved(dsn: str, *, until_s: float) -> _Where:
     conninfo = resolve(dsn)
-    return _Where(conninfo=conninfo, numeric=_numeric(conninfo))
+    if conninfo.is_socket:
+        return _Where(until_s=until_s, path=addresses.socket_address(conninfo))
+    numeric = _numeric(conninfo)
+    if numeric is not None:
+        return _Where(until_s=until_s, numeric=numeric)
+    return _Where(until_s=until_s, host=conninfo.host, port=conninfo.port)
 
 
 def _numeric(conninfo: Conninfo) -> _Numeric | None:
-    if conninfo.is_socket:
-        return None
     numbers = {"type": socket.SOCK_STREAM, "flags": socket.AI_NUMERICHOST}
     try:
         found = socket.getaddrinfo(conninfo.hostaddr or conninfo.host, conninfo.port, **numbers)
