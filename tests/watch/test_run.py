@@ -159,6 +159,7 @@ def watched(
     *,
     doubts: tuple[str, ...] = (),
     volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]] = no_volumes,
+    has_volumes: Callable[[], bool] = lambda: True,
 ) -> tuple[list[Sample], Silent]:
     """Everything told while the script runs beside the watch."""
 
@@ -177,6 +178,7 @@ def watched(
             knock=server.knock,
             greet=server.greet,
             volumes=volumes,
+            has_volumes=has_volumes,
             doubts=doubting,
             now=now,
         )
@@ -631,3 +633,19 @@ def test_what_a_slow_file_system_says_is_told_with_a_later_sample() -> None:
     told, _ = watched(script, volumes=slow)
     first = next(sample for sample in told if sample.volumes)
     assert 2 <= seconds(first) <= 3.5
+
+
+def test_volumes_are_asked_for_only_while_there_may_be_any() -> None:
+    asked: list[float] = []
+    here: list[bool] = []
+
+    async def look() -> None:
+        asked.append(asyncio.get_running_loop().time())
+
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(10.0)
+        here.append(True)
+        await asyncio.sleep(10.0)
+
+    watched(script, volumes=look, has_volumes=lambda: bool(here))
+    assert 10.0 <= min(asked) <= 11.5

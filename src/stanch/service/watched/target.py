@@ -149,6 +149,7 @@ class Watched:
             knock=lambda deadline_s: knock(self.target.dsn, deadline_s),
             greet=lambda deadline_s: greet(self.target.dsn, deadline_s),
             volumes=self._volumes,
+            has_volumes=lambda: self._life.may_be_here,
             doubts=self._doubts,
             now=self._clock.now,
         )
