@@ -285,6 +285,7 @@ class Responder:
         return commands_app(
             self._house,
             seen=lambda: {name: watched.changing.seen for name, watched in self._targets.items()},
+            poolers=self._core.watching.topology.poolers_seen,
         )
 
     def _health_app(self, *, with_signals: bool) -> Any:
