@@ -27,6 +27,7 @@ from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.home import Home, HomeFinder
 from stanch.service.watched.identity import Identity
+from stanch.service.watched.moment import Moment
 from stanch.service.watched.noting import (
     NEVER_SEEN,
     Kept,
@@ -92,7 +93,7 @@ class Life:
         self.owner_uid = known.owner_uid if known is not None else None
         self.home: Home | None = None
         self._finding_home = asyncio.Lock()
-        self.here = asyncio.Event()
+        self.here = Moment()
         """The server was seen to be at home on this machine."""
         self._began: datetime | None = None
         self.oom_before: OomKills | None = None
@@ -211,7 +212,7 @@ class Life:
     def _settle(self, home: Home) -> None:
         self.home = home
         if not isinstance(home.located.host, Missing):
-            self.here.set()
+            self.here.come()
 
     def folder(self) -> str:
         """The data directory as the server's own machine calls it."""
