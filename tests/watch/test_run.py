@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from samplings import vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
-from stanch.model.vitals import ServerSettings, Vitals, WorkCounters
+from stanch.model.vitals import Vitals
 from stanch.testing.virtual_time import EPOCH, run_virtually
 from stanch.watch.run import Eyes, TargetWatch
 
-VITALS = Vitals(
-    at=datetime(2026, 3, 1, tzinfo=UTC),
-    postmaster_start=datetime(2026, 3, 1, tzinfo=UTC),
-    version_num=150018,
-    in_recovery=False,
-    transaction_read_only=True,
-    sees_sessions=False,
-    settings=ServerSettings(max_connections=100, superuser_reserved_connections=3),
-    backends=1,
-    sessions=None,
-    work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
-)
+VITALS = vitals()
 VOLUME = Volume(
     use=VolumeUse.DATA,
     path="/data",
