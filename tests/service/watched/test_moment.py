@@ -31,4 +31,6 @@ async def test_whoever_stops_waiting_does_not_stop_the_others() -> None:
 
 
 async def test_one_that_was_over_from_the_start_keeps_nobody() -> None:
-    await Moment(is_over=True).wait()
+    waiting = asyncio.create_task(Moment(is_over=True).wait())
+    await asyncio.sleep(0)
+    assert waiting.done()
