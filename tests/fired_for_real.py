@@ -12,6 +12,10 @@ from collections.abc import Mapping
 
 _SERVERS = "detect/test_on_servers.py::"
 _VITALS = f"{_SERVERS}test_every_rule_over_vitals_can_fire_on_a_real_server"
+_REPLAY = (
+    f"{_SERVERS}test_a_standby_that_replays_nothing_is_told_by_both_and_one_with_nothing_to_replay"
+    "_by_none"
+)
 _SILENT = "detect/test_silent_on_servers.py::"
 _SLOW_LANE = f"{_SILENT}test_every_rule_over_the_slow_lane_can_fire_on_a_real_server"
 _WAL = f"{_SILENT}test_slots_that_are_stuck_or_lost_and_damaged_pages_are_told"
@@ -80,6 +84,8 @@ FIRED: Mapping[str, str] = {
     "temp_files_flood": _VITALS,
     "prepared_transaction_old": _VITALS,
     # --- WAL and replication
+    "replication_delay": _REPLAY,
+    "replication_lag": _REPLAY,
     "archive_failing": _VITALS,
     "slot_retains_wal": _VITALS,
     "slot_inactive": _VITALS,
@@ -194,8 +200,6 @@ TO_DO = frozenset(
         # --- reachability, machines, logs, network, sessions, wal
         "unwatched",
         "blind",
-        "replication_lag",
-        "replication_delay",
         "layer_slow",
     }
 )
