@@ -46,6 +46,9 @@ _REPOSITORY = (
 
 FIRED: Mapping[str, str] = {
     # --- reachability
+    "unwatched": (
+        "adapters/postgres/test_probe.py::test_a_password_that_is_refused_for_ten_seconds_leaves_a_server_unwatched_and_not_down"
+    ),
     "canary_unusable": (
         "adapters/postgres/test_canary.py::test_trouble_of_its_own_is_told_as_such_and_never_as_writes_that_fail"
     ),
@@ -187,6 +190,9 @@ FIRED: Mapping[str, str] = {
     "log_out_of_memory": _LOG,
     "process_crashed": _LOG,
     # --- the way to the server
+    "layer_slow": (
+        "adapters/postgres/test_probe.py::test_a_way_that_takes_far_longer_than_in_three_weeks_is_told_and_than_in_two_is_not"
+    ),
     "certificate_untrusted": _CERTIFICATE,
     "certificate_expiring": _CERTIFICATE,
 }
@@ -198,9 +204,7 @@ NOT_HERE: Mapping[str, str] = {}
 TO_DO = frozenset(
     {
         # --- reachability, machines, logs, network, sessions, wal
-        "unwatched",
         "blind",
-        "layer_slow",
     }
 )
 """What fires by value alone so far; goes once it is empty."""
