@@ -46,6 +46,9 @@ _REPOSITORY = (
 
 FIRED: Mapping[str, str] = {
     # --- reachability
+    "blind": (
+        "stories/test_blind.py::test_targets_that_fall_silent_at_once_are_one_page_and_those_that_refuse_are_not"
+    ),
     "unwatched": (
         "adapters/postgres/test_probe.py::test_a_password_that_is_refused_for_ten_seconds_leaves_a_server_unwatched_and_not_down"
     ),
@@ -128,8 +131,8 @@ FIRED: Mapping[str, str] = {
         f"{_SHOP}test_a_service_that_lost_its_database_is_told_and_one_missed_answer_is_not"
     ),
     # --- machines
-    "service_stopped": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
-    "container_restarting": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
+    "service_stopped": f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen",
+    "container_restarting": f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen",
     "oom_kill": (
         f"{_DOCKER}test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted_and_told"
     ),
@@ -178,7 +181,7 @@ FIRED: Mapping[str, str] = {
     "hba_errors": _SLOW_LANE,
     "settings_errors": _SLOW_LANE,
     # --- logs
-    "log_unread": ("watch/logs/test_run.py::test_a_log_that_was_emptied_is_told_as_a_gap"),
+    "log_unread": "watch/logs/test_run.py::test_a_log_that_was_emptied_is_told_as_a_gap",
     "login_failures": (
         "service/watched/test_following.py::test_logins_refused_by_the_dozen_are_told_and_a_password_typed_wrong_is_not"
     ),
@@ -197,14 +200,3 @@ FIRED: Mapping[str, str] = {
     "certificate_expiring": _CERTIFICATE,
 }
 """Rule to test, as `file::function`; the file lies under `tests/`."""
-
-NOT_HERE: Mapping[str, str] = {}
-"""Rule to the reason why no machine that runs these tests can be brought into that trouble."""
-
-TO_DO = frozenset(
-    {
-        # --- reachability, machines, logs, network, sessions, wal
-        "blind",
-    }
-)
-"""What fires by value alone so far; goes once it is empty."""
