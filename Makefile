@@ -13,6 +13,10 @@ WORKERS ?= 4
 # What depends on the server's version; fetched servers bring no pg_controldata.
 MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
 
+# What is longer, or on one version of the server only, in an ordinary run.
+SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arrive.py \
+	tests/cli tests/respond tests/service tests/watch
+
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick
 
@@ -44,8 +48,8 @@ lint: ## style, formatting, types, and who may import whom
 pytest: ## the tests alone
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-soak: ## every boundary, the long near misses and thousands of simulated stories
-	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/stories tests/sim/test_random_stories.py $(ARGS)
+soak: ## every boundary, the long near misses, thousands of simulated stories, both versions everywhere
+	@STANCH_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(SOAK) $(ARGS)
 
 matrix: setup ## the questions and the rules on every PostgreSQL from 13 to 18
 	@scripts/fetch-servers
