@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 
@@ -53,6 +54,53 @@ class LogClass(StrEnum):
     LIBRARY_MISSING = "library_missing"
     """A library that cannot be loaded: it ends a start where the postmaster says so, and a session
     where a session does."""
+    LOCK_TABLE_FULL = "lock_table_full"
+    """Shared memory for locks is used up (max_locks_per_transaction); memory is not."""
+    TOO_MANY_FILES = "too_many_files"
+    FORK_FAILED = "fork_failed"
+    """No process for a connection: a limit of processes, or memory."""
+    NO_CHECKPOINT = "no_checkpoint"
+    """The start finds no checkpoint to recover from, or a damaged control file."""
+    STATEMENT_TIMEOUT = "statement_timeout"
+    LOCK_TIMEOUT = "lock_timeout"
+    CANCELED = "canceled"
+    """A statement that somebody called off."""
+    RECOVERY_CONFLICT = "recovery_conflict"
+    READ_ONLY = "read_only"
+    NO_SUCH_TABLE = "no_such_table"
+    NO_SUCH_COLUMN = "no_such_column"
+    PERMISSION_DENIED = "permission_denied"
+    UNIQUE_VIOLATION = "unique_violation"
+    SEQUENCE_EXHAUSTED = "sequence_exhausted"
+    INTEGER_OUT_OF_RANGE = "integer_out_of_range"
+    XID_WRAPAROUND = "xid_wraparound"
+    """Warnings before transaction ids run out, and the refusal of new ones."""
+    MULTIXACT_WRAPAROUND = "multixact_wraparound"
+    WAL_REMOVED = "wal_removed"
+    """A receiver asks for WAL that is gone."""
+    TIMELINE_DIVERGED = "timeline_diverged"
+    PROMOTED = "promoted"
+    PRIMARY_UNREACHABLE = "primary_unreachable"
+    """What a standby says of the primary it cannot follow."""
+    APPLY_WORKER_ENDED = "apply_worker_ended"
+    APPLY_WORKER_STARTED = "apply_worker_started"
+    CHECKPOINTS_TOO_OFTEN = "checkpoints_too_often"
+    AUTOVACUUM_CANCELED = "autovacuum_canceled"
+    AUTOVACUUM_OFF = "autovacuum_off"
+    TEMP_FILE = "temp_file"
+    TEMP_LIMIT = "temp_limit"
+    TLS_REFUSED = "tls_refused"
+    PASSWORD_EXPIRED = "password_expired"  # noqa: S105  # the name of a class of lines
+    CONNECTION_RECEIVED = "connection_received"
+    CONNECTION_LOST = "connection_lost"
+    TOAST_DAMAGED = "toast_damaged"
+    INDEX_DAMAGED = "index_damaged"
+    CATALOG_DAMAGED = "catalog_damaged"
+    COLLATION_MISMATCH = "collation_mismatch"
+    SYNC_WAIT_CANCELED = "sync_wait_canceled"
+    NEEDS_RESTART = "needs_restart"
+    """A changed setting waits for a restart."""
+    RELOADED = "reloaded"
     OTHER = "other"
 
 
@@ -99,11 +147,37 @@ _BY_SQLSTATE: Final = (
     _rule(LogClass.NO_SPACE_SHARED_MEMORY, "53100", r"shared memory segment"),
     _rule(LogClass.NO_SPACE_WAL, "53100", r"pg_wal/|log file \"?[0-9A-F]{24}|WAL segment"),
     _rule(LogClass.NO_SPACE_DATA, "53100", None),
+    _rule(LogClass.LOCK_TABLE_FULL, "53200", r"^out of shared memory"),
     _rule(LogClass.OUT_OF_MEMORY, "53200", None),
+    _rule(LogClass.TOO_MANY_FILES, "53000", r"Too many open files"),
+    _rule(LogClass.TEMP_LIMIT, "53400", r"^temporary file size exceeds"),
+    _rule(LogClass.RECOVERY_CONFLICT, "40001 40P01 57P04", r"conflict with recovery"),
     _rule(LogClass.DEADLOCK, "40P01", None),
+    _rule(LogClass.STATEMENT_TIMEOUT, "57014", r"statement timeout"),
+    _rule(LogClass.LOCK_TIMEOUT, "55P03", None),
+    _rule(LogClass.AUTOVACUUM_CANCELED, "57014", r"^canceling autovacuum task"),
+    _rule(LogClass.CANCELED, "57014", None),
+    _rule(LogClass.READ_ONLY, "25006", None),
+    _rule(LogClass.NO_SUCH_TABLE, "42P01", None),
+    _rule(LogClass.NO_SUCH_COLUMN, "42703", None),
+    _rule(LogClass.UNIQUE_VIOLATION, "23505", None),
+    _rule(LogClass.SEQUENCE_EXHAUSTED, "2200H", None),
+    _rule(LogClass.INTEGER_OUT_OF_RANGE, "22003", r"^(integer|smallint) out of range"),
+    _rule(LogClass.MULTIXACT_WRAPAROUND, "54000", r"[Mm]ulti[Xx]act"),
+    _rule(LogClass.XID_WRAPAROUND, "54000", r"wraparound|XIDs"),
+    _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
+    _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
     _rule(LogClass.AUTH_FAILED, "28000 28P01", None),
-    _rule(LogClass.INVALID_PAGE, "XX001 XX002", None),
+    _rule(LogClass.TOAST_DAMAGED, "XX001", r"^(missing|unexpected) chunk number "),
+    _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"^invalid page|^page verification failed"),
+    _rule(LogClass.INDEX_DAMAGED, "XX002", None),
+    _rule(LogClass.INVALID_PAGE, "XX001", None),
+    _rule(
+        LogClass.CATALOG_DAMAGED,
+        "XX000",
+        r"^cache lookup failed for |^could not open relation with OID ",
+    ),
     _rule(LogClass.SHARED_MEMORY_IN_USE, "F0001", r"shared memory block"),
     _rule(LogClass.LOCK_FILE_EXISTS, "F0001", None),
     _rule(LogClass.CONFIG_ERROR, "F0000", None),
@@ -197,6 +271,81 @@ _BY_TEXT: Final = (
         r"^process (?P<pid>\d{1,10}) still waiting for \w+ on ",
         _SERVER,
     ),
+    _rule(LogClass.FORK_FAILED, "", r"^could not fork [^\n]*process", _SERVER),
+    _rule(
+        LogClass.NO_CHECKPOINT,
+        "",
+        r"^could not locate (a valid|required) checkpoint record|^invalid (primary )?checkpoint "
+        r"|^incorrect checksum in control file|^could not (open|read) file \"global/pg_control\"",
+        _FATAL,
+    ),
+    _rule(
+        LogClass.MULTIXACT_WRAPAROUND,
+        "",
+        r"^database [^\n]* must be vacuumed before \d+ more MultiXactIds?",
+        _SERVER,
+    ),
+    _rule(LogClass.XID_WRAPAROUND, "", r"^database [^\n]* must be vacuumed within \d+ tr", _SERVER),
+    _rule(LogClass.PROMOTED, "", r"^received promote request|^selected new timeline ID", _SERVER),
+    _rule(
+        LogClass.TIMELINE_DIVERGED,
+        "",
+        r"^requested timeline \d+ is not a child of|^highest timeline \d+ of the primary is behind"
+        r"|^new timeline \d+ (forked off|is not a child of) (current )?database system timeline",
+    ),
+    _rule(
+        LogClass.WAL_REMOVED,
+        "",
+        r"^(could not receive data from WAL stream: ERROR: +)?requested WAL segment \w+ has "
+        r"already been removed",
+    ),
+    _rule(
+        LogClass.PRIMARY_UNREACHABLE,
+        "",
+        r"^could not connect to the primary server|^terminating walreceiver due to timeout"
+        r"|^replication terminated by primary server|^could not receive data from WAL stream",
+        _SERVER,
+    ),
+    _rule(
+        LogClass.APPLY_WORKER_STARTED,
+        "",
+        r"^logical replication apply worker for subscription \"[^\n]*\" has started",
+        _SERVER,
+    ),
+    _rule(
+        LogClass.APPLY_WORKER_ENDED,
+        "",
+        r"^background worker \"logical replication (apply )?worker\" \(PID (?P<pid>\d{1,10})\) "
+        r"exited",
+        _SERVER,
+    ),
+    _rule(LogClass.CHECKPOINTS_TOO_OFTEN, "", r"^checkpoints are occurring too freq", _SERVER),
+    _rule(LogClass.AUTOVACUUM_CANCELED, "", r"^canceling autovacuum task"),
+    _rule(LogClass.AUTOVACUUM_OFF, "", r"^autovacuum not started because of miscon", _SERVER),
+    _rule(LogClass.TEMP_FILE, "", r"^temporary file: path ", _SERVER),
+    _rule(LogClass.TLS_REFUSED, "", r"^could not accept SSL connection", _SERVER),
+    _rule(LogClass.CONNECTION_RECEIVED, "", r"^connection received: host=", _SERVER),
+    _rule(
+        LogClass.CONNECTION_LOST,
+        "",
+        r"^could not (receive data from|send data to) client|^unexpected EOF on client connection",
+        _SERVER,
+    ),
+    _rule(
+        LogClass.COLLATION_MISMATCH,
+        "",
+        r"^database \"[^\n]*\" has a collation version mismatch"
+        r"|^collation \"[^\n]*\" has version mismatch",
+        _SERVER,
+    ),
+    _rule(LogClass.SYNC_WAIT_CANCELED, "", r"^canceling (the )?wait for synchronous repl", _SERVER),
+    _rule(
+        LogClass.NEEDS_RESTART,
+        "",
+        r"^parameter \"[^\n]*\" cannot be changed without restarting the server",
+        _SERVER,
+    ),
+    _rule(LogClass.RELOADED, "", r"^received SIGHUP, reloading configuration files", _SERVER),
     # Beware: `could not write to log file "0000…"` with a name is a WAL file.
     _rule(LogClass.NO_SPACE_LOG, "", rf"^could not write to log file: {_NO_SPACE}"),
 )
@@ -227,7 +376,38 @@ _WITHOUT_SQLSTATE: Final = (
         "",
         rf"^could not [^\n]*({_NO_SPACE}|: wrote only \d+ of \d+ bytes at block \d+$)",
     ),
+    _rule(LogClass.LOCK_TABLE_FULL, "", r"^out of shared memory"),
     _rule(LogClass.OUT_OF_MEMORY, "", r"^out of memory"),
+    _rule(LogClass.TOO_MANY_FILES, "", r"Too many open files"),
+    _rule(LogClass.TEMP_LIMIT, "", r"^temporary file size exceeds temp_file_limit"),
+    _rule(
+        LogClass.RECOVERY_CONFLICT,
+        "",
+        r"^(canceling statement|terminating connection) due to conflict with recovery",
+    ),
+    _rule(LogClass.STATEMENT_TIMEOUT, "", r"^canceling statement due to statement timeout"),
+    _rule(LogClass.LOCK_TIMEOUT, "", r"^canceling statement due to lock timeout"),
+    _rule(LogClass.CANCELED, "", r"^canceling statement due to user request"),
+    _rule(LogClass.READ_ONLY, "", r"^cannot execute [A-Z ]+ in a read-only transaction"),
+    _rule(LogClass.NO_SUCH_TABLE, "", r"^relation \"[^\n]*\" does not exist"),
+    _rule(LogClass.NO_SUCH_COLUMN, "", r"^column [^\n]* does not exist"),
+    _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied for "),
+    _rule(LogClass.UNIQUE_VIOLATION, "", r"^duplicate key value violates unique constraint"),
+    _rule(LogClass.SEQUENCE_EXHAUSTED, "", r"^nextval: reached (maximum|minimum) value of"),
+    _rule(LogClass.INTEGER_OUT_OF_RANGE, "", r"^(integer|smallint) out of range"),
+    _rule(
+        LogClass.MULTIXACT_WRAPAROUND,
+        "",
+        r"^database is not accepting commands that (generate|assign) new MultiXactIds"
+        r"|^multixact \"members\" limit exceeded",
+    ),
+    _rule(
+        LogClass.XID_WRAPAROUND,
+        "",
+        r"^database is not accepting commands (to avoid wraparound|that assign new )",
+    ),
+    _rule(LogClass.TOAST_DAMAGED, "", r"^(missing|unexpected) chunk number \d+ "),
+    _rule(LogClass.CATALOG_DAMAGED, "", r"^cache lookup failed for |^could not open relation with"),
     _rule(LogClass.INVALID_PAGE, "", r"^invalid page in block|^page verification failed"),
     _rule(
         LogClass.HBA_REJECTED,
@@ -245,16 +425,31 @@ _WITHOUT_SQLSTATE: Final = (
 )
 
 
+@cache
+def _rules_for(severity: str, sqlstate: str) -> tuple[_Rule, ...]:
+    """What can fit a record at all, in the order in which it is tried."""
+    rules = _BY_SQLSTATE + _BY_TEXT if sqlstate else _BY_TEXT + _WITHOUT_SQLSTATE
+    return tuple(
+        rule
+        for rule in rules
+        if (not rule.sqlstates or sqlstate in rule.sqlstates)
+        and (not rule.severities or severity in rule.severities)
+    )
+
+
+_KNOWN_STATES: Final = frozenset[str]().union(*(rule.sqlstates for rule in _BY_SQLSTATE))
+_KNOWN_SEVERITIES: Final = _SERVER | {"ERROR"}
+_UNKNOWN: Final = "?"
+"""For every state or severity that no rule names: strangers' words must not fill a cache."""
+
+
 def classify(severity: str, sqlstate: str | None, message: str) -> Classified:
     """What one record is about. Cost: some dozens of anchored patterns over 2,048 characters."""
     text = message[:_TEXT_MAX]
-    known = sqlstate if sqlstate not in (None, "", "00000") else None
-    rules = _BY_SQLSTATE + _BY_TEXT if known else _BY_TEXT + _WITHOUT_SQLSTATE
+    known = "" if sqlstate in (None, "", "00000") else sqlstate
+    state = known if not known or known in _KNOWN_STATES else _UNKNOWN
+    rules = _rules_for(severity if severity in _KNOWN_SEVERITIES else _UNKNOWN, state)
     for rule in rules:
-        if rule.sqlstates and known not in rule.sqlstates:
-            continue
-        if rule.severities and severity not in rule.severities:
-            continue
         match = None if rule.text is None else rule.text.search(text)
         if rule.text is None or match is not None:
             groups = {} if match is None else match.groupdict()
