@@ -14,7 +14,8 @@ import pytest
 
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
-from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_class import LogClass
+from stanch.facts.log_classes import classify
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 

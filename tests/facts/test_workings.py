@@ -33,6 +33,7 @@ def test_a_server_tells_who_works_who_holds_and_how_much(shared_server: ScratchS
     server = shared_server
     app = server.dsn("app", application_name="shop")
     with psycopg.connect(app) as holder, psycopg.connect(app) as other:
+        other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         holder.execute("CREATE TABLE IF NOT EXISTS held_here (secret text)")
         holder.execute("SELECT 'hidden-word', pg_advisory_lock(7)")
         other.execute("SELECT count(*) FROM pg_class WHERE relname = 'hidden-word'")

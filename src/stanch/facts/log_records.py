@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_class import LogClass
+from stanch.facts.log_classes import classify
 
 RECORD_CHARS_MAX: Final = 16384
 """Of each part of a record: message, detail, hint, statement."""

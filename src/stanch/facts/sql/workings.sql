@@ -134,11 +134,8 @@ figures AS (
     UNION ALL
     -- 1 where the worker of a subscription runs.
     SELECT
-        'subscription_worker', s.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8,
-        CASE WHEN s.subenabled THEN 'enabled' ELSE 'disabled' END
-    FROM pg_stat_subscription AS w
-    JOIN (SELECT oid, subname, subenabled FROM pg_subscription) AS s ON s.oid = w.subid
-    WHERE to_json(w) ->> 'relid' IS NULL
+        'subscription_worker', w.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8, ''
+    FROM pg_stat_subscription AS w WHERE w.relid IS NULL
     UNION ALL
     SELECT 'role_expired', rolname, extract(epoch FROM now() - rolvaliduntil)::float8, ''
     FROM pg_roles WHERE rolcanlogin AND rolvaliduntil < now()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_class import LogClass
+from stanch.facts.log_classes import classify
 from stanch.facts.log_prefix import AUTO
 
 DAMAGE = frozenset(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 from stanch.facts.log_settings import LogSettings
