@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 # More than two cores would ask for: tests mostly wait for servers.
-WORKERS ?= 3
+WORKERS ?= 4
 
 # What depends on the server's version; fetched servers bring no pg_controldata.
 MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
@@ -26,8 +26,14 @@ demo: ## break a throw-away server, act by act, and watch it being rescued
 setup: ## prepare this machine for the tests
 	@scripts/setup-test
 
-test: setup ## everything that must hold: lint, then every test
-	@$(MAKE) --no-print-directory --keep-going lint pytest
+# Side by side, because the type checker keeps one core busy and the tests leave some of theirs.
+test: setup ## everything that must hold: every test, and beside them lint, which speaks last
+	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT; \
+	nice $(MAKE) --no-print-directory lint >"$$said" 2>&1 & linting=$$!; \
+	tested=0; $(MAKE) --no-print-directory pytest || tested=$$?; \
+	linted=0; wait $$linting || linted=$$?; \
+	cat "$$said"; echo "tests: exit $$tested, lint: exit $$linted"; \
+	[ $$tested = 0 ] && [ $$linted = 0 ]
 
 lint: ## style, formatting, types, and who may import whom
 	@$(BIN)/ruff check

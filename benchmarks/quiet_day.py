@@ -170,6 +170,7 @@ class Share:
             knock=server.knock,
             greet=server.greet,
             volumes=_no_volumes,
+            has_volumes=lambda: False,
             doubts=doubts.standing,
             now=self._clock.now,
         )

@@ -84,8 +84,10 @@ fill_venv() {
     installed "$set" && return
     say "installing requirements/$set.txt"
     rm -f "$VENV/.installed-$set"
-    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install \
+    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install --no-compile \
         --require-hashes --only-binary :all: -r "requirements/$set.txt" </dev/null
+    # On every core, where pip would take one. Some packages bring files that are no Python yet.
+    "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" >/dev/null 2>&1 </dev/null || true
     "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install \
         --no-deps --no-build-isolation -e . </dev/null
     fingerprint "requirements/$set.txt" >"$VENV/.installed-$set"

@@ -12,6 +12,10 @@ from collections.abc import Mapping
 
 _SERVERS = "detect/test_on_servers.py::"
 _VITALS = f"{_SERVERS}test_every_rule_over_vitals_can_fire_on_a_real_server"
+_REPLAY = (
+    f"{_SERVERS}test_a_standby_that_replays_nothing_is_told_by_both_and_one_with_nothing_to_replay"
+    "_by_none"
+)
 _SILENT = "detect/test_silent_on_servers.py::"
 _SLOW_LANE = f"{_SILENT}test_every_rule_over_the_slow_lane_can_fire_on_a_real_server"
 _WAL = f"{_SILENT}test_slots_that_are_stuck_or_lost_and_damaged_pages_are_told"
@@ -23,6 +27,7 @@ _LOG = (
     "test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not"
 )
 _DOCKER = "adapters/hosts/test_docker.py::"
+_CERTIFICATE = "adapters/test_certificates.py::test_days_chain_and_name_are_judged_each_for_itself"
 _LOGS = "detect/test_log_rules.py::"
 _KERNEL = f"{_LOGS}test_what_a_kernel_says_of_lost_damaged_and_frozen_storage_is_told"
 _KILLED = (
@@ -41,6 +46,22 @@ _REPOSITORY = (
 
 FIRED: Mapping[str, str] = {
     # --- reachability
+    "blind": (
+        "stories/test_blind.py::test_targets_that_fall_silent_at_once_are_one_page_and_those_that_refuse_are_not"
+    ),
+    "unwatched": (
+        "adapters/postgres/test_probe.py::test_a_password_that_is_refused_for_ten_seconds_leaves_a_server_unwatched_and_not_down"
+    ),
+    "canary_unusable": (
+        "adapters/postgres/test_canary.py::test_trouble_of_its_own_is_told_as_such_and_never_as_writes_that_fail"
+    ),
+    "writes_failing": (
+        "stories/test_unseen.py::test_writes_that_hang_are_told_by_one_of_them_and_a_refused"
+        "_password_is_sent_once_to_the_end"
+    ),
+    "other_cluster": (
+        "service/watched/test_target.py::test_another_cluster_on_the_port_is_told_and_not_followed_until_the_policy_names_it"
+    ),
     "reported": (
         "service/signals/test_mailbox.py::"
         "test_a_report_is_stored_as_it_comes_and_people_still_find_it_unread"
@@ -69,6 +90,8 @@ FIRED: Mapping[str, str] = {
     "temp_files_flood": _VITALS,
     "prepared_transaction_old": _VITALS,
     # --- WAL and replication
+    "replication_delay": _REPLAY,
+    "replication_lag": _REPLAY,
     "archive_failing": _VITALS,
     "slot_retains_wal": _VITALS,
     "slot_inactive": _VITALS,
@@ -97,8 +120,8 @@ FIRED: Mapping[str, str] = {
         f"{_SHOP}test_a_service_of_which_nothing_is_heard_is_told_and_one_without_customers_is_not"
     ),
     "error_rate_high": (
-        "adapters/services/test_own_numbers.py::"
-        "test_a_service_that_fails_one_request_in_ten_is_told_from_its_counters"
+        "adapters/services/test_prometheus.py::"
+        "test_what_a_prometheus_sees_fail_is_told_and_what_it_sees_answer_is_not"
     ),
     "log_errors": (
         "adapters/services/test_log_stores.py::"
@@ -108,8 +131,8 @@ FIRED: Mapping[str, str] = {
         f"{_SHOP}test_a_service_that_lost_its_database_is_told_and_one_missed_answer_is_not"
     ),
     # --- machines
-    "service_stopped": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
-    "container_restarting": (f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen"),
+    "service_stopped": f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen",
+    "container_restarting": f"{_DOCKER}test_restarts_and_an_end_are_told_once_they_happen",
     "oom_kill": (
         f"{_DOCKER}test_a_process_that_is_killed_in_a_container_that_lives_on_is_counted_and_told"
     ),
@@ -158,6 +181,10 @@ FIRED: Mapping[str, str] = {
     "hba_errors": _SLOW_LANE,
     "settings_errors": _SLOW_LANE,
     # --- logs
+    "log_unread": "watch/logs/test_run.py::test_a_log_that_was_emptied_is_told_as_a_gap",
+    "login_failures": (
+        "service/watched/test_following.py::test_logins_refused_by_the_dozen_are_told_and_a_password_typed_wrong_is_not"
+    ),
     "addresses_banned": (
         f"{_LOGS}test_a_fail2ban_that_bans_two_dozen_addresses_is_told_and_its_restart_is_not"
     ),
@@ -166,27 +193,10 @@ FIRED: Mapping[str, str] = {
     "log_out_of_memory": _LOG,
     "process_crashed": _LOG,
     # --- the way to the server
+    "layer_slow": (
+        "adapters/postgres/test_probe.py::test_a_way_that_takes_far_longer_than_in_three_weeks_is_told_and_than_in_two_is_not"
+    ),
+    "certificate_untrusted": _CERTIFICATE,
+    "certificate_expiring": _CERTIFICATE,
 }
 """Rule to test, as `file::function`; the file lies under `tests/`."""
-
-NOT_HERE: Mapping[str, str] = {}
-"""Rule to the reason why no machine that runs these tests can be brought into that trouble."""
-
-TO_DO = frozenset(
-    {
-        # --- reachability, machines, logs, network, sessions, wal
-        "unwatched",
-        "other_cluster",
-        "writes_failing",
-        "canary_unusable",
-        "blind",
-        "replication_lag",
-        "replication_delay",
-        "log_unread",
-        "login_failures",
-        "certificate_expiring",
-        "certificate_untrusted",
-        "layer_slow",
-    }
-)
-"""What fires by value alone so far; goes once it is empty."""

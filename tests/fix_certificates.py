@@ -1,10 +1,12 @@
 """A certificate authority of the test's own, and servers that show what it issued.
 
-`authority`  issues certificates for any name and any dates
+`authority`      issues certificates for any name and any dates
+`own_authority`  one certificate that signed itself, and whoever shows it
 """
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +72,17 @@ def authority(tmp_path: Path) -> Authority:
     openssl("req", "-x509", *NEW_KEY, "-keyout", folder / "ca.key", "-out", folder / "ca.crt",
             "-subj", "/CN=Test Root", "-days", "30")  # fmt: skip
     return Authority(folder)
+
+
+@pytest.fixture
+def own_authority(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's context with a certificate for localhost that signed itself, and its file."""
+    key, crt = tmp_path / "key.pem", tmp_path / "crt.pem"
+    openssl("req", "-x509", *NEW_KEY, "-keyout", key, "-out", crt, "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost", "-days", "2")  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(crt, key)
+    return context, str(crt)
 
 
 def serve_tls(server: ScratchServer, certificate: str, key: str) -> None:

@@ -10,11 +10,8 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +28,7 @@ from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.cli.app import main
 from stanch.service.people.reaching import ask
 from stanch.testing.mailbox import Mail, Mailbox
+from stanch_processes import Process, begin
 
 T = TypeVar("T")
 
@@ -101,8 +99,8 @@ class Responder:
         self.state = folder / "state"
         self.port = free_port()
         self.policy: dict[str, Any] = {}
-        self._env = {**os.environ, **env}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._env = dict(env)
+        self._processes: list[Process] = []
         # Neither speaks TLS; reading certificates for each question takes longer than the answer.
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(verify=False, limits=ANEW), timeout=5
@@ -128,16 +126,8 @@ class Responder:
     def start(self, *, ready: bool = True) -> None:
         """Start `stanch run`; with `ready`, wait until it has looked at every target."""
         assert not self.alive
-        with self.log_path.open("ab") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    self._command("run"),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._env,
-                )
-            )
+        begun = begin(self._command("run"), out=self.log_path, env=self._env)
+        self._processes.append(begun)
         if ready:
             self.wait_for(self.ready, deadline_s=READY_S, what="ready")
 
@@ -187,7 +177,7 @@ class Responder:
         """Whatever state it is in, it is gone afterwards."""
         for process in self._processes:
             if process.poll() is None:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
                 process.wait(READY_S)
         self._http.close()
         self._api.close()
@@ -201,19 +191,17 @@ class Responder:
 
     # --- people's side ---
 
-    def cli(self, *arguments: str, env: Mapping[str, str] | None = None) -> Said:
-        """One command of `stanch` as a person types it."""
-        done = subprocess.run(
-            self._command(*arguments),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-            env={**self._env, "STANCH_PERSON": "ann", **(env or {})},
-        )
-        return Said(status=done.returncode, out=done.stdout, err=done.stderr)
+    def cli(self, *arguments: str) -> Said:
+        """One command of `stanch` as a person types it, in a process of its own."""
+        with tempfile.TemporaryDirectory(prefix="said-", dir=self.folder) as name:
+            out, err = Path(name, "out"), Path(name, "err")
+            env = {**self._env, "STANCH_PERSON": "ann"}
+            process = begin(self._command(*arguments), out=out, err=err, env=env)
+            # Before the one that watches, which stays the last.
+            self._processes.insert(0, process)
+            status = process.wait(60)
+            said, complained = (path.read_text(errors="replace") for path in (out, err))
+        return Said(status=status, out=said, err=complained)
 
     def call(self, *arguments: str) -> Said:
         """What `cli` answers, without the second of processor that a process of its own takes.
@@ -340,7 +328,7 @@ class Responder:
         return (self.state / "stanch.db").exists()
 
     def _command(self, name: str, *arguments: str) -> Sequence[str]:
-        return [sys.executable, "-m", "stanch", name, *arguments, *self._config_option(name)]
+        return [name, *arguments, *self._config_option(name)]
 
     def _config_option(self, name: str) -> Sequence[str]:
         return ["-c", str(self.config)] if name not in ("ping", "diagnose") else []

@@ -195,6 +195,13 @@ def test_numbers_that_are_none_are_no_verdict() -> None:
     assert watched.raised == []
 
 
+def test_a_storm_right_behind_the_first_look_counts_from_that_look() -> None:
+    watched = Watched()
+    for at_s, refused in ((0.0, 0), (0.2, 1), (0.4, 21)):
+        watched.look(at_s, told("auth_failures_total", refused, "database"))
+    assert watched.raised == ["login_failures:database"]
+
+
 def test_a_changed_policy_changes_limits_and_not_what_is_remembered() -> None:
     watched = Watched(target(deadlocks={"limit": 100.0, "clear": 50.0}))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fired_for_real import FIRED, NOT_HERE, TO_DO
+from fired_for_real import FIRED
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.rules import declared_rules
 
@@ -61,10 +61,8 @@ def mentions(nodes: Iterable[ast.AST], kind: SymptomKind) -> bool:
     )
 
 
-def test_every_declared_rule_is_fired_or_has_a_reason_and_only_one_of_them() -> None:
-    every = [*FIRED, *NOT_HERE, *TO_DO]
-    assert sorted(every) == sorted(kind.value for kind in declared_rules())
-    assert all(len(reason.split()) > 5 for reason in NOT_HERE.values())
+def test_every_declared_rule_is_fired_somewhere() -> None:
+    assert sorted(FIRED) == sorted(kind.value for kind in declared_rules())
 
 
 @pytest.mark.parametrize("rule", FIRED)

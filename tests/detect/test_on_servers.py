@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 from psycopg import pq
 
-from fix_servers import MakeServer
+from fix_servers import MAJORS, MakeServer, Templates
 from samplings import ORDERS, TARGET, target
 from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.detect.engine import Detector
 from stanch.detect.in_force import plan_for
 from stanch.detect.tracker import Raised, Tracks, step
@@ -51,6 +54,19 @@ LOW = target(
 
 IMPATIENT = target(
     long_transaction={"limit": 0.3, "hold_s": 0.0}, slow_query={"limit": 0.3, "hold_s": 0.0}
+)
+
+
+BEHIND = target(
+    replication_lag={"limit": 1000.0, "clear": 500.0, "hold_s": 0.0},
+    replication_delay={"limit": 1.0, "clear": 0.5, "hold_s": 0.0},
+)
+
+CAUGHT_UP = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()"
+
+# One version in an ordinary run, all of them in `make matrix`.
+one_major = pytest.mark.parametrize(
+    "pg_major", MAJORS if "STANCH_MAJORS" in os.environ else [18], indirect=True
 )
 
 
@@ -248,6 +264,41 @@ def test_a_receiver_that_goes_away_is_a_standby_gone(server: ScratchServer) -> N
         finally:
             receiver.finish()
         assert watch.until(lambda raised: "standby_gone" in raised)
+
+
+@pytest.fixture
+def pair(
+    pg_major: int, server_templates: Templates
+) -> Iterator[tuple[ScratchServer, ScratchServer]]:
+    """A primary and its standby."""
+    template = server_templates.of(pg_major, "trust")
+    options = ScratchOptions(parent=server_templates.parent)
+    with ExitStack() as stack:
+        primary = stack.enter_context(ScratchServer.create(options=options, template=template))
+        standby = ScratchServer.create(options=options, template=template)
+        stack.callback(standby.destroy)
+        standby.folder.write_owned(standby.data_directory / "standby.signal", "")
+        standby.set_conf({"primary_conninfo": primary.dsn()})
+        standby.start()
+        yield primary, standby
+
+
+@one_major
+def test_a_standby_that_replays_nothing_is_told_by_both_and_one_with_nothing_to_replay_by_none(
+    pair: tuple[ScratchServer, ScratchServer],
+) -> None:
+    primary, standby = pair
+    primary.query("CREATE TABLE replayed ()")
+    with Watch(primary, TARGET) as first:
+        assert first.until(lambda _: primary.query(CAUGHT_UP) == [(1,)])
+    with Watch(primary, BEHIND) as near, Watch(standby, BEHIND) as far:
+        for watch in (near, far):
+            watch.until(lambda raised: bool(raised), within_s=0.5)
+            assert watch.raised == set()
+        standby.query("SELECT pg_wal_replay_pause()")
+        primary.query("CREATE TABLE written AS SELECT repeat('x', 5000) FROM generate_series(1, 9)")
+        assert near.until(lambda raised: any(r.startswith("replication_lag:") for r in raised))
+        assert far.until(lambda raised: any(r.startswith("replication_delay") for r in raised))
 
 
 def count(server: ScratchServer) -> int:

@@ -156,11 +156,17 @@ def watched(pair: Pair, make_responder: MakeResponder) -> Responder:
     )
     stanch.start()
     stanch.wait_for(lambda: seen(stanch), what="the standby is learned")
+    stanch.wait_for(lambda: led(stanch) == {"app": ["orders"]}, what="the pooler is seen to lead")
     return stanch
 
 
 def seen(stanch: Responder) -> dict[str, str]:
     return {k: v for c in stanch.ask("/clusters")["clusters"] for k, v in c["follows"].items()}
+
+
+def led(stanch: Responder) -> dict[str, list[str]]:
+    poolers = stanch.ask("/clusters")["poolers"]
+    return {one["database"]: one["targets"] for one in poolers if one["asked_for"] == "replica"}
 
 
 def alert(stanch: Responder, status: str) -> None:

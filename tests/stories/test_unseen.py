@@ -30,6 +30,7 @@ def test_writes_that_hang_are_told_by_one_of_them_and_a_refused_password_is_sent
     )
     stanch.wait_for_mail(lambda m: "writes fail" in m.subject, "of the page")
     assert "a synchronous standby that does not confirm" in str(stanch.show("1"))
+    assert stanch.show("1")["symptoms"] == ["writes_failing"]
     assert server.query(WRITES) == [(1,)]
     server.set_conf({"synchronous_standby_names": ""})
     stanch.wait_for_event("symptom.cleared")

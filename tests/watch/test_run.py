@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from samplings import vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import Volume, VolumeUse
 from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
-from stanch.model.vitals import ServerSettings, Vitals, WorkCounters
+from stanch.model.vitals import Vitals
 from stanch.testing.virtual_time import EPOCH, run_virtually
 from stanch.watch.run import Eyes, TargetWatch
 
-VITALS = Vitals(
-    at=datetime(2026, 3, 1, tzinfo=UTC),
-    postmaster_start=datetime(2026, 3, 1, tzinfo=UTC),
-    version_num=150018,
-    in_recovery=False,
-    transaction_read_only=True,
-    sees_sessions=False,
-    settings=ServerSettings(max_connections=100, superuser_reserved_connections=3),
-    backends=1,
-    sessions=None,
-    work=WorkCounters(commits=0, rollbacks=0, deadlocks=0, temp_files=0, temp_bytes=0),
-)
+VITALS = vitals()
 VOLUME = Volume(
     use=VolumeUse.DATA,
     path="/data",
@@ -159,6 +149,7 @@ def watched(
     *,
     doubts: tuple[str, ...] = (),
     volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]] = no_volumes,
+    has_volumes: Callable[[], bool] = lambda: True,
 ) -> tuple[list[Sample], Silent]:
     """Everything told while the script runs beside the watch."""
 
@@ -177,6 +168,7 @@ def watched(
             knock=server.knock,
             greet=server.greet,
             volumes=volumes,
+            has_volumes=has_volumes,
             doubts=doubting,
             now=now,
         )
@@ -631,3 +623,19 @@ def test_what_a_slow_file_system_says_is_told_with_a_later_sample() -> None:
     told, _ = watched(script, volumes=slow)
     first = next(sample for sample in told if sample.volumes)
     assert 2 <= seconds(first) <= 3.5
+
+
+def test_volumes_are_asked_for_only_while_there_may_be_any() -> None:
+    asked: list[float] = []
+    here: list[bool] = []
+
+    async def look() -> None:
+        asked.append(asyncio.get_running_loop().time())
+
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(10.0)
+        here.append(True)
+        await asyncio.sleep(10.0)
+
+    watched(script, volumes=look, has_volumes=lambda: bool(here))
+    assert 10.0 <= min(asked) <= 11.5

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption, fetched
-from stanch.policy.quoting import printable
+from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption, fetched, show_found
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +29,7 @@ def changes(
 
     seconds = length_s(since, "--since")
     found = fetched(config, f"/changes/{quote(target, safe='')}", since_s=str(seconds))
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    for line in _lines(found, since):
-        print(printable(line))
+    show_found(found, _lines(found, since), as_json=as_json)
 
 
 def _lines(found: dict[str, Any], since: str) -> list[str]:

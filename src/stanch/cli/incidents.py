@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +17,8 @@ from stanch.cli.reaching import (
     fetched,
     me,
     path_of,
+    show_found,
 )
-from stanch.policy.quoting import printable
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the timeline.")]
 LengthOption = Annotated[
@@ -72,20 +71,18 @@ def incidents(
 ) -> None:
     """List incidents, newest first."""
     found = fetched(config, "/incidents", all="1" if every else "0")["incidents"]
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    if not found:
-        print("no incidents" if every else "no open incidents")
-    for one in found:
-        taken = f"  taken by {one['acknowledged_by']}" if one["acknowledged_by"] else ""
-        waits = "  waits for approval" if one["waiting_for_approval"] else ""
-        held = f"  nobody is paged before {one['held_until']}" if one["held_until"] else ""
-        line = (
-            f"{one['id']}  {one['severity']:<4} {one['status']:<9} {one['target']}: {one['title']}"
-            f"  {one['cause'] or 'cause unknown'}{taken}{waits}{held}"
-        )
-        print(printable(line))
+    none = ["no incidents" if every else "no open incidents"]
+    show_found(found, map(_incident_line, found) if found else none, as_json=as_json)
+
+
+def _incident_line(one: dict[str, Any]) -> str:
+    taken = f"  taken by {one['acknowledged_by']}" if one["acknowledged_by"] else ""
+    waits = "  waits for approval" if one["waiting_for_approval"] else ""
+    held = f"  nobody is paged before {one['held_until']}" if one["held_until"] else ""
+    return (
+        f"{one['id']}  {one['severity']:<4} {one['status']:<9} {one['target']}: {one['title']}"
+        f"  {one['cause'] or 'cause unknown'}{taken}{waits}{held}"
+    )
 
 
 def show(
@@ -97,11 +94,7 @@ def show(
     from stanch.cli.rendering import incident_lines
 
     found = fetched(config, path_of(incident))
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    for line in incident_lines(found):
-        print(printable(line))
+    show_found(found, incident_lines(found), as_json=as_json)
 
 
 def ack(
@@ -273,32 +266,20 @@ def silences(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     Silences of the policy are listed with their next beginning, too.
     """
     found = fetched(config, "/silences")["silences"]
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    if not found:
-        print("nothing is silenced")
-    for one in found:
-        print(printable(_silence_line(one)))
+    lines = map(_silence_line, found) if found else ["nothing is silenced"]
+    show_found(found, lines, as_json=as_json)
 
 
 def clusters(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List clusters: those of the policy, and those that Stanch has seen to be one.
 
-    A target that the policy puts into a cluster is in no other, whatever was seen.
+    A target that the policy puts into a cluster is in no other, whatever was seen. Where watched
+    poolers lead is known while `stanch run` runs.
     """
-    found = fetched(config, "/clusters")["clusters"]
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    if not found:
-        print("no clusters: none in the policy, and no target was seen to follow another")
-    for one in found:
-        pairs = (f"{standby} follows {upstream}" for standby, upstream in one["follows"].items())
-        name = f"{one['name']} (policy)" if one["source"] == "policy" else "seen"
-        but = "; not counted, because the policy says otherwise" if one["overruled"] else ""
-        seen = f"  {', '.join(pairs)}{but}" if one["follows"] else ""
-        print(printable(f"{name}: {', '.join(one['targets'])}{seen}"))
+    from stanch.cli.rendering import cluster_lines
+
+    found = fetched(config, "/clusters")
+    show_found(found, cluster_lines(found), as_json=as_json)
 
 
 def _silence_line(one: dict[str, Any]) -> str:
@@ -308,9 +289,10 @@ def _silence_line(one: dict[str, Any]) -> str:
         when = f"from {one['next']}" if one["next"] else f"{'over':<25}"
     what = ", ".join(one["rules"]) or "maintenance"
     subjects = f" of {', '.join(one['subjects'])}" if one["subjects"] else ""
+    worse = f" up to severity {one['up_to']}" if (one["up_to"] or 1) > 1 else ""
     source = f"policy {one['name']}" if one["source"] == "policy" else one["by"]
     where = ", ".join(one["targets"]) or "every target"
-    return f"{when}  {where}: {what}{subjects}  {source}: {one['reason']}"
+    return f"{when}  {where}: {what}{subjects}{worse}  {source}: {one['reason']}"
 
 
 def postmortem(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,6 +88,15 @@ def fetched(config: Path, path: str, **params: str) -> dict[str, Any]:
     if not reply.ok:
         raise StanchError(reply.body["text"], hint=reply.body.get("hint") or "")
     return reply.body
+
+
+def show_found(found: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print an answer: as it came, or as lines, each escaped."""
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
+        return
+    for line in lines:
+        print(printable(line))
 
 
 def path_of(incident: str) -> str:

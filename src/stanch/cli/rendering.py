@@ -20,6 +20,22 @@ VERDICTS = {
 }
 
 
+def cluster_lines(found: Found) -> Iterator[str]:
+    """Who stands and falls together, then where the watched poolers lead."""
+    if not found["clusters"]:
+        yield "no clusters: none in the policy, and no target was seen to follow another"
+    for one in found["clusters"]:
+        pairs = (f"{standby} follows {upstream}" for standby, upstream in one["follows"].items())
+        name = f"{one['name']} (policy)" if one["source"] == "policy" else "seen"
+        but = "; not counted, because the policy says otherwise" if one["overruled"] else ""
+        seen = f"  {', '.join(pairs)}{but}" if one["follows"] else ""
+        yield f"{name}: {', '.join(one['targets'])}{seen}"
+    for one in found["poolers"]:
+        leads = ", ".join(one["targets"]) or f"no target ({', '.join(one['places'])})"
+        who = f"pooler {one['pooler']} (asked for {one['asked_for']})"
+        yield f"{who}: {one['database']} leads to {leads}"
+
+
 def incident_lines(found: Found) -> Iterator[str]:
     """What a person needs first comes first; the timeline comes last."""
     yield f"{found['id']}  {found['severity']}  {found['status']}  {found['target']}"

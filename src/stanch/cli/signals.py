@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption, fetched
-from stanch.policy.quoting import printable
+from stanch.cli.reaching import DEFAULT_CONFIG, ConfigOption, JsonOption, fetched, show_found
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +25,8 @@ def signals(
     not page, or the policy says `unmatched: list`.
     """
     found = fetched(config, "/signals", all="1" if every else "0")["signals"]
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, sort_keys=True))
-        return
-    if not found:
-        print("no alerts from outside" if every else "no alert from outside fires")
-    for line in _lines(found):
-        print(printable(line))
+    none = ["no alerts from outside" if every else "no alert from outside fires"]
+    show_found(found, _lines(found) if found else none, as_json=as_json)
 
 
 def _lines(found: list[Mapping[str, Any]]) -> Iterator[str]:

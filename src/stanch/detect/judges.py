@@ -136,10 +136,11 @@ class RateAbove:
         window = self.memory.of(subject)
         if value is None or window is None:
             return UNKNOWN
-        if window.points and value < window.points[-1][1]:
+        if window.last is not None and value < window.last:
             window.clear()
         window.add(at_s, value)
-        per_s = (value - window.points[0][1]) / max(self.rule.window_s, window.covered_s)
+        began_at = value if window.first is None else window.first
+        per_s = (value - began_at) / max(self.rule.window_s, window.covered_s)
         rate = per_s if self.rule.limit_unit is Unit.BYTES_PER_S else 60.0 * per_s
         if rate >= settings.limit or (standing and rate > settings.clear):
             return Look(True, rate)
@@ -173,7 +174,7 @@ class Forecast:
         if value is None or window is None:
             return UNKNOWN
         if window.add(at_s, value) or subject not in self.known:
-            self.known[subject] = seconds_until(tuple(window.points), self.rule.toward)
+            self.known[subject] = seconds_until(window.points, self.rule.toward)
         if window.covered_s < self.rule.window_s / 3:
             return UNKNOWN
         left_s = self.known[subject]

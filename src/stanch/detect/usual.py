@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -165,16 +164,18 @@ class Recent:
     """
 
     span_s: float
-    values: deque[tuple[float, float]] = field(default_factory=deque[tuple[float, float]])
+    _times: array[float] = field(default_factory=lambda: array("d"))
+    _values: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, at_s: float, value: float) -> float | None:
         """The median with this value; None with fewer than three values."""
-        values = self.values
-        if values and not 0.0 <= at_s - values[-1][0] <= GAP_SPANS * self.span_s:
-            values.clear()
-        values.append((at_s, value))
-        while len(values) > LOOKS_MIN and (
-            at_s - values[0][0] > self.span_s or len(values) > 2 * SAMPLES_MAX
+        times, values = self._times, self._values
+        if times and not 0.0 <= at_s - times[-1] <= GAP_SPANS * self.span_s:
+            del times[:], values[:]
+        times.append(at_s)
+        values.append(value)
+        while len(times) > LOOKS_MIN and (
+            at_s - times[0] > self.span_s or len(times) > 2 * SAMPLES_MAX
         ):
-            values.popleft()
-        return median(v for _, v in values) if len(values) >= LOOKS_MIN else None
+            del times[0], values[0]
+        return median(values) if len(values) >= LOOKS_MIN else None

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 POINTS_MAX = 30
 GAP_STEPS = 6
 """A silence longer than so many steps of the window starts it again."""
 
-Points = deque[tuple[float, float]]
+
+def _numbers() -> array[float]:
+    return array("d")
 
 
 @dataclass(slots=True)
 class Window:
-    """The last value of each step, oldest first; times are seconds since 1970."""
+    """The last value of each step, oldest first; times are seconds since 1970.
+
+    Cost: 0.3 kB, and 16 bytes a point; thousands of them are kept, so none is made of objects.
+    """
 
     span_s: float
-    points: Points = field(default_factory=Points)
+    _times: array[float] = field(default_factory=_numbers)
+    _values: array[float] = field(default_factory=_numbers)
     _filled_at: float = 0.0
     _last_at: float = 0.0
 
@@ -25,33 +32,52 @@ class Window:
     def step_s(self) -> float:
         return self.span_s / POINTS_MAX
 
+    @property
+    def points(self) -> Sequence[tuple[float, float]]:
+        """Each point's time and value."""
+        return tuple(zip(self._times, self._values, strict=True))
+
+    @property
+    def first(self) -> float | None:
+        """The oldest value; None while there is none."""
+        return self._values[0] if self._values else None
+
+    @property
+    def last(self) -> float | None:
+        """The newest value; None while there is none."""
+        return self._values[-1] if self._values else None
+
     def add(self, at_s: float, value: float) -> bool:
         """Take one value; True where it made a new point. A gap or a step back starts again."""
         gap_s = max(GAP_STEPS * self.step_s, 60.0)
-        if self.points and not 0.0 <= at_s - self._last_at <= max(gap_s, self.span_s / 2):
-            self.points.clear()
+        if self._times and not 0.0 <= at_s - self._last_at <= max(gap_s, self.span_s / 2):
+            self.clear()
         self._last_at = at_s
-        if self.points and at_s - self._filled_at < self.step_s:
-            self.points[-1] = (at_s, value)
+        same_step = bool(self._times) and at_s - self._filled_at < self.step_s
+        # What was seen first stays: a storm may come before its step is over.
+        if same_step and len(self._times) > 1:
+            self._times[-1], self._values[-1] = at_s, value
             return False
-        self._filled_at = at_s
-        self.points.append((at_s, value))
+        if not same_step:
+            self._filled_at = at_s
+        self._times.append(at_s)
+        self._values.append(value)
         # One point beyond the edge stays, so that the span is covered and not almost.
-        while len(self.points) > 2 and at_s - self.points[1][0] >= self.span_s:
-            self.points.popleft()
+        while len(self._times) > 2 and at_s - self._times[1] >= self.span_s:
+            del self._times[0], self._values[0]
         return True
 
     def due(self, at_s: float) -> bool:
         """Whether a value now would make a new point."""
-        return not self.points or not 0.0 <= at_s - self._filled_at < self.step_s
+        return len(self._times) < 2 or not 0.0 <= at_s - self._filled_at < self.step_s
 
     def clear(self) -> None:
-        self.points.clear()
+        del self._times[:], self._values[:]
 
     @property
     def covered_s(self) -> float:
         """How far back it reaches."""
-        return self.points[-1][0] - self.points[0][0] if self.points else 0.0
+        return self._times[-1] - self._times[0] if self._times else 0.0
 
     def mean(self, since_s: float) -> float | None:
         """Mean of the points from a moment on; None where there is none."""

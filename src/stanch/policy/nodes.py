@@ -1,14 +1,17 @@
 """YAML text to a tree with line marks: nothing is constructed, and hostile input stays small.
 
 Source: PyYAML's composer with the safe resolver. Limits come first, on the flat stream of events,
-because the composer itself recurses.
+because the composer itself recurses; it then works from the same events, and nothing is read twice.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 TEXT_CHARS_MAX = 1_000_000
 DEPTH_MAX = 24
@@ -38,10 +41,10 @@ def compose(text: str) -> yaml.Node | Unreadable:
             what=f"longer than {TEXT_CHARS_MAX} characters", hint="A policy is a short file."
         )
     try:
-        refused = _refused(text)
-        if refused is not None:
-            return refused
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        events = _events(text)
+        if isinstance(events, Unreadable):
+            return events
+        node = _EventComposer(events).get_single_node()
     except yaml.MarkedYAMLError as error:
         return _from_yaml(error)
     except yaml.YAMLError as error:
@@ -56,9 +59,30 @@ def compose(text: str) -> yaml.Node | Unreadable:
     return node
 
 
-def _refused(text: str) -> Unreadable | None:
+class _EventComposer(Composer, Resolver):
+    """PyYAML's composer on events that were parsed before."""
+
+    def __init__(self, events: deque[yaml.Event]) -> None:
+        Composer.__init__(self)
+        Resolver.__init__(self)
+        self._events = events
+
+    def check_event(self, *choices: type[yaml.Event]) -> bool:
+        return bool(self._events) and (not choices or isinstance(self._events[0], choices))
+
+    def peek_event(self) -> yaml.Event | None:
+        return self._events[0] if self._events else None
+
+    def get_event(self) -> yaml.Event | None:
+        return self._events.popleft() if self._events else None
+
+
+def _events(text: str) -> deque[yaml.Event] | Unreadable:
+    """Everything the parser finds, or the limit it goes over."""
     depth = aliases = 0
+    events: deque[yaml.Event] = deque()
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader), 1):
+        events.append(event)
         mark = event.start_mark
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
@@ -74,7 +98,7 @@ def _refused(text: str) -> Unreadable | None:
                 line=mark.line + 1 if mark else 1,
                 column=mark.column + 1 if mark else 1,
             )
-    return None
+    return events
 
 
 def _over(depth: int, aliases: int, events: int) -> str:

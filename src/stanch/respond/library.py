@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.runbook import Runbook, parse_runbook
 
 
+@cache
 def shipped_runbooks() -> tuple[Runbook, ...]:
     """The runbooks that come with Stanch, by id."""
     folder = files("stanch.respond") / "runbooks"

@@ -93,6 +93,7 @@ class Responder:
             house.store,
             house.clock,
             lambda: {name: watched.changing.drain for name, watched in self._targets.items()},
+            book=house.book,
         )
         house.book.beside_opening = self._changed.noted
         self._inbound = Inbound(
@@ -284,6 +285,7 @@ class Responder:
         return commands_app(
             self._house,
             seen=lambda: {name: watched.changing.seen for name, watched in self._targets.items()},
+            poolers=self._core.watching.topology.poolers_seen,
         )
 
     def _health_app(self, *, with_signals: bool) -> Any:

@@ -126,7 +126,7 @@ class SqlStore:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> SqlStore:
         """A store that is gone with the process: the same tables and rules, for simulations."""
-        engine = connect.memory_engine()
+        engine = migrate.migrated_memory_engine()
         store = cls(
             writing=engine,
             reading=engine,

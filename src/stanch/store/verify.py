@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, select
@@ -105,7 +106,10 @@ def _check_file(conn: Connection, walk: _Walk) -> None:
     for (line,) in conn.exec_driver_sql(f"PRAGMA integrity_check({PROBLEMS_MAX})"):
         if line != "ok":
             walk.say(f"file: {line}")
-    expected = {row[1]: row for row in _expected_schema(revision_of(conn))}
+    revision = revision_of(conn)
+    # Of a store that an older release wrote, and this one has not opened yet, that one's shape.
+    shape = revision if revision is not None and revision in OLDER else REVISION
+    expected = {row[1]: row for row in _expected_schema(shape)}
     present = {row[1]: tuple(row) for row in conn.exec_driver_sql(_SCHEMA)}
     for name in sorted(expected.keys() | present.keys()):
         if name not in present:
@@ -116,13 +120,12 @@ def _check_file(conn: Connection, walk: _Walk) -> None:
             walk.say(f"schema: {name!r} was changed")
 
 
-def _expected_schema(revision: str | None) -> list[tuple[Any, ...]]:
-    """Of a store that an older release wrote, and this one has not opened yet, that one's shape."""
+@cache
+def _expected_schema(shape: str) -> tuple[tuple[Any, ...], ...]:
     engine = create_engine("sqlite://")
-    shape = revision if revision is not None and revision in OLDER else REVISION
     with engine.begin() as fresh:
         upgrade(fresh, on="memory", to=shape)
-        rows = [tuple(row) for row in fresh.exec_driver_sql(_SCHEMA)]
+        rows = tuple(tuple(row) for row in fresh.exec_driver_sql(_SCHEMA))
     engine.dispose()
     return rows
 

@@ -81,6 +81,7 @@ class SimTarget:
             knock=self._net.knock,
             greet=self._net.knock,
             volumes=self._volumes,
+            has_volumes=lambda: True,
             doubts=_no_doubts,
             now=self._server.clock.now,
         )

@@ -83,6 +83,8 @@ class Eyes:
     greet: Callable[[float], Awaitable[bool]]
     """False: a new connection is accepted and never answered, whatever open sessions say."""
     volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]]
+    has_volumes: Callable[[], bool]
+    """False: it is known without asking that there are none to be seen from here."""
     doubts: Callable[[], Awaitable[tuple[str, ...]]]
     """Why a silence may be our own fault right now."""
     now: Callable[[], datetime]
@@ -285,7 +287,7 @@ class TargetWatch:
         is told all the same, and nobody asks that file system a second time."""
         now_s = asyncio.get_running_loop().time()
         if self._looking is None:
-            if now_s < self._volumes_at:
+            if now_s < self._volumes_at or not self._eyes.has_volumes():
                 return None
             self._volumes_at = now_s + VOLUMES_EVERY_S
             self._looking = asyncio.ensure_future(self._eyes.volumes())

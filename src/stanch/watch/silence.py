@@ -26,7 +26,10 @@ NOBODY_IN = SILENT_STATES | {
 SUSPECTED_BEFORE_S = 1.15
 """A suspicion comes so long before the verdict: the time between two questions, and some."""
 
-PATIENCES_MAX = 4096
+NEAR_S = 0.02
+"""Nearer than this all servers have the same patience, and share it."""
+
+PATIENCES_MAX = 1024
 """A fastest round trip stays the same for many questions; so many are kept, of as many targets."""
 
 
@@ -55,9 +58,13 @@ class Patience:
         return self.gone_after_s if unheard is True else self.silent_after_s
 
 
-@lru_cache(maxsize=PATIENCES_MAX)
 def patience(round_trip_s: float) -> Patience:
     """Deadlines grow with the learned round trip, so that a far server is not a dead one."""
+    return _patience(max(round_trip_s, NEAR_S))
+
+
+@lru_cache(maxsize=PATIENCES_MAX)
+def _patience(round_trip_s: float) -> Patience:
     return Patience(
         unheard_after_s=max(0.25, 12 * round_trip_s),
         slow_after_s=max(0.6, 12 * round_trip_s),

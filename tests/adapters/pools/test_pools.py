@@ -213,6 +213,18 @@ async def test_a_stopped_pooler_costs_one_deadline_and_no_more(bouncer: Bouncer)
 
 
 @needs_pgbouncer
+async def test_a_stopped_pooler_is_left_alone_after_three_tries(bouncer: Bouncer) -> None:
+    async with looking_at(bouncer):
+        late = bouncer.console(deadline_s=0.2)
+        bouncer.running.send_signal(19)
+        for _ in range(3):
+            await late.look()
+        bouncer.running.send_signal(18)
+        [told, *_] = await late.look()
+        assert (told.value, told.detail) == (0.0, "no session within 0.2 s"), "nobody asked it"
+
+
+@needs_pgbouncer
 async def test_a_user_who_may_not_look_is_told_and_is_not_tried_again_at_once(
     bouncer: Bouncer,
 ) -> None:

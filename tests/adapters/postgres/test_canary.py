@@ -12,12 +12,15 @@ import psycopg
 import pytest
 
 from fix_servers import MAJORS, MakeServer, Templates
+from samplings import Watched as Rules
+from samplings import seen
 from stanch.adapters.postgres.canary import Canary
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.facts.canary import CANARY_SESSIONS_SQL, parse_canary_sessions
 from stanch.model.canary import WriteOutcome, Wrote
 from stanch.service.readiness.grants import grants
+from stanch.watch.canary.readings import outcome_readings
 
 # One version in an ordinary run, all of them in `make matrix`.
 WITH = MAJORS if "STANCH_MAJORS" in os.environ else [15]
@@ -82,6 +85,26 @@ async def test_a_missing_table_is_the_canarys_own_trouble(server: ScratchServer)
     assert "no table stanch.gone" in await gone.unfit()
     said = await gone.write()
     assert (said.wrote, said.sqlstate) == (Wrote.UNUSABLE, "42P01")
+
+
+async def told(canary: Canary) -> list[str]:
+    """What the rules make of writes half a minute apart."""
+    rules = Rules()
+    for at_s in (0, 30, 61, 90):
+        rules.look(at_s, seen(readings=outcome_readings(await canary.write(), was_bad=False)))
+    return rules.raised
+
+
+async def test_trouble_of_its_own_is_told_as_such_and_never_as_writes_that_fail(
+    server: ScratchServer,
+) -> None:
+    assert await told(canary_at(server)) == []
+    assert await told(canary_at(server, table="stanch.gone")) == ["canary_unusable"]
+    server.set_conf({"default_transaction_read_only": "on"})
+    await outcome(server, Wrote.FAILED)
+    assert await told(canary_at(server)) == ["writes_failing"]
+    server.set_conf({"default_transaction_read_only": "off"})
+    await outcome(server, Wrote.DONE)
 
 
 async def test_a_lock_on_its_table_is_waited_for_a_tenth_of_a_second_and_says_nothing(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from samplings import Watched, seen
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.model.errors import SetupError
 from stanch.model.reach import Reach, ReachState
+from stanch.watch.reachability.readings import reach_readings
 
 one_major = pytest.mark.parametrize("pg_major", [15], indirect=True)
 
@@ -38,6 +42,51 @@ async def test_a_healthy_server_is_up_through_every_layer(shared_server: Scratch
     ]
     assert all(layer.ok for layer in reach.layers)
     assert (reach.server_version or "").startswith(str(shared_server.binaries.major))
+
+
+WEEK_S = 7 * 86_400.0
+
+
+@asynccontextmanager
+async def way_to(server: ScratchServer, wait_s: list[float]) -> AsyncGenerator[str]:
+    """A way to the server on which every answer takes as long as the last of these."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: bool) -> None:
+        while piece := await reader.read(65536):
+            await asyncio.sleep(wait_s[-1] if back else 0)
+            writer.write(piece)
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(carry(reader, far[1], False), carry(far[0], writer, True))
+
+    way = await asyncio.start_server(meet, "127.0.0.1", 0)
+    async with way:
+        yield server.dsn("app", port=way.sockets[0].getsockname()[1])
+
+
+@one_major
+async def test_a_way_that_takes_far_longer_than_in_three_weeks_is_told_and_than_in_two_is_not(
+    shared_server: ScratchServer,
+) -> None:
+    wait_s = [0.0]
+    async with way_to(shared_server, wait_s) as dsn:
+        usual = [reach_readings(await probe(dsn)) for _ in range(5)]
+        wait_s.append(0.1)
+        slow = [reach_readings(await probe(dsn)) for _ in range(3)]
+    assert all(usual)
+    assert all(slow)
+    for weeks, told in ((3, True), (2, False)):
+        rules = Watched()
+        for week in range(weeks):
+            for minute in range(70):
+                rules.look(week * WEEK_S + 60 * minute, seen(readings=usual[minute % 5]))
+        rules.look(weeks * WEEK_S, seen(readings=usual[0]))
+        assert rules.raised == []
+        for minute in range(1, 12):
+            rules.look(weeks * WEEK_S + 60 * minute, seen(readings=slow[minute % 3]))
+        assert ("layer_slow:select" in rules.raised) is told
 
 
 async def test_a_unix_socket_takes_the_place_of_name_and_tcp(shared_server: ScratchServer) -> None:
@@ -86,6 +135,30 @@ async def test_a_wrong_password_is_auth_failed_and_tried_once(make_server: MakeS
     assert (reach.state, reach.sqlstate) == (ReachState.AUTH_FAILED, "28P01")
     assert names(reach)[-1] == "auth"
     assert server.log_text().count("password authentication failed") == 1
+
+
+@one_major
+async def test_a_password_that_is_refused_for_ten_seconds_leaves_a_server_unwatched_and_not_down(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(auth="scram-sha-256")
+    rules, right = Watched(), server.passwords["app"]
+
+    async def look(at_s: float, password: str) -> list[str]:
+        reach = await probe(server.dsn("app", password=password))
+        rules.look(at_s, seen(reach=reach, confirmed=True))
+        return rules.raised
+
+    assert await look(0, "wrong") == []
+    assert await look(5, right) == []
+    assert await look(6, "wrong") == []
+    assert await look(15, "wrong") == []
+    assert await look(16, "wrong") == ["unwatched"]
+    await look(17, right)
+    await look(30, right)
+    assert rules.cleared == ["unwatched"]
+    server.kill()
+    assert await look(40, "wrong") == ["unwatched", "server_down"]
 
 
 async def test_a_missing_password_is_auth_failed_and_says_so(

@@ -5,28 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import closing
-from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from slow_at import lane_of
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.slow_visit import SlowSessions
 from stanch.model.changes import ItemKind
 from stanch.model.errors import ProbeFailed
 from stanch.watch.slow.run import SlowLane
 from stanch.watch.slow.statements import STATEMENT_READINGS
-
-
-def lane_of(server: ScratchServer, major: int) -> SlowLane:
-    return SlowLane(
-        SlowSessions(server.dsn("stanch_watch", "postgres")),
-        version_num=lambda: major * 10000,
-        in_the_way=lambda: "",
-        now=lambda: datetime.now(UTC),
-        pause_s=0.0,
-    )
 
 
 def listed(lane: SlowLane) -> dict[tuple[ItemKind, str], str]:

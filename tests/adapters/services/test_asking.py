@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import ssl
-import subprocess
 import threading
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -146,21 +145,6 @@ async def test_what_it_says_with_a_wrong_status_is_shown_on_one_line() -> None:
         told = await asked(a.url)
     assert told.startswith("none: status 500: \\x1b[2Jout of\\nmemory xxx")
     assert len(told) < 220
-
-
-@pytest.fixture
-def own_authority(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
-    """A server's context with a certificate for localhost that signed itself, and its file."""
-    key, crt = tmp_path / "key.pem", tmp_path / "crt.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", str(key), "-out", str(crt), "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-days", "2"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(crt, key)
-    return context, str(crt)
 
 
 async def test_no_login_is_sent_before_the_certificate_is_verified(

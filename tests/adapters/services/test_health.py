@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -107,21 +106,6 @@ async def test_nobody_listening_is_not_well() -> None:
     async with service() as (url, _):
         pass
     assert (await ok(HealthCheck(name="shop", url=url))).value == 0.0
-
-
-@pytest.fixture
-def own_authority(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
-    """A server's context with a certificate for localhost that signed itself, and its file."""
-    key, crt = tmp_path / "key.pem", tmp_path / "crt.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", str(key), "-out", str(crt), "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-days", "2"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(crt, key)
-    return context, str(crt)
 
 
 async def test_a_certificate_must_be_of_an_authority_that_is_trusted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from samplings import Watched, seen
 from stanch.adapters.postgres.scratch import free_port
 from stanch.adapters.services.prometheus import PrometheusNumbers
 from stanch.policy.hosts import PrometheusHost
@@ -21,6 +22,23 @@ async def test_each_query_gives_the_number_of_its_reading(prometheus: Prometheus
         ("error_rate_pct", "shop"): 25.0,
         ("latency_s", "shop"): None,
     }
+
+
+async def test_what_a_prometheus_sees_fail_is_told_and_what_it_sees_answer_is_not(
+    prometheus: PrometheusHost,
+) -> None:
+    # Of what it scrapes, one answers and one never does.
+    failing = "100 * sum(up{instance=~'%s'} == bool 0) / count(up{instance=~'%s'})"
+    raised: list[list[str]] = []
+    for scraped in (".*", prometheus.instance):
+        query = failing % (scraped, scraped)
+        signs = PrometheusSigns(name="shop", url=prometheus.url, error_rate_pct=query)
+        told, rules = await PrometheusNumbers(signs).look(), Watched()
+        # A minute of the same answers.
+        for at_s in range(0, 75, 15):
+            rules.look(at_s, seen(readings=told))
+        raised.append(rules.raised)
+    assert raised == [["error_rate_high:shop"], []]
 
 
 async def test_a_query_that_makes_no_sense_says_so_and_the_others_are_answered(

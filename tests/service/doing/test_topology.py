@@ -8,6 +8,7 @@ import pytest
 
 from clusters_at import PRIMARY, STANDBY, STOCK, ClusterHouse, cluster_house
 from samplings import vitals
+from stanch.cli.rendering import cluster_lines
 from stanch.incident.state import Status
 from stanch.model.ids import TargetName
 from stanch.model.readings import Reading
@@ -142,6 +143,22 @@ async def waits(house: ClusterHouse, pool: str, value: float = 50.0) -> None:
     told = Reading(name="pool_waiting", subject=f"api-1/{pool}", value=value)
     for _ in range(3):
         await house.tells(STOCK, told, after=30)
+
+
+async def test_where_poolers_lead_is_shown_and_goes_with_their_target(house: ClusterHouse) -> None:
+    await sits(house, PRIMARY, LEADER)
+    lost = ("api-1", "bo\x1bok", frozenset({("db9", 6432)}))
+    await sits(house, STOCK, replace(LEADS, poolers=(*LEADS.poolers, lost)))
+    topology = house.watching.topology
+    lines = cluster_lines({"clusters": [], "poolers": topology.poolers_seen()})
+    assert list(lines)[1:] == [
+        "pooler api-1 (asked for stock): bo\x1bok leads to no target (db9:6432)",
+        "pooler api-1 (asked for stock): shop leads to orders-1",
+        "pooler api-1 (asked for stock): till leads to stock",
+    ]
+    policy = house.policies.current
+    house.adopt(replace(policy, targets=tuple(t for t in policy.targets if t.name != STOCK)))
+    assert topology.poolers_seen() == []
 
 
 async def test_a_pool_that_leads_to_a_server_that_is_down_is_told_with_it(

@@ -13,6 +13,7 @@ import pytest
 
 from stanch.cli.rendering import incident_lines
 from stanch.model.changes import Change, ChangesSeen, ItemKind
+from stanch.model.events import IncidentResolved
 from stanch.model.ids import WriterId
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.people.api import commands_app
@@ -164,6 +165,49 @@ async def test_the_post_mortem_tells_what_changed_from_the_timeline_alone() -> N
         assert "<b>" not in written
         shown = (await asked(house, f"/incidents/{incident.id}")).json()["changes"]
         assert [change["what"] for change in shown] == ["checkout", TABLE.what]
+
+
+async def test_an_incident_that_opens_before_a_restart_has_read_its_changes_hears_of_them() -> None:
+    async with house_with(TABLE, ROLE) as (house, _):
+        house.book.beside_opening = lambda target, moment: ()
+        incident = await house.book.open([opened()])
+        assert incident.changes is None, "the process began a moment ago"
+        sources = {ORDERS: lambda: None}
+        for _ in range(2):
+            again = Changed(house.store, house.clock, lambda: sources, book=house.book)
+            await again._resume()  # pyright: ignore[reportPrivateUsage]
+        shown = (await asked(house, f"/incidents/{incident.id}")).json()
+        kinds = [e["kind"] for e in shown["timeline"]]
+        assert kinds == ["incident.opened.v1", "changes.noted.v1"], "and once"
+        noted = (await house.book.get(incident.id)).changes
+        assert noted is not None
+        assert [c.what for c in noted.changes] == [str(TABLE.what).replace("\x1b", "\\x1b")]
+
+
+async def test_a_look_after_the_opening_tells_what_may_have_been_done_before_it() -> None:
+    async with house_with() as (house, _):
+        incident = await house.book.open([opened()])
+        changed = Changed(house.store, house.clock, dict, book=house.book)
+        late = replace(TABLE, at=at(60), since=at(30))
+        await changed.take([News(target="orders", changes=[late])])
+        assert (await house.book.get(incident.id)).changes is None, "that was done afterwards"
+        seen = replace(TABLE, at=at(90), since=at(-300), what="shop.t")
+        await changed.take([News(target="stock", changes=[seen])])
+        assert (await house.book.get(incident.id)).changes is None, "another target"
+        await changed.take([News(target="orders", changes=[seen])])
+        noted = (await house.book.get(incident.id)).changes
+        assert noted is not None
+        assert [c.what for c in noted.changes] == ["shop.t"]
+
+
+async def test_an_incident_that_is_over_is_left_as_it_is() -> None:
+    async with house_with() as (house, _):
+        incident = await house.book.open([opened()])
+        over = IncidentResolved(verified=True, reason="over")
+        await house.book.decide(incident.id, lambda i, moment: (over,))
+        changed = Changed(house.store, house.clock, dict, book=house.book)
+        await changed.take([News(target="orders", changes=[TABLE])])
+        assert (await house.book.get(incident.id)).changes is None
 
 
 async def test_an_incident_before_which_nothing_changed_notes_nothing() -> None:

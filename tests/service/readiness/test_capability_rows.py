@@ -19,6 +19,7 @@ from stanch.model.restarts import Restarts
 from stanch.policy.hosts import SshHost
 from stanch.policy.policy import FreeSpace, Heartbeat, TargetPolicy
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY
 from stanch.service.readiness.machine_row import WATCH_MACHINE
 from stanch.service.watched.whereabouts import HostReadings
 
@@ -43,6 +44,7 @@ WATCHER = Privileges(
     superuser_reserved_connections=3,
     reserved_connections=3,
     in_recovery=False,
+    receives=False,
     archive_mode="on",
     archives_to=True,
     data_directory="/data",
@@ -327,6 +329,19 @@ def test_a_superuser_gets_in_by_the_slots_kept_for_superusers() -> None:
 
 def test_without_an_acting_role_there_is_no_row_about_its_way_in() -> None:
     assert FULL_ACTING not in rows(replace(GOOD, acting=None))
+
+
+def test_a_standby_without_a_stream_has_to_be_declared() -> None:
+    alone = replace(GOOD, watching=replace(WATCHER, in_recovery=True))
+    found = rows(alone)[WITH_ITS_PRIMARY]
+    assert (found.can, "clusters" in found.change) == (False, True)
+    declared = judge(TARGET, alone, heartbeat=HEARTBEAT, cluster="or\x1bders")
+    [row] = [row for row in declared if row.feature == WITH_ITS_PRIMARY]
+    assert (row.can, row.change) == (True, "")
+    assert row.why.endswith("the cluster or\\x1bders")
+    streams = replace(GOOD, watching=replace(WATCHER, in_recovery=True, receives=True))
+    assert rows(streams)[WITH_ITS_PRIMARY].can is True
+    assert WITH_ITS_PRIMARY not in rows(), "a primary is nobody's standby"
 
 
 def test_without_a_heartbeat_a_shared_machine_is_named() -> None:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from stanch.adapters.postgres.privileges import Privileges, read_privileges
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.model.errors import ProbeFailed, SetupError
@@ -180,6 +181,13 @@ def test_a_folder_of_dumps_says_when_the_last_backup_was_taken(
         asyncio.run(check_up("host=other.example.com", deadline_s=10, policy=policy))
 
 
+def receives(server: ScratchServer) -> bool:
+    """As `stanch check` sees it."""
+    seen = asyncio.run(read_privileges(server.dsn(), deadline_s=10))
+    assert isinstance(seen, Privileges)
+    return seen.receives
+
+
 @on_15
 def test_a_standby_says_how_it_follows_and_its_primary_who_receives(
     make_server: MakeServer,
@@ -207,6 +215,11 @@ def test_a_standby_says_how_it_follows_and_its_primary_who_receives(
         standby.query("SELECT pg_wal_replay_pause()")
         [paused] = section(of(standby), "replication").lines
         assert (paused.value, paused.judgement) == ("replay is paused", Judgement.DANGER)
+        assert [receives(server) for server in (primary, standby)] == [False, True]
+        primary.stop()
+        until = time.monotonic() + 20
+        while receives(standby):
+            assert time.monotonic() < until
     finally:
         standby.destroy()
 

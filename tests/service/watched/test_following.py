@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fix_servers import MakeServer
 from samplings import T0
 from samplings import Watched as RulesWatched
 from stanch.adapters.postgres.scratch import ScratchServer
@@ -144,6 +145,40 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     state.mkdir()
     told = lambda known: crashed in known  # noqa: E731
     await follow(policy, state, near_misses, quiet_then_no_room, then_a_crash, told)
+
+
+async def test_logins_refused_by_the_dozen_are_told_and_a_password_typed_wrong_is_not(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server(auth="scram-sha-256")
+    policy = TargetPolicy(
+        name=TargetName("orders"), dsn=server.dsn("stanch_watch"), sample_every_s=0.2
+    )
+    refused = ("auth_failures_total", "database")
+    told = ("told", "login_failures:database")
+
+    def typed_wrong(known: Told) -> bool:
+        if known.get(refused) != 0:
+            return False
+        type_wrong(server, times=1)
+        return True
+
+    def then_by_the_dozen(known: Told) -> bool:
+        if known[refused] != 1:
+            return False
+        assert told not in known
+        type_wrong(server, times=24)
+        return True
+
+    state = tmp_path / "state"
+    state.mkdir()
+    await follow(policy, state, typed_wrong, then_by_the_dozen, lambda known: told in known)
+
+
+def type_wrong(server: ScratchServer, *, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(server.dsn("app", "app", password="wrong"))
 
 
 def end_a_session(server: ScratchServer) -> None:

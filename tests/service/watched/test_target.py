@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from samplings import Watched as Rules
 from stanch.adapters.hosts.manager import PgCtl
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.incident.state import Incident
@@ -265,6 +266,7 @@ async def test_another_cluster_on_the_port_is_told_and_not_followed_until_the_po
             first = await anext(samples)
             diagnosis, _evidence = await later.hands.diagnose(INCIDENT)
         assert told_of_cluster(first) == [1.0]
+        assert "other_cluster" in Rules().look(0, first).raised
         assert known_to(later)[0] == str(server.data_directory)
         assert later.hands.world(None).cluster == ours
         assert read_note(note) == before
@@ -288,7 +290,9 @@ async def test_a_restart_is_the_same_cluster(server: ScratchServer, tmp_path: Pa
     await asyncio.to_thread(server.start)
     later = watched(target(server), tmp_path)
     async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
-        assert told_of_cluster(await anext(samples)) == [0.0]
+        again = await anext(samples)
+    assert told_of_cluster(again) == [0.0]
+    assert "other_cluster" not in Rules().look(0, again).raised
 
 
 async def test_a_server_whose_files_were_given_to_another_user_is_not_started(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from samplings import Watched, seen
 from stanch.adapters.hosts.log_files import LogSource, read_since, read_tail
 from stanch.facts.log_settings import LogSettings
 from stanch.model.diagnosis import Missing
@@ -106,6 +107,13 @@ class Site:
         found = [r.value for r in self.told if r.subject == "out_of_memory"]
         return [v for n, v in enumerate(found) if n == 0 or v != found[n - 1]]
 
+    def raised(self) -> list[str]:
+        """What the rules make of everything that was told, one after another."""
+        rules = Watched()
+        for n, reading in enumerate(self.told):
+            rules.look(n, seen(readings=(reading,)))
+        return rules.raised
+
 
 async def _told(watch: LogWatch, for_s: float) -> list[Reading]:
     told: list[Reading] = []
@@ -154,6 +162,7 @@ def test_a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one(site: Sit
     run_virtually(site.follow(lambda: site.write(LINE), rotate))
     assert site.refusals()[-1] == 4
     assert site.last("log_gaps_total", "server").value == 0
+    assert site.raised() == []
 
 
 def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
@@ -164,6 +173,7 @@ def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
     assert site.refusals()[-1] == 7
     gap = site.last("log_gaps_total", "server")
     assert (gap.value, gap.detail) == (1, "the file was emptied")
+    assert site.raised() == ["log_unread:server"]
 
 
 def test_whole_files_written_while_nobody_looked_are_told_as_a_gap(site: Site) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stanch.adapters.postgres.login import SessionFailed
 from stanch.adapters.postgres.session import PgSession, SessionBusy, SessionLost
@@ -12,6 +12,10 @@ from stanch.model.errors import ProbeFailed, SetupError
 from stanch.model.ports.server import Row
 
 AFTER_WRONG_CREDENTIALS_S = 60.0
+
+SILENT_WAITS_S = (0.0, 0.0, 10.0, 20.0, 40.0, 60.0)
+"""After so many tries in a row that nobody answered. Three in a row are believed; then each more
+is one more connection that waits for a pooler which hangs, and what is told is the same."""
 
 CREDENTIALS = re.compile(
     r"password|authentication|no such user|not allowed|pg_hba|role .* does not exist", re.IGNORECASE
@@ -22,11 +26,20 @@ class Link:
     """Opens a session when there is none, and never a second one.
 
     Credentials that were refused are tried again after a minute, not earlier: our own tries must
-    not have us banned.
+    not have us banned. Who takes connections and says nothing is tried less and less often, down to
+    once a minute; a refusal costs nobody anything, so whoever is started again is seen at once.
     """
 
-    def __init__(self, dsn: str, parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        parameters: Mapping[str, str],
+        *,
+        silent_waits_s: Sequence[float] = SILENT_WAITS_S,
+    ) -> None:
         self._dsn = dsn
+        self._silent_waits_s = silent_waits_s
+        self._silent = 0
         self._parameters = parameters
         self._session: PgSession | None = None
         self._refused = ""
@@ -42,7 +55,11 @@ class Link:
                 session = await self._opened()
             return await session.query(sql, timeout_s=until - loop.time(), simple=simple)
         except TimeoutError:
-            raise ProbeFailed(f"no session within {deadline_s:.2g} s") from None
+            self._refused = f"no session within {deadline_s:.2g} s"
+            waits_s = self._silent_waits_s
+            self._not_before_s = loop.time() + waits_s[min(self._silent, len(waits_s) - 1)]
+            self._silent += 1
+            raise ProbeFailed(self._refused) from None
         except (SessionFailed, SessionLost, SessionBusy, SetupError) as failed:
             raise ProbeFailed(str(failed)) from failed
 
@@ -64,7 +81,9 @@ class Link:
         try:
             self._session = await PgSession.open(self._dsn, self._parameters)
         except SessionFailed as failed:
+            self._silent = 0
             if CREDENTIALS.search(str(failed)):
                 self._refused, self._not_before_s = str(failed), now_s + AFTER_WRONG_CREDENTIALS_S
             raise
+        self._silent = 0
         return self._session

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from stanch.adapters.postgres import addresses
@@ -20,6 +18,7 @@ from stanch.model.reach import ReachState
 
 RESOLVED_FOR_S = 30.0
 """Service files are not read again for every knock; every fresh session reads them anew."""
+KNOWN_MAX = 8192
 
 
 async def knock(dsn: str, deadline_s: float) -> bool:
@@ -28,10 +27,10 @@ async def knock(dsn: str, deadline_s: float) -> bool:
     Cost: one TCP handshake, closed at once; in the log a line where log_connections is on.
     """
     try:
-        sock = await _connected(dsn, deadline_s)
+        line = await _connected(dsn, deadline_s)
     except (OSError, addresses.LookupFailed) as error:
         return _refused(error)
-    sock.close()
+    line.close()
     return True
 
 
@@ -44,90 +43,108 @@ async def greet(dsn: str, deadline_s: float) -> bool:
     is on.
     """
     try:
-        sock = await _connected(dsn, deadline_s)
+        line = await _connected(dsn, deadline_s)
     except (OSError, addresses.LookupFailed):
         return True
-    with sock:
-        try:
-            sock.send(GSS_REQUEST)
-        except OSError:
-            return True
-        if not await _readable(sock.fileno(), deadline_s):
+    try:
+        line.sock.send(GSS_REQUEST)
+        if not await line.answered(deadline_s):
             return False
-        with contextlib.suppress(OSError):
-            # An answer left unread would reset the connection, and the server would log that.
-            sock.recv(1)
+        # An answer left unread would reset the connection, and the server would log that.
+        line.sock.recv(1)
+    except OSError:
         return True
+    finally:
+        line.close()
+    return True
 
 
-async def _connected(dsn: str, deadline_s: float) -> socket.socket:
+async def _connected(dsn: str, deadline_s: float) -> _Line:
     """Raises: OSError, which TimeoutError is, and LookupFailed."""
-    where = _where(dsn, int(time.monotonic() // RESOLVED_FOR_S))
+    where = _where(dsn)
     if where.numeric is not None:
         return await _connected_to(where.numeric, deadline_s)
-    conninfo = where.conninfo
     async with asyncio.timeout(deadline_s):
-        if conninfo.is_socket:
-            return await addresses.connect(addresses.socket_address(conninfo))
-        found = await addresses.look_up(conninfo.host, conninfo.port)
-        return await addresses.connect(found[0])
+        if where.path is not None:
+            return _Line(await addresses.connect(where.path))
+        found = await addresses.look_up(where.host, where.port)
+        return _Line(await addresses.connect(found[0]))
 
 
-async def _connected_to(numeric: _Numeric, deadline_s: float) -> socket.socket:
+async def _connected_to(numeric: _Numeric, deadline_s: float) -> _Line:
     """As `addresses.connect`, for a place that is known, in a third of the time."""
     family, place = numeric
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    line = _Line(socket.socket(family, socket.SOCK_STREAM))
     try:
-        sock.setblocking(False)
-        failed = sock.connect_ex(place)
+        line.sock.setblocking(False)
+        failed = line.sock.connect_ex(place)
         if failed == errno.EINPROGRESS:
-            if not await _writable(sock.fileno(), deadline_s):
+            if not await line.decided(deadline_s):
                 raise TimeoutError
-            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            failed = line.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failed:
             raise OSError(failed, os.strerror(failed))
     except BaseException:
-        sock.close()
+        line.close()
         raise
-    return sock
+    return line
 
 
-async def _writable(fd: int, deadline_s: float) -> bool:
-    """By its number: for a socket itself the loop would compose a description, with system calls.
+class _Line:
+    """A socket, and one timer for all that is waited for on it: most of it comes long before.
 
-    False once the deadline has passed.
+    The loop is told the number: for a socket itself it would compose a description, with system
+    calls.
     """
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[bool] = loop.create_future()
-    loop.add_writer(fd, _settle, ready, True)
-    try:
-        return await _in_time(ready, deadline_s)
-    finally:
-        loop.remove_writer(fd)
 
+    __slots__ = ("_fd", "_loop", "_ready", "_timer", "_until_s", "sock")
 
-async def _readable(fd: int, deadline_s: float) -> bool:
-    """True also for an end or an error: somebody said so."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[bool] = loop.create_future()
-    loop.add_reader(fd, _settle, ready, True)
-    try:
-        return await _in_time(ready, deadline_s)
-    finally:
-        loop.remove_reader(fd)
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._fd = sock.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._until_s = 0.0
 
+    async def decided(self, deadline_s: float) -> bool:
+        """Accepted, or not; False once the deadline has passed."""
+        self._loop.add_writer(self._fd, self._settle, True)
+        try:
+            return await self._in_time(deadline_s)
+        finally:
+            self._loop.remove_writer(self._fd)
 
-async def _in_time(ready: asyncio.Future[bool], deadline_s: float) -> bool:
-    timer = asyncio.get_running_loop().call_later(deadline_s, _settle, ready, False)
-    try:
-        return await ready
-    finally:
-        timer.cancel()
+    async def answered(self, deadline_s: float) -> bool:
+        """True also for an end or an error: somebody said so."""
+        self._loop.add_reader(self._fd, self._settle, True)
+        try:
+            return await self._in_time(deadline_s)
+        finally:
+            self._loop.remove_reader(self._fd)
 
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.sock.close()
 
-def _settle(ready: asyncio.Future[bool], outcome: bool) -> None:
-    if not ready.done():
-        ready.set_result(outcome)
+    def _in_time(self, deadline_s: float) -> asyncio.Future[bool]:
+        self._ready = self._loop.create_future()
+        self._until_s = self._loop.time() + deadline_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._until_s, self._late, self._until_s)
+        return self._ready
+
+    def _late(self, at_s: float) -> None:
+        if at_s < self._until_s:
+            # It was set for what came in time.
+            self._timer = self._loop.call_at(self._until_s, self._late, self._until_s)
+        else:
+            self._settle(False)
+
+    def _settle(self, outcome: bool) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(outcome)
 
 
 _Numeric = tuple[socket.AddressFamily, Any]
@@ -136,21 +153,41 @@ _Numeric = tuple[socket.AddressFamily, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Where:
-    conninfo: Conninfo
-    numeric: _Numeric | None
+    """Where a string leads, and no more of it: one is kept of every target."""
+
+    until_s: float
+    host: str = ""
+    port: int = 0
+    path: addresses.Address | None = None
+    """Set for a Unix socket."""
+    numeric: _Numeric | None = None
     """Set where the host is an address: nothing has to be looked up."""
 
 
-@lru_cache(maxsize=4096)
-def _where(dsn: str, period: int) -> _Where:
+_known: dict[str, _Where] = {}
+
+
+def _where(dsn: str) -> _Where:
     """Resolving costs half of what a knock costs, and many targets are knocked at all the time."""
+    known, now_s = _known.get(dsn), time.monotonic()
+    if known is None or now_s >= known.until_s:
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        known = _known[dsn] = _resolved(dsn, until_s=now_s + RESOLVED_FOR_S)
+    return known
+
+
+def _resolved(dsn: str, *, until_s: float) -> _Where:
     conninfo = resolve(dsn)
-    return _Where(conninfo=conninfo, numeric=_numeric(conninfo))
+    if conninfo.is_socket:
+        return _Where(until_s=until_s, path=addresses.socket_address(conninfo))
+    numeric = _numeric(conninfo)
+    if numeric is not None:
+        return _Where(until_s=until_s, numeric=numeric)
+    return _Where(until_s=until_s, host=conninfo.host, port=conninfo.port)
 
 
 def _numeric(conninfo: Conninfo) -> _Numeric | None:
-    if conninfo.is_socket:
-        return None
     numbers = {"type": socket.SOCK_STREAM, "flags": socket.AI_NUMERICHOST}
     try:
         found = socket.getaddrinfo(conninfo.hostaddr or conninfo.host, conninfo.port, **numbers)

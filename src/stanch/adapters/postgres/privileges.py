@@ -34,6 +34,7 @@ SELECT pg_catalog.json_build_object(
   'superuser_reserved_connections', current_setting('superuser_reserved_connections')::int,
   'reserved_connections', current_setting('reserved_connections', true)::int,
   'in_recovery', pg_catalog.pg_is_in_recovery(),
+  'receives', EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver),
   'archive_mode', current_setting('archive_mode'),
   'archives_to', coalesce(nullif(current_setting('archive_command'), '(disabled)'), '') <> ''
     OR coalesce(current_setting('archive_library', true), '') <> '',
@@ -64,6 +65,8 @@ class Privileges:
     reserved_connections: int | None
     """None: before version 16."""
     in_recovery: bool
+    receives: bool
+    """A standby whose WAL receiver runs just now."""
     archive_mode: str
     archives_to: bool
     """A command or library for archiving is set."""
@@ -138,6 +141,7 @@ def _privileges(plain: dict[str, Any]) -> Privileges:
         superuser_reserved_connections=plain["superuser_reserved_connections"],
         reserved_connections=plain["reserved_connections"],
         in_recovery=plain["in_recovery"],
+        receives=plain["receives"],
         archive_mode=plain["archive_mode"],
         archives_to=plain["archives_to"],
         data_directory=plain["data_directory"] or "",

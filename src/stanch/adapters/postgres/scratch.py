@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,7 +142,7 @@ class ScratchServer(ScratchAccess):
         if self.postmaster_pid() is None:
             return
         self.resume()
-        self._pg_ctl("stop", "-m", mode, "-w", "-t", "60")
+        self._stop(mode)
 
     def restart(self, mode: StopMode = "fast") -> None:
         """Stop and start again."""
@@ -181,14 +181,18 @@ class ScratchServer(ScratchAccess):
 
     def destroy(self) -> None:
         """End the server whatever its state and remove all that it left; safe to repeat."""
-        self.resume()
-        self.remember_shared_memory()
+        data, user = self.folder.data, self.folder.user
+        # Each look is a walk over the process table: no more of them than it takes.
+        present = self.processes()
+        scratch_processes.signal_all(present, signal.SIGCONT)
+        self._remember_shared_memory_of(present)
         # A server that cannot be stopped any more is killed below.
         with suppress(SetupError):
-            self.stop("immediate")
-        scratch_processes.signal_all(self.processes(), signal.SIGKILL)
-        data, user = self.folder.data, self.folder.user
-        scratch_processes.wait_until_gone(data, user, timeout_s=10)
+            if self.postmaster_pid() is not None:
+                self._stop("immediate")
+        if left := self.processes():
+            scratch_processes.signal_all(left, signal.SIGKILL)
+            scratch_processes.wait_until_gone(data, user, timeout_s=10)
         scratch_processes.remove_shared_memory(self._shared_memory, self._segments, user)
         self.folder.remove()
 
@@ -261,6 +265,9 @@ class ScratchServer(ScratchAccess):
             return None
         return f"{done.stdout}\n{self.log_text()[seen:]}"
 
+    def _stop(self, mode: StopMode) -> None:
+        self._pg_ctl("stop", "-m", mode, "-w", "-t", "60")
+
     def _pg_ctl(self, *arguments: str) -> None:
         self.folder.must_run([self.binaries.program("pg_ctl"), "-D", self.folder.data, *arguments])
 
@@ -278,8 +285,11 @@ class ScratchServer(ScratchAccess):
 
     def remember_shared_memory(self) -> None:
         """Note what must be removed in the end; for callers that end the postmaster themselves."""
+        self._remember_shared_memory_of(self.processes())
+
+    def _remember_shared_memory_of(self, pids: Collection[int]) -> None:
         user = self.folder.user
-        self._shared_memory |= scratch_processes.shared_memory_files(self.processes(), user)
+        self._shared_memory |= scratch_processes.shared_memory_files(pids, user)
         self._segments |= scratch_processes.shared_memory_segments(self.folder.data)
 
 

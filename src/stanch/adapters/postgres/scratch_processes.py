@@ -41,12 +41,19 @@ def server_processes(data_directory: Path, user: OsUser | None) -> set[int]:
     Cost: one walk over the process table.
     """
     uid = os.getuid() if user is None else user.uid
-    candidates: list[int] = []
-    for process in psutil.process_iter(["name", "uids"]):
-        uids = process.info["uids"]
-        if uids is not None and uids.real == uid and process.info["name"].startswith("postgres"):
-            candidates.append(process.pid)
+    candidates = [
+        process.pid
+        for process in psutil.process_iter(["name"])
+        if (process.info["name"] or "").startswith("postgres") and _runs_as(process, uid)
+    ]
     return _working_in(data_directory, candidates, user)
+
+
+def _runs_as(process: psutil.Process, uid: int) -> bool:
+    try:
+        return process.uids().real == uid
+    except psutil.Error:
+        return False
 
 
 def signal_all(pids: Iterable[int], number: signal.Signals) -> None:

@@ -129,13 +129,14 @@ class PgSession:
         Raises: StatementFailed, SessionLost, SessionBusy. A deadline that passes while the
         statement is in flight ends the session: its answer could otherwise pass for the next one's.
         """
-        command, values = _numbered(sql, params or {})
         until = self._loop.time() + timeout_s
-        if prepare and len(self._prepared) < _PREPARED_MAX and sql not in self._prepared:
-            name = f"stanch_{len(self._prepared) + 1}".encode()
-            await self._round_trip(lambda: self._conn.send_prepare(name, command), until)
-            self._prepared[sql] = name
         kept = self._prepared.get(sql)
+        # The text of what is prepared is long, and asked by its name: it is not encoded again.
+        command, values = (b"", []) if kept and not params else _numbered(sql, params or {})
+        if prepare and kept is None and len(self._prepared) < _PREPARED_MAX:
+            kept = f"stanch_{len(self._prepared) + 1}".encode()
+            await self._prepare(kept, command, until)
+            self._prepared[sql] = kept
 
         def send() -> None:
             if simple:
@@ -146,6 +147,9 @@ class PgSession:
                 self._conn.send_query_params(command, values)
 
         return _rows(await self._round_trip(send, until))
+
+    async def _prepare(self, name: bytes, command: bytes, until: float) -> None:
+        await self._round_trip(lambda: self._conn.send_prepare(name, command), until)
 
     async def cancel(self, *, deadline_s: float) -> None:
         """Ask the server to give up the question in flight, and wait for how it ends; no longer

@@ -12,5 +12,10 @@ from importlib.resources import files
 
 
 def load(name: str) -> str:
-    """The text of one statement, by file name without `.sql`."""
-    return (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
+    """The text of one statement, by file name without `.sql`.
+
+    Without what it says to its readers: every session would send that, and both ends keep it.
+    """
+    text = (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("--"))

@@ -143,6 +143,25 @@ class Topology:
             if name != symptom.target and any(its.places & found for found in places)
         )
 
+    def poolers_seen(self) -> list[dict[str, Any]]:
+        """Every database of a watched pooler for people to see, and the targets behind it."""
+        found: list[dict[str, Any]] = []
+        for asked_for, seat in sorted(self._seats.items()):
+            if self._policies.target(asked_for) is None:
+                continue
+            for pooler, database, places in sorted(seat.poolers, key=lambda lead: lead[:2]):
+                leads = [n for n, its in self._seats.items() if its.places & places]
+                found.append(
+                    {
+                        "pooler": pooler,
+                        "asked_for": asked_for,
+                        "database": database,
+                        "targets": sorted(leads),
+                        "places": sorted(f"{host}:{port}" for host, port in places),
+                    }
+                )
+        return found
+
     def through_pools(self, target: TargetName) -> tuple[TargetName, ...]:
         """Other targets with a pooler that leads to this one."""
         its = self._seats.get(target)

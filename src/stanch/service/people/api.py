@@ -35,7 +35,13 @@ VERIFY_PATH = "/verify"
 SIGNALS_MAX = 500
 
 
-def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
+PoolersSeen = Callable[[], Sequence[Mapping[str, Any]]]
+"""Where the poolers lead, as far as a running responder was told."""
+
+
+def commands_app(
+    house: House, *, seen: SeenNow = nobody, poolers: PoolersSeen = tuple[Mapping[str, Any]]
+) -> Starlette:
     """What people's commands talk to; `seen` says how far a running responder has looked."""
     operations = house.operations
 
@@ -76,7 +82,7 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
 
     routes = [
         Route("/signals", signals),
-        *_standing_routes(house),
+        *_standing_routes(house, poolers),
         changes_route(house, seen),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
@@ -91,11 +97,12 @@ def commands_app(house: House, *, seen: SeenNow = nobody) -> Starlette:
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
-def _standing_routes(house: House) -> tuple[Route, ...]:
+def _standing_routes(house: House, poolers: PoolersSeen) -> tuple[Route, ...]:
     """What stands beside incidents."""
 
     async def clusters(request: Request) -> Response:
-        return JSONResponse({"clusters": clusters_known(house.policies, house.standing)})
+        known = clusters_known(house.policies, house.standing)
+        return JSONResponse({"clusters": known, "poolers": list(poolers())})
 
     async def silences(request: Request) -> Response:
         now = house.clock.now()

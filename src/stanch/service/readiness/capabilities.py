@@ -67,11 +67,13 @@ async def report_target(
     *,
     heartbeat: Heartbeat | None,
     recovery_s: float | None = None,
+    cluster: str = "",
     deadline_s: float = DEADLINE_S,
 ) -> TargetReport:
     """As `capabilities`, with the state of the server and whether it shares this machine.
 
     `recovery_s`: the longest crash recovery that was noted, beside those still in the log.
+    `cluster`: the one that the policy puts it into.
     """
     read = await _read(target, deadline_s)
     longest_s = longer_of(recovery_s, read.host.recovery_s)
@@ -84,7 +86,7 @@ async def report_target(
         state=read.reach.state if isinstance(read.reach, Reach) else None,
         # A daemon's local socket leads to a container of this machine.
         shares_host=True if isinstance(target.host, DockerHost) else read.host.shared,
-        capabilities=judge(target, read, heartbeat=heartbeat),
+        capabilities=judge(target, read, heartbeat=heartbeat, cluster=cluster),
         cluster=read.watching.cluster if isinstance(read.watching, Privileges) else "",
         canary=canary,
     )

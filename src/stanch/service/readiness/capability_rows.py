@@ -18,6 +18,7 @@ from stanch.model.reach import STATE_MEANINGS, Reach
 from stanch.model.shown import shortened, span
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
+from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY, judge_cluster
 from stanch.service.readiness.grants import RESERVED_SINCE, grant
 from stanch.service.readiness.machine_row import WATCH_MACHINE, judge_machine
 from stanch.service.watched.whereabouts import HostReadings
@@ -54,15 +55,18 @@ class Readings:
 
 
 def judge(
-    target: TargetPolicy, read: Readings, *, heartbeat: Heartbeat | None
+    target: TargetPolicy, read: Readings, *, heartbeat: Heartbeat | None, cluster: str = ""
 ) -> tuple[Capability, ...]:
-    """One row a feature, in the order of an incident."""
+    """One row a feature, in the order of an incident; `cluster`: where the policy puts it."""
+    seen = read.watching
+    followed = isinstance(seen, Privileges) and seen.in_recovery and judge_cluster(seen, cluster)
     return (
         _watch(read),
         _vitals(read),
         _gets_in(read.watching, "get in when the server is full (watching)"),
         _see_host(target, read.host),
         _row(WATCH_MACHINE, **judge_machine(target, read.machine)),
+        *([_row(WITH_ITS_PRIMARY, **followed)] if followed else []),
         _log_in_as_app(read),
         _end_sessions(read),
         *(

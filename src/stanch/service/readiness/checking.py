@@ -83,7 +83,13 @@ async def check_policy(
         async with slots:
             note = await asyncio.to_thread(_noted, policy, target)
             noted_s = note.recovery_s if note is not None else None
-            report = await report_target(target, heartbeat=policy.heartbeat, recovery_s=noted_s)
+            cluster = policy.cluster_of(target.name)
+            report = await report_target(
+                target,
+                heartbeat=policy.heartbeat,
+                recovery_s=noted_s,
+                cluster=cluster.name if cluster is not None else "",
+            )
             # Not beside it: on a server that is nearly full, two sessions at once would hurt.
             return report, note, await try_places(target, now=_now)
 

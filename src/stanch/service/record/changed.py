@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from stanch.incident.state import Incident
 from stanch.model.changes import Change, NotedChange, newest_first, sort_of_one, told, varied
-from stanch.model.errors import StoreError
+from stanch.model.errors import StaleDecision, StoreError
 from stanch.model.events import ChangesNoted, Event
 from stanch.model.ids import ITSELF, TargetName
 from stanch.model.shown import shortened
 from stanch.policy.quoting import printable
 from stanch.service.clock import Clock
-from stanch.store.changes import EVERYWHERE, News, Rows, forget_others, lately, note
+from stanch.service.record.book import Book
+from stanch.store.changes import (
+    EVERYWHERE,
+    News,
+    Rows,
+    changes_of,
+    forget_others,
+    lately,
+    note,
+)
 
 EVERY_S = 1.0
 BEFORE_S = 7200.0
@@ -39,8 +49,12 @@ Sources = Callable[[], Mapping[TargetName, Callable[[], News | None]]]
 class Changed:
     """One per responder. `run` takes what the targets' watches saw; `take` what somebody says."""
 
-    def __init__(self, rows: Rows, clock: Clock, sources: Sources) -> None:
+    def __init__(
+        self, rows: Rows, clock: Clock, sources: Sources, *, book: Book | None = None
+    ) -> None:
+        """`book`: its open incidents hear of what became known after they had opened."""
         self._rows = rows
+        self._book = book
         self._clock = clock
         self._sources = sources
         self._near: dict[str, dict[str, Change]] = {}
@@ -81,16 +95,7 @@ class Changed:
             return ()
         since = at - timedelta(seconds=BEFORE_S)
         near = [c for of in (target, EVERYWHERE) for c in self._near.get(of, {}).values()]
-        found = newest_first([change for change in near if since <= change.at <= at])
-        if not found:
-            return ()
-        return (
-            ChangesNoted(
-                since=since,
-                changes=tuple(map(_noted, varied(found, NOTED_MAX, sort_of_one))),
-                more=len(found[NOTED_MAX:]),
-            ),
-        )
+        return _noting([change for change in near if since <= change.at <= at], since)
 
     async def _resume(self) -> None:
         now = self._clock.now()
@@ -104,11 +109,36 @@ class Changed:
         for target, rows in found.items():
             # What was taken since we started is newer.
             self._keep(target, {**rows, **self._near.get(target, {})})
+        await self._fill_in(found)
 
     async def _store(self, news: Sequence[News]) -> None:
         touched = await self._rows.write(note(news, at=self._clock.now()))
         for target, rows in touched.items():
             self._keep(target, {**self._near.get(target, {}), **rows})
+        if touched:
+            await self._fill_in(touched)
+
+    async def _fill_in(self, touched: Collection[str]) -> None:
+        """Note what changed before an incident that opened when none of it was known: right after a
+        start, or before the look that showed it."""
+        for incident in self._book.known() if self._book is not None else ():
+            about = EVERYWHERE in touched or incident.target in touched
+            if about and _notes_nothing(incident):
+                await self._fill_one(incident)
+
+    async def _fill_one(self, incident: Incident) -> None:
+        target, opened_at = incident.target, incident.opened_at
+        if self._book is None or opened_at is None or target == ITSELF:
+            return
+        since = opened_at - timedelta(seconds=BEFORE_S)
+        try:
+            rows = await self._rows.ask(
+                lambda c: changes_of(c, target, since=since, until=opened_at, limit=READ_MAX)
+            )
+            noting = _noting(rows, since)
+            await self._book.decide(incident.id, lambda i, at: noting if _notes_nothing(i) else ())
+        except (StoreError, StaleDecision) as error:
+            log.warning("changes not noted", incident=incident.id, error=str(error))
 
     def _keep(self, target: str, rows: Mapping[str, Change]) -> None:
         """The newest of every sort, those that are long ago left out."""
@@ -116,6 +146,18 @@ class Changed:
         near = [row for row in rows.items() if row[1].at >= first]
         near.sort(key=lambda row: row[1].at, reverse=True)
         self._near[target] = dict(varied(near, AT_HAND_MAX, lambda row: sort_of_one(row[1])))
+
+
+def _notes_nothing(incident: Incident) -> bool:
+    return incident.changes is None and not incident.status.ended
+
+
+def _noting(changes: Sequence[Change], since: datetime) -> tuple[Event, ...]:
+    found = newest_first(changes)
+    if not found:
+        return ()
+    few = tuple(map(_noted, varied(found, NOTED_MAX, sort_of_one)))
+    return (ChangesNoted(since=since, changes=few, more=len(found[NOTED_MAX:])),)
 
 
 def _together(waiting: News | None, news: News) -> News:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from time import perf_counter
@@ -17,6 +17,7 @@ from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import Row, SqlParams
 from stanch.model.reach import Reach, SentinelLost
 from stanch.model.vitals import Vitals
+from stanch.service.watched.moment import Moment
 
 ROUND_TRIPS_KEPT = 20
 
@@ -31,14 +32,14 @@ class SharedSentinel:
         self._dsn = dsn
         self._sentinel = Sentinel(dsn, on_lost=self._note_loss, now=now)
         self._turn = asyncio.Lock()
-        self._lost = asyncio.Event()
-        self._lost.set()
+        self._lost = Moment(is_over=True)
+        """The end of the session; another one for each."""
         self._lost_at = now()
         self._pausing: asyncio.Future[None] | None = None
         self._now = now
         self.parse_s = 0.0
         """Our own time to read the newest answer."""
-        self._took_s: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
+        self._took_s = array("d")
 
     @property
     def is_open(self) -> bool:
@@ -88,8 +89,8 @@ class SharedSentinel:
             if (known := await self.while_refused(deadline_s)) is not None:
                 return known
             reach = await self._sentinel.connect(deadline_s=deadline_s)
-            if self._sentinel.connected:
-                self._lost.clear()
+            if self._sentinel.connected and self._lost.is_over:
+                self._lost = Moment()
             return reach
 
     async def vitals(self, *, timeout_s: float) -> Vitals:
@@ -99,6 +100,7 @@ class SharedSentinel:
             began = loop.time()
             vitals = await self._sentinel.sample(VITALS_SQL, self._parsed, timeout_s=timeout_s)
             self._took_s.append(loop.time() - began)
+            del self._took_s[:-ROUND_TRIPS_KEPT]
             return vitals
 
     def _parsed(self, payload: str) -> Vitals:
@@ -112,7 +114,7 @@ class SharedSentinel:
         return self._lost_at
 
     async def lost_within(self, wait_s: float) -> datetime | None:
-        if self._lost.is_set():
+        if self._lost.is_over:
             return self._lost_at
         loop = asyncio.get_running_loop()
         self._pausing = loop.create_future()
@@ -122,7 +124,7 @@ class SharedSentinel:
         finally:
             timer.cancel()
             self._pausing = None
-        return self._lost_at if self._lost.is_set() else None
+        return self._lost_at if self._lost.is_over else None
 
     async def close(self) -> None:
         self._sentinel.close()
@@ -153,7 +155,7 @@ class SharedSentinel:
 
     def _note_loss(self, lost: SentinelLost) -> None:
         self._lost_at = lost.at
-        self._lost.set()
+        self._lost.come()
         self._end_pause()
 
     def _end_pause(self) -> None:

@@ -84,7 +84,6 @@ class LogsOf:
         self._server = at
         self._ask_at_s: float | None = None
         self._hear = hear
-        self._own = ServerLog(hear=hear)
         self._watch: LogWatch | None = None
 
     def take(self) -> tuple[Reading, ...]:
@@ -97,14 +96,14 @@ class LogsOf:
         if far is not None and isinstance(far.log, Missing) and not files:
             return
         # Made anew at every start: it goes on from the account of what was read, not from memory.
-        self._own, self._ask_at_s = ServerLog(hear=self._hear), None
+        own, self._ask_at_s = ServerLog(hear=self._hear), None
         self._watch = LogWatch(
             [
-                Followed(name="server", reader=self._server_log, content=self._own),
+                Followed(name="server", reader=self._server_log, content=own),
                 *(self._followed(path) for path in files),
             ],
             AccountFile(self._state, self._target),
-            prepare=self._ask,
+            prepare=lambda: self._ask(own),
         )
         await self._watch.run()
 
@@ -115,7 +114,7 @@ class LogsOf:
         reader = LogFile(path) if self._far is None else self._far.log_at(path)
         return Followed(name=path, reader=lambda: reader, content=GuardLog(path=path))
 
-    async def _ask(self) -> None:
+    async def _ask(self, own: ServerLog) -> None:
         """Learn how the server writes its log, over the session that is open anyway."""
         at_s = asyncio.get_running_loop().time()
         if not self._server.is_open or (self._ask_at_s is not None and at_s < self._ask_at_s):
@@ -123,6 +122,6 @@ class LogsOf:
         self._ask_at_s = at_s + ASK_AGAIN_S
         try:
             told = await self._server.fetch_json(LOG_SETTINGS_SQL, timeout_s=ASK_S)
-            self._own.use(parse_log_settings(told))
+            own.use(parse_log_settings(told))
         except ProbeFailed:
             return

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from stanch.model.readings import Reading
 
 OTHER_CLUSTER = "other_cluster"
+_OURS = (Reading(name=OTHER_CLUSTER, value=0.0),)
+"""Told with nearly every sample of every target, and made once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ def identity_readings(identity: Identity) -> tuple[Reading, ...]:
     if not identity.expected or not identity.answering:
         return ()
     if identity.is_ours:
-        return (Reading(name=OTHER_CLUSTER, value=0.0),)
+        return _OURS
     detail = (
         f"its system identifier is {identity.answering}, and the one watched here is "
         f"{identity.expected}; if that is meant (an upgrade, a restore), set system_identifier: "

@@ -6,10 +6,14 @@ Kept on disk as well, because what is decided on it may outlive this process.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
+from stanch.adapters.channels.threads import in_own_thread
 from stanch.facts.cluster import CLUSTER_IDENTITY_SQL, parse_cluster_identity
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident
@@ -17,12 +21,13 @@ from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import OomKills
 from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import ServerReader
 from stanch.model.restarts import PageAfter
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
-from stanch.service.watched.eyes import SharedSentinel
 from stanch.service.watched.home import Home, HomeFinder
 from stanch.service.watched.identity import Identity
+from stanch.service.watched.moment import Moment
 from stanch.service.watched.noting import (
     NEVER_SEEN,
     Kept,
@@ -42,15 +47,38 @@ from stanch.service.watched.noting import (
 )
 
 IDENTITY_S = 1.0
+NOTE_S = 3.0
+"""So long the watch waits for what is noted; a dead mount would have it wait for ever."""
+
+log = structlog.get_logger("watched")
+
+FindHome = Callable[..., Awaitable[Home]]
+WriteNote = Callable[[Path, Kept], None]
 NOT_LOCATED = Missing(what="host", reason="nobody has looked yet")
 
 
 class Life:
     """The notes on one server; `note_down` takes every reading of its vitals."""
 
-    def __init__(self, target: TargetPolicy, sentinel: SharedSentinel, *, state: Path) -> None:
+    def __init__(
+        self,
+        target: TargetPolicy,
+        sentinel: ServerReader,
+        *,
+        state: Path,
+        find: FindHome | None = None,
+        write: WriteNote = write_note,
+        note_s: float = NOTE_S,
+    ) -> None:
         self._target = target
         self._sentinel = sentinel
+        self._find = HomeFinder().find if find is None else find
+        self._write = write
+        self._note_s = note_s
+        self._begun: Vitals | None = None
+        """Of a server's start that is to be noted."""
+        self._unkept = False
+        self._noting: asyncio.Future[None] | None = None
         self._note_path = note_path(state, target)
         kept = read_note(self._note_path)
         self._kept = kept if kept is not None and kept.address == address_of(target) else None
@@ -65,8 +93,7 @@ class Life:
         self.owner_uid = known.owner_uid if known is not None else None
         self.home: Home | None = None
         self._finding_home = asyncio.Lock()
-        self._finder = HomeFinder()
-        self.here = asyncio.Event()
+        self.here = Moment()
         """The server was seen to be at home on this machine."""
         self._began: datetime | None = None
         self.oom_before: OomKills | None = None
@@ -75,7 +102,8 @@ class Life:
     # --- while it lives ---
 
     async def note_down(self, at: datetime, vitals: Vitals) -> None:
-        """Durable before the sample is told: what is decided on it may outlive this process.
+        """Durable before the sample is told, unless the disk takes longer than a moment: what is
+        decided on it may outlive this process.
 
         Who answers is asked first: what another cluster says of itself must not take the place of
         what is known of ours, of its data directory least of all.
@@ -83,21 +111,40 @@ class Life:
         anew = vitals.postmaster_start != self._began
         if anew:
             self.identity = replace(self.identity, answering=await self._cluster())
-            if self.identity.is_another:
-                self._began = vitals.postmaster_start
+            self._began = vitals.postmaster_start
         if not self.identity.is_ours:
             return
         roles = with_role(self._roles, at, primary=not vitals.in_recovery)
-        changed = roles is not self._roles or anew
+        self._unkept = self._unkept or roles is not self._roles or anew
         self._roles = roles
         self.vitals_before = vitals
         if anew:
-            await self._note_life(vitals)
+            self._begun = vitals
             answering = self.identity.answering
             self._clusters = with_cluster(self._clusters, at, answering)
             self.identity = Identity(expected=answering, answering=answering)
-        if changed:
-            await self._keep()
+        await self._see_to_the_note()
+
+    async def _see_to_the_note(self) -> None:
+        """One at a time; one that takes long goes on beside the watch."""
+        if self._noting is None and self._unkept:
+            self._noting = asyncio.ensure_future(self._note())
+            await asyncio.wait({self._noting}, timeout=self._note_s)
+            if not self._noting.done():
+                log.warning("files do not answer, the watch goes on", target=self._target.name)
+        noting = self._noting
+        if noting is None or not noting.done():
+            return
+        self._noting = None
+        if noting.exception() is not None:
+            self._began = None
+        noting.result()
+
+    async def _note(self) -> None:
+        begun, self._begun, self._unkept = self._begun, None, False
+        if begun is not None:
+            await self._note_life(begun)
+        await self._keep()
 
     async def _note_life(self, vitals: Vitals) -> None:
         """Once per start of the server: where it lives, and which process it is."""
@@ -109,7 +156,6 @@ class Life:
             self.witness = await noted(host)
             self.owner_uid = await owner_of(host, self.witness)
             self._recovery_s = longer_of(self._recovery_s, await last_recovery_s(host))
-        self._began = vitals.postmaster_start
 
     async def _cluster(self) -> str:
         """The system identifier of who answers; empty where it cannot be read."""
@@ -132,7 +178,7 @@ class Life:
             recovery_s=self._recovery_s,
             owner_uid=self.owner_uid,
         )
-        await asyncio.to_thread(write_note, self._note_path, kept)
+        await in_own_thread(lambda: self._write(self._note_path, kept), name="stanch-note")
 
     # --- where it is at home ---
 
@@ -140,14 +186,14 @@ class Life:
         """Where the server lives, as far as that can be found out from here."""
         async with self._finding_home:
             if self.home is None or self.home.late:
-                self._settle(await self._finder.find(as_kept(self._target, self._kept)))
+                self._settle(await self._find(as_kept(self._target, self._kept)))
         assert self.home is not None
         return self.home
 
     async def _look_again(self, data_directory: str) -> Home:
         """A start may have brought other programs, another log, another data directory."""
         async with self._finding_home:
-            fresh = await self._finder.find(self._target, data_directory=data_directory)
+            fresh = await self._find(self._target, data_directory=data_directory)
             if self.home is None or not fresh.shows_less_than(self.home):
                 self._settle(fresh)
         assert self.home is not None
@@ -157,10 +203,16 @@ class Life:
         """The server's own machine, where that is this one."""
         return NOT_LOCATED if self.home is None else self.home.located.host
 
+    @property
+    def may_be_here(self) -> bool:
+        """False once it was looked for on this machine and not found."""
+        home = self.home
+        return home is None or home.late or not isinstance(home.located.host, Missing)
+
     def _settle(self, home: Home) -> None:
         self.home = home
         if not isinstance(home.located.host, Missing):
-            self.here.set()
+            self.here.come()
 
     def folder(self) -> str:
         """The data directory as the server's own machine calls it."""

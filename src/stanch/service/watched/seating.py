@@ -12,6 +12,7 @@ from stanch.model.errors import SetupError
 from stanch.model.seats import LOCAL, Place, Seat, seen_from
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
+from stanch.service.watched.moment import Moment
 
 LOOKUP_EVERY_S = 300.0
 HOST_CHARS_MAX = 255
@@ -67,7 +68,7 @@ class Seating:
         self._leads = leads
         self._host, self._port = _found_at(target.dsn)
         self._addresses: dict[str, frozenset[str]] = {}
-        self._wanted = asyncio.Event()
+        self._wanted = Moment()
         self._told = Told()
         self._made_of: object = None
         self.seat = Seat(places=self._places())
@@ -96,7 +97,7 @@ class Seating:
     async def run(self) -> None:
         """Look names up now and then, so that a name and its address are one place."""
         while True:
-            self._wanted.clear()
+            self._wanted = Moment()
             found = {name: await _addresses_of(name) for name in self._names()}
             if found != self._addresses:
                 self._addresses = found
@@ -119,7 +120,7 @@ class Seating:
 
     def _at(self, host: str, port: int) -> frozenset[Place]:
         if host not in LOCAL and host not in self._addresses:
-            self._wanted.set()
+            self._wanted.come()
         return frozenset({(host, port), *((a, port) for a in self._addresses.get(host, ()))})
 
     def _upstream(self, hosts: frozenset[str], said: Place | None) -> frozenset[Place]:

@@ -26,6 +26,7 @@ from stanch.service.watched.hands import TargetHands
 from stanch.service.watched.identity import identity_readings
 from stanch.service.watched.life import Life
 from stanch.service.watched.machines import far_machine, machine_watch, this_machine
+from stanch.service.watched.moment import Moment
 from stanch.service.watched.signs import Signs
 from stanch.service.watched.slow_lane import SlowWatch
 from stanch.store.recorder.recorder import Recorder
@@ -77,7 +78,7 @@ class Watched:
         """What was seen to change, for whoever keeps it."""
         at, hear = self._sentinel, self.changing.hear
         self._logs = LogsOf(target, state.path, far=self.far, here=life.host, at=at, hear=hear)
-        self._sampled = asyncio.Event()
+        self._sampled = Moment()
         self.last_sample_at: datetime | None = None
         self.hands = TargetHands(
             target,
@@ -101,7 +102,7 @@ class Watched:
                 self._recorder.take(sample)
             if sample.vitals is not None:
                 await self._life.note_down(sample.at, sample.vitals)
-                self._sampled.set()
+                self._sampled.come()
             await emit(self._identified(sample))
             if sample.reach is not None and sample.reach.state is ReachState.SHUTTING_DOWN:
                 # A smart shutdown waits for every session to end; the watch closes its own.
@@ -150,6 +151,7 @@ class Watched:
             knock=lambda deadline_s: knock(self.target.dsn, deadline_s),
             greet=lambda deadline_s: greet(self.target.dsn, deadline_s),
             volumes=self._volumes,
+            has_volumes=lambda: self._life.may_be_here,
             doubts=self._doubts,
             now=self._clock.now,
         )

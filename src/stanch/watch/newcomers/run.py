@@ -47,7 +47,8 @@ class Newcomers:
         self._greet = greet
         self._hung = 0
         self._login_at_s = 0.0
-        self._soon = asyncio.Event()
+        self._soon: asyncio.Event | None = None
+        """Only while logins are stuck: of a thousand targets hardly one ever needs it."""
 
     @property
     def stuck(self) -> bool:
@@ -65,18 +66,25 @@ class Newcomers:
 
     def try_soon(self) -> None:
         """Something changed for the better: do not wait for the next login until it is due."""
-        self._soon.set()
+        if self.stuck:
+            self._waking().set()
 
     async def until_next(self) -> None:
         """Until the next greeting is due."""
         if not self.stuck:
+            self._soon = None
             await asyncio.sleep(GREET_EVERY_S)
         else:
             wait_s = STUCK_RETRY_S[min(self._hung, len(STUCK_RETRY_S)) - 1]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._soon.wait()
-        self._soon.clear()
+                    await self._waking().wait()
+            self._soon = None
+
+    def _waking(self) -> asyncio.Event:
+        if self._soon is None:
+            self._soon = asyncio.Event()
+        return self._soon
 
     async def kept_out(self, limits: Patience) -> Reach | None:
         """How a fresh connection ends if nobody new is served; None while anybody is.
