@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from stanch.diagnose.evidence import (
+from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course, History
+from stanch.diagnose.inside import (
+    Activity,
     Chain,
     Chains,
+    Changes,
+    Retention,
+    SessionGroup,
+    Sessions,
+)
+from stanch.diagnose.outside import (
     Control,
-    Evidence,
     Kernel,
     LockFileSeen,
     Log,
+    LogCount,
     LogEvent,
     Place,
-    Reading,
-    Retention,
     ServerProcesses,
-    SessionGroup,
-    Sessions,
     Volume,
     Volumes,
 )
+from stanch.facts.workings import Doing, Held
+from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import Missing
 from stanch.model.reach import Layer, Reach, ReachState
+from stanch.model.readings import Reading as Figure
 
 T = TypeVar("T")
 
@@ -56,8 +66,106 @@ STARTED = (line("starting", 9000), line("ready", 8999))
 
 
 def log(*events: LogEvent, started: bool = True) -> Reading[Log]:
+    """The counts are those of the events; `began` an hour before."""
     found = (*STARTED, *events) if started else events
-    return read(Log(path="/var/log/pg.log", events=found, records_read=len(found)))
+    return read(
+        Log(
+            path="/var/log/pg.log",
+            events=found,
+            records_read=len(found),
+            begins_at=ago(3600),
+            counts=tuple(_counted(kind, found) for kind in sorted({e.kind for e in found})),
+        )
+    )
+
+
+def _counted(kind: str, events: tuple[LogEvent, ...]) -> LogCount:
+    times = [e.at for e in events if e.kind == kind and e.at is not None]
+    who = Counter(e.who for e in events if e.kind == kind and e.who)
+    return LogCount(
+        kind=kind,
+        lines=sum(e.kind == kind for e in events),
+        first_at=min(times, default=None),
+        last_at=max(times, default=None),
+        who=tuple(sorted(who.items(), key=lambda item: (-item[1], item[0]))),
+    )
+
+
+def figure(name: str, value: float | None, subject: str = "", detail: str = "") -> Figure:
+    return Figure(name=name, value=value, subject=subject, detail=detail)
+
+
+def figures(*found: Figure, **settings: str) -> Reading[Figures]:
+    """Numbers of the server's own; keywords are settings."""
+    told = [figure("setting", None, name, value) for name, value in settings.items()]
+    return read(Figures(items=(*found, *told)))
+
+
+def doing(sessions: int, wait: str = "", **more: Any) -> Doing:
+    """Sessions at work; `wait` is `Type:event`, empty on a processor."""
+    wait_type, _, wait_event = wait.partition(":")
+    usual: dict[str, Any] = {
+        "backend_type": "client backend",
+        "datname": "app",
+        "usename": "app",
+        "application_name": "shop",
+        "state": "active",
+        "query_id": "1",
+        "query": "SELECT …",
+        "oldest_query_s": 1.0,
+        "oldest_xact_s": 1.0,
+        "oldest_pid": 100,
+    }
+    return Doing(sessions=sessions, wait_type=wait_type, wait_event=wait_event, **(usual | more))
+
+
+def held(pid: int, lock_type: str = "relation", **more: Any) -> Held:
+    usual: dict[str, Any] = {
+        "granted": True,
+        "relation": "orders",
+        "state": "active",
+        "application_name": "shop",
+        "backend_type": "client backend",
+        "xact_s": 1.0,
+        "state_s": 1.0,
+        "locks": 1,
+    }
+    return Held(pid=pid, lock_type=lock_type, **(usual | more))
+
+
+def activity(*found: Doing | Held) -> Reading[Activity]:
+    return read(
+        Activity(
+            doings=tuple(one for one in found if isinstance(one, Doing)),
+            held=tuple(one for one in found if isinstance(one, Held)),
+        )
+    )
+
+
+def course(name: str, usual: float | None, now: float | None, subject: str = "") -> Course:
+    """A number that was always as usual before, and is as it is now ever since."""
+    return Course(
+        name=name,
+        subject=subject,
+        usual=usual,
+        high=usual,
+        low=usual,
+        now=now,
+        peak=now,
+        trough=now,
+    )
+
+
+def history(*found: Course) -> Reading[History]:
+    return read(History(begins_at=ago(3600), ends_at=AT, onset=ago(60), courses=tuple(found)))
+
+
+def change(seconds_ago: float, kind: str, what: str, told: str = "") -> NotedChange:
+    return NotedChange(at=ago(seconds_ago), kind=kind, what=what, told=told or what)
+
+
+def changes(*found: NotedChange) -> Reading[Changes]:
+    return read(Changes(changes=tuple(found)))
 
 
 def group(state: str, n: int, application: str = "shop", age_s: float = 5.0) -> SessionGroup:
@@ -138,6 +246,43 @@ LIVE_LOCK = lock(
 )
 
 
+HEALTHY_FIGURES = (
+    figure("xid_age", 50e6),
+    figure("mxid_age", 1e6),
+    figure("xid_age_of_database", 50e6, "app"),
+    figure("client_backends", 12),
+    figure("active_sessions", 4),
+    figure("active_without_wait", 2),
+    figure("sessions_waiting_on_lock", 0),
+    figure("standbys", 0),
+    figure("in_recovery", 0),
+    figure("prepared_xacts", 0),
+    figure("settings_loaded_age_s", 9000.0),
+    figure("lock_slots_used", 20),
+    figure("horizon_age_xids", 40, "session:shop", "pid 100, app, active"),
+    figure("table_live_rows", 1e6, "public.orders"),
+    figure("table_dead_rows", 9e3, "public.orders", "1000000 live"),
+)
+"""What a server at work says about itself."""
+SETTINGS = {
+    "autovacuum": "on",
+    "autovacuum_freeze_max_age": "200000000",
+    "default_transaction_read_only": "off",
+    "max_connections": "100",
+    "max_locks_per_transaction": "64",
+    "synchronous_standby_names": "",
+    "wal_level": "replica",
+}
+HEALTHY_COURSES = (
+    course("active_sessions", 4, 4),
+    course("active_without_wait", 2, 2),
+    course("client_backends", 12, 12),
+    course("commits_total", 100, 100),
+    course("rollbacks_total", 1, 1),
+    course("wal_bytes_total", 1e6, 1e6),
+)
+
+
 def healthy(**differs: Any) -> Evidence:
     evidence = Evidence(
         target="orders",
@@ -156,6 +301,11 @@ def healthy(**differs: Any) -> Evidence:
         volumes=volumes(volume("data", "wal", "log")),
         kernel=read(Kernel(oom_kills=0)),
         place=read(Place(data_directory="/srv/pg", manager="pg_ctl")),
+        activity=activity(doing(2), doing(2, "Client:ClientRead")),
+        figures=figures(*HEALTHY_FIGURES, **SETTINGS),
+        history=history(*HEALTHY_COURSES),
+        changes=changes(),
+        onset=ago(60),
     )
     return replace(evidence, **differs)
 
@@ -166,6 +316,9 @@ def down(**differs: Any) -> Evidence:
         "reach": reach("refused"),
         "sessions": Missing(what="sessions", reason="no session: refused"),
         "chains": Missing(what="chains", reason="no session: refused"),
+        "activity": Missing(what="activity", reason="no session: refused"),
+        "figures": Missing(what="figures", reason="no session: refused"),
+        "history": Missing(what="history", reason="not read: no session: refused"),
         "processes": read(ServerProcesses(postmaster_pid=None)),
         "lock_file": NO_LOCK,
     }

@@ -12,7 +12,7 @@ import stanch
 from stanch.detect.page import rules_page
 from stanch.detect.shown_only import SHOWN_ONLY
 from stanch.detect.vitals import MANY, ONE
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.model.machine import KernelTrouble
 from stanch.model.rules import Rule
 from stanch.policy.rules import declared_rules

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stanch.diagnose.condense import kernel_from, sessions_from_titles, volumes_from
 from stanch.diagnose.condense_files import EVENTS_MAX, lock_from, log_from
-from stanch.diagnose.evidence import LockFileSeen
+from stanch.diagnose.outside import LockFileSeen
 from stanch.facts.lock_file import (
     LockFileState,
     LockFileVerdict,

@@ -8,21 +8,9 @@ import pytest
 
 import evidences as w
 from stanch.diagnose.catalogue import BY_ID, CAUSES
-from stanch.diagnose.evidence import (
-    Chain,
-    Control,
-    Evidence,
-    Kernel,
-    Kill,
-    LogEvent,
-    Retention,
-    ServerProcesses,
-    Sessions,
-    Slot,
-    Volume,
-    from_bytes,
-    to_bytes,
-)
+from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
+from stanch.diagnose.inside import Chain, Retention, Sessions, Slot
+from stanch.diagnose.outside import Control, Kernel, Kill, LogEvent, ServerProcesses, Volume
 from stanch.diagnose.rank import PROBABILITY_MAX, STANDS_FROM, diagnose
 from stanch.model.codec import encode
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict

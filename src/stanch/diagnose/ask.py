@@ -8,7 +8,12 @@ from typing import TypeVar
 
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course, History
+from stanch.diagnose.outside import Log
 from stanch.model.diagnosis import Missing
+from stanch.model.readings import Reading as Figure
+from stanch.model.shown import span
 
 T = TypeVar("T")
 
@@ -36,6 +41,65 @@ def clue_on(
         return Answer(yes=said[0], text=said[1], at=at or item.at)
 
     return Clue(id=clue_id, question=question, ask=ask)
+
+
+def clue_on_figures(
+    clue_id: str,
+    question: str,
+    name: str,
+    judge: Callable[[tuple[Figure, ...], Evidence], YES_NO],
+) -> Clue:
+    """A clue that rests on all subjects of one number of the server's own; where the server was
+    not asked for it, or does not have it in this version, it cannot say."""
+
+    def read(figures: Figures, evidence: Evidence) -> YES_NO:
+        found = figures.named(name)
+        if not found:
+            return f"{name} was not told"
+        return judge(found, evidence)
+
+    return clue_on(clue_id, question, lambda e: e.figures, read)
+
+
+def clue_on_course(
+    clue_id: str,
+    question: str,
+    series: tuple[str, str],
+    judge: Callable[[Course, Evidence], YES_NO],
+) -> Clue:
+    """A clue that rests on how one recorded number went; `series` is its name and subject."""
+
+    def read(history: History, evidence: Evidence) -> YES_NO:
+        found = history.of(*series)
+        if found is None:
+            return f"{series[0]} is not recorded"
+        return judge(found, evidence)
+
+    return clue_on(clue_id, question, lambda e: e.history, read)
+
+
+def clue_on_log(
+    clue_id: str, question: str, kinds: tuple[str, ...], *, within_s: float = 900.0
+) -> Clue:
+    """Whether lines of these classes stand in the part of the log that was read, not too long ago.
+
+    Any session can make a server log any text: the weight of such a clue says how far to trust it.
+    """
+
+    def read(log: Log, evidence: Evidence) -> YES_NO:
+        if not log.records_read:
+            return f"nothing of use in {log.path}"
+        counts = [count for kind in kinds if (count := log.count(kind)) is not None]
+        newest = log.newest(*kinds)
+        at = max((c.last_at for c in counts if c.last_at is not None), default=None)
+        if not counts or newest is None:
+            return False, f"no such line in {log.path}"
+        if at is not None and (evidence.at - at).total_seconds() > within_s:
+            return False, f"the newest such line is {span((evidence.at - at).total_seconds())} old"
+        lines = sum(count.lines for count in counts)
+        return True, f"{lines} such line{'s' if lines > 1 else ''}, the newest: {newest.text}", at
+
+    return clue_on(clue_id, question, lambda e: e.log, read)
 
 
 def human_bytes(count: float) -> str:

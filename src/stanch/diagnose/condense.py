@@ -7,20 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stanch.diagnose.evidence import (
-    Chain,
-    Chains,
-    Control,
-    Kernel,
-    Kill,
-    Retention,
-    ServerProcesses,
-    SessionGroup,
-    Sessions,
-    Slot,
-    Volume,
-    Volumes,
-)
+from stanch.diagnose.inside import Chain, Chains, Retention, SessionGroup, Sessions, Slot
+from stanch.diagnose.outside import Control, Kernel, Kill, ServerProcesses, Volume, Volumes
 from stanch.facts.blocking import BlockingChain, blocking_roots
 from stanch.facts.controldata import ControlData
 from stanch.facts.reading import Answer, read_object

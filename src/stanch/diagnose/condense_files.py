@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections import Counter
+from collections.abc import Sequence
 
-from stanch.diagnose.evidence import LockFileSeen, LockState, Log, LogEvent
+from stanch.diagnose.outside import LockFileSeen, LockState, Log, LogCount, LogEvent
 from stanch.facts.lock_file import LockFile, LockFileState, LockFileVerdict
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LockFileRead, LogChunk, ProcessInfo, SharedMemory
+from stanch.model.shown import shortened
 
 EVENTS_MAX = 100
 """Of each of the two kinds: the server's life, and everything else worth a class."""
 TEXT_CHARS_MAX = 300
 COMMAND_CHARS_MAX = 200
+WHO_MAX = 5
+WHO_CHARS_MAX = 120
 
 LIFE = frozenset(
     {
@@ -51,7 +56,39 @@ def log_from(chunk: LogChunk, *, log_timezone: str = "") -> Log:
         path=chunk.path,
         events=tuple(_event(records[n]) for n in kept),
         records_read=len(records),
+        begins_at=next((r.at for r in records if r.at is not None), None),
+        counts=counts_of(records),
     )
+
+
+def counts_of(records: Sequence[LogRecord]) -> tuple[LogCount, ...]:
+    """All records worth a class, counted by it."""
+    by_class: dict[LogClass, list[LogRecord]] = {}
+    for record in records:
+        if record.log_class is not LogClass.OTHER:
+            by_class.setdefault(record.log_class, []).append(record)
+    return tuple(_count(kind, found) for kind, found in sorted(by_class.items()))
+
+
+def _count(kind: LogClass, records: Sequence[LogRecord]) -> LogCount:
+    times = [record.at for record in records if record.at is not None]
+    who = Counter(said for record in records if (said := who_of(record)))
+    most = sorted(who.items(), key=lambda item: (-item[1], item[0]))[:WHO_MAX]
+    return LogCount(
+        kind=kind.value,
+        lines=len(records),
+        first_at=min(times, default=None),
+        last_at=max(times, default=None),
+        who=tuple(most),
+    )
+
+
+def who_of(record: LogRecord) -> str:
+    """`role@database (application)`, as far as the record says."""
+    if not record.user and not record.database:
+        return ""
+    application = f" ({record.application_name})" if record.application_name else ""
+    return shortened(f"{record.user}@{record.database}{application}", WHO_CHARS_MAX)
 
 
 def _is_life(record: LogRecord) -> bool:
@@ -64,6 +101,7 @@ def _event(record: LogRecord) -> LogEvent:
         text=record.message[:TEXT_CHARS_MAX],
         at=record.at,
         sqlstate=record.sqlstate or "",
+        who=who_of(record),
         severity=record.severity,
         signal=record.signal,
         named_pid=record.named_pid,

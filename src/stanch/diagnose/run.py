@@ -13,39 +13,34 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from stanch.diagnose.condense import (
-    chains_from,
     control_from,
     kernel_from,
     processes_from,
     retention_before,
-    retention_from,
     retention_on_disk,
-    sessions_from,
     sessions_from_titles,
     volumes_from,
 )
 from stanch.diagnose.condense_files import log_from
-from stanch.diagnose.evidence import (
-    Chains,
+from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import History
+from stanch.diagnose.inside import Activity, Chains, Changes, Retention, Sessions
+from stanch.diagnose.lateness.run import OwnLateness
+from stanch.diagnose.outside import (
     Control,
-    Evidence,
     Kernel,
     LockFileSeen,
     Log,
     Place,
-    Reading,
-    Retention,
     ServerProcesses,
-    Sessions,
     Volumes,
 )
-from stanch.diagnose.lateness.run import OwnLateness
 from stanch.diagnose.reading.run import read_lock_file
+from stanch.diagnose.session.run import Inside, ask
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import LockFileWitness
-from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.sql import load
-from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
@@ -53,6 +48,7 @@ from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach, ReachState
+from stanch.model.symptoms import Symptom
 from stanch.model.vitals import Vitals
 
 T = TypeVar("T")
@@ -69,6 +65,19 @@ SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
 
 OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What whoever watches a target knows beside what can be asked now."""
+
+    history: Callable[[], Coroutine[Any, Any, History | Missing]]
+    changes: Callable[[], Coroutine[Any, Any, Changes | Missing]]
+    symptoms: tuple[Symptom, ...] = ()
+    onset: datetime | None = None
+
+
+UNWATCHED = "nobody watches this server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +98,8 @@ class Witnesses:
     oom_before: OomKills | None = None
     vitals_before: Vitals | None = None
     """The newest reading before things went wrong; tells who retained WAL."""
+    background: Background | None = None
+    """What whoever watches the target knows of it; None: nobody does."""
     cluster_expected: str = ""
     """System identifier of the cluster that is watched; empty: nobody knows it."""
     cluster_answering: str = ""
@@ -110,15 +121,6 @@ async def gather(
     return await _Gathering(witnesses, deadline_s).evidence(target, disk_full_free_bytes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inside:
-    """What one session was told."""
-
-    sessions: Sessions | Missing
-    chains: Chains | Missing
-    retention: Retention
-
-
 class _Gathering:
     """One gathering: its tasks, its deadline, and where each reading came from."""
 
@@ -138,7 +140,7 @@ class _Gathering:
         self._start_all()
         await self._wait()
         own.cancel()
-        inside = self._done("sessions", _Inside)
+        inside = self._done("sessions", Inside)
         processes = self._done("processes", DataDirectoryProcesses)
         noted, before = self._w.lock_witness, self._w.vitals_before
         return Evidence(
@@ -156,6 +158,12 @@ class _Gathering:
             volumes=self._reading("volumes", Volumes, "statfs"),
             kernel=self._reading("kernel", Kernel, "kernel log and counters"),
             place=self._place(),
+            activity=self._activity(inside),
+            figures=self._figures(inside),
+            history=self._reading("history", History, "flight recorder"),
+            changes=self._reading("changes", Changes, "changes that were seen"),
+            symptoms=self._w.background.symptoms if self._w.background else (),
+            onset=self._w.background.onset if self._w.background else None,
             noted_pid=None if isinstance(noted, Missing) else noted.pid,
             well_at=None if before is None else before.at,
             cluster_expected=self._w.cluster_expected,
@@ -169,6 +177,9 @@ class _Gathering:
         """Cheapest and most separating first; they run side by side all the same."""
         self._start("reach", self._reach())
         self._start("sessions", self._ask_inside())
+        known = self._w.background
+        self._start("history", self._history(known) if known else _unwatched("history"))
+        self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
             return
         host = self._w.host
@@ -212,9 +223,9 @@ class _Gathering:
             return Missing(what="reach", reason=why)
         return reach
 
-    async def _ask_inside(self) -> _Inside | Missing:
+    async def _ask_inside(self) -> Inside | Missing:
         if self._w.held is not None:
-            return await self._ask(self._w.held)
+            return await ask(self._w.held, left_s=self._left_s)
         if self._w.open_reader is None:
             return Missing(what="sessions", reason="no session is held")
         # The probe's connection has ended by then, so there is never more than one extra.
@@ -226,35 +237,15 @@ class _Gathering:
         if reach.state not in ANSWERS_SQL:
             return Missing(what="sessions", reason=f"no session: {reach.state}")
         async with self._w.open_reader() as reader:
-            return await self._ask(reader)
+            return await ask(reader, left_s=self._left_s)
 
-    async def _ask(self, reader: ServerReader) -> _Inside:
-        payload = await reader.fetch_json(VITALS_SQL, timeout_s=self._query_s())
-        vitals = parse_vitals(payload)
-        seen = sessions_from(vitals)
-        opened = await self._more(reader, OPEN_TRANSACTIONS_SQL)
-        if isinstance(seen, Missing):
-            return _Inside(sessions=seen, chains=seen, retention=retention_before(vitals))
-        if isinstance(opened, Missing):
-            return _Inside(sessions=seen, chains=opened, retention=retention_before(vitals))
-        waiting = await self._more(reader, SESSIONS_WAITING_SQL) if seen.waiting else "[]"
-        return _Inside(
-            sessions=seen,
-            chains=waiting
-            if isinstance(waiting, Missing)
-            else chains_from(parse_waiting(waiting), opened),
-            retention=retention_from(vitals, opened),
-        )
-
-    async def _more(self, reader: ServerReader, sql: str) -> str | Missing:
-        """A further answer; without it, what the first one said still counts."""
-        try:
-            return await reader.fetch_json(sql, timeout_s=self._query_s())
-        except ProbeFailed as error:
-            return Missing(what="chains", reason=error.what)
-
-    def _query_s(self) -> float:
-        return max(RESERVE_S, self._left_s())
+    async def _history(self, known: Background) -> History | Missing:
+        """Only of a server that answers: what ended one is not told by what it usually does, and
+        reading it would take processor time from the first answer."""
+        inside = await asyncio.shield(self._tasks["sessions"])
+        if isinstance(inside, Missing):
+            return Missing(what="history", reason=f"not read: {inside.reason}")
+        return await known.history()
 
     async def _log(self, host: HostReader) -> Log | Missing:
         chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
@@ -339,9 +330,9 @@ class _Gathering:
         return Reading(value=value, at=at, source=source, took_ms=took_ms)
 
     def _sessions(
-        self, inside: _Inside | Missing, processes: DataDirectoryProcesses | Missing
+        self, inside: Inside | Missing, processes: DataDirectoryProcesses | Missing
     ) -> Reading[Sessions] | Missing:
-        told = inside.sessions if isinstance(inside, _Inside) else inside
+        told = inside.sessions if isinstance(inside, Inside) else inside
         if not isinstance(told, Missing):
             return self._kept("sessions", told, "pg_stat_activity")
         # Titles do not say how many would fit; only a server that turned a login away for want of
@@ -353,15 +344,26 @@ class _Gathering:
         )
         return told if titles is None else self._kept("processes", titles, "titles of processes")
 
-    def _chains(self, inside: _Inside | Missing) -> Reading[Chains] | Missing:
-        told = inside.chains if isinstance(inside, _Inside) else inside
+    def _chains(self, inside: Inside | Missing) -> Reading[Chains] | Missing:
+        told = inside.chains if isinstance(inside, Inside) else inside
         if isinstance(told, Missing):
             return Missing(what="chains", reason=told.reason)
         return self._kept("sessions", told, "pg_blocking_pids()")
 
-    def _retention(self, inside: _Inside | Missing) -> Reading[Retention] | Missing:
+    def _activity(self, inside: Inside | Missing) -> Reading[Activity] | Missing:
+        told = inside.activity if isinstance(inside, Inside) else inside
+        if isinstance(told, Missing):
+            return Missing(what="activity", reason=told.reason)
+        return self._kept("sessions", told, "pg_stat_activity, pg_locks")
+
+    def _figures(self, inside: Inside | Missing) -> Reading[Figures] | Missing:
+        if isinstance(inside, Missing):
+            return Missing(what="figures", reason=inside.reason)
+        return self._kept("sessions", inside.figures, "the server's statistics")
+
+    def _retention(self, inside: Inside | Missing) -> Reading[Retention] | Missing:
         on_disk = self._done("wal_on_disk", Retention)
-        if isinstance(inside, _Inside):
+        if isinstance(inside, Inside):
             ready = None if isinstance(on_disk, Missing) else on_disk.ready_files
             source = "pg_replication_slots, pg_stat_archiver, archive_status"
             return self._kept("sessions", replace(inside.retention, ready_files=ready), source)
@@ -382,6 +384,10 @@ class _Gathering:
 
     def _place(self) -> Reading[Place] | Missing:
         return self._kept("place", self._w.place, "lock file, settings, process list")
+
+
+async def _unwatched(what: str) -> Missing:
+    return Missing(what=what, reason=UNWATCHED)
 
 
 def _late(name: str, deadline_s: float) -> Missing:

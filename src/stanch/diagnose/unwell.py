@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stanch.diagnose.clues.sessions import near_limit
-from stanch.diagnose.evidence import Evidence, SessionGroup, Sessions, postmaster_lives, value_of
+from stanch.diagnose.evidence import Evidence, postmaster_lives, value_of
+from stanch.diagnose.inside import SessionGroup, Sessions
 
 HOLDERS_SHOWN = 3
 

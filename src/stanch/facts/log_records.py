@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_class import LogClass
+from stanch.facts.log_classes import classify
 
 RECORD_CHARS_MAX: Final = 16384
 """Of each part of a record: message, detail, hint, statement."""
@@ -64,9 +65,11 @@ def from_fields(fields: Mapping[str, str], *, zone: ZoneInfo | None) -> LogRecor
 def classified(record: LogRecord) -> LogRecord:
     """The record with its class and the numbers its message names."""
     found = classify(record.severity, record.sqlstate, record.message)
-    return replace(
-        record, log_class=found.log_class, named_pid=found.named_pid, signal=found.signal
-    )
+    log_class = found.log_class
+    if log_class is LogClass.AUTH_FAILED and "has an expired password" in record.detail:
+        # Its message is that of any wrong password, on purpose.
+        log_class = LogClass.PASSWORD_EXPIRED
+    return replace(record, log_class=log_class, named_pid=found.named_pid, signal=found.signal)
 
 
 def zone_named(name: str | None) -> ZoneInfo | None:

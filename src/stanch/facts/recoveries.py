@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.facts.log_records import LogRecord
 
 _STARTS = re.compile(r"^redo starts at [0-9A-F]+/[0-9A-F]+$")

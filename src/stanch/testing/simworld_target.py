@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from stanch.diagnose.evidence import Place
+from stanch.diagnose.outside import Place
 from stanch.diagnose.run import Witnesses, gather
 from stanch.facts.lock_file import LockFileWitness, parse_lock_file
 from stanch.incident.state import Incident
@@ -95,7 +95,7 @@ class SimTarget:
         if self._server.running:
             note_life(self._notes, self._server)
 
-    async def _diagnose(self) -> tuple[Diagnosis, bytes]:
+    async def _diagnose(self, incident: Incident) -> tuple[Diagnosis, bytes]:
         place = Place(data_directory=self._server.data_directory, manager="pg_ctl")
         witnesses = Witnesses(
             probe=lambda deadline_s: self._net.probe(deadline_s=deadline_s),

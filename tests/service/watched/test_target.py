@@ -34,6 +34,8 @@ from stanch.store.statedir import StateDir
 
 pytestmark = pytest.mark.parametrize("pg_major", [15], indirect=True)
 
+INCIDENT = Incident(id=IncidentId("20260301-001"))
+
 
 def target(server: ScratchServer, port: int | None = None) -> TargetPolicy:
     dsn = server.dsn("stanch_watch", port=port or server.port)
@@ -92,7 +94,7 @@ async def test_a_process_started_while_the_server_is_down_knows_what_the_last_on
     await watch_until_noted(target(server), tmp_path)
     server.kill()
     later = watched(target(server), tmp_path)
-    diagnosis, _evidence = await later.hands.diagnose()
+    diagnosis, _evidence = await later.hands.diagnose(INCIDENT)
     assert diagnosis.first is not None
     assert diagnosis.first.id == "killed"
     assert known_to(later) == (str(server.data_directory), True, True)
@@ -104,7 +106,7 @@ async def test_what_was_noted_about_another_address_is_not_believed(
     await watch_until_noted(target(server), tmp_path)
     server.stop("fast")
     moved = watched(target(server, port=free_port()), tmp_path)
-    await moved.hands.diagnose()
+    await moved.hands.diagnose(INCIDENT)
     assert known_to(moved) == ("", False, False)
 
 
@@ -227,7 +229,7 @@ async def test_a_cluster_in_the_place_of_the_one_that_ran_is_neither_started_nor
             params=(("data_directory", str(ours)),),
         )
         later = watched(policy, tmp_path)
-        await later.hands.diagnose()
+        await later.hands.diagnose(INCIDENT)
         refusal = await START_SERVER.check(step, later.hands.world(None))
         assert isinstance(refusal, Refusal)
         assert refusal.guard == "same_cluster"
@@ -262,7 +264,7 @@ async def test_another_cluster_on_the_port_is_told_and_not_followed_until_the_po
         later = watched(policy, tmp_path)
         async with aclosing(seen_by(later, lambda sample: sample.vitals is not None)) as samples:
             first = await anext(samples)
-            diagnosis, _evidence = await later.hands.diagnose()
+            diagnosis, _evidence = await later.hands.diagnose(INCIDENT)
         assert told_of_cluster(first) == [1.0]
         assert "other_cluster" in Rules().look(0, first).raised
         assert known_to(later)[0] == str(server.data_directory)
@@ -311,13 +313,13 @@ async def test_a_server_whose_files_were_given_to_another_user_is_not_started(
     )
     write_note(note, replace(kept, owner_uid=owner + 1))
     later = watched(policy, tmp_path)
-    await later.hands.diagnose()
+    await later.hands.diagnose(INCIDENT)
     refusal = await START_SERVER.check(step, later.hands.world(None))
     assert isinstance(refusal, Refusal)
     assert refusal.guard == "same_owner"
     write_note(note, kept)
     later = watched(policy, tmp_path)
-    await later.hands.diagnose()
+    await later.hands.diagnose(INCIDENT)
     refusal = await START_SERVER.check(step, later.hands.world(None))
     assert refusal is None or refusal.guard != "same_owner", "the near miss"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stanch.facts.auth_log import GuardClass
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.facts.log_settings import LogSettings
 from stanch.watch.logs.guard_log import GuardLog
 from stanch.watch.logs.server_log import (

@@ -21,7 +21,7 @@ from stanch.watch.logs import run
 from stanch.watch.logs.run import Followed, LogWatch
 from stanch.watch.logs.server_log import ServerLog
 
-LINE = "2026-11-21 11:40:00.123 UTC [77] 40P01 ERROR:  deadlock detected\n"
+LINE = "2026-11-21 11:40:00.123 UTC [77] 53200 ERROR:  out of memory\n"
 PREFIX = LogSettings(log_line_prefix="%m [%p] %e ")
 
 Act = Callable[[LogWatch], Awaitable[None]]
@@ -102,9 +102,9 @@ class Site:
     def last(self, name: str, subject: str) -> Reading:
         return [r for r in self.told if (r.name, r.subject) == (name, subject)][-1]
 
-    def deadlocks(self) -> Sequence[float | None]:
+    def refusals(self) -> Sequence[float | None]:
         """What was told of the class, one after another, without repetitions."""
-        found = [r.value for r in self.told if r.subject == "deadlock"]
+        found = [r.value for r in self.told if r.subject == "out_of_memory"]
         return [v for n, v in enumerate(found) if n == 0 or v != found[n - 1]]
 
     def raised(self) -> list[str]:
@@ -130,8 +130,8 @@ def site(tmp_path: Path) -> Site:
 
 def test_what_was_there_before_we_ever_looked_is_no_news(site: Site) -> None:
     run_virtually(site.follow(lambda: site.write(LINE)))
-    assert site.deadlocks() == [None, 0, 1]
-    assert site.last("log_class_total", "deadlock").detail.endswith("deadlock detected")
+    assert site.refusals() == [None, 0, 1]
+    assert site.last("log_class_total", "out_of_memory").detail.endswith("out of memory")
 
 
 def test_lines_of_a_time_when_nobody_looked_are_counted_once_and_told_as_new(site: Site) -> None:
@@ -139,7 +139,7 @@ def test_lines_of_a_time_when_nobody_looked_are_counted_once_and_told_as_new(sit
     site.write(LINE[30:] + LINE)
     site.told.clear()
     run_virtually(site.follow(lambda: None))
-    assert site.deadlocks() == [2, 4]
+    assert site.refusals() == [2, 4]
 
 
 def test_after_a_crash_between_two_accounts_no_line_counts_twice(site: Site) -> None:
@@ -150,7 +150,7 @@ def test_after_a_crash_between_two_accounts_no_line_counts_twice(site: Site) -> 
     site.kept.content = before
     site.told.clear()
     run_virtually(site.follow(lambda: None))
-    assert site.deadlocks()[-1] == 3
+    assert site.refusals()[-1] == 3
 
 
 def test_a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one(site: Site) -> None:
@@ -160,7 +160,7 @@ def test_a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one(site: Sit
         site.log.write_text(LINE * 2)
 
     run_virtually(site.follow(lambda: site.write(LINE), rotate))
-    assert site.deadlocks()[-1] == 4
+    assert site.refusals()[-1] == 4
     assert site.last("log_gaps_total", "server").value == 0
     assert site.raised() == []
 
@@ -170,7 +170,7 @@ def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
         site.log.write_text(LINE * 2)
 
     run_virtually(site.follow(lambda: site.write(LINE * 5), empty))
-    assert site.deadlocks()[-1] == 7
+    assert site.refusals()[-1] == 7
     gap = site.last("log_gaps_total", "server")
     assert (gap.value, gap.detail) == (1, "the file was emptied")
     assert site.raised() == ["log_unread:server"]
@@ -202,7 +202,7 @@ def test_a_flood_is_read_at_a_bounded_rate_and_what_is_passed_over_is_told(site:
     assert site.last("log_skipped_bytes_total", "server").value == one.skipped_bytes
     assert "bytes were passed over" in site.last("log_gaps_total", "server").detail
     # Every line was either counted or passed over, up to the one at each end of the gap.
-    counted = site.last("log_class_total", "deadlock").value
+    counted = site.last("log_class_total", "out_of_memory").value
     assert counted is not None
     assert abs(counted - (len(flood) - one.skipped_bytes) / len(LINE) - 1) <= 2
     looks = 33
@@ -213,7 +213,7 @@ def test_a_log_that_cannot_be_read_is_unknown_and_not_quiet(site: Site) -> None:
     site.reader = Missing(what="log", reason="no such machine")
     run_virtually(site.follow())
     run_virtually(site.follow(lambda: None))
-    told = site.last("log_class_total", "deadlock")
+    told = site.last("log_class_total", "out_of_memory")
     assert (told.value, told.detail) == (None, "no such machine")
     assert site.kept.content is None
 
@@ -231,8 +231,8 @@ def test_a_read_that_hangs_is_waited_for_and_not_asked_again(site: Site) -> None
 
     run_virtually(site.follow(hang, lambda: None, answer, for_s=60))
     assert reader.most_waiting == 1
-    assert None in site.deadlocks()
-    assert site.deadlocks()[-1] == 1
+    assert None in site.refusals()
+    assert site.refusals()[-1] == 1
 
 
 @pytest.mark.parametrize(
@@ -241,5 +241,5 @@ def test_a_read_that_hangs_is_waited_for_and_not_asked_again(site: Site) -> None
 def test_an_account_that_cannot_be_read_is_a_gap_and_no_end(site: Site, content: bytes) -> None:
     site.kept.content = content
     run_virtually(site.follow(lambda: site.write(LINE)))
-    assert site.deadlocks()[-1] == 1
+    assert site.refusals()[-1] == 1
     assert site.last("log_gaps_total", "server").value == 1

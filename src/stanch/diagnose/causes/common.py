@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stanch.diagnose.clues.wire import BETWEEN
-from stanch.diagnose.evidence import Chain, Evidence, is_open, postmaster_lives, value_of
+from stanch.diagnose.evidence import Evidence, is_open, postmaster_lives, value_of
+from stanch.diagnose.inside import Chain
 from stanch.model.diagnosis import Scalar
 
 Facts = tuple[tuple[str, Scalar], ...]

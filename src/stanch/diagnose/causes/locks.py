@@ -8,7 +8,8 @@ from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import BLOCKING_CHAIN, CONNECTIONS_BEHIND_LOCK, IDLE_IN_TRANSACTION
 from stanch.diagnose.clues import sessions
 from stanch.diagnose.clues.sessions import chain_of, idle_root
-from stanch.diagnose.evidence import Chain, Evidence
+from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.inside import Chain
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 

@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stanch.diagnose.ask import YES_NO, clue_on
-from stanch.diagnose.evidence import (
-    Control,
-    Evidence,
-    Log,
-    LogEvent,
-    is_open,
-    postmaster_lives,
-    value_of,
-)
+from stanch.diagnose.evidence import Evidence, is_open, postmaster_lives, value_of
+from stanch.diagnose.outside import Control, Log, LogEvent
 
 SHUTDOWN_REQUESTS = {
     "shutdown_request_smart": "smart",

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.ending import ending
-from stanch.diagnose.evidence import (
-    Evidence,
-    LockFileSeen,
-    Log,
-    ServerProcesses,
-    postmaster_lives,
-)
+from stanch.diagnose.evidence import Evidence, postmaster_lives
+from stanch.diagnose.outside import LockFileSeen, Log, ServerProcesses
 
 
 def _left(lock: LockFileSeen, _evidence: Evidence) -> YES_NO:

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.ending import killed_child
-from stanch.diagnose.evidence import Evidence, Kernel, Kill, is_open, value_of
+from stanch.diagnose.evidence import Evidence, is_open, value_of
+from stanch.diagnose.outside import Kernel, Kill
 
 CONTAINER_PID = 1
 """A postmaster with this PID is the first process of a container."""

@@ -6,7 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on
-from stanch.diagnose.evidence import Chain, Chains, Evidence, Log, Sessions, value_of
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.inside import Chain, Chains, Sessions
+from stanch.diagnose.outside import Log
 from stanch.model.shown import span
 
 NEAR_LIMIT_SHARE = 0.9

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
 from stanch.diagnose.clues.ending import fell_for_space
-from stanch.diagnose.evidence import (
-    Evidence,
-    Log,
-    LogEvent,
-    Retention,
-    Volume,
-    Volumes,
-    is_open,
-    value_of,
-)
+from stanch.diagnose.evidence import Evidence, is_open, value_of
+from stanch.diagnose.inside import Retention
+from stanch.diagnose.outside import Log, LogEvent, Volume, Volumes
 
 RECENT_S = 900.0
 """A refusal to write older than this says little about now."""

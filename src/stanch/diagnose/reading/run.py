@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stanch.diagnose.condense_files import NO_LOCK_FILE, lock_from
-from stanch.diagnose.evidence import LockFileSeen
+from stanch.diagnose.outside import LockFileSeen
 from stanch.facts.lock_file import (
     ALREADY_NAMED,
     LockFile,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
-from stanch.facts.log_classes import LogClass, classify
+from stanch.facts.log_class import LogClass
+from stanch.facts.log_classes import classify
 from stanch.facts.log_prefix import AUTO
 
-DAMAGE = frozenset({LogClass.INVALID_PAGE, LogClass.PANIC_FSYNC})
+DAMAGE = frozenset(
+    {
+        LogClass.INVALID_PAGE,
+        LogClass.TOAST_DAMAGED,
+        LogClass.INDEX_DAMAGED,
+        LogClass.PANIC_FSYNC,
+        LogClass.NO_CHECKPOINT,
+    }
+)
 
 _SEVERITIES = frozenset({"WARNING", "ERROR", "FATAL", "PANIC", "LOG"})
 

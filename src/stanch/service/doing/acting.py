@@ -41,7 +41,7 @@ log = structlog.get_logger("acting")
 class Hands:
     """What Stanch can do with one target; made once per target by the wiring."""
 
-    diagnose: Callable[[], Awaitable[tuple[Diagnosis, bytes]]]
+    diagnose: Callable[[Incident], Awaitable[tuple[Diagnosis, bytes]]]
     """A diagnosis and the evidence behind it, as bytes to keep."""
     world: Callable[[Diagnosis | None], World]
     check_rescue: Callable[[Incident], Awaitable[e.RescueChecked]]
@@ -87,7 +87,7 @@ class Acting:
         hands = self._hands(incident.target)
         if hands is None:
             return self._clock.now() + timedelta(seconds=REDIAGNOSE_S[-1])
-        diagnosis, evidence = await hands.diagnose()
+        diagnosis, evidence = await hands.diagnose(incident)
         if incident.diagnosis is not None and not _news(incident, diagnosis):
             return self._clock.now() + timedelta(
                 seconds=REDIAGNOSE_S[min(incident.diagnoses + 2, len(REDIAGNOSE_S) - 1)]

@@ -20,9 +20,10 @@ from stanch.adapters.postgres.binaries import find_binaries
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.sentinel import Sentinel
-from stanch.diagnose.evidence import Evidence, Place, to_bytes
+from stanch.diagnose.evidence import Evidence, to_bytes
+from stanch.diagnose.outside import Place
 from stanch.diagnose.rank import diagnose
-from stanch.diagnose.run import DEADLINE_S, Witnesses, gather
+from stanch.diagnose.run import DEADLINE_S, Background, Witnesses, gather
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError
@@ -93,6 +94,7 @@ async def gather_for_target(
     vitals_before: Vitals | None = None,
     cluster_expected: str = "",
     cluster_answering: str = "",
+    background: Background | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> Evidence:
     """The evidence about a watched target, through the session that is held already.
@@ -113,6 +115,7 @@ async def gather_for_target(
         vitals_before=vitals_before,
         cluster_expected=cluster_expected,
         cluster_answering=cluster_answering,
+        background=background,
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.postgres.acting import ActingSession
@@ -15,6 +16,7 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
+from stanch.service.watched.background import background_of
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.life import Life
@@ -33,6 +35,7 @@ class TargetHands:
         sentinel: SharedSentinel,
         slow: SlowWatch,
         actor: ActingSession | None,
+        recording: Path | None,
         clock: Clock,
     ) -> None:
         self._target = target
@@ -40,6 +43,7 @@ class TargetHands:
         self._sentinel = sentinel
         self._slow = slow
         self._actor = actor
+        self._recording = recording
         self._clock = clock
 
     def hands(self) -> Hands:
@@ -51,7 +55,7 @@ class TargetHands:
             page_after=self._life.page_after,
         )
 
-    async def _diagnose(self) -> tuple[Diagnosis, bytes]:
+    async def _diagnose(self, incident: Incident) -> tuple[Diagnosis, bytes]:
         life = self._life
         home = await life.at_home()
         evidence = await gather_for_target(
@@ -64,6 +68,7 @@ class TargetHands:
             vitals_before=life.vitals_before,
             cluster_expected=life.identity.expected,
             cluster_answering=life.identity.answering if self._sentinel.is_open else "",
+            background=background_of(incident, self._recording),
         )
         return judged(evidence)
 

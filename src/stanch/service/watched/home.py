@@ -11,7 +11,7 @@ from stanch.adapters.channels.threads import in_own_thread
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.restarts import read_restarts
 from stanch.adapters.hosts.traces import LocalTraces
-from stanch.diagnose.evidence import Place
+from stanch.diagnose.outside import Place
 from stanch.incident.page_after import NOT_LOOKED
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Found

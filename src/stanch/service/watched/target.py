@@ -86,6 +86,7 @@ class Watched:
             sentinel=self._sentinel,
             slow=self.slow,
             actor=self._actor,
+            recording=recorder.path if recorder is not None else None,
             clock=clock,
         ).hands()
 

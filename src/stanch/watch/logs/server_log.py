@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
-from stanch.facts.log_classes import LogClass
+from stanch.facts.log_class import LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 from stanch.facts.log_settings import LogSettings
 from stanch.model.readings import Reading
+from stanch.policy.rules import declared_rules
 from stanch.watch.logs.sources import SourceCounts
 
 LINES_KEPT: Final = 3
 LINE_CHARS_MAX: Final = 240
+REFUSED: Final = (LogClass.AUTH_FAILED, LogClass.PASSWORD_EXPIRED, LogClass.HBA_REJECTED)
 FROM_TEXT: Final = "told from its English text, as log_line_prefix has no %e"
 
 
@@ -94,7 +97,7 @@ class ServerLog:
             self.hear(record)
             if log_class is LogClass.OTHER:
                 continue
-            if log_class in (LogClass.AUTH_FAILED, LogClass.HBA_REJECTED):
+            if log_class in REFUSED:
                 self.users.add(record.user[:LINE_CHARS_MAX] or "unnamed")
             lines = self.last.setdefault(log_class, deque(maxlen=LINES_KEPT))
             lines.append(_quoted(record))
@@ -102,8 +105,14 @@ class ServerLog:
     # --- told and kept ---
 
     def readings(self, unseen: str = "") -> Iterator[Reading]:
-        """Every class with its count, those never seen with none. `unseen`: why nobody knows."""
+        """Classes with their count: those that a rule reads, and the others once they were seen.
+
+        `unseen`: why nobody knows.
+        """
+        judged = _judged()
         for log_class, total in self.totals.items():
+            if not total and log_class.value not in judged:
+                continue
             lines = self.last.get(log_class)
             yield Reading(
                 name="log_class_total",
@@ -111,7 +120,7 @@ class ServerLog:
                 value=None if unseen else total,
                 detail=unseen or (lines[-1] if lines else ""),
             )
-        refused = self.totals[LogClass.AUTH_FAILED] + self.totals[LogClass.HBA_REJECTED]
+        refused = sum(self.totals[log_class] for log_class in REFUSED)
         yield Reading(
             name="auth_failures_total",
             subject="database",
@@ -139,6 +148,13 @@ class ServerLog:
         )
         self.totals = {log_class: totals.get(log_class, 0) for log_class in LogClass}
         self.last = last
+
+
+@cache
+def _judged() -> frozenset[str]:
+    """Classes whose count has to be known before the first line of them comes."""
+    rules = declared_rules().values()
+    return frozenset(s for r in rules if r.reading == "log_class_total" for s in r.subjects)
 
 
 def _quoted(record: LogRecord) -> str:

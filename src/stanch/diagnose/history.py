@@ -1,0 +1,107 @@
+"""What was usual before it began, and what came since: the flight recorder, condensed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+
+Series = tuple[str, str]
+"""Name and subject."""
+Points = Sequence[tuple[datetime, float]]
+"""Oldest first."""
+
+USUAL_S = 1800.0
+"""So long before the onset counts as usual."""
+SETTLED_S = 5.0
+"""Nobody notices in the very second: the last moments before the onset belong to neither."""
+POINTS_MIN = 5
+"""Fewer looks than this say nothing about what is usual."""
+RECENT_S = 30.0
+"""What is as old as this at the end is what is so now."""
+COURSES_MAX = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One number over time. Of a counter (`_total`) every value is how much it grew a second."""
+
+    name: str
+    subject: str
+    usual: float | None = None
+    """The median before the onset; None: too few looks."""
+    high: float | None = None
+    """The highest before the onset."""
+    low: float | None = None
+    now: float | None = None
+    """The median of the last moments; None: it is not read any more."""
+    peak: float | None = None
+    """The highest since the onset."""
+    trough: float | None = None
+    """The lowest since the onset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The recording of one target around an onset."""
+
+    begins_at: datetime
+    ends_at: datetime
+    onset: datetime
+    courses: tuple[Course, ...]
+
+    def of(self, name: str, subject: str = "") -> Course | None:
+        return next((c for c in self.courses if c.name == name and c.subject == subject), None)
+
+    def named(self, name: str) -> tuple[Course, ...]:
+        return tuple(course for course in self.courses if course.name == name)
+
+
+def history_from(
+    frames: Iterable[tuple[datetime, Mapping[Series, float]]], *, onset: datetime
+) -> History | None:
+    """The courses of all numbers in a recording; None where nothing was recorded."""
+    points: dict[Series, list[tuple[datetime, float]]] = defaultdict(list)
+    first = last = None
+    for at, values in frames:
+        first, last = first or at, at
+        for series, value in values.items():
+            points[series].append((at, value))
+    if first is None or last is None:
+        return None
+    courses = [_course(series, points[series], onset, last) for series in sorted(points)]
+    return History(begins_at=first, ends_at=last, onset=onset, courses=tuple(courses[:COURSES_MAX]))
+
+
+def _course(series: Series, points: Points, onset: datetime, ends_at: datetime) -> Course:
+    name, subject = series
+    seen = [*_growth(points)] if name.endswith("_total") else points
+    until = onset - timedelta(seconds=SETTLED_S)
+    since = onset - timedelta(seconds=USUAL_S)
+    before = [value for at, value in seen if since <= at <= until]
+    after = [value for at, value in seen if at > onset]
+    recent = [value for at, value in seen if at > ends_at - timedelta(seconds=RECENT_S)]
+    # What began seconds ago must not be drowned by the seconds before.
+    lately = [value for at, value in seen if at > max(onset, ends_at - timedelta(seconds=RECENT_S))]
+    told = len(before) >= POINTS_MIN
+    return Course(
+        name=name,
+        subject=subject,
+        usual=median(before) if told else None,
+        high=max(before) if told else None,
+        low=min(before) if told else None,
+        now=median(lately or recent) if recent else None,
+        peak=max(after, default=None),
+        trough=min(after, default=None),
+    )
+
+
+def _growth(points: Points) -> Iterator[tuple[datetime, float]]:
+    """How much a counter grew a second between two looks; a reset is no growth."""
+    for (before_at, before), (at, value) in pairwise(points):
+        seconds = (at - before_at).total_seconds()
+        if seconds > 0 and value >= before:
+            yield at, (value - before) / seconds

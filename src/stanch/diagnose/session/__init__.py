@@ -1,0 +1,1 @@
+"""What one session is asked for a diagnosis."""

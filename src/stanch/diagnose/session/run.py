@@ -1,0 +1,110 @@
+"""The questions to one session, the most separating first; what there is no time for is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stanch.diagnose.condense import chains_from, retention_before, retention_from, sessions_from
+from stanch.diagnose.figures import Figures, figures_from
+from stanch.diagnose.inside import Activity, Chains, Retention, Sessions
+from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
+from stanch.facts.sql import load
+from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.facts.workings import (
+    MORE_FROM,
+    TABLES_SQL,
+    WORKINGS_SQL,
+    Workings,
+    parse_figures,
+    parse_workings,
+)
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import ProbeFailed
+from stanch.model.ports.server import ServerReader
+from stanch.model.readings import Reading
+from stanch.model.vitals import Vitals
+
+OPEN_TRANSACTIONS_SQL = load("open_transactions")
+QUERY_S_MIN = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What one session was told."""
+
+    sessions: Sessions | Missing
+    chains: Chains | Missing
+    retention: Retention
+    figures: Figures
+    activity: Activity | Missing
+
+
+async def ask(reader: ServerReader, *, left_s: Callable[[], float]) -> Inside:
+    """Everything that one session can tell; `left_s` says how much time there still is.
+
+    Raises: ProbeFailed where not even the vital signs can be had.
+    """
+    return await _Session(reader, left_s).all()
+
+
+class _Session:
+    def __init__(self, reader: ServerReader, left_s: Callable[[], float]) -> None:
+        self._reader = reader
+        self._left_s = left_s
+
+    async def all(self) -> Inside:
+        vitals = parse_vitals(await self._reader.fetch_json(VITALS_SQL, timeout_s=self._query_s()))
+        seen = sessions_from(vitals)
+        opened = await self._more(OPEN_TRANSACTIONS_SQL)
+        chains = await self._chains(seen, opened)
+        # What separates causes that keep nobody from working comes after all that says who waits.
+        workings = await self._workings()
+        known = None if isinstance(workings, Missing) else workings
+        return Inside(
+            sessions=seen,
+            chains=chains,
+            retention=retention_before(vitals)
+            if isinstance(seen, Missing) or isinstance(opened, Missing)
+            else retention_from(vitals, opened),
+            figures=figures_from(vitals, known.figures if known else (), await self._told(vitals)),
+            activity=workings
+            if isinstance(workings, Missing)
+            else Activity(doings=workings.doings, held=workings.held),
+        )
+
+    async def _chains(self, seen: Sessions | Missing, opened: str | Missing) -> Chains | Missing:
+        if isinstance(seen, Missing):
+            return seen
+        if isinstance(opened, Missing):
+            return opened
+        waiting = await self._more(SESSIONS_WAITING_SQL) if seen.waiting else "[]"
+        if isinstance(waiting, Missing):
+            return waiting
+        return chains_from(parse_waiting(waiting), opened)
+
+    async def _workings(self) -> Workings | Missing:
+        told = await self._more(WORKINGS_SQL)
+        return told if isinstance(told, Missing) else parse_workings(told)
+
+    async def _told(self, vitals: Vitals) -> tuple[Reading, ...]:
+        """Numbers of newer versions, and of the tables."""
+        newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
+        found: list[Reading] = []
+        for sql in (*newer, TABLES_SQL):
+            told = await self._more(sql)
+            if not isinstance(told, Missing):
+                found.extend(parse_figures(told))
+        return tuple(found)
+
+    async def _more(self, sql: str) -> str | Missing:
+        """A further answer; without it, what the first one said still counts."""
+        if self._left_s() < QUERY_S_MIN:
+            return Missing(what="session", reason="no time was left to ask")
+        try:
+            return await self._reader.fetch_json(sql, timeout_s=self._query_s())
+        except ProbeFailed as error:
+            return Missing(what="session", reason=error.what)
+
+    def _query_s(self) -> float:
+        return max(QUERY_S_MIN, self._left_s())

@@ -1,0 +1,159 @@
+-- What goes on inside one server beyond its vital signs: who does what and waits for what, who holds
+-- which locks, and numbers by name. PostgreSQL 13 to 18.
+-- Privilege: pg_monitor (without it other sessions are shown without what they do).
+-- Cost: two readings of the sessions, one of the locks; once per diagnosis, never on a timer.
+-- Never: a function that takes a lock on a user's table.
+WITH sessions AS MATERIALIZED (
+    SELECT
+        a.pid, a.datname, a.usename, a.application_name, a.client_addr, a.backend_type, a.state,
+        a.wait_event_type, a.wait_event, a.query_start, a.xact_start, a.state_change,
+        a.backend_start, a.backend_xid, a.backend_xmin, a.query,
+        -- From version 14 on.
+        to_json(a) ->> 'query_id' AS query_id
+    FROM pg_stat_activity AS a
+    WHERE a.pid <> pg_backend_pid()
+),
+groups AS (
+    SELECT
+        backend_type, datname, usename, application_name, state, wait_event_type, wait_event,
+        query_id, count(*) AS sessions,
+        extract(epoch FROM clock_timestamp() - min(query_start)) AS oldest_query_s,
+        extract(epoch FROM clock_timestamp() - min(xact_start)) AS oldest_xact_s,
+        (array_agg(pid ORDER BY query_start NULLS LAST, pid))[1] AS oldest_pid,
+        (array_agg(left(query, 500) ORDER BY query_start NULLS LAST, pid))[1] AS query
+    FROM sessions
+    WHERE state IS DISTINCT FROM 'idle'
+        AND (backend_type <> 'client backend' OR state IS NOT NULL)
+    GROUP BY
+        backend_type, datname, usename, application_name, state, wait_event_type, wait_event,
+        query_id
+    ORDER BY count(*) DESC, min(query_start) NULLS LAST, backend_type, wait_event
+    LIMIT 60
+),
+held AS (
+    SELECT
+        l.pid, l.locktype, l.mode, l.granted, c.relname AS relation, s.state, s.application_name,
+        s.backend_type, extract(epoch FROM clock_timestamp() - s.xact_start) AS xact_s,
+        extract(epoch FROM clock_timestamp() - s.state_change) AS state_s, count(*) AS locks
+    FROM pg_locks AS l
+    LEFT JOIN sessions AS s ON s.pid = l.pid
+    LEFT JOIN pg_class AS c ON c.oid = l.relation
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WHERE l.locktype = 'advisory'
+        OR (l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock')
+    GROUP BY
+        l.pid, l.locktype, l.mode, l.granted, c.relname, s.state, s.application_name,
+        s.backend_type, s.xact_start, s.state_change
+    ORDER BY l.granted, s.xact_start NULLS LAST, l.pid, c.relname
+    LIMIT 50
+),
+horizon AS (
+    -- Everybody who keeps dead rows from being removed, by how many transactions.
+    (
+        SELECT
+            CASE WHEN backend_type = 'walsender' THEN 'standby:' ELSE 'session:' END
+                || COALESCE(application_name, '') AS subject,
+            age(backend_xmin) AS xids,
+            format('pid %s, %s, %s', pid, usename, state) AS detail
+        FROM sessions WHERE backend_xmin IS NOT NULL
+        ORDER BY age(backend_xmin) DESC, pid LIMIT 3
+    )
+    UNION ALL
+    SELECT
+        'slot:' || slot_name,
+        greatest(age(xmin), age(catalog_xmin)),
+        CASE WHEN active THEN 'active' ELSE 'inactive' END
+    FROM pg_replication_slots WHERE xmin IS NOT NULL OR catalog_xmin IS NOT NULL
+    UNION ALL
+    SELECT 'prepared:' || gid, age(transaction), owner FROM pg_prepared_xacts
+),
+settings AS (
+    SELECT
+        name,
+        current_setting(name, true) AS value
+    FROM unnest(ARRAY[
+        'autovacuum', 'autovacuum_freeze_max_age', 'autovacuum_max_workers',
+        'autovacuum_multixact_freeze_max_age', 'checkpoint_completion_target', 'checkpoint_timeout',
+        'default_transaction_read_only', 'enable_hashjoin', 'enable_indexscan', 'enable_nestloop',
+        'enable_seqscan', 'fsync', 'full_page_writes', 'hot_standby_feedback', 'idle_session_timeout',
+        'idle_in_transaction_session_timeout', 'lock_timeout', 'log_connections', 'log_lock_waits',
+        'log_min_duration_statement', 'log_statement', 'max_connections',
+        'max_locks_per_transaction', 'max_prepared_transactions', 'max_slot_wal_keep_size',
+        'max_standby_streaming_delay', 'max_wal_size', 'password_encryption', 'plan_cache_mode',
+        'server_version', 'shared_buffers', 'ssl', 'statement_timeout', 'synchronous_commit',
+        'synchronous_standby_names', 'temp_file_limit', 'track_counts', 'transaction_timeout',
+        'wal_compression', 'wal_level', 'work_mem'
+    ]) AS name
+),
+figures AS (
+    SELECT 'horizon_age_xids' AS name, subject, xids::float8 AS value, detail FROM horizon
+    UNION ALL
+    SELECT 'xid_age_of_database', datname, age(datfrozenxid)::float8, ''
+    FROM pg_database WHERE datfrozenxid <> '0'
+    UNION ALL
+    SELECT 'mxid_age_of_database', datname, mxid_age(datminmxid)::float8, ''
+    FROM pg_database WHERE datminmxid <> '0'
+    UNION ALL
+    SELECT 'slru_reads_total', s.name, s.blks_read::float8, '' FROM pg_stat_slru AS s
+    UNION ALL
+    SELECT 'rows_returned_total', '', sum(tup_returned)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'rows_fetched_total', '', sum(tup_fetched)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'rows_inserted_total', '', sum(tup_inserted)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'rows_updated_total', '', sum(tup_updated)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'rows_deleted_total', '', sum(tup_deleted)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'blocks_read_total', '', sum(blks_read)::float8, '' FROM pg_stat_database
+    UNION ALL
+    SELECT 'blocks_hit_total', '', sum(blks_hit)::float8, '' FROM pg_stat_database
+    UNION ALL
+    -- From version 14 on; null before.
+    SELECT 'sessions_total', '', sum((to_json(d) ->> 'sessions')::float8), ''
+    FROM pg_stat_database AS d
+    UNION ALL
+    SELECT 'conflicts_total', c.kind, sum(c.n)::float8, ''
+    FROM pg_stat_database_conflicts AS d
+    CROSS JOIN LATERAL (
+        VALUES
+            ('lock', d.confl_lock), ('snapshot', d.confl_snapshot),
+            ('bufferpin', d.confl_bufferpin), ('deadlock', d.confl_deadlock)
+    ) AS c (kind, n)
+    GROUP BY c.kind
+    UNION ALL
+    SELECT 'progress', 'basebackup', count(*)::float8, min(phase) FROM pg_stat_progress_basebackup
+    UNION ALL
+    SELECT 'progress', 'vacuum', count(*)::float8, min(phase) FROM pg_stat_progress_vacuum
+    UNION ALL
+    SELECT 'progress', 'cluster', count(*)::float8, min(phase) FROM pg_stat_progress_cluster
+    UNION ALL
+    SELECT 'progress', 'create index', count(*)::float8, min(phase)
+    FROM pg_stat_progress_create_index
+    UNION ALL
+    -- 1 where the worker of a subscription runs.
+    SELECT
+        'subscription_worker', w.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8, ''
+    FROM pg_stat_subscription AS w WHERE w.relid IS NULL
+    UNION ALL
+    SELECT 'role_expired', rolname, extract(epoch FROM now() - rolvaliduntil)::float8, ''
+    FROM pg_roles WHERE rolcanlogin AND rolvaliduntil < now()
+    UNION ALL
+    SELECT 'role_settings', COALESCE(r.rolname, '') || '@' || COALESCE(d.datname, ''), NULL,
+        array_to_string(s.setconfig, ', ')
+    FROM pg_db_role_setting AS s
+    LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+    LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
+    UNION ALL
+    SELECT 'settings_loaded_age_s', '', extract(epoch FROM now() - pg_conf_load_time())::float8, ''
+    UNION ALL
+    SELECT 'lock_slots_used', '', count(*)::float8, '' FROM pg_locks WHERE NOT fastpath
+    UNION ALL
+    SELECT 'setting', name, NULL, value FROM settings WHERE value IS NOT NULL
+)
+SELECT json_build_object(
+    'groups', COALESCE((SELECT json_agg(g) FROM groups AS g), '[]'::json),
+    'locks', COALESCE((SELECT json_agg(h) FROM held AS h), '[]'::json),
+    'figures', COALESCE((SELECT json_agg(f) FROM figures AS f), '[]'::json)
+)::text AS workings

@@ -1,0 +1,104 @@
+"""What a server tells of its inside, on every major version."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from fix_servers import MakeServer
+from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.adapters.postgres.scratch_access import SUPERUSER, WATCH_ROLE
+from stanch.facts.workings import (
+    MORE_FROM,
+    TABLES_SQL,
+    WORKINGS_SQL,
+    Workings,
+    parse_figures,
+    parse_workings,
+)
+from stanch.model.errors import ProbeFailed
+
+
+def asked(server: ScratchServer, user: str = WATCH_ROLE) -> Workings:
+    [(text,)] = server.query(WORKINGS_SQL, user=user)
+    return parse_workings(text)
+
+
+def value(found: Workings, name: str, subject: str = "") -> float | None:
+    [figure] = [f for f in found.figures if (f.name, f.subject) == (name, subject)]
+    return figure.value
+
+
+def test_a_server_tells_who_works_who_holds_and_how_much(shared_server: ScratchServer) -> None:
+    server = shared_server
+    app = server.dsn("app", application_name="shop")
+    with psycopg.connect(app) as holder, psycopg.connect(app) as other:
+        other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holder.execute("CREATE TABLE IF NOT EXISTS held_here (secret text)")
+        holder.execute("SELECT 'hidden-word', pg_advisory_lock(7)")
+        other.execute("SELECT count(*) FROM pg_class WHERE relname = 'hidden-word'")
+        found, pid = asked(server), holder.info.backend_pid
+    idle = [d for d in found.doings if d.state == "idle in transaction"]
+    assert {(d.application_name, d.wait_event) for d in idle} == {("shop", "ClientRead")}
+    assert sum(d.sessions for d in idle) == 2
+    assert "hidden-word" not in str(found)
+    assert {(h.lock_type, h.granted, h.pid) for h in found.held} >= {
+        ("advisory", True, pid),
+        ("relation", True, pid),
+    }
+    assert (value(found, "horizon_age_xids", "session:shop") or 0) >= 0
+    assert value(found, "xid_age_of_database", "postgres") is not None
+    settings = {f.subject: f.detail for f in found.figures if f.name == "setting"}
+    assert settings["wal_level"] == "replica"
+    assert settings["autovacuum"] in ("on", "off")
+
+
+def test_newer_versions_tell_more(shared_server: ScratchServer, pg_major: int) -> None:
+    for since, sql in MORE_FROM:
+        if pg_major >= since:
+            [(text,)] = shared_server.query(sql, user=WATCH_ROLE)
+            names = {f.name for f in parse_figures(text)}
+            assert names <= {
+                "wal_written_bytes_total",
+                "wal_page_images_total",
+                "progress",
+                "collation_of_database",
+            }
+            assert ("wal_written_bytes_total" in names) == (since == 14)
+
+
+def test_tables_that_stand_out_are_named(make_server: MakeServer) -> None:
+    server = make_server(conf={"autovacuum": False})
+    server.query("CREATE TABLE worn AS SELECT n, n AS m FROM generate_series(1, 500) AS n")
+    server.query("ALTER TABLE worn ADD UNIQUE (n)")
+    with psycopg.connect(server.dsn(SUPERUSER), autocommit=True) as session:
+        session.execute("DELETE FROM worn WHERE n > 100")
+        session.execute("SELECT count(*) FROM worn")
+
+    def told() -> dict[tuple[str, str], float | None]:
+        [(text,)] = server.query(TABLES_SQL, user=SUPERUSER)
+        return {(f.name, f.subject): f.value for f in parse_figures(text)}
+
+    found = told()
+    for _ in range(50):
+        if found.get(("table_dead_rows", "public.worn")) == 400:
+            break
+        server.query("SELECT pg_sleep(0.1)")
+        found = told()
+    assert found["table_dead_rows", "public.worn"] == 400
+    assert found["table_deleted_rows_total", "public.worn"] == 400
+    assert found["table_unanalyzed_rows", "public.worn"] == 900
+    assert found["table_live_rows", "public.worn"] == 100
+
+
+def test_a_role_without_rights_is_told_what_everybody_may_know(
+    shared_server: ScratchServer,
+) -> None:
+    found = asked(shared_server, user="app")
+    assert value(found, "xid_age_of_database", "postgres") is not None
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "{}x", '{"groups": [{"sessions": "1"}]}'])
+def test_an_answer_of_another_shape_is_refused(payload: str) -> None:
+    with pytest.raises(ProbeFailed):
+        parse_workings(payload)
