@@ -8,7 +8,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 # More than two cores would ask for: tests mostly wait for servers.
-WORKERS ?= 4
+WORKERS ?= 3
 
 # What depends on the server's version; fetched servers bring no pg_controldata.
 MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
