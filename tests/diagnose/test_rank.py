@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import evidences as w
+from cases import ALL
 from stanch.diagnose.catalogue import BY_ID, CAUSES
 from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
 from stanch.diagnose.inside import Chain, Retention, Sessions, Slot
@@ -58,6 +59,7 @@ ORDERED = (
 GAVE_UP = w.line("config_error", 20, 'file "postgresql.conf" contains errors', severity="FATAL")
 
 CASES: dict[str, Evidence] = {
+    **ALL,
     "stopped_cleanly": w.STOPPED,
     "crashed": w.down(
         log=w.log(w.SEGV),

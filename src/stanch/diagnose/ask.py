@@ -27,8 +27,11 @@ def clue_on(
     question: str,
     read: Callable[[Evidence], Reading[T] | Missing],
     judge: Callable[[T, Evidence], YES_NO],
+    *,
+    reads: tuple[str, ...] = (),
 ) -> Clue:
-    """A clue that rests on one reading; where that is missing, so is the answer."""
+    """A clue that rests on one reading; where that is missing, so is the answer. `reads` are the
+    numbers by name that it takes out of figures or history."""
 
     def ask(evidence: Evidence) -> Answer:
         item = read(evidence)
@@ -40,7 +43,7 @@ def clue_on(
         at = said[2] if len(said) == 3 else None
         return Answer(yes=said[0], text=said[1], at=at or item.at)
 
-    return Clue(id=clue_id, question=question, ask=ask)
+    return Clue(id=clue_id, question=question, ask=ask, reads=reads)
 
 
 def clue_on_figures(
@@ -58,7 +61,7 @@ def clue_on_figures(
             return f"{name} was not told"
         return judge(found, evidence)
 
-    return clue_on(clue_id, question, lambda e: e.figures, read)
+    return clue_on(clue_id, question, lambda e: e.figures, read, reads=(name,))
 
 
 def clue_on_course(
@@ -75,7 +78,7 @@ def clue_on_course(
             return f"{series[0]} is not recorded"
         return judge(found, evidence)
 
-    return clue_on(clue_id, question, lambda e: e.history, read)
+    return clue_on(clue_id, question, lambda e: e.history, read, reads=(series[0],))
 
 
 def clue_on_log(

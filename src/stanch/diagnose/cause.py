@@ -42,6 +42,8 @@ class Clue:
     id: str
     question: str
     ask: Callable[[Evidence], Answer]
+    reads: tuple[str, ...] = ()
+    """Numbers by name that it rests on; a name that nobody tells is a question without answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
