@@ -24,6 +24,8 @@ BY_UNIT = re.compile(r"[a-z]\w*_(?:pct|bytes|s|ms|days|days_left|total|times)")
 """A reading's name ends with its unit."""
 NO_READINGS = frozenset({"max_wait_s", "skipped_bytes", "timeout_s"})
 """Fields and keys that end as readings do."""
+OF_A_DIAGNOSIS = ("diagnose.", "facts.workings")
+"""Their numbers are asked once, for a diagnosis; causes read them, not rules."""
 ONLY: dict[str, frozenset[str]] = {
     "log_class_total": frozenset(LogClass),
     "kernel_messages_total": frozenset(KernelTrouble),
@@ -50,6 +52,8 @@ def makers() -> dict[str, set[str]]:
         if "Reading(" not in text or "model.readings import" not in text:
             continue
         module = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
+        if module.startswith(OF_A_DIAGNOSIS):
+            continue
         for node in ast.walk(ast.parse(text)):
             said = node.value if isinstance(node, ast.Constant) else None
             if isinstance(said, str) and (said in RULED or BY_UNIT.fullmatch(said)):

@@ -162,7 +162,7 @@ def test_a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one(site: Sit
     run_virtually(site.follow(lambda: site.write(LINE), rotate))
     assert site.refusals()[-1] == 4
     assert site.last("log_gaps_total", "server").value == 0
-    assert site.raised() == []
+    assert "log_unread:server" not in site.raised()
 
 
 def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
@@ -173,7 +173,7 @@ def test_a_log_that_was_emptied_is_told_as_a_gap(site: Site) -> None:
     assert site.refusals()[-1] == 7
     gap = site.last("log_gaps_total", "server")
     assert (gap.value, gap.detail) == (1, "the file was emptied")
-    assert site.raised() == ["log_unread:server"]
+    assert "log_unread:server" in site.raised()
 
 
 def test_whole_files_written_while_nobody_looked_are_told_as_a_gap(site: Site) -> None:
