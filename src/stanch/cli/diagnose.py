@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from stanch.cli.dsn import DsnArgument, warn_of_password
+from stanch.model.changes import NotedChange
 from stanch.model.codec import to_iso
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.errors import SetupError
-from stanch.model.shown import never, percent, shortened
+from stanch.model.shown import moment, never, percent, shortened, span
 from stanch.policy.quoting import printable
 
 SCHEMA = "stanch.diagnosis/1"
@@ -151,8 +152,17 @@ def _cause_value(cause: CauseFinding) -> dict[str, Any]:
         "follows": cause.follows,
         "runbook": cause.runbook,
         "subject": cause.subject,
+        "since": to_iso(cause.since) if cause.since else None,
+        "impact_in_s": cause.impact_in_s,
+        "after_change": _change_value(cause.after_change),
         "facts": dict(cause.facts),
     }
+
+
+def _change_value(change: NotedChange | None) -> dict[str, Any] | None:
+    if change is None:
+        return None
+    return {"at": to_iso(change.at), "kind": change.kind, "what": change.what, "told": change.told}
 
 
 def _finding_value(finding: Finding) -> dict[str, Any]:
@@ -211,6 +221,10 @@ def _cause_lines(cause: CauseFinding, *, colour: bool, missing_max: int) -> Iter
     if cause.follows:
         yield f"  follows from {cause.follows}"
     yield f"  {_shown(cause.summary)}"
+    if cause.since is not None:
+        yield f"  Since {moment(cause.since)}."
+    if cause.impact_in_s is not None:
+        yield f"  It hurts in about {span(cause.impact_in_s)}."
     for finding in cause.evidence_for:
         yield f"    + {_shown(finding.text)}"
     for finding in cause.evidence_against:

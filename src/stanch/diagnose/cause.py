@@ -20,6 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stanch.diagnose.evidence import Evidence
+from stanch.model.changes import ItemKind
 from stanch.model.diagnosis import Scalar
 from stanch.model.ids import CauseId
 from stanch.model.symptoms import SymptomKind
@@ -118,6 +119,9 @@ class Cause:
     """Its onset in this very case, where the evidence tells it."""
     impact_in_s: Callable[[Evidence], float | None] = lambda _evidence: None
     """How long there is until it hurts; None: it does already, or nobody can say."""
+
+    follows_change: tuple[ItemKind, ...] = ()
+    """Kinds of changes that can bring it about; the nearest before the onset is named with it."""
 
     @property
     def kin(self) -> str:

@@ -46,6 +46,8 @@ def _cause(cause: Cause) -> Iterator[str]:
     yield f"- Seen as: {', '.join(s.value for s in cause.symptoms)}"
     if cause.brings_about:
         yield f"- Brings about: {_links(cause.brings_about)}"
+    if cause.follows_change:
+        yield f"- Named with the change before it: {', '.join(cause.follows_change)}"
     yield f"- Safe first move: {cause.safe_first}"
     for warning in cause.never:
         yield f"- {never(warning)}"

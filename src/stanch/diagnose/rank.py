@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from stanch.diagnose.after import WEIGHT as CHANGE_WEIGHT
+from stanch.diagnose.after import change_before, finding_of
 from stanch.diagnose.catalogue import CAUSES, PAST, separator
 from stanch.diagnose.cause import Cause
 from stanch.diagnose.causes.ids import STANDBY_WITHOUT_SESSIONS
@@ -21,6 +23,7 @@ from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.unwell import unwell
+from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId
 from stanch.model.reach import STATE_MEANINGS
@@ -34,6 +37,8 @@ RECOVERED_WITHIN = timedelta(minutes=15)
 """A failure that ended longer ago than this is history, not a finding."""
 STOP_RECOVERED_WITHIN = timedelta(minutes=5)
 """The same for a stop in order, which most often was a planned restart."""
+CHANGE_NEEDS = 2.0
+"""Evidence of this weight has to stand beside a change for it to count."""
 PROBABILITY_MAX = 0.99
 """Nothing is certain that was inferred."""
 
@@ -76,6 +81,7 @@ class _Scored:
     evidence_for: tuple[Finding, ...]
     evidence_against: tuple[Finding, ...]
     missing: tuple[Finding, ...]
+    change: NotedChange | None = None
 
 
 def _score(cause: Cause, evidence: Evidence, *, past: bool) -> _Scored:
@@ -94,12 +100,19 @@ def _score(cause: Cause, evidence: Evidence, *, past: bool) -> _Scored:
         if weight:
             finding = Finding(evidence=weigh.clue.id, text=answer.text, weight=weight, at=answer.at)
             (pro if weight > 0 else con).append(finding)
+    # Only beside other evidence: a change alone is no cause.
+    shown = not past and any(finding.weight >= CHANGE_NEEDS for finding in pro)
+    change = change_before(cause, evidence) if shown else None
+    if change is not None:
+        total += CHANGE_WEIGHT
+        pro.append(finding_of(change, cause.began(evidence) or evidence.onset or evidence.at))
     return _Scored(
         cause=cause,
         sum=total,
         evidence_for=tuple(sorted(pro, key=lambda f: (-f.weight, f.evidence))),
         evidence_against=tuple(sorted(con, key=lambda f: (f.weight, f.evidence))),
         missing=tuple(missing),
+        change=change,
     )
 
 
@@ -159,6 +172,7 @@ def _finding(one: _Scored, probable: dict[CauseId, float], evidence: Evidence) -
         follows=_root_of(cause, probable),
         runbook=cause.runbook,
         since=cause.began(evidence),
+        after_change=one.change,
         impact_in_s=cause.impact_in_s(evidence),
     )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from stanch.model.changes import NotedChange
 from stanch.model.ids import CauseId
 
 Scalar = str | int | float | bool | None
@@ -59,6 +60,8 @@ class CauseFinding:
     runbook: str = ""
     since: datetime | None = None
     """When it began, where the evidence tells it."""
+    after_change: NotedChange | None = None
+    """What changed shortly before it began, and can have brought it about."""
     impact_in_s: float | None = None
     """How long there is until it hurts; None: it does already, or nobody can say."""
 

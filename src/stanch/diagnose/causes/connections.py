@@ -8,6 +8,7 @@ from stanch.diagnose.causes.ids import CONNECTIONS_BEHIND_LOCK, CONNECTIONS_LEAK
 from stanch.diagnose.clues import sessions, wire
 from stanch.diagnose.clues.sessions import chain_of, largest_idlers, whose
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
@@ -97,6 +98,11 @@ connections_leaked = Cause(
         "pg_stat_activity?",
     },
     symptoms=SYMPTOMS,
+    follows_change=(
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+        ItemKind.SETTING,
+    ),
     safe_first="End the longest idle sessions of that one application, then have it mended.",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end sessions of other applications with it."),
     forbids=("start_server", "set_aside_lock_file"),
@@ -125,6 +131,11 @@ connections_behind_lock = Cause(
         "pg_stat_activity?",
     },
     symptoms=(*SYMPTOMS, SymptomKind.SESSIONS_BLOCKED),
+    follows_change=(
+        ItemKind.DEPLOY,
+        ItemKind.RELATION,
+        ItemKind.OBJECT,
+    ),
     safe_first="Find the session at the root of the waiting and end that one only.",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end the waiting sessions: they come back."),
     forbids=("end_idle_sessions", "start_server", "set_aside_lock_file"),
@@ -149,6 +160,10 @@ connections_load = Cause(
     tell=_tell_load,
     facts=_facts,
     symptoms=SYMPTOMS,
+    follows_change=(
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+    ),
     safe_first="Slow down the source of the load (a pooler, a rate limit, a job put off).",
     never=(NEVER_RAISE, NEVER_RESTART, "Do not end sessions at random: their work starts again."),
     forbids=("end_idle_sessions", "start_server", "set_aside_lock_file"),

@@ -8,6 +8,7 @@ from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import CRASHED, DISK_FULL_DATA, DISK_FULL_WAL, KILLED
 from stanch.diagnose.clues import space
 from stanch.diagnose.evidence import Evidence
+from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 NEVER_IN_PG_WAL = "Do not delete or move anything in pg_wal: the server needs it to start."
@@ -88,6 +89,11 @@ disk_full_data = Cause(
     },
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
     brings_about=(CRASHED, KILLED),
+    follows_change=(
+        ItemKind.DEPLOY,
+        ItemKind.RELATION,
+        ItemKind.SETTING,
+    ),
     safe_first="Cancel the statement that grows, then free what is known to be safe (ballast, old "
     "server logs) or grow the volume.",
     never=(
@@ -120,6 +126,10 @@ disk_full_wal = Cause(
     subject=lambda e: _mount("wal", e),
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
     brings_about=(CRASHED, KILLED),
+    follows_change=(
+        ItemKind.SETTING,
+        ItemKind.DEPLOY,
+    ),
     safe_first="Grow the volume or free what is known to be safe; then mend what retains the WAL "
     "(the slot's consumer, the archive command).",
     never=(

@@ -10,6 +10,7 @@ from stanch.diagnose.clues import sessions
 from stanch.diagnose.clues.sessions import chain_of, idle_root
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.inside import Chain
+from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
@@ -60,6 +61,12 @@ blocking_chain = Cause(
     },
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(CONNECTIONS_BEHIND_LOCK,),
+    follows_change=(
+        ItemKind.RELATION,
+        ItemKind.OBJECT,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+    ),
     safe_first="Look at what the root session does; cancel a waiting schema change first, end the "
     "root only when its work may be lost.",
     never=(
@@ -90,6 +97,10 @@ idle_in_transaction = Cause(
     subject=lambda e: _pid(idle_root(e)),
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(BLOCKING_CHAIN,),
+    follows_change=(
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+    ),
     safe_first="End that one session (its uncommitted work is rolled back) after looking at who "
     "it belongs to; for a backup or a dump cancel the schema change that waits for it instead.",
     never=(

@@ -8,6 +8,7 @@ from stanch.diagnose.causes.ids import CANNOT_START
 from stanch.diagnose.causes.stopping import NEVER_RESETWAL
 from stanch.diagnose.clues import ending, lock, wire
 from stanch.diagnose.evidence import Evidence
+from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 
@@ -37,6 +38,12 @@ cannot_start = Cause(
     tell=_tell,
     facts=server_facts,
     symptoms=(SymptomKind.SERVER_DOWN,),
+    follows_change=(
+        ItemKind.SETTING,
+        ItemKind.SERVER,
+        ItemKind.IMAGE,
+        ItemKind.EXTENSION,
+    ),
     safe_first="Read the last lines of the server log and mend what they name; then start it "
     "through whoever manages it.",
     never=(

@@ -19,6 +19,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.clues import ending, lock, memory, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 NEVER_TOUCH_LOCK = "Do not delete postmaster.pid: a server that starts beside the children of an \
@@ -116,6 +117,11 @@ stopped_cleanly = Cause(
         CANNOT_START: "Does the server log end with a FATAL line of a later start?",
     },
     symptoms=(SymptomKind.SERVER_DOWN,),
+    follows_change=(
+        ItemKind.ROLLOUT,
+        ItemKind.EVENT,
+        ItemKind.IMAGE,
+    ),
     safe_first="Find out who stopped it and why; then start it through whoever manages it.",
     never=(
         "Do not start it past its manager (Patroni, systemd, a container engine).",
@@ -162,6 +168,12 @@ crashed = Cause(
         DISK_FULL_DATA: "Does the data volume have free space?",
     },
     symptoms=(SymptomKind.SERVER_DOWN,),
+    follows_change=(
+        ItemKind.EXTENSION,
+        ItemKind.SERVER,
+        ItemKind.SETTING,
+        ItemKind.IMAGE,
+    ),
     safe_first="Keep the log and the core file, let crash recovery finish, "
     "and keep the statement that crashed from running again.",
     never=(
@@ -245,6 +257,12 @@ oom_killed = Cause(
     tell=_tell_oom,
     facts=server_facts,
     symptoms=(SymptomKind.SERVER_DOWN,),
+    follows_change=(
+        ItemKind.SETTING,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+        ItemKind.IMAGE,
+    ),
     safe_first="Let it recover, then cut concurrency or the work_mem of the role that grew.",
     never=(
         "Do not raise work_mem or max_connections.",

@@ -15,6 +15,7 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.clues import lock, wire
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 
@@ -111,6 +112,10 @@ credentials_refused = Cause(
         "are), or 53300 (no room)?",
     },
     symptoms=(SymptomKind.UNWATCHED,),
+    follows_change=(
+        ItemKind.ROLE,
+        ItemKind.SETTING,
+    ),
     safe_first="Log in as another role to see whether it is this role or everybody; then compare "
     "password, expiry (rolvaliduntil) and pg_hba.conf with what was changed last.",
     never=(
@@ -169,6 +174,7 @@ standby_without_sessions = Cause(
         POSTMASTER_STOPPED: "Is a fresh login refused (57P03), or is there no answer at all?",
     },
     symptoms=(SymptomKind.SERVER_DOWN,),
+    follows_change=(ItemKind.SETTING,),
     safe_first="Ask whether it is meant to be read from: if so, set hot_standby = on and restart "
     "it; if not, take it out of the targets, because nothing can be read of it over SQL. Was it a "
     "primary, find out who made it a standby.",
