@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
-from stanch.diagnose.history import Course, History
+from stanch.diagnose.history import Course, History, Track
 from stanch.diagnose.inside import (
     Activity,
     Chain,
@@ -156,8 +156,21 @@ def course(name: str, usual: float | None, now: float | None, subject: str = "")
     )
 
 
-def history(*found: Course) -> Reading[History]:
-    return read(History(begins_at=ago(3600), ends_at=AT, onset=ago(60), courses=tuple(found)))
+def track(name: str, *values: float | None) -> Track:
+    """A curve that begins a minute before the onset."""
+    return Track(name=name, subject="", begins_at=ago(120), step_s=40.0, values=values)
+
+
+def history(*found: Course, track: Track | None = None) -> Reading[History]:
+    return read(
+        History(
+            begins_at=ago(3600),
+            ends_at=AT,
+            onset=ago(60),
+            courses=tuple(found),
+            tracks=() if track is None else (track,),
+        )
+    )
 
 
 def change(seconds_ago: float, kind: str, what: str, told: str = "") -> NotedChange:

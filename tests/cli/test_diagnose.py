@@ -13,6 +13,9 @@ import evidences as w
 from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.cli import diagnose as command
+from stanch.cli import diagnosis_text as shown
+from stanch.cli.diagnosis_page import diagnosis_page
+from stanch.diagnose.bundle import bundle_bytes
 from stanch.diagnose.rank import diagnose
 from stanch.model.diagnosis import Diagnosis, Verdict
 
@@ -76,13 +79,13 @@ DIAGNOSES = {
 
 @pytest.mark.parametrize("verdict", sorted(DIAGNOSES))
 def test_the_json_is_what_the_published_schema_says(verdict: str) -> None:
-    value = json.loads(command.as_json_text(DIAGNOSES[verdict]))
+    value = json.loads(shown.as_json_text(DIAGNOSES[verdict]))
     assert value["verdict"] == verdict
     assert problems(value) == []
 
 
 def test_the_schema_check_of_these_tests_can_fail() -> None:
-    value = command.as_json_value(DIAGNOSES["cause"])
+    value = shown.as_json_value(DIAGNOSES["cause"])
     value["causes"][0]["probability"] = 1.5
     del value["causes"][0]["never"]
     value["verdict"] = "maybe"
@@ -103,7 +106,7 @@ def test_the_help_lists_every_exit_code() -> None:
 
 
 def text(found: Diagnosis, *, colour: bool = False) -> str:
-    return "\n".join(command.text_lines(found, colour=colour))
+    return "\n".join(shown.text_lines(found, colour=colour))
 
 
 def test_the_text_says_the_answer_first_then_evidence_then_what_to_do_and_never_to_do() -> None:
@@ -135,14 +138,14 @@ def test_hostile_words_reach_the_screen_escaped_and_cut() -> None:
 
 def test_hostile_words_in_json_are_plain_ascii() -> None:
     lock = w.lock(**{**w.HOLDER, "holder_command": "\x1b[2J\ud800"})
-    value = command.as_json_text(diagnose(w.down(lock_file=lock)))
+    value = shown.as_json_text(diagnose(w.down(lock_file=lock)))
     assert value.isascii()
     assert "\x1b" not in value
 
 
 def test_one_gap_for_many_readings_is_one_line() -> None:
-    shown = text(DIAGNOSES["unknown"])
-    assert shown.count("the server is on another machine\n") <= 1 + command.MISSING_MAX
+    lines = text(DIAGNOSES["unknown"])
+    assert lines.count("the server is on another machine\n") <= 1 + shown.MISSING_MAX
 
 
 def test_a_probability_is_never_shown_as_certain() -> None:
@@ -200,3 +203,89 @@ def test_a_killed_server_is_found_by_its_socket_without_a_word_more(
     assert result.exit_code == command.EXIT_CODES[Verdict.CAUSE], result.output
     assert value["causes"][0]["id"] == "killed"
     assert value["causes"][0]["facts"]["data_directory"] == str(server.data_directory)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+HOSTILE = "<script>alert(1)</script>'; DROP TABLE x; -- \x1b[31m"
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+def test_evidence_that_was_kept_is_judged_again_elsewhere_with_the_same_words(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server()
+    server.kill()
+    dsn = server.dsn(user="app", dbname="app", over_socket=True)
+    kept = tmp_path / "kept.json"
+    here = run(dsn, "--log", str(server.log_path), "--save", str(kept), "--json")
+    elsewhere = run("--from", str(kept), "--json")
+    assert elsewhere.exit_code == here.exit_code == command.EXIT_CODES[Verdict.CAUSE]
+    assert json.loads(elsewhere.stdout) == json.loads(here.stdout)
+
+
+@pytest.mark.parametrize("arguments", [(), ("service=x", "--from", "f.json")])
+def test_either_a_server_is_asked_or_a_file(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "--from" in result.stderr
+
+
+def test_a_file_that_is_no_evidence_is_refused_with_a_hint(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.json"
+    junk.write_text("{}")
+    for name in (str(junk), str(tmp_path / "none")):
+        result = run("--from", name)
+        assert result.exit_code == 2
+        assert name in result.stderr.replace("\n", "")
+
+
+def test_what_ended_longer_ago_than_is_looked_back_over_is_history(tmp_path: Path) -> None:
+    over = w.healthy(
+        log=w.log(w.SEGV, w.line("interrupted_recovery", 400), w.line("ready", 390)),
+    )
+    assert diagnose(replace(over, lookback_s=900)).verdict is Verdict.RECOVERED
+    assert diagnose(replace(over, lookback_s=10)).verdict is Verdict.HEALTHY
+
+
+def test_a_page_has_the_whole_answer_and_runs_nothing_of_what_it_quotes() -> None:
+    evidence = w.healthy(
+        target=HOSTILE,
+        sessions=w.sessions(w.group("idle", 90, age_s=900.0, application=HOSTILE)),
+        changes=w.changes(w.change(90, "deploy", HOSTILE)),
+        history=w.history(track=w.track("active_sessions", 5.0, None, 80.0)),
+    )
+    found = diagnose(evidence)
+    page = diagnosis_page(evidence, found)
+    assert "<script>" not in page
+    assert "\x1b" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    for cause in found.causes:
+        assert cause.safe_first.split(",")[0] in page
+    assert page.count("<polyline") == 2
+    assert "Sessions at work" in page
+
+
+def test_a_page_without_a_recording_has_no_pictures() -> None:
+    page = diagnosis_page(w.KILLED, diagnose(w.KILLED))
+    assert "<svg" not in page
+    assert "Around the onset" not in page
+
+
+@pytest.mark.parametrize("option", ["--save", "--html"])
+def test_a_place_that_cannot_be_written_is_said_and_not_a_traceback(
+    tmp_path: Path, option: str
+) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(bundle_bytes(w.KILLED, made_by="9.9"))
+    result = run("--from", str(kept), option, str(tmp_path / "no" / "where"))
+    assert result.exit_code == 2
+    assert f"{option} names another file" in result.stderr
+
+
+def test_a_page_is_written_beside_the_answer(tmp_path: Path) -> None:
+    kept, page = tmp_path / "kept.json", tmp_path / "page.html"
+    kept.write_bytes(bundle_bytes(w.KILLED, made_by="9.9"))
+    result = run("--from", str(kept), "--html", str(page))
+    assert "KILLED" not in result.stderr
+    assert "killed" in page.read_text()

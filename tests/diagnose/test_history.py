@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from stanch.diagnose.history import History, Series, history_from
 
+HALF = timedelta(seconds=600)
 T0 = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 ACTIVE: Series = ("active_sessions", "")
 COMMITS: Series = ("commits_total", "")
@@ -61,3 +64,16 @@ def test_what_is_not_read_any_more_is_not_now() -> None:
 
 def test_an_empty_recording_is_no_history() -> None:
     assert history_from([], onset=T0) is None
+
+
+def test_what_people_look_at_first_is_kept_as_a_curve() -> None:
+    found = looks(lambda s: {ACTIVE: 5 if s < 600 else 80, ("odd", ""): s}, last=720)
+    [track] = found.tracks
+    assert (track.name, len(track.values), track.begins_at) == ("active_sessions", 120, T0 - HALF)
+    assert (track.values[0], track.values[-1]) == (5, 80)
+    assert track.step_s == pytest.approx(719 / 120)
+
+
+def test_a_gap_in_the_recording_is_a_gap_in_the_curve() -> None:
+    [track] = looks(lambda s: {} if 100 < s < 300 else {ACTIVE: 5}).tracks
+    assert None in track.values[10:60]

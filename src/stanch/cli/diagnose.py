@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from stanch.cli.dsn import DsnArgument, warn_of_password
-from stanch.model.changes import NotedChange
-from stanch.model.codec import to_iso
-from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
+from stanch.cli.asking import length_s
+from stanch.cli.diagnosis_text import SCHEMA, as_json_text, text_lines
+from stanch.cli.dsn import warn_of_password
+from stanch.cli.files import write_file
+from stanch.diagnose.evidence import Evidence
+from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.model.errors import SetupError
-from stanch.model.shown import moment, never, percent, shortened, span
 from stanch.policy.quoting import printable
 
-SCHEMA = "stanch.diagnosis/1"
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.CAUSE: 3, Verdict.RECOVERED: 4, Verdict.UNKNOWN: 5}
 MEANINGS = {
     Verdict.HEALTHY: "The server answers and nothing looked at is wrong.",
@@ -31,10 +33,6 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(
     + ["  2  usage     The command line is wrong, or the DSN cannot be used."]
 )
 TIMEOUT_S_MAX = 60.0
-BAR_CELLS = 10
-TEXT_CHARS_MAX = 400
-MISSING_MAX = 4
-"""Questions without an answer shown for the first cause; all of them are in the JSON."""
 
 HostChoice = Literal["auto", "local", "none"]
 
@@ -45,7 +43,14 @@ def register(app: typer.Typer) -> None:
 
 
 def diagnose(
-    dsn: DsnArgument,
+    dsn: Annotated[
+        str,
+        typer.Argument(
+            metavar="[DSN]",
+            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
+            show_default=False,
+        ),
+    ] = "",
     data_directory: Annotated[
         str,
         typer.Option(
@@ -73,14 +78,71 @@ def diagnose(
             help="For gathering all evidence; what is late is shown as missing.",
         ),
     ] = 2.0,
+    since: Annotated[
+        str,
+        typer.Option(
+            help="How far back: what ended before is history. With --recording, when it began.",
+        ),
+    ] = "15m",
+    recording: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="A flight recorder's file of this server: what was usual before.",
+            show_default=False,
+        ),
+    ] = "",
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the evidence in a file, without secrets and literals, to be judged again.",
+            show_default=False,
+        ),
+    ] = "",
+    from_file: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Judge the evidence of a file instead of asking a server; - is standard input.",
+            show_default=False,
+        ),
+    ] = "",
+    html: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write one HTML file that needs nothing beside it.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")
     ] = False,
 ) -> None:
     """Say why a server is down, full or stuck. Reads only; needs no configuration."""
     choice = _host_choice(host)
-    warn_of_password(dsn)
-    found = _found(dsn, data_directory=data_directory, log=log, host=choice, timeout_s=timeout_s)
+    if bool(dsn) == bool(from_file):
+        raise typer.BadParameter("a DSN, or --from FILE: one of the two", param_hint="DSN")
+    if from_file:
+        evidence = _kept(from_file)
+    else:
+        warn_of_password(dsn)
+        look = Look(
+            data_directory=data_directory,
+            log=log,
+            host=choice,
+            timeout_s=timeout_s,
+            recording=recording,
+            since_s=length_s(since, "--since"),
+        )
+        evidence = _gathered(dsn, look)
+    found = _judged(evidence)
+    if save:
+        _save(save, evidence)
+    if html:
+        _write_page(html, evidence, found)
     if as_json:
         typer.echo(as_json_text(found))
     else:
@@ -88,156 +150,94 @@ def diagnose(
     raise typer.Exit(EXIT_CODES[found.verdict])
 
 
-def _found(
-    dsn: str, *, data_directory: str, log: str, host: HostChoice, timeout_s: float
-) -> Diagnosis:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a server is looked at."""
+
+    data_directory: str
+    log: str
+    host: HostChoice
+    timeout_s: float
+    recording: str
+    since_s: float
+
+
+def _gathered(dsn: str, look: Look) -> Evidence:
     # Here and not above: `stanch --help` need not load the driver.
     from stanch.adapters.hosts.threads import LeavableThreads
-    from stanch.service.watched.diagnosing import diagnose_dsn
+    from stanch.service.watched.background import recorded
+    from stanch.service.watched.diagnosing import gather_for_dsn
 
-    async def look() -> Diagnosis:
+    async def gather() -> Evidence:
         asyncio.get_running_loop().set_default_executor(LeavableThreads())
-        return await diagnose_dsn(
-            dsn, data_directory=data_directory, log=log, host=host, deadline_s=timeout_s
+        onset = datetime.now(UTC) - timedelta(seconds=look.since_s)
+        return await gather_for_dsn(
+            dsn,
+            data_directory=look.data_directory,
+            log=look.log,
+            host=look.host,
+            deadline_s=look.timeout_s,
+            background=recorded(Path(look.recording), onset=onset) if look.recording else None,
         )
 
     try:
-        return asyncio.run(look())
+        return replace(asyncio.run(gather()), lookback_s=look.since_s)
     except SetupError as error:
-        typer.echo(f"stanch: {printable(str(error))}", err=True)
-        if error.hint:
-            typer.echo(f"hint: {printable(error.hint)}", err=True)
-        raise typer.Exit(2) from error
+        _refuse(error)
+
+
+def _judged(evidence: Evidence) -> Diagnosis:
+    from stanch.diagnose.rank import diagnose as judge
+
+    return judge(evidence)
+
+
+def _kept(path: str) -> Evidence:
+    from stanch.diagnose.bundle import BYTES_MAX, read_bundle
+
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read(BYTES_MAX + 1)
+        else:
+            with Path(path).open("rb") as file:
+                content = file.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--from") from error
+    try:
+        return read_bundle(content, on=path).evidence
+    except SetupError as error:
+        _refuse(error)
+
+
+def _save(path: str, evidence: Evidence) -> None:
+    from stanch import __version__
+    from stanch.diagnose.bundle import bundle_bytes
+
+    _write(path, lambda: bundle_bytes(evidence, made_by=__version__), option="--save")
+
+
+def _write_page(path: str, evidence: Evidence, found: Diagnosis) -> None:
+    from stanch.cli.diagnosis_page import diagnosis_page
+
+    _write(path, lambda: diagnosis_page(evidence, found), option="--html")
+
+
+def _write(path: str, content: Callable[[], str | bytes], *, option: str) -> None:
+    try:
+        write_file(path, content(), option=option)
+    except SetupError as error:
+        _refuse(error)
+    typer.echo(f"written: {path}", err=True)
+
+
+def _refuse(error: SetupError) -> NoReturn:
+    typer.echo(f"stanch: {printable(str(error))}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {printable(error.hint)}", err=True)
+    raise typer.Exit(2) from error
 
 
 def _host_choice(given: str) -> HostChoice:
     if given == "auto" or given == "local" or given == "none":
         return given
     raise typer.BadParameter(f"{given!r} is none of auto, local, none", param_hint="--host")
-
-
-# --- JSON ---------------------------------------------------------------------------------------
-
-
-def as_json_text(found: Diagnosis) -> str:
-    """One JSON object on one line; its shape is docs/schemas/diagnosis-1.json."""
-    return json.dumps(as_json_value(found), ensure_ascii=True, sort_keys=False)
-
-
-def as_json_value(found: Diagnosis) -> dict[str, Any]:
-    """The diagnosis as plain values."""
-    return {
-        "schema": SCHEMA,
-        "verdict": found.verdict.value,
-        "summary": found.summary,
-        "causes": [_cause_value(cause) for cause in found.causes],
-        "separator": found.separator,
-        "absent": [_finding_value(finding) for finding in found.absent],
-        "at": to_iso(found.at),
-        "elapsed_ms": found.elapsed_ms,
-    }
-
-
-def _cause_value(cause: CauseFinding) -> dict[str, Any]:
-    return {
-        "id": cause.id,
-        "summary": cause.summary,
-        "probability": cause.probability,
-        "for": [_finding_value(f) for f in cause.evidence_for],
-        "against": [_finding_value(f) for f in cause.evidence_against],
-        "missing": [_finding_value(f) for f in cause.missing],
-        "safe_first": cause.safe_first,
-        "never": list(cause.never),
-        "forbids": list(cause.forbids),
-        "follows": cause.follows,
-        "runbook": cause.runbook,
-        "subject": cause.subject,
-        "since": to_iso(cause.since) if cause.since else None,
-        "impact_in_s": cause.impact_in_s,
-        "after_change": _change_value(cause.after_change),
-        "facts": dict(cause.facts),
-    }
-
-
-def _change_value(change: NotedChange | None) -> dict[str, Any] | None:
-    if change is None:
-        return None
-    return {"at": to_iso(change.at), "kind": change.kind, "what": change.what, "told": change.told}
-
-
-def _finding_value(finding: Finding) -> dict[str, Any]:
-    return {
-        "evidence": finding.evidence,
-        "text": finding.text,
-        "weight": finding.weight,
-        "at": to_iso(finding.at) if finding.at else None,
-    }
-
-
-# --- text ---------------------------------------------------------------------------------------
-
-_COLOURS = {
-    Verdict.CAUSE: "red",
-    Verdict.RECOVERED: "yellow",
-    Verdict.UNKNOWN: "yellow",
-    Verdict.HEALTHY: "green",
-}
-
-
-def text_lines(found: Diagnosis, *, colour: bool) -> Iterator[str]:
-    """For a tired person: the answer first, then each cause with its evidence, then the gaps."""
-    verdict = found.verdict.value.upper()
-    if colour:
-        verdict = typer.style(verdict, fg=_COLOURS[found.verdict], bold=True)
-    yield f"{verdict}  {_shown(found.summary)}"
-    for place, cause in enumerate(found.causes):
-        yield ""
-        yield from _cause_lines(cause, colour=colour, missing_max=MISSING_MAX if not place else 0)
-    if found.separator:
-        yield ""
-        yield f"To tell the first two apart: {_shown(found.separator)}"
-    if found.absent:
-        yield ""
-        yield "Not read:"
-        yield from _absent_lines(found.absent)
-    yield ""
-    where = found.first.fact("data_directory") if found.first else None
-    place = f" at {_shown(str(where))}" if where else ""
-    yield f"Looked for {found.elapsed_ms:.0f} ms{place}."
-
-
-def _absent_lines(absent: tuple[Finding, ...]) -> Iterator[str]:
-    """One line a reason: a host that cannot be looked at is one gap, not ten."""
-    for reason in dict.fromkeys(finding.text for finding in absent):
-        what = ", ".join(finding.evidence for finding in absent if finding.text == reason)
-        yield f"  ? {what.replace('_', ' ')}: {_shown(reason)}"
-
-
-def _cause_lines(cause: CauseFinding, *, colour: bool, missing_max: int) -> Iterator[str]:
-    filled = round(cause.probability * BAR_CELLS)
-    bar = "█" * filled + "░" * (BAR_CELLS - filled)
-    name = typer.style(cause.id, bold=True) if colour else str(cause.id)
-    yield f"{bar} {percent(cause.probability):>4}  {name}"
-    if cause.follows:
-        yield f"  follows from {cause.follows}"
-    yield f"  {_shown(cause.summary)}"
-    if cause.since is not None:
-        yield f"  Since {moment(cause.since)}."
-    if cause.impact_in_s is not None:
-        yield f"  It hurts in about {span(cause.impact_in_s)}."
-    for finding in cause.evidence_for:
-        yield f"    + {_shown(finding.text)}"
-    for finding in cause.evidence_against:
-        yield f"    - {_shown(finding.text)}"
-    for finding in cause.missing[:missing_max]:
-        yield f"    ? {_shown(finding.text)}"
-    if len(cause.missing) > missing_max:
-        more = "more " if missing_max else ""
-        yield f"    ? {len(cause.missing) - missing_max} {more}questions without an answer"
-    yield f"  First: {_shown(cause.safe_first)}"
-    for warning in cause.never:
-        yield f"  {_shown(never(warning))}"
-
-
-def _shown(text: str) -> str:
-    return printable(shortened(text, TEXT_CHARS_MAX))

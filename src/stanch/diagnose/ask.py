@@ -82,9 +82,10 @@ def clue_on_course(
 
 
 def clue_on_log(
-    clue_id: str, question: str, kinds: tuple[str, ...], *, within_s: float = 900.0
+    clue_id: str, question: str, kinds: tuple[str, ...], *, within_s: float | None = None
 ) -> Clue:
-    """Whether lines of these classes stand in the part of the log that was read, not too long ago.
+    """Whether lines of these classes stand in the part of the log that was read, not too long ago:
+    within what is looked back over, unless said otherwise.
 
     Any session can make a server log any text: the weight of such a clue says how far to trust it.
     """
@@ -97,7 +98,8 @@ def clue_on_log(
         at = max((c.last_at for c in counts if c.last_at is not None), default=None)
         if not counts or newest is None:
             return False, f"no such line in {log.path}"
-        if at is not None and (evidence.at - at).total_seconds() > within_s:
+        most_s = evidence.lookback_s if within_s is None else within_s
+        if at is not None and (evidence.at - at).total_seconds() > most_s:
             return False, f"the newest such line is {span((evidence.at - at).total_seconds())} old"
         lines = sum(count.lines for count in counts)
         return True, f"{lines} such line{'s' if lines > 1 else ''}, the newest: {newest.text}", at

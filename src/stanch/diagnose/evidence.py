@@ -64,6 +64,7 @@ def is_open(reach: Reach) -> bool:
     return reach.state in RUNNING or spoke
 
 
+LOOKBACK_S = 900.0
 NOT_KEPT = Missing(what="evidence", reason="not gathered when this was kept")
 
 
@@ -104,6 +105,8 @@ class Evidence:
     """System identifier of the cluster that is watched; empty: nobody knows it."""
     cluster_answering: str = ""
     """Of the one that answers; empty: none does, or it was not read."""
+    lookback_s: float = LOOKBACK_S
+    """What ended longer ago than this is history, not a finding."""
     disk_full_free_bytes: int = 32 * 1024 * 1024
     """At or below this a volume counts as full; the policy's limit."""
 

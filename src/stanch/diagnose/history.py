@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 Series = tuple[str, str]
 """Name and subject."""
@@ -23,6 +23,21 @@ POINTS_MIN = 5
 RECENT_S = 30.0
 """What is as old as this at the end is what is so now."""
 COURSES_MAX = 400
+TRACKED = (
+    "client_backends",
+    "active_sessions",
+    "sessions_waiting_on_lock",
+    "commits_total",
+    "rollbacks_total",
+    "wal_bytes_total",
+    "volume_free_bytes",
+    "replay_lag_bytes_max",
+    "slot_retained_bytes_max",
+    "oldest_xact_age_s",
+)
+TRACKS_MAX = 12
+TRACK_STEPS = 120
+TRACK_BEFORE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +60,18 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One number as a curve, for whoever wants to look; of a counter, how fast it grew."""
+
+    name: str
+    subject: str
+    begins_at: datetime
+    step_s: float
+    values: tuple[float | None, ...]
+    """The mean of each step; None: nothing was read in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The recording of one target around an onset."""
 
@@ -52,6 +79,7 @@ class History:
     ends_at: datetime
     onset: datetime
     courses: tuple[Course, ...]
+    tracks: tuple[Track, ...] = ()
 
     def of(self, name: str, subject: str = "") -> Course | None:
         return next((c for c in self.courses if c.name == name and c.subject == subject), None)
@@ -73,7 +101,39 @@ def history_from(
     if first is None or last is None:
         return None
     courses = [_course(series, points[series], onset, last) for series in sorted(points)]
-    return History(begins_at=first, ends_at=last, onset=onset, courses=tuple(courses[:COURSES_MAX]))
+    return History(
+        begins_at=first,
+        ends_at=last,
+        onset=onset,
+        courses=tuple(courses[:COURSES_MAX]),
+        tracks=tuple(_tracks(points, onset, last)),
+    )
+
+
+def _tracks(points: Mapping[Series, Points], onset: datetime, ends_at: datetime) -> Iterator[Track]:
+    """Curves of the numbers people look at first, from some minutes before the onset."""
+    begins_at = max(onset - timedelta(seconds=TRACK_BEFORE_S), ends_at - timedelta(hours=1))
+    step_s = max(1.0, (ends_at - begins_at).total_seconds() / TRACK_STEPS)
+    shown = [series for name in TRACKED for series in sorted(points) if series[0] == name]
+    for name, subject in shown[:TRACKS_MAX]:
+        seen = points[name, subject]
+        curve = [*_growth(seen)] if name.endswith("_total") else seen
+        yield Track(
+            name=name,
+            subject=subject,
+            begins_at=begins_at,
+            step_s=step_s,
+            values=_means(curve, begins_at, step_s),
+        )
+
+
+def _means(points: Points, begins_at: datetime, step_s: float) -> tuple[float | None, ...]:
+    steps: list[list[float]] = [[] for _ in range(TRACK_STEPS)]
+    for at, value in points:
+        step = int((at - begins_at).total_seconds() / step_s)
+        if at >= begins_at:
+            steps[min(step, TRACK_STEPS - 1)].append(value)
+    return tuple(round(fmean(step), 6) if step else None for step in steps)
 
 
 def _course(series: Series, points: Points, onset: datetime, ends_at: datetime) -> Course:

@@ -33,10 +33,9 @@ STANDS_FROM = 0.55
 two causes that look alike to the evidence at hand neither stands."""
 SHOWN_FROM = 0.05
 """Candidates below this are left out."""
-RECOVERED_WITHIN = timedelta(minutes=15)
-"""A failure that ended longer ago than this is history, not a finding."""
-STOP_RECOVERED_WITHIN = timedelta(minutes=5)
-"""The same for a stop in order, which most often was a planned restart."""
+STOP_SHARE = 1 / 3
+"""Of the time looked back over: a stop in order, which most often was a planned restart, is history
+the sooner."""
 CHANGE_NEEDS = 2.0
 """Evidence of this weight has to stand beside a change for it to count."""
 PROBABILITY_MAX = 0.99
@@ -238,7 +237,8 @@ def _over(evidence: Evidence) -> tuple[CauseFinding, ...]:
     ends = [event.at for event in ending.ending(evidence) if event.at is not None]
     if not ends:
         return ()
-    within = STOP_RECOVERED_WITHIN if found[0].id == "stopped_cleanly" else RECOVERED_WITHIN
+    share = STOP_SHARE if found[0].id == "stopped_cleanly" else 1.0
+    within = timedelta(seconds=evidence.lookback_s * share)
     return found if evidence.at - max(ends) <= within else ()
 
 

@@ -42,6 +42,18 @@ def background_of(incident: Incident, recording: Path | None) -> Background:
     )
 
 
+def recorded(recording: Path, *, onset: datetime) -> Background:
+    """What a recording alone knows, for a look from outside `stanch run`."""
+
+    async def history() -> History | Missing:
+        return await asyncio.to_thread(read_history, recording, onset)
+
+    async def changes() -> Changes | Missing:
+        return Missing(what="changes", reason="`stanch changes` shows them")
+
+    return Background(history=history, changes=changes, onset=onset)
+
+
 def read_history(recording: Path, onset: datetime) -> History | Missing:
     """The courses of a recording on disk, also while it is being written."""
     if not _ONE_READER.acquire(timeout=WAIT_S_MAX):

@@ -58,16 +58,18 @@ def _nowhere(reason: str) -> Located:
     return Located(place=Missing(what="place", reason=reason), host=gone, traces=gone)
 
 
-async def diagnose_dsn(
+async def gather_for_dsn(
     dsn: str,
     *,
     data_directory: str = "",
     log: str = "",
     host: HostChoice = "auto",
     deadline_s: float = DEADLINE_S,
-) -> Diagnosis:
-    """Diagnose a server that nobody watches: needs no policy and no earlier reading.
+    background: Background | None = None,
+) -> Evidence:
+    """The evidence about a server that needs no policy and no earlier reading.
 
+    `background` is what somebody recorded of it all the same.
     Cost: one fresh connection and one session, one after the other.
     Raises: SetupError for a string that libpq cannot use.
     """
@@ -79,8 +81,25 @@ async def diagnose_dsn(
         traces=located.traces,
         place=located.place,
         lock_witness=NO_NOTE,
+        background=background,
     )
-    return diagnose(await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s))
+    return await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s)
+
+
+async def diagnose_dsn(
+    dsn: str,
+    *,
+    data_directory: str = "",
+    log: str = "",
+    host: HostChoice = "auto",
+    deadline_s: float = DEADLINE_S,
+) -> Diagnosis:
+    """The verdict on a server that nobody watches. Raises: SetupError as `gather_for_dsn`."""
+    return diagnose(
+        await gather_for_dsn(
+            dsn, data_directory=data_directory, log=log, host=host, deadline_s=deadline_s
+        )
+    )
 
 
 async def gather_for_target(
