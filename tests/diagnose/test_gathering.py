@@ -18,7 +18,7 @@ from stanch.diagnose.run import Witnesses, gather
 from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
 from stanch.facts.sessions import SESSIONS_WAITING_SQL
 from stanch.facts.vitals import VITALS_SQL
-from stanch.facts.workings import MORE_FROM, TABLES_SQL, WORKINGS_SQL
+from stanch.facts.workings import MORE_FROM, TABLES_SQL, TEMP_SQL, WORKINGS_SQL
 from stanch.model.diagnosis import Missing, Verdict
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, ProcessInfo
@@ -55,6 +55,7 @@ class Reader:
             SESSIONS_WAITING_SQL: "[]",
             WORKINGS_SQL: '{"groups": [], "locks": [], "figures": []}',
             TABLES_SQL: '{"figures": []}',
+            TEMP_SQL: '{"figures": []}',
             **{sql: '{"figures": []}' for _, sql in MORE_FROM},
         }
 

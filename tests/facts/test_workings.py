@@ -11,6 +11,7 @@ from stanch.adapters.postgres.scratch_access import SUPERUSER, WATCH_ROLE
 from stanch.facts.workings import (
     MORE_FROM,
     TABLES_SQL,
+    TEMP_SQL,
     WORKINGS_SQL,
     Workings,
     parse_figures,
@@ -102,3 +103,50 @@ def test_a_role_without_rights_is_told_what_everybody_may_know(
 def test_an_answer_of_another_shape_is_refused(payload: str) -> None:
     with pytest.raises(ProbeFailed):
         parse_workings(payload)
+
+
+def test_temporary_files_are_told_while_their_statement_runs(shared_server: ScratchServer) -> None:
+    rows = "SELECT g, repeat('y', 100) FROM generate_series(1, 20000) AS g ORDER BY 2, 1 DESC"
+    with psycopg.connect(shared_server.dsn("app")) as session:
+        session.execute("SET work_mem = '64kB'")
+        session.execute(f"DECLARE spilled CURSOR FOR {rows}")
+        session.execute("FETCH 1 FROM spilled")
+        [(text,)] = shared_server.query(TEMP_SQL, user=WATCH_ROLE)
+        pid = str(session.info.backend_pid)
+    told = {f.subject: (f.name, f.value, f.detail) for f in parse_figures(text)}
+    name, size, where = told[pid]
+    assert (name, where) == ("temp_files_bytes", "pg_default")
+    assert (size or 0) > 1_000_000
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        shared_server.query(TEMP_SQL, user="app")
+
+
+def test_what_was_done_to_all_rows_of_a_table_is_told_with_how_many_there_were(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(conf={"autovacuum": False})
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in ("lost", "renewed", "cut", "fine"):
+            session.execute(f"CREATE TABLE {name} AS SELECT generate_series(1, 3000) AS n")  # type: ignore[arg-type]
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        session.execute("ANALYZE")
+        session.execute("DELETE FROM lost")
+        session.execute("UPDATE renewed SET n = n + 1")
+        session.execute("TRUNCATE cut")
+        session.execute("DELETE FROM fine WHERE n < 100")
+    with psycopg.connect(server.dsn(WATCH_ROLE, "app"), autocommit=True) as session:
+        row = session.execute(TABLES_SQL.encode()).fetchone()
+    assert row is not None
+    told = {(f.name, f.subject): f.value for f in parse_figures(row[0])}
+    assert told["tables", "app"] == 4
+    assert {s for name, s in told if name == "table_rows_before"} == {
+        "public.lost",
+        "public.renewed",
+    }
+    assert told["table_rows_before", "public.lost"] == 3000
+    assert (told["table_live_rows", "public.lost"], told["table_dead_rows", "public.lost"]) == (
+        0,
+        3000,
+    )
+    assert told["table_updated_rows_total", "public.renewed"] == 3000
+    assert {s for name, s in told if name == "table_rows_vanished"} == {"public.cut"}

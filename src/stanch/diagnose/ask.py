@@ -13,7 +13,8 @@ from stanch.diagnose.history import Course, History
 from stanch.diagnose.outside import Log
 from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading as Figure
-from stanch.model.shown import span
+from stanch.model.shown import shortened, span
+from stanch.model.symptoms import SymptomKind
 
 T = TypeVar("T")
 
@@ -105,6 +106,24 @@ def clue_on_log(
         return True, f"{lines} such line{'s' if lines > 1 else ''}, the newest: {newest.text}", at
 
     return clue_on(clue_id, question, lambda e: e.log, read)
+
+
+def clue_on_symptom(clue_id: str, question: str, *kinds: SymptomKind) -> Clue:
+    """Whether the watch sees one of these standing; where nobody watches, it cannot say."""
+
+    def ask(evidence: Evidence) -> Answer:
+        standing = [s for s in evidence.symptoms if s.kind in kinds]
+        if not standing:
+            unwatched = evidence.onset is None and not evidence.symptoms
+            watched = Answer(yes=False, text="the watch does not see that")
+            return Answer(yes=None, text="nobody watches this server") if unwatched else watched
+        first = min(standing, key=lambda s: (s.since, s.key))
+        about = f" at {shortened(first.subject, 80)}" if first.subject else ""
+        said = f": {shortened(first.detail, 120)}" if first.detail else ""
+        text = f"{first.kind.value}{about} stands since {first.since:%H:%M:%S} UTC{said}"
+        return Answer(yes=True, text=text, at=first.since)
+
+    return Clue(id=clue_id, question=question, ask=ask)
 
 
 def human_bytes(count: float) -> str:

@@ -14,6 +14,7 @@ from stanch.model.shown import shortened
 WORKINGS_SQL: Final = load("workings")
 TABLES_SQL: Final = load("workings_tables")
 """Of the database that is asked in."""
+TEMP_SQL: Final = load("workings_temp")
 MORE_FROM: Final = ((14, load("workings_14")), (15, load("workings_15")))
 """Further numbers, each from a version on."""
 

@@ -14,6 +14,7 @@ from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.facts.workings import (
     MORE_FROM,
     TABLES_SQL,
+    TEMP_SQL,
     WORKINGS_SQL,
     Workings,
     parse_figures,
@@ -88,10 +89,10 @@ class _Session:
         return told if isinstance(told, Missing) else parse_workings(told)
 
     async def _told(self, vitals: Vitals) -> tuple[Reading, ...]:
-        """Numbers of newer versions, and of the tables."""
+        """Numbers of newer versions, of the tables, and of temporary files."""
         newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
         found: list[Reading] = []
-        for sql in (*newer, TABLES_SQL):
+        for sql in (*newer, TABLES_SQL, TEMP_SQL):
             told = await self._more(sql)
             if not isinstance(told, Missing):
                 found.extend(parse_figures(told))
