@@ -17,7 +17,7 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.log_class import LogClass
 from stanch.facts.log_classes import classify
 from stanch.facts.log_lines import LogFormat, LogParser
-from stanch.facts.log_records import LogRecord
+from stanch.facts.log_records import LogRecord, classified
 
 FULL = "No space left on device"
 
@@ -63,7 +63,14 @@ FULL = "No space left on device"
         ("ERROR", "58P01", 'could not access file "$libdir/postgis-3": No such file or directory', LogClass.OTHER),
         ("PANIC", "58030", 'could not fsync file "base/5/1": Input/output error', LogClass.PANIC_FSYNC),
         ("FATAL", "28000", 'no pg_hba.conf entry for host "1.2.3.4"', LogClass.HBA_REJECTED),
-        ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.AUTH_FAILED),
+        ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.LOGIN_NOT_PERMITTED),
+        ("FATAL", None, 'role "x" is not permitted to log in', LogClass.LOGIN_NOT_PERMITTED),
+        ("FATAL", "28000", 'role "x" does not exist', LogClass.ROLE_UNKNOWN),
+        ("ERROR", "42704", 'role "x" does not exist', LogClass.OTHER),
+        ("FATAL", "28P01", 'password authentication failed for user "x"', LogClass.AUTH_FAILED),
+        ("LOG", None, "pg_hba.conf was not reloaded", LogClass.CONFIG_ERROR),
+        ("LOG", None, "/srv/pg/pg_hba.conf was not reloaded", LogClass.CONFIG_ERROR),
+        ("LOG", None, "my pg_hba.conf was not reloaded", LogClass.OTHER),
         ("ERROR", "53200", "out of shared memory", LogClass.LOCK_TABLE_FULL),
         ("ERROR", "53200", "out of memory", LogClass.OUT_OF_MEMORY),
         ("LOG", None, "could not fork new process for connection: Resource temporarily unavailable", LogClass.FORK_FAILED),
@@ -283,6 +290,12 @@ def _tried_with(server: ScratchServer, *settings: str) -> None:
         log.write(told.stderr)
 
 
+def _may_not_log_in(server: ScratchServer) -> None:
+    server.query("CREATE ROLE nobody NOLOGIN")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(dbname="app"), user="nobody")
+
+
 def _no_library(server: ScratchServer) -> None:
     server.stop()
     _tried_with(server, "shared_preload_libraries=no_such_library")
@@ -313,7 +326,8 @@ def _second_start(server: ScratchServer) -> None:
     [
         (_full, LogClass.TOO_MANY_CLIENTS),
         (_role_limit, LogClass.TOO_MANY_FOR_ROLE),
-        (_unknown_role, LogClass.AUTH_FAILED),
+        (_unknown_role, LogClass.ROLE_UNKNOWN),
+        (_may_not_log_in, LogClass.LOGIN_NOT_PERMITTED),
         (_rejected, LogClass.HBA_REJECTED),
         (_deadlock, LogClass.DEADLOCK),
         (_archive, LogClass.ARCHIVE_FAILED),
@@ -330,6 +344,24 @@ def test_the_words_of_a_real_server_are_recognised(
     assert expected not in [record.log_class for record in _records(server)]
     provoke(server)
     _seen(server, expected)
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ('User "x" has an expired password.
+Connection matched', LogClass.PASSWORD_EXPIRED),
+        ('Role "x" does not exist.
+Connection matched', LogClass.ROLE_UNKNOWN),
+        ('Password does not match for user "x".', LogClass.AUTH_FAILED),
+        ('Connection matched file "/a" line 3: "host Role "x" does not exist."', LogClass.AUTH_FAILED),
+        ("", LogClass.AUTH_FAILED),
+    ],
+)
+def test_why_a_password_was_refused_is_told_by_the_detail(detail: str, expected: LogClass) -> None:
+    message = 'password authentication failed for user "x"'
+    record = LogRecord(severity="FATAL", sqlstate="28P01", message=message, detail=detail)
+    assert classified(record).log_class is expected
 
 
 @pytest.mark.parametrize("kind", ["csvlog", "stderr"])

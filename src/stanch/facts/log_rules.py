@@ -64,6 +64,8 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
     _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
+    _rule(LogClass.LOGIN_NOT_PERMITTED, "28000", r"^role \"[^\n]*\" is not permitted to log in"),
+    _rule(LogClass.ROLE_UNKNOWN, "28000", r"^role \"[^\n]*\" does not exist"),
     _rule(LogClass.AUTH_FAILED, "28000 28P01", None),
     _rule(LogClass.TOAST_DAMAGED, "XX001", r"^(missing|unexpected) chunk number "),
     _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"^invalid page|^page verification failed"),
@@ -157,7 +159,9 @@ BY_TEXT: Final = (
         LogClass.CONFIG_ERROR,
         "",
         r"^configuration file \"[^\n]*\" contains errors|^could not load [^\n]*pg_hba\.conf"
-        r"|^pg_hba\.conf was not reloaded|^(syntax error|unrecognized configuration parameter) "
+        # From version 17 on with its path.
+        r"|^(/[^\n]*/)?pg_hba\.conf was not reloaded"
+        r"|^(syntax error|unrecognized configuration parameter) "
         r"[^\n]*in file \"",
         SERVER,
     ),
@@ -311,11 +315,8 @@ WITHOUT_SQLSTATE: Final = (
         r"^(no pg_hba\.conf entry for|pg_hba\.conf rejects)",
         _FATAL,
     ),
-    _rule(
-        LogClass.AUTH_FAILED,
-        "",
-        r"^\S+ authentication failed for user|^role \"[^\n]*\" (does not exist|is not permitted)",
-        _FATAL,
-    ),
+    _rule(LogClass.LOGIN_NOT_PERMITTED, "", r"^role \"[^\n]*\" is not permitted to log", _FATAL),
+    _rule(LogClass.ROLE_UNKNOWN, "", r"^role \"[^\n]*\" does not exist", _FATAL),
+    _rule(LogClass.AUTH_FAILED, "", r"^\S+ authentication failed for user", _FATAL),
     _rule(LogClass.DEADLOCK, "", r"^deadlock detected", frozenset({"ERROR"})),
 )

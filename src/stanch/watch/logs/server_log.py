@@ -18,7 +18,13 @@ from stanch.watch.logs.sources import SourceCounts
 
 LINES_KEPT: Final = 3
 LINE_CHARS_MAX: Final = 240
-REFUSED: Final = (LogClass.AUTH_FAILED, LogClass.PASSWORD_EXPIRED, LogClass.HBA_REJECTED)
+REFUSED: Final = (
+    LogClass.AUTH_FAILED,
+    LogClass.PASSWORD_EXPIRED,
+    LogClass.ROLE_UNKNOWN,
+    LogClass.LOGIN_NOT_PERMITTED,
+    LogClass.HBA_REJECTED,
+)
 FROM_TEXT: Final = "told from its English text, as log_line_prefix has no %e"
 
 
