@@ -349,12 +349,10 @@ def test_the_words_of_a_real_server_are_recognised(
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [
-        ('User "x" has an expired password.
-Connection matched', LogClass.PASSWORD_EXPIRED),
-        ('Role "x" does not exist.
-Connection matched', LogClass.ROLE_UNKNOWN),
+        ('User "x" has an expired password.\nConnection matched', LogClass.PASSWORD_EXPIRED),
+        ('Role "x" does not exist.\nConnection matched', LogClass.ROLE_UNKNOWN),
         ('Password does not match for user "x".', LogClass.AUTH_FAILED),
-        ('Connection matched file "/a" line 3: "host Role "x" does not exist."', LogClass.AUTH_FAILED),
+        ('Connection matched line 3: "Role "x" does not exist."', LogClass.AUTH_FAILED),
         ("", LogClass.AUTH_FAILED),
     ],
 )
