@@ -129,6 +129,35 @@ FULL = "No space left on device"
         ("ERROR", "XX001", "invalid page in block 3 of relation base/5/1", LogClass.INVALID_PAGE),
         ("FEHLER", "XX001", "ungültige Seite in Block 3 von Relation base/5/1", LogClass.INVALID_PAGE),
         ("ERROR", "XX001", "missing chunk number 0 for toast value 16401", LogClass.TOAST_DAMAGED),
+        ("ERROR", "XX001", "unexpected chunk number 2 (expected 1) for toast value 4 in pg_toast_3", LogClass.TOAST_DAMAGED),
+        ("ERROR", "XX001", "compressed pglz data is corrupt", LogClass.TOAST_DAMAGED),
+        ("LOG", "XX001", 'invalid page in block 2 of relation "base/5/16384"', LogClass.INVALID_PAGE),
+        ("ERROR", "58P01", 'could not open file "base/5/16422": No such file or directory', LogClass.INVALID_PAGE),
+        ("ERROR", "58P01", 'could not open file "/home/x.csv" for reading: No such file or directory', LogClass.OTHER),
+        ("ERROR", "58P01", "could not access status of transaction 7", LogClass.INVALID_PAGE),
+        ("WARNING", "01000", 'checksum verification failed in file "./base/5/16405", block 1: calculated 8A9C but expected 8276', LogClass.INVALID_PAGE),
+        ("ERROR", "XX001", 'heap tuple (0,101) from table "t" lacks matching index tuple within index "t_pkey"', LogClass.INDEX_DAMAGED),
+        ("ERROR", "XX000", "pg_attribute catalog is missing 1 attribute(s) for relation OID 16401 at character 15", LogClass.CATALOG_DAMAGED),
+        ("WARNING", "01000", 'database "app" has no actual collation version, but a version was recorded', LogClass.COLLATION_MISMATCH),
+        ("ERROR", "22003", 'value "3000000000" is out of range for type integer at character 24', LogClass.INTEGER_OUT_OF_RANGE),
+        ("FATAL", "3D000", 'database "gone" does not exist', LogClass.NO_SUCH_DATABASE),
+        ("FATAL", None, 'database "gone" does not exist', LogClass.NO_SUCH_DATABASE),
+        ("ERROR", "3D000", 'database "gone" does not exist', LogClass.OTHER),
+        ("LOG", "00000", "statement: DROP TABLE IF EXISTS orders CASCADE;", LogClass.OBJECT_DROPPED),
+        ("LOG", None, 'duration: 3.1 ms  execute <unnamed>: drop schema "a b" cascade', LogClass.OBJECT_DROPPED),
+        ("LOG", None, "statement: DROP DATABASE shop", LogClass.OBJECT_DROPPED),
+        ("LOG", None, "statement: TRUNCATE TABLE orders, lines", LogClass.TABLE_TRUNCATED),
+        ("LOG", None, "statement: delete from public.orders ;", LogClass.WHOLE_TABLE_DELETED),
+        ("LOG", None, "statement: DELETE FROM orders WHERE 1=1", LogClass.WHOLE_TABLE_DELETED),
+        ("LOG", None, "statement: UPDATE orders AS o SET state = 'paid', paid = now()", LogClass.WHOLE_TABLE_UPDATED),
+        # near misses of statements
+        ("ERROR", None, "statement: DROP TABLE orders", LogClass.OTHER),
+        ("LOG", None, "statement: DROP INDEX orders_i", LogClass.OTHER),
+        ("LOG", None, "statement: DROP TABLE a; ALTER ROLE x PASSWORD 'y'", LogClass.OTHER),
+        ("LOG", None, "statement: DELETE FROM orders WHERE id = 1", LogClass.OTHER),
+        ("LOG", None, "statement: DELETE FROM orders USING old WHERE true", LogClass.OTHER),
+        ("LOG", None, "statement: UPDATE orders SET state = 'paid'\nWHERE id = 4", LogClass.OTHER),
+        ("LOG", None, "statement: SELECT 'delete from orders'", LogClass.OTHER),
         ("ERROR", "XX002", 'index "orders_pkey" contains unexpected zero page', LogClass.INDEX_DAMAGED),
         ("ERROR", "XX000", "cache lookup failed for relation 16401", LogClass.CATALOG_DAMAGED),
         ("LOG", None, "archiving write-ahead log file \"0001\" failed too many times", LogClass.ARCHIVE_FAILED),
@@ -164,6 +193,18 @@ def test_a_line_has_its_class(
 def test_a_crash_names_process_and_signal(who: str) -> None:
     found = classify("LOG", "00000", f"{who} (PID 4711) was terminated by signal 9: Killed")
     assert (found.log_class, found.named_pid, found.signal) == ("crash_child_signal", 4711, 9)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE " + " " * 4000 + "'",
+        "UPDATE x SET " + "where" * 900,
+        "delete from " + "a." * 2000,
+    ],
+)
+def test_a_huge_hostile_statement_takes_no_time(sql: str) -> None:
+    assert classify("LOG", None, f"statement: {sql}").log_class is LogClass.OTHER
 
 
 def test_a_huge_hostile_message_takes_no_time() -> None:
