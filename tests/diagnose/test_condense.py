@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stanch.diagnose.condense import kernel_from, sessions_from_titles, volumes_from
+from stanch.diagnose.condense import (
+    kernel_from,
+    processes_from,
+    sessions_from_titles,
+    volumes_from,
+)
 from stanch.diagnose.condense_files import EVENTS_MAX, lock_from, log_from
 from stanch.diagnose.outside import LockFileSeen
 from stanch.facts.lock_file import (
@@ -84,6 +89,22 @@ def test_parts_on_one_volume_are_told_as_one_and_others_apart() -> None:
 
 def test_no_volume_at_all_is_missing_with_the_reasons() -> None:
     assert volumes_from((GONE,), GONE) == Missing(what="volumes", reason="permission denied")
+
+
+def test_what_takes_the_space_is_told_beside_the_volumes() -> None:
+    sizes = host.DirectorySizes(
+        wal_bytes=1, wal_segments=1, archive_ready=0, base_bytes=2, temp_bytes=3, log_bytes=None
+    )
+    found = volumes_from((volume(host.VolumeUse.DATA, "/srv"),), sizes)
+    assert not isinstance(found, Missing)
+    assert (found.wal_bytes, found.temp_bytes, found.log_bytes) == (1, 3, None)
+
+
+def test_the_servers_own_processes_that_wait_for_storage_are_counted() -> None:
+    states = ("disk-sleep", "sleeping", "disk-sleep")
+    members = tuple(replace(process(n, "COMMIT"), state=s) for n, s in enumerate(states))
+    seen = host.DataDirectoryProcesses(postmaster=None, members=members, orphans=(), holders=())
+    assert processes_from(seen).waiting_for_storage == 2
 
 
 def kills(n: int) -> host.OomKills:

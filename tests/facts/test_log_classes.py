@@ -17,7 +17,7 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.facts.log_class import LogClass
 from stanch.facts.log_classes import classify
 from stanch.facts.log_lines import LogFormat, LogParser
-from stanch.facts.log_records import LogRecord
+from stanch.facts.log_records import LogRecord, classified
 
 FULL = "No space left on device"
 
@@ -63,7 +63,14 @@ FULL = "No space left on device"
         ("ERROR", "58P01", 'could not access file "$libdir/postgis-3": No such file or directory', LogClass.OTHER),
         ("PANIC", "58030", 'could not fsync file "base/5/1": Input/output error', LogClass.PANIC_FSYNC),
         ("FATAL", "28000", 'no pg_hba.conf entry for host "1.2.3.4"', LogClass.HBA_REJECTED),
-        ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.AUTH_FAILED),
+        ("FATAL", "28000", 'role "x" is not permitted to log in', LogClass.LOGIN_NOT_PERMITTED),
+        ("FATAL", None, 'role "x" is not permitted to log in', LogClass.LOGIN_NOT_PERMITTED),
+        ("FATAL", "28000", 'role "x" does not exist', LogClass.ROLE_UNKNOWN),
+        ("ERROR", "42704", 'role "x" does not exist', LogClass.OTHER),
+        ("FATAL", "28P01", 'password authentication failed for user "x"', LogClass.AUTH_FAILED),
+        ("LOG", None, "pg_hba.conf was not reloaded", LogClass.CONFIG_ERROR),
+        ("LOG", None, "/srv/pg/pg_hba.conf was not reloaded", LogClass.CONFIG_ERROR),
+        ("LOG", None, "my pg_hba.conf was not reloaded", LogClass.OTHER),
         ("ERROR", "53200", "out of shared memory", LogClass.LOCK_TABLE_FULL),
         ("ERROR", "53200", "out of memory", LogClass.OUT_OF_MEMORY),
         ("LOG", None, "could not fork new process for connection: Resource temporarily unavailable", LogClass.FORK_FAILED),
@@ -122,6 +129,35 @@ FULL = "No space left on device"
         ("ERROR", "XX001", "invalid page in block 3 of relation base/5/1", LogClass.INVALID_PAGE),
         ("FEHLER", "XX001", "ungültige Seite in Block 3 von Relation base/5/1", LogClass.INVALID_PAGE),
         ("ERROR", "XX001", "missing chunk number 0 for toast value 16401", LogClass.TOAST_DAMAGED),
+        ("ERROR", "XX001", "unexpected chunk number 2 (expected 1) for toast value 4 in pg_toast_3", LogClass.TOAST_DAMAGED),
+        ("ERROR", "XX001", "compressed pglz data is corrupt", LogClass.TOAST_DAMAGED),
+        ("LOG", "XX001", 'invalid page in block 2 of relation "base/5/16384"', LogClass.INVALID_PAGE),
+        ("ERROR", "58P01", 'could not open file "base/5/16422": No such file or directory', LogClass.INVALID_PAGE),
+        ("ERROR", "58P01", 'could not open file "/home/x.csv" for reading: No such file or directory', LogClass.OTHER),
+        ("ERROR", "58P01", "could not access status of transaction 7", LogClass.INVALID_PAGE),
+        ("WARNING", "01000", 'checksum verification failed in file "./base/5/16405", block 1: calculated 8A9C but expected 8276', LogClass.INVALID_PAGE),
+        ("ERROR", "XX001", 'heap tuple (0,101) from table "t" lacks matching index tuple within index "t_pkey"', LogClass.INDEX_DAMAGED),
+        ("ERROR", "XX000", "pg_attribute catalog is missing 1 attribute(s) for relation OID 16401 at character 15", LogClass.CATALOG_DAMAGED),
+        ("WARNING", "01000", 'database "app" has no actual collation version, but a version was recorded', LogClass.COLLATION_MISMATCH),
+        ("ERROR", "22003", 'value "3000000000" is out of range for type integer at character 24', LogClass.INTEGER_OUT_OF_RANGE),
+        ("FATAL", "3D000", 'database "gone" does not exist', LogClass.NO_SUCH_DATABASE),
+        ("FATAL", None, 'database "gone" does not exist', LogClass.NO_SUCH_DATABASE),
+        ("ERROR", "3D000", 'database "gone" does not exist', LogClass.OTHER),
+        ("LOG", "00000", "statement: DROP TABLE IF EXISTS orders CASCADE;", LogClass.OBJECT_DROPPED),
+        ("LOG", None, 'duration: 3.1 ms  execute <unnamed>: drop schema "a b" cascade', LogClass.OBJECT_DROPPED),
+        ("LOG", None, "statement: DROP DATABASE shop", LogClass.OBJECT_DROPPED),
+        ("LOG", None, "statement: TRUNCATE TABLE orders, lines", LogClass.TABLE_TRUNCATED),
+        ("LOG", None, "statement: delete from public.orders ;", LogClass.WHOLE_TABLE_DELETED),
+        ("LOG", None, "statement: DELETE FROM orders WHERE 1=1", LogClass.WHOLE_TABLE_DELETED),
+        ("LOG", None, "statement: UPDATE orders AS o SET state = 'paid', paid = now()", LogClass.WHOLE_TABLE_UPDATED),
+        # near misses of statements
+        ("ERROR", None, "statement: DROP TABLE orders", LogClass.OTHER),
+        ("LOG", None, "statement: DROP INDEX orders_i", LogClass.OTHER),
+        ("LOG", None, "statement: DROP TABLE a; ALTER ROLE x PASSWORD 'y'", LogClass.OTHER),
+        ("LOG", None, "statement: DELETE FROM orders WHERE id = 1", LogClass.OTHER),
+        ("LOG", None, "statement: DELETE FROM orders USING old WHERE true", LogClass.OTHER),
+        ("LOG", None, "statement: UPDATE orders SET state = 'paid'\nWHERE id = 4", LogClass.OTHER),
+        ("LOG", None, "statement: SELECT 'delete from orders'", LogClass.OTHER),
         ("ERROR", "XX002", 'index "orders_pkey" contains unexpected zero page', LogClass.INDEX_DAMAGED),
         ("ERROR", "XX000", "cache lookup failed for relation 16401", LogClass.CATALOG_DAMAGED),
         ("LOG", None, "archiving write-ahead log file \"0001\" failed too many times", LogClass.ARCHIVE_FAILED),
@@ -157,6 +193,18 @@ def test_a_line_has_its_class(
 def test_a_crash_names_process_and_signal(who: str) -> None:
     found = classify("LOG", "00000", f"{who} (PID 4711) was terminated by signal 9: Killed")
     assert (found.log_class, found.named_pid, found.signal) == ("crash_child_signal", 4711, 9)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE " + " " * 4000 + "'",
+        "UPDATE x SET " + "where" * 900,
+        "delete from " + "a." * 2000,
+    ],
+)
+def test_a_huge_hostile_statement_takes_no_time(sql: str) -> None:
+    assert classify("LOG", None, f"statement: {sql}").log_class is LogClass.OTHER
 
 
 def test_a_huge_hostile_message_takes_no_time() -> None:
@@ -283,6 +331,12 @@ def _tried_with(server: ScratchServer, *settings: str) -> None:
         log.write(told.stderr)
 
 
+def _may_not_log_in(server: ScratchServer) -> None:
+    server.query("CREATE ROLE nobody NOLOGIN")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn(dbname="app"), user="nobody")
+
+
 def _no_library(server: ScratchServer) -> None:
     server.stop()
     _tried_with(server, "shared_preload_libraries=no_such_library")
@@ -313,7 +367,8 @@ def _second_start(server: ScratchServer) -> None:
     [
         (_full, LogClass.TOO_MANY_CLIENTS),
         (_role_limit, LogClass.TOO_MANY_FOR_ROLE),
-        (_unknown_role, LogClass.AUTH_FAILED),
+        (_unknown_role, LogClass.ROLE_UNKNOWN),
+        (_may_not_log_in, LogClass.LOGIN_NOT_PERMITTED),
         (_rejected, LogClass.HBA_REJECTED),
         (_deadlock, LogClass.DEADLOCK),
         (_archive, LogClass.ARCHIVE_FAILED),
@@ -330,6 +385,22 @@ def test_the_words_of_a_real_server_are_recognised(
     assert expected not in [record.log_class for record in _records(server)]
     provoke(server)
     _seen(server, expected)
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ('User "x" has an expired password.\nConnection matched', LogClass.PASSWORD_EXPIRED),
+        ('Role "x" does not exist.\nConnection matched', LogClass.ROLE_UNKNOWN),
+        ('Password does not match for user "x".', LogClass.AUTH_FAILED),
+        ('Connection matched line 3: "Role "x" does not exist."', LogClass.AUTH_FAILED),
+        ("", LogClass.AUTH_FAILED),
+    ],
+)
+def test_why_a_password_was_refused_is_told_by_the_detail(detail: str, expected: LogClass) -> None:
+    message = 'password authentication failed for user "x"'
+    record = LogRecord(severity="FATAL", sqlstate="28P01", message=message, detail=detail)
+    assert classified(record).log_class is expected
 
 
 @pytest.mark.parametrize("kind", ["csvlog", "stderr"])

@@ -230,6 +230,7 @@ class Detector:
                 hold_s=ready.settings.hold_s,
                 clear_hold_s=rule.clear_hold_s,
                 damped=True,
+                anew=found.anew,
             )
         )
 

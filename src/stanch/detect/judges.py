@@ -30,6 +30,8 @@ class Look(NamedTuple):
     time_s: float | None = None
     """Time to impact, or since when nothing was heard."""
     usual: float | None = None
+    anew: bool = False
+    """It happened at this very look, whether or not it had happened before."""
 
 
 UNKNOWN = Look(None)
@@ -339,11 +341,12 @@ class Changed:
                 # One that stood before we began is told for as long as if it came now.
                 self.last[subject] = _Last(value, at_s if standing else None)
             return Look(standing, value)
-        if self._counts(known.value, value):
+        anew = self._counts(known.value, value)
+        if anew:
             known.changed_at = at_s
         known.value = value
         recently = known.changed_at is not None and at_s - known.changed_at < settings.limit
-        return Look(recently, value)
+        return Look(recently, value, anew=anew)
 
     def _counts(self, before: float, after: float) -> bool:
         match self.direction:

@@ -40,6 +40,8 @@ class Condition:
     """How long it must stay good until it is over; None: what holds for the target."""
     damped: bool = False
     """Whether it takes longer to be over each time it comes back."""
+    anew: bool = False
+    """It happened once more just now: what is told of the time before does not tell of it."""
 
     @property
     def key(self) -> str:
@@ -71,6 +73,8 @@ class Track:
     """When it was last over; kept only while a return would count as one."""
     returns: int = 0
     """How often it has come back so far."""
+    anew: bool = False
+    """It happened once more since it was told."""
 
 
 IDLE = Track()
@@ -121,7 +125,10 @@ def _bad(
     track: Track, condition: Condition, target: TargetName, at: datetime
 ) -> tuple[Track, Change | None]:
     bad_since = track.bad_since or condition.since or at
-    seen = replace(track, bad_since=bad_since, good_since=None)
+    anew = track.standing and condition.anew
+    if anew:
+        bad_since = at
+    seen = replace(track, bad_since=bad_since, good_since=None, anew=anew or track.anew)
     held = at - (track.bad_since or at) >= _seconds(condition.hold_s)
     if track.standing or not held:
         return seen, None

@@ -213,6 +213,7 @@ def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses:
         children=len(seen.members),
         orphans=len(seen.orphans),
         recovering=replaying[:NAMES_MAX],
+        waiting_for_storage=sum(process.state == "disk-sleep" for process in seen.members),
         uninspected=seen.unreadable,
     )
 
@@ -255,6 +256,8 @@ def volumes_from(
             for mount, volume in found.items()
         ),
         wal_bytes=None if isinstance(sizes, Missing) else sizes.wal_bytes,
+        temp_bytes=None if isinstance(sizes, Missing) else sizes.temp_bytes,
+        log_bytes=None if isinstance(sizes, Missing) else sizes.log_bytes,
     )
 
 

@@ -105,6 +105,8 @@ class ServerProcesses:
     """Server processes on this data directory whose postmaster is gone."""
     recovering: str = ""
     """Title of the startup process where it replays WAL."""
+    waiting_for_storage: int = 0
+    """Of the server's own, in uninterruptible sleep (state D)."""
     uninspected: int = 0
     """Processes of the machine that did not show where they work; above 0 absence is no proof."""
 
@@ -127,6 +129,10 @@ class Volumes:
     volumes: tuple[Volume, ...]
     wal_bytes: int | None = None
     """Size of pg_wal."""
+    temp_bytes: int | None = None
+    """Files of running and of dead queries under every pgsql_tmp."""
+    log_bytes: int | None = None
+    """Size of the folder of server logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,11 @@ class LogClass(StrEnum):
     INVALID_PAGE = "invalid_page"
     PANIC_FSYNC = "panic_fsync"
     AUTH_FAILED = "auth_failed"
+    """A wrong password, as far as the log tells; what else it tells has a class of its own."""
+    ROLE_UNKNOWN = "role_unknown"
+    """A login of a role that does not exist."""
+    LOGIN_NOT_PERMITTED = "login_not_permitted"
+    """A login of a role that may not log in."""
     HBA_REJECTED = "hba_rejected"
     STILL_WAITING_LOCK = "still_waiting_lock"
     DEADLOCK = "deadlock"
@@ -60,6 +65,7 @@ class LogClass(StrEnum):
     READ_ONLY = "read_only"
     NO_SUCH_TABLE = "no_such_table"
     NO_SUCH_COLUMN = "no_such_column"
+    NO_SUCH_DATABASE = "no_such_database"
     PERMISSION_DENIED = "permission_denied"
     UNIQUE_VIOLATION = "unique_violation"
     SEQUENCE_EXHAUSTED = "sequence_exhausted"
@@ -75,6 +81,8 @@ class LogClass(StrEnum):
     """What a standby says of the primary it cannot follow."""
     APPLY_WORKER_ENDED = "apply_worker_ended"
     APPLY_WORKER_STARTED = "apply_worker_started"
+    APPLY_FAILED = "apply_failed"
+    """What only the worker of a subscription says of a change that it cannot apply."""
     CHECKPOINTS_TOO_OFTEN = "checkpoints_too_often"
     AUTOVACUUM_CANCELED = "autovacuum_canceled"
     AUTOVACUUM_OFF = "autovacuum_off"
@@ -92,4 +100,21 @@ class LogClass(StrEnum):
     NEEDS_RESTART = "needs_restart"
     """A changed setting waits for a restart."""
     RELOADED = "reloaded"
+    OBJECT_DROPPED = "object_dropped"
+    """A statement that was run: DROP of a table, a schema or a database."""
+    TABLE_TRUNCATED = "table_truncated"
+    WHOLE_TABLE_DELETED = "whole_table_deleted"
+    """A statement that was run: DELETE without WHERE."""
+    WHOLE_TABLE_UPDATED = "whole_table_updated"
     OTHER = "other"
+
+
+STATEMENTS = frozenset(
+    {
+        LogClass.OBJECT_DROPPED,
+        LogClass.TABLE_TRUNCATED,
+        LogClass.WHOLE_TABLE_DELETED,
+        LogClass.WHOLE_TABLE_UPDATED,
+    }
+)
+"""Their lines are a client's SQL: wherever one is kept, its literals are left out."""

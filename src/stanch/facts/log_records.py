@@ -66,10 +66,19 @@ def classified(record: LogRecord) -> LogRecord:
     """The record with its class and the numbers its message names."""
     found = classify(record.severity, record.sqlstate, record.message)
     log_class = found.log_class
-    if log_class is LogClass.AUTH_FAILED and "has an expired password" in record.detail:
-        # Its message is that of any wrong password, on purpose.
-        log_class = LogClass.PASSWORD_EXPIRED
+    if log_class is LogClass.AUTH_FAILED:
+        log_class = _told_by_detail(record.detail)
     return replace(record, log_class=log_class, named_pid=found.named_pid, signal=found.signal)
+
+
+_ROLE_GONE: Final = re.compile(r'^Role "[^\n]{1,200}" does not exist\.')
+
+
+def _told_by_detail(detail: str) -> LogClass:
+    """Clients are told the same of every refused password, on purpose; the log says more."""
+    if "has an expired password" in detail:
+        return LogClass.PASSWORD_EXPIRED
+    return LogClass.ROLE_UNKNOWN if _ROLE_GONE.match(detail) else LogClass.AUTH_FAILED
 
 
 def zone_named(name: str | None) -> ZoneInfo | None:

@@ -15,6 +15,13 @@ _FATAL: Final = frozenset({"FATAL", "PANIC"})
 SERVER: Final = frozenset({"LOG", "WARNING", "FATAL", "PANIC"})
 _ANY: Final = frozenset[str]()
 _NO_SPACE: Final = r"No space left on device"
+_RAN: Final = r"^(?:duration: [\d.]+ ms  )?(?:statement|execute [^\n:]{1,80}): \s{0,20}"
+"""Of log_statement and log_min_duration_statement. What is looked for stands alone: what comes with
+others is a script."""
+_LOGGED: Final = frozenset({"LOG"})
+_PART: Final = r"(\"[^\"\n]{1,130}\"|[\w$]{1,130})"
+_TABLE: Final = rf"(only\s+)?{_PART}(\.{_PART}){{0,2}}(\s+(as\s+)?\w{{1,63}})?"
+_END: Final = r"\s{0,20};?\s{0,20}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +63,45 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.READ_ONLY, "25006", None),
     _rule(LogClass.NO_SUCH_TABLE, "42P01", None),
     _rule(LogClass.NO_SUCH_COLUMN, "42703", None),
+    _rule(LogClass.NO_SUCH_DATABASE, "3D000", r"^database \"", _FATAL),
+    _rule(LogClass.APPLY_FAILED, "23505", r"^conflict detected on relation \""),
     _rule(LogClass.UNIQUE_VIOLATION, "23505", None),
     _rule(LogClass.SEQUENCE_EXHAUSTED, "2200H", None),
-    _rule(LogClass.INTEGER_OUT_OF_RANGE, "22003", r"^(integer|smallint) out of range"),
+    _rule(
+        LogClass.INTEGER_OUT_OF_RANGE,
+        "22003",
+        r"^(integer|smallint) out of range"
+        r"|^value \"-?\d{1,30}\" is out of range for type (integer|smallint)",
+    ),
     _rule(LogClass.MULTIXACT_WRAPAROUND, "54000", r"[Mm]ulti[Xx]act"),
     _rule(LogClass.XID_WRAPAROUND, "54000", r"wraparound|XIDs"),
     _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
     _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
+    _rule(LogClass.LOGIN_NOT_PERMITTED, "28000", r"^role \"[^\n]*\" is not permitted to log in"),
+    _rule(LogClass.ROLE_UNKNOWN, "28000", r"^role \"[^\n]*\" does not exist"),
     _rule(LogClass.AUTH_FAILED, "28000 28P01", None),
-    _rule(LogClass.TOAST_DAMAGED, "XX001", r"^(missing|unexpected) chunk number "),
+    _rule(
+        LogClass.TOAST_DAMAGED,
+        "XX001",
+        r"^(missing|unexpected) chunk number |^compressed (pglz|lz4) data is corrupt",
+    ),
     _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"^invalid page|^page verification failed"),
     _rule(LogClass.INDEX_DAMAGED, "XX002", None),
+    # What amcheck finds between a table and its index is told with the code of damaged data.
+    _rule(LogClass.INDEX_DAMAGED, "XX001", r"^heap tuple \([\d,]+\) from table "),
     _rule(LogClass.INVALID_PAGE, "XX001", None),
+    # A file of rows, or of what became of transactions, is not where it has to be.
+    _rule(
+        LogClass.INVALID_PAGE,
+        "58P01",
+        r"^could not open file \"(base|global)/|^could not access status of transaction ",
+    ),
     _rule(
         LogClass.CATALOG_DAMAGED,
         "XX000",
-        r"^cache lookup failed for |^could not open relation with OID ",
+        r"^cache lookup failed for |^could not open relation with OID "
+        r"|^(pg_\w{1,60} )?catalog is missing \d|^could not find pg_class (entry|tuple) for ",
     ),
     _rule(LogClass.SHARED_MEMORY_IN_USE, "F0001", r"shared memory block"),
     _rule(LogClass.LOCK_FILE_EXISTS, "F0001", None),
@@ -157,7 +186,9 @@ BY_TEXT: Final = (
         LogClass.CONFIG_ERROR,
         "",
         r"^configuration file \"[^\n]*\" contains errors|^could not load [^\n]*pg_hba\.conf"
-        r"|^pg_hba\.conf was not reloaded|^(syntax error|unrecognized configuration parameter) "
+        # From version 17 on with its path.
+        r"|^(/[^\n]*/)?pg_hba\.conf was not reloaded"
+        r"|^(syntax error|unrecognized configuration parameter) "
         r"[^\n]*in file \"",
         SERVER,
     ),
@@ -215,6 +246,12 @@ BY_TEXT: Final = (
         r"exited",
         SERVER,
     ),
+    _rule(
+        LogClass.APPLY_FAILED,
+        "",
+        r"^logical replication target relation \"|^conflict detected on relation \""
+        r"|^subscription \"[^\n]*\" has been disabled because of an error",
+    ),
     _rule(LogClass.CHECKPOINTS_TOO_OFTEN, "", r"^checkpoints are occurring too freq", SERVER),
     _rule(LogClass.AUTOVACUUM_CANCELED, "", r"^canceling autovacuum task"),
     _rule(LogClass.AUTOVACUUM_OFF, "", r"^autovacuum not started because of miscon", SERVER),
@@ -230,7 +267,7 @@ BY_TEXT: Final = (
     _rule(
         LogClass.COLLATION_MISMATCH,
         "",
-        r"^database \"[^\n]*\" has a collation version mismatch"
+        r"^database \"[^\n]*\" has (a collation version mismatch|no actual collation version)"
         r"|^collation \"[^\n]*\" has version mismatch",
         SERVER,
     ),
@@ -242,6 +279,27 @@ BY_TEXT: Final = (
         SERVER,
     ),
     _rule(LogClass.RELOADED, "", r"^received SIGHUP, reloading configuration files", SERVER),
+    # What a base backup finds; its end by this is an error with a code of its own.
+    _rule(LogClass.INVALID_PAGE, "", r"^checksum verification failed in file \"", SERVER),
+    _rule(
+        LogClass.OBJECT_DROPPED,
+        "",
+        rf"{_RAN}(?i:drop\s+(foreign\s+)?(table|schema|database)\b)[^;'$]{{1,1000}}{_END}",
+        _LOGGED,
+    ),
+    _rule(LogClass.TABLE_TRUNCATED, "", rf"{_RAN}(?i:truncate\b)[^;'$]{{1,1000}}{_END}", _LOGGED),
+    _rule(
+        LogClass.WHOLE_TABLE_DELETED,
+        "",
+        rf"{_RAN}(?i:delete\s+from\s+{_TABLE}(\s+where\s+(true|1\s?=\s?1))?){_END}",
+        _LOGGED,
+    ),
+    _rule(
+        LogClass.WHOLE_TABLE_UPDATED,
+        "",
+        rf"{_RAN}(?i:update\s+{_TABLE}\s+set\s(?![\s\S]{{0,1500}}\bwhere\b))[^;]{{1,1500}}{_END}",
+        _LOGGED,
+    ),
     # Beware: `could not write to log file "0000…"` with a name is a WAL file.
     _rule(LogClass.NO_SPACE_LOG, "", rf"^could not write to log file: {_NO_SPACE}"),
 )
@@ -287,6 +345,7 @@ WITHOUT_SQLSTATE: Final = (
     _rule(LogClass.READ_ONLY, "", r"^cannot execute [A-Z ]+ in a read-only transaction"),
     _rule(LogClass.NO_SUCH_TABLE, "", r"^relation \"[^\n]*\" does not exist"),
     _rule(LogClass.NO_SUCH_COLUMN, "", r"^column [^\n]* does not exist"),
+    _rule(LogClass.NO_SUCH_DATABASE, "", r"^database \"[^\n]*\" does not exist", _FATAL),
     _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied for "),
     _rule(LogClass.UNIQUE_VIOLATION, "", r"^duplicate key value violates unique constraint"),
     _rule(LogClass.SEQUENCE_EXHAUSTED, "", r"^nextval: reached (maximum|minimum) value of"),
@@ -311,11 +370,8 @@ WITHOUT_SQLSTATE: Final = (
         r"^(no pg_hba\.conf entry for|pg_hba\.conf rejects)",
         _FATAL,
     ),
-    _rule(
-        LogClass.AUTH_FAILED,
-        "",
-        r"^\S+ authentication failed for user|^role \"[^\n]*\" (does not exist|is not permitted)",
-        _FATAL,
-    ),
+    _rule(LogClass.LOGIN_NOT_PERMITTED, "", r"^role \"[^\n]*\" is not permitted to log", _FATAL),
+    _rule(LogClass.ROLE_UNKNOWN, "", r"^role \"[^\n]*\" does not exist", _FATAL),
+    _rule(LogClass.AUTH_FAILED, "", r"^\S+ authentication failed for user", _FATAL),
     _rule(LogClass.DEADLOCK, "", r"^deadlock detected", frozenset({"ERROR"})),
 )

@@ -85,8 +85,10 @@ class Bench:
         confirmed: bool = True,
         full: bool = False,
         crashes: int = 0,
+        lines: tuple[str, int] = ("crash_child_signal", 0),
     ) -> None:
-        """One sample: a state, or a good look when None; `crashes` as the log has counted them."""
+        """One sample: a state, or a good look when None; `crashes`, or lines of another class, as
+        the log has counted them."""
         self.at += timedelta(seconds=after)
         await self.watching.take(
             Sample(
@@ -96,7 +98,7 @@ class Bench:
                 confirmed=confirmed,
                 lost_at=self.at,
                 volumes=(volume(free_mib=1 if full else 900),),
-                readings=(crashed(crashes),),
+                readings=(logged(lines[0], crashes or lines[1]),),
             )
         )
 
@@ -113,8 +115,8 @@ class Bench:
         await self.house.book.decide(incident.id, lambda i, at: (done,))
 
 
-def crashed(times: int) -> Reading:
-    return Reading(name="log_class_total", subject="crash_child_signal", value=float(times))
+def logged(log_class: str, times: int) -> Reading:
+    return Reading(name="log_class_total", subject=log_class, value=float(times))
 
 
 def volume(*, free_mib: int) -> Volume:
@@ -246,6 +248,41 @@ async def test_a_crash_after_the_end_of_an_incident_reopens_it(bench: Bench) -> 
     await bench.see("orders", crashes=2)
     [incident] = await bench.incidents()
     assert (incident.status, set(incident.symptoms)) == (Status.OPEN, {CRASHED})
+
+
+async def test_what_happened_once_is_not_told_again_long_after_a_person_closed_it(
+    bench: Bench,
+) -> None:
+    refused = "config_error"
+    await bench.see("orders", lines=(refused, 0))
+    await bench.see("orders", lines=(refused, 1))
+    await bench.see("orders", lines=(refused, 2))
+    await bench.see("orders", lines=(refused, 2))
+    await bench.close((await bench.incidents())[0], by="ann", verified=False)
+    for _ in range(4):
+        await bench.see("orders", lines=(refused, 2), after=400)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED]
+    await bench.see("orders", lines=(refused, 3), after=400)
+    await bench.see("orders", lines=(refused, 3))
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED, Status.OPEN]
+
+
+@pytest.mark.parametrize(("by", "verified"), [("", True), ("ann", False)])
+async def test_a_crash_right_after_the_end_of_an_incident_that_told_of_one_is_told(
+    bench: Bench, by: str, verified: bool
+) -> None:
+    await bench.see("orders")
+    await bench.see("orders", ReachState.REFUSED, crashes=1)
+    for _ in range(6):
+        await bench.see("orders", crashes=1)
+    await bench.close((await bench.incidents())[0], by=by, verified=verified)
+    await bench.see("orders", crashes=1, after=60)
+    assert [i.status for i in await bench.incidents()] == [Status.RESOLVED]
+    await bench.see("orders", crashes=2, after=60)
+    await bench.see("orders", crashes=2)
+    [incident] = await bench.incidents()
+    assert (incident.status, set(incident.symptoms)) == (Status.OPEN, {CRASHED})
+    assert incident.symptoms[CRASHED].since > T0 + timedelta(seconds=120)
 
 
 async def test_a_person_who_closes_it_knowing_better_is_left_alone_for_the_flap_window(

@@ -61,6 +61,15 @@ def test_without_a_sqlstate_the_class_says_that_it_is_from_english_text() -> Non
     assert FROM_TEXT not in coded.last[LogClass.DEADLOCK][0]
 
 
+def test_of_a_statement_that_is_quoted_no_literal_is_left() -> None:
+    log = server_log()
+    log.feed(f"{STAMP}app@shop 00000 LOG:  statement: UPDATE users SET pin = 'hunter2'\n".encode())
+    log.settle()
+    [quoted] = log.last[LogClass.WHOLE_TABLE_UPDATED]
+    assert "UPDATE users SET pin" in quoted
+    assert "hunter2" not in quoted
+
+
 def test_what_nobody_can_read_is_no_zero() -> None:
     log = server_log()
     assert set(values(log, "no such file").values()) == {None}

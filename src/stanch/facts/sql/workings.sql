@@ -96,6 +96,11 @@ figures AS (
     UNION ALL
     SELECT 'slru_reads_total', s.name, s.blks_read::float8, '' FROM pg_stat_slru AS s
     UNION ALL
+    SELECT
+        'checksum_failure_age_s', COALESCE(datname, 'shared'),
+        extract(epoch FROM now() - checksum_last_failure)::float8, checksum_failures || ' in all'
+    FROM pg_stat_database WHERE checksum_last_failure IS NOT NULL
+    UNION ALL
     SELECT 'rows_returned_total', '', sum(tup_returned)::float8, '' FROM pg_stat_database
     UNION ALL
     SELECT 'rows_fetched_total', '', sum(tup_fetched)::float8, '' FROM pg_stat_database
@@ -134,8 +139,11 @@ figures AS (
     UNION ALL
     -- 1 where the worker of a subscription runs.
     SELECT
-        'subscription_worker', w.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8, ''
-    FROM pg_stat_subscription AS w WHERE w.relid IS NULL
+        'subscription_worker', w.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8,
+        CASE WHEN s.subenabled THEN '' ELSE 'disabled' END
+    FROM pg_stat_subscription AS w
+    JOIN pg_subscription AS s ON s.oid = w.subid
+    WHERE w.relid IS NULL
     UNION ALL
     SELECT 'role_expired', rolname, extract(epoch FROM now() - rolvaliduntil)::float8, ''
     FROM pg_roles WHERE rolcanlogin AND rolvaliduntil < now()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.detect.tracker import Condition, Tracks
+from stanch.detect.tracker import Condition, Track, Tracks
 from stanch.incident.state import Incident, Status
 from stanch.model import events as e
 from stanch.model.ids import ITSELF, TargetName
@@ -44,12 +45,27 @@ def closed(tracks: Tracks, incidents: Sequence[Incident], limits: Limits, at: da
         for i in resolved
         if not i.ended_verified and i.ended_at is not None and at - i.ended_at <= window
         for key in i.seen
+        if not tells_of_a_moment(key)
     }
     for key, track in tracks.items():
         ends = [i.ended_at for i in resolved if key in i.seen] if tells_of_a_moment(key) else []
         if any(end is not None and (track.bad_since or end) <= end for end in ends):
             found.add(key)
     return found
+
+
+def without_untold(tracks: Tracks, told: Collection[str]) -> Tracks:
+    """The tracks without what stands and is told nowhere, so that it is told again.
+
+    What tells of a moment was told when it came to stand: only what happened anew is news.
+    """
+    kept = dict[str, Track]()
+    for key, track in tracks.items():
+        if key in told:
+            kept[key] = replace(track, anew=False) if track.anew else track
+        elif not track.standing or (tells_of_a_moment(key) and not track.anew):
+            kept[key] = track
+    return kept
 
 
 def no_longer_asked(target: TargetPolicy, tracks: Tracks) -> Iterator[Condition]:

@@ -26,7 +26,14 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
-from stanch.service.doing.endings import close_removed, closed, no_longer_asked, over, switched_off
+from stanch.service.doing.endings import (
+    close_removed,
+    closed,
+    no_longer_asked,
+    over,
+    switched_off,
+    without_untold,
+)
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
 from stanch.service.doing.together import Together
@@ -191,19 +198,16 @@ class Watching:
         """The tracks, without what stands on the target but in no incident any more.
 
         An incident that was closed while its symptom stood has to be told again: at once where
-        nobody said so, and after the flap window where a person closed it knowing better. What
-        happened before the end of an incident and was told in it is told.
+        nobody said so, and after the flap window where a person closed it knowing better.
         """
         tracks = self._tracks.get(target, {})
-        standing = [key for key, track in tracks.items() if track.standing]
-        if not standing:
+        if not any(track.standing for track in tracks.values()):
             return tracks
         incidents = await self.incidents(target)
         told = {key for i in incidents if not i.status.ended for key in i.symptoms}
         told |= await self.together.told(target)
         told |= closed(tracks, incidents, policy.limits, self._clock.now())
-        forgotten = [key for key in standing if key not in told]
-        return {key: track for key, track in tracks.items() if key not in forgotten}
+        return without_untold(tracks, told)
 
     # --- blindness ---
 

@@ -8,17 +8,24 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from stanch.facts.log_class import LogClass
+from stanch.facts.log_class import STATEMENTS, LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
 from stanch.facts.log_settings import LogSettings
+from stanch.facts.redacting import redacted
 from stanch.model.readings import Reading
 from stanch.policy.rules import declared_rules
 from stanch.watch.logs.sources import SourceCounts
 
 LINES_KEPT: Final = 3
 LINE_CHARS_MAX: Final = 240
-REFUSED: Final = (LogClass.AUTH_FAILED, LogClass.PASSWORD_EXPIRED, LogClass.HBA_REJECTED)
+REFUSED: Final = (
+    LogClass.AUTH_FAILED,
+    LogClass.PASSWORD_EXPIRED,
+    LogClass.ROLE_UNKNOWN,
+    LogClass.LOGIN_NOT_PERMITTED,
+    LogClass.HBA_REJECTED,
+)
 FROM_TEXT: Final = "told from its English text, as log_line_prefix has no %e"
 
 
@@ -159,7 +166,8 @@ def _judged() -> frozenset[str]:
 
 def _quoted(record: LogRecord) -> str:
     """The beginning of a record, in one line, with what its class was told from."""
-    text = " ".join(record.message[: 2 * LINE_CHARS_MAX].split())[:LINE_CHARS_MAX]
+    said = redacted(record.message) if record.log_class in STATEMENTS else record.message
+    text = " ".join(said[: 2 * LINE_CHARS_MAX].split())[:LINE_CHARS_MAX]
     code = f" [{record.sqlstate}]" if record.sqlstate else ""
     line = f"{record.severity}{code}: {text}"[:LINE_CHARS_MAX]
     if record.sqlstate:
