@@ -3,14 +3,14 @@ from datetime import datetime
 
 import pytest
 
-from stanch.incident.commands import Reopen, decide
+from stanch.incident.commands import Reopen, Resolve, decide
 from stanch.incident.due import PLANS_MAX, due
 from stanch.incident.work import Due, Job
 from stanch.model import events as e
 from stanch.model.diagnosis import Verdict
 from stanch.model.ids import ObligationId, PersonId, PlanId, StepId
 from stanch.model.messages import Handover, MessageKind
-from stanch.model.plans import Mode, StepOutcome
+from stanch.model.plans import Mode, Refusal, StepOutcome
 from stanch.model.symptoms import SymptomKind
 from timelines import (
     ANN,
@@ -167,6 +167,18 @@ def test_a_crash_alone_is_all_there_is_to_go_by() -> None:
     assert Job.CHECK_RESCUE not in jobs(story)
     story.then(e.SymptomCleared(key=CRASHED.symptom.key), 600)
     assert jobs(story)[Job.CHECK_RESCUE].at == at(600)
+
+
+def test_a_crash_that_reopens_what_was_over_is_paged_and_held_open_as_one_alone_is() -> None:
+    story = Story(opened()).then(page(), 1).then(CRASHED, 2).then(CLEARED, 5).then(GOOD, 5)
+    story.then(e.IncidentResolved(verified=True, reason="stable"), 60)
+    story.then(e.IncidentReopened(reason="it came back"), 120).then(CRASHED, 120)
+    asked = jobs(story.then(GOOD, 121), now=122)
+    assert asked[Job.PAGE].at == at(120.25)
+    assert Job.RESOLVE not in asked
+    refused = decide(Resolve(by=ANN, reason="seen"), story.incident, POLICY, at(122))
+    assert isinstance(refused, Refusal)
+    assert CRASHED.symptom.key in refused.reason
 
 
 def test_what_came_back_twice_is_paged_for_at_once_however_short_each_time() -> None:

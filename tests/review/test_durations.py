@@ -140,3 +140,14 @@ def test_a_crash_told_along_says_nothing_about_when_service_was_back() -> None:
     story = Story(opened()).then(e.SymptomObserved(symptom=crashed), 1).then(CLEARED, 30)
     story.then(replace(RESOLVED, verified=False, by=ANN), 60)
     assert [o.end for o in outages_in(story.timeline)] == [at(30)]
+
+
+def test_a_crash_that_reopens_an_incident_is_an_outage_of_its_own_until_it_is_over() -> None:
+    crashed = symptom(SymptomKind.PROCESS_CRASHED, "crash_child_signal")
+    again = e.SymptomObserved(symptom=replace(crashed, since=at(700)))
+    story = Story(opened()).then(e.SymptomObserved(symptom=crashed), 1).then(CLEARED, 5)
+    story.then(GOOD, 5).then(RESCUED, 15).then(RESOLVED, 600)
+    story.then(e.IncidentReopened(reason="again"), 700).then(again, 700)
+    story.then(e.SymptomCleared(key=crashed.key), 1300)
+    story.then(replace(RESOLVED, verified=False, by=ANN), 1400)
+    assert [o.end for o in outages_in(story.timeline)] == [at(5), at(1300)]

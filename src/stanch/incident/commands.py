@@ -117,7 +117,7 @@ def _resolve(command: Resolve, incident: Incident, at: datetime) -> Decided:
 
 
 def _unproven(incident: Incident, at: datetime) -> str | None:
-    wrong = wrong_now(incident.symptoms, incident.seen)
+    wrong = wrong_now(incident.symptoms, incident.met)
     observed = [k for k in wrong if incident.symptoms[k].kind is not SymptomKind.REPORTED]
     if observed:
         return f"still observed: {', '.join(observed)}"

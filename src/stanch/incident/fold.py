@@ -53,6 +53,7 @@ def _opened(i: Incident, event: e.IncidentOpened, r: Recorded) -> Incident:
         drill=event.drill,
         symptoms=frozen({event.symptom.key: event.symptom}),
         seen=frozenset({event.symptom.key}),
+        met=frozenset({event.symptom.key}),
         symptoms_seq=r.seq,
         symptoms_at=r.at,
         paging_seq=r.seq,
@@ -71,6 +72,7 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
         i,
         symptoms=frozen({**i.symptoms, key: event.symptom}),
         seen=i.seen | {key},
+        met=i.met | {key},
         rescue=RescueState(),
     )
     joined = _as_it_stands(joined, r)
@@ -132,6 +134,7 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         # Whatever it was held for is over by now, or said anew with the reopening.
         page_held_until=None,
         silenced=frozen({}),
+        met=frozenset(),
         reopens=i.reopens + (event.by is None),
         diagnosis=None,
         named=None,

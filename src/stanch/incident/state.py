@@ -164,6 +164,8 @@ class Incident:
     """What stands elsewhere in its cluster and is an effect of it, by key; see `effects`."""
     seen: frozenset[str] = frozenset()
     """Keys of all symptoms there ever were."""
+    met: frozenset[str] = frozenset()
+    """Keys of those since it was opened, or reopened last."""
     symptoms_seq: int = 0
     """When the newest symptom joined: a diagnosis older than this is stale."""
     symptoms_at: datetime | None = None
@@ -223,7 +225,7 @@ class Incident:
     @property
     def standing(self) -> bool:
         """Is anything observed to be wrong right now?"""
-        return bool(wrong_now(self.symptoms, self.seen))
+        return bool(wrong_now(self.symptoms, self.met))
 
     @property
     def everything(self) -> Mapping[str, Symptom]:

@@ -169,7 +169,10 @@ class _OutageScan:
                 self.standing.discard(event.key)
                 self._as_it_stands(at)
             case e.IncidentReopened():
+                self.standing.clear()
+                self.seen.clear()
                 self._broken(at)
+                self._as_it_stands(at)
             case e.RescueChecked():
                 self._checked(at, ok=event.ok)
             case e.ResponderResumed():
