@@ -42,6 +42,30 @@ def test_a_flood_of_refused_logins_does_not_push_the_shutdown_out() -> None:
     assert len(log.events) == EVENTS_MAX + 1
 
 
+def test_a_flood_of_complaints_does_not_push_out_the_statement_that_they_are_about() -> None:
+    flood = f'{STAMP} UTC [9] ERROR:  relation "orders" does not exist\n' * 2000
+    log = log_from(chunk(f"{STAMP} UTC [1] LOG:  statement: DROP TABLE orders;\n{flood}"))
+    assert (log.events[0].kind, log.events[0].text) == (
+        "object_dropped",
+        "statement: DROP TABLE orders;",
+    )
+
+
+def test_what_a_session_asked_for_is_kept_of_damage_only_and_without_literals() -> None:
+    def event(message: str, statement: str) -> tuple[str, str]:
+        line = f"{STAMP} UTC [9] ERROR:  {message}\n{STAMP} UTC [9] STATEMENT:  {statement}\n"
+        [found] = log_from(chunk(line)).events
+        return found.kind, found.statement
+
+    asked = "INSERT INTO orders VALUES (1, 'hunter2')"
+    kept = event("integer out of range", asked)
+    assert kept == ("integer_out_of_range", "INSERT INTO orders VALUES (?, '…')")
+    assert event('relation "x" does not exist', asked) == ("no_such_table", "")
+    line = f"{STAMP} UTC [9] LOG:  statement: UPDATE users SET pin = 'hunter2'\n"
+    [told] = log_from(chunk(line)).events
+    assert told.text == "statement: UPDATE users SET pin = '…'"
+
+
 def test_times_in_the_machines_own_zone_are_understood() -> None:
     line = f"{STAMP} CET [1] LOG:  received fast shutdown request\n"
     assert log_from(chunk(line)).events[0].at is None

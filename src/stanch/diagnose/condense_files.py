@@ -9,15 +9,17 @@ from collections.abc import Sequence
 
 from stanch.diagnose.outside import LockFileSeen, LockState, Log, LogCount, LogEvent
 from stanch.facts.lock_file import LockFile, LockFileState, LockFileVerdict
-from stanch.facts.log_class import LogClass
+from stanch.facts.log_class import STATEMENTS, LogClass
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.log_records import LogRecord
+from stanch.facts.redacting import redacted
 from stanch.model.diagnosis import Missing
 from stanch.model.host import LockFileRead, LogChunk, ProcessInfo, SharedMemory
 from stanch.model.shown import shortened
 
 EVENTS_MAX = 100
 """Of each of the two kinds: the server's life, and everything else worth a class."""
+TELLING_MAX = 50
 TEXT_CHARS_MAX = 300
 COMMAND_CHARS_MAX = 200
 WHO_MAX = 5
@@ -40,9 +42,36 @@ LIFE = frozenset(
         LogClass.PANIC_FSYNC,
         LogClass.CONFIG_ERROR,
         LogClass.START_GAVE_UP,
+        LogClass.NO_CHECKPOINT,
     }
 )
 """Lines that come seldom and decide much: a flood of refused logins must not push them out."""
+DETAILED = frozenset(
+    {
+        LogClass.CONFIG_ERROR,
+        LogClass.START_GAVE_UP,
+        LogClass.LIBRARY_MISSING,
+        LogClass.NO_CHECKPOINT,
+        LogClass.OUT_OF_MEMORY,
+        LogClass.FORK_FAILED,
+        LogClass.TOO_MANY_FILES,
+    }
+)
+"""Of these the server writes DETAIL and HINT itself: no rows and no literals are in them."""
+
+
+ABOUT_DATA = frozenset(
+    {
+        LogClass.INTEGER_OUT_OF_RANGE,
+        LogClass.INVALID_PAGE,
+        LogClass.TOAST_DAMAGED,
+        LogClass.INDEX_DAMAGED,
+        LogClass.CATALOG_DAMAGED,
+    }
+)
+"""Of these it is the statement that says which table is affected."""
+TELLING = STATEMENTS | ABOUT_DATA
+"""What is missed by many is told by few lines of these: they are kept beside the flood."""
 
 
 def log_from(chunk: LogChunk, *, log_timezone: str = "") -> Log:
@@ -50,8 +79,9 @@ def log_from(chunk: LogChunk, *, log_timezone: str = "") -> Log:
     parser = LogParser(LogFormat.of_path(chunk.path), log_timezone=log_timezone or None)
     records = [*parser.feed(chunk.content), *parser.flush()]
     life = [n for n, r in enumerate(records) if _is_life(r)][-EVENTS_MAX:]
+    told = [n for n, r in enumerate(records) if r.log_class in TELLING][-TELLING_MAX:]
     rest = [n for n, r in enumerate(records) if not _is_life(r) and r.log_class != LogClass.OTHER]
-    kept = sorted([*life, *rest[-EVENTS_MAX:]])
+    kept = sorted({*life, *told, *rest[-EVENTS_MAX:]})
     return Log(
         path=chunk.path,
         events=tuple(_event(records[n]) for n in kept),
@@ -96,16 +126,26 @@ def _is_life(record: LogRecord) -> bool:
 
 
 def _event(record: LogRecord) -> LogEvent:
+    told = redacted(record.message) if record.log_class in STATEMENTS else record.message
+    asked = record.statement if record.log_class in ABOUT_DATA else ""
     return LogEvent(
         kind=record.log_class.value,
-        text=record.message[:TEXT_CHARS_MAX],
+        text=told[:TEXT_CHARS_MAX],
         at=record.at,
         sqlstate=record.sqlstate or "",
         who=who_of(record),
         severity=record.severity,
         signal=record.signal,
         named_pid=record.named_pid,
+        statement=shortened(redacted(asked), TEXT_CHARS_MAX),
+        detail=_detail(record),
     )
+
+
+def _detail(record: LogRecord) -> str:
+    if record.log_class not in DETAILED:
+        return ""
+    return shortened(record.detail or record.hint, TEXT_CHARS_MAX)
 
 
 NO_LOCK_FILE = LockFileSeen(present=False)

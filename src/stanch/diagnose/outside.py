@@ -22,6 +22,11 @@ class LogEvent:
     signal: int | None = None
     named_pid: int | None = None
     """The process that the line tells of."""
+    statement: str = ""
+    """What the session had asked for, without literals; kept where it tells what is affected."""
+    detail: str = ""
+    """DETAIL, else HINT, of a failed start and of a limit that was reached. Of other lines it is
+    not kept: there it may hold rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
