@@ -150,3 +150,34 @@ def test_what_was_done_to_all_rows_of_a_table_is_told_with_how_many_there_were(
     )
     assert told["table_updated_rows_total", "public.renewed"] == 3000
     assert {s for name, s in told if name == "table_rows_vanished"} == {"public.cut"}
+
+
+def test_tables_that_autovacuum_leaves_out_are_named(shared_server: ScratchServer) -> None:
+    off = ("never_vacuumed (n int) WITH (autovacuum_enabled = off)", "usual_table (n int)")
+    for table in off:
+        shared_server.query(f"CREATE TABLE IF NOT EXISTS {table}")
+    [(text,)] = shared_server.query(TABLES_SQL, user=SUPERUSER)
+    told = {f.subject for f in parse_figures(text) if f.name == "table_autovacuum_off"}
+    assert "public.never_vacuumed" in told
+    assert "public.usual_table" not in told
+
+
+def test_a_vacuum_is_not_said_to_hold_back_others(make_server: MakeServer) -> None:
+    server = make_server(conf={"autovacuum": False})
+    server.query("CREATE TABLE wide AS SELECT n FROM generate_series(1, 200000) AS n")
+    slowly = server.dsn(SUPERUSER, application_name="sweeper")
+    with psycopg.connect(slowly, autocommit=True) as sweeper:
+        sweeper.execute("SET vacuum_cost_delay = 50")
+        sweeper.execute("SET vacuum_cost_limit = 1")
+        pid = sweeper.info.backend_pid
+        sweeper.pgconn.send_query(b"VACUUM wide")
+        seen = f"SELECT backend_xmin FROM pg_stat_activity WHERE pid = {pid}"
+        for _ in range(100):
+            if server.query(seen) != [(None,)]:
+                break
+        assert server.query(seen) != [(None,)]
+        told = asked(server).figures
+        sweeper.cancel_safe()
+        while sweeper.pgconn.get_result() is not None:
+            pass
+    assert "session:sweeper" not in {f.subject for f in told if f.name == "horizon_age_xids"}

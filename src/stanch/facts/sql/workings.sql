@@ -55,7 +55,10 @@ horizon AS (
                 || COALESCE(application_name, '') AS subject,
             age(backend_xmin) AS xids,
             format('pid %s, %s, %s', pid, usename, state) AS detail
-        FROM sessions WHERE backend_xmin IS NOT NULL
+        FROM sessions
+        WHERE backend_xmin IS NOT NULL
+            -- Others do not wait for the snapshot of a VACUUM (its ANALYZE is another matter).
+            AND query !~* '^\s*(autovacuum: )?vacuum\y(?!.*analyze)'
         ORDER BY age(backend_xmin) DESC, pid LIMIT 3
     )
     UNION ALL

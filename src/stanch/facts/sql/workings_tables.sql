@@ -67,6 +67,17 @@ figures AS (
     )
     UNION ALL
     (
+        SELECT 'table_autovacuum_off', n.nspname || '.' || c.relname, 1, ''
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND EXISTS (
+            SELECT FROM pg_options_to_table(c.reloptions)
+            WHERE option_name = 'autovacuum_enabled' AND NOT option_value::boolean
+        )
+        ORDER BY c.reltuples DESC, c.oid LIMIT 10
+    )
+    UNION ALL
+    (
         SELECT 'index_invalid', n.nspname || '.' || c.relname, 1,
             (SELECT r.relname FROM pg_class AS r WHERE r.oid = i.indrelid)
         FROM pg_index AS i
