@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from stanch.diagnose.background import Background
+from stanch.diagnose.cluster import ClusterSeen, Member
 from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
 from stanch.diagnose.rank import diagnose
 from stanch.diagnose.run import Witnesses, gather
@@ -309,3 +311,16 @@ async def test_hostile_titles_are_counted_or_passed_over() -> None:
     evidence = await look(Door(Reader(), "too_many_clients"), host=host, deadline_s=0.4)
     assert not isinstance(evidence.sessions, Missing)
     assert evidence.sessions.value.client_backends == 5
+
+
+async def test_the_cluster_is_what_the_watch_knows_of_it_and_nobody_elses_guess() -> None:
+    async def nothing() -> Missing:
+        return Missing(what="it", reason="nothing was seen")
+
+    seen = ClusterSeen(members=(Member(target="orders"), Member(target="orders-2")))
+    known = Background(history=nothing, changes=nothing, cluster=seen)
+    watched = await look(Door(Reader()), background=known)
+    assert not isinstance(watched.cluster, Missing)
+    assert watched.cluster.value == seen
+    assert from_bytes(to_bytes(watched)) == watched
+    assert reason((await look(Door(Reader()))).cluster) == "nobody watches this server"

@@ -74,7 +74,7 @@ async def test_a_server_that_does_its_work_is_healthy(server: ScratchServer) -> 
     with connect(server, "shop"), connect(server, "shop"):
         found = await look(server)
     assert found.verdict is Verdict.HEALTHY, why(found)
-    assert [f.evidence for f in found.absent] == ["history", "changes"]
+    assert [f.evidence for f in found.absent] == ["history", "changes", "cluster"]
 
 
 @on_15

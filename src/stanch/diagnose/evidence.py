@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from stanch.diagnose.cluster import ClusterSeen
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity, Chains, Changes, Retention, Sessions
@@ -93,6 +94,8 @@ class Evidence:
     history: Reading[History] | Missing = NOT_KEPT
     """The flight recorder: what was usual before, and the last value of everything recorded."""
     changes: Reading[Changes] | Missing = NOT_KEPT
+    cluster: Reading[ClusterSeen] | Missing = NOT_KEPT
+    """The servers that belong together, as the watch of each of them knows it."""
     symptoms: tuple[Symptom, ...] = ()
     """What the watch sees standing on this target, and since when."""
     onset: datetime | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
+from stanch.diagnose.background import UNWATCHED, Background, cluster_known
 from stanch.diagnose.condense import (
     control_from,
     kernel_from,
@@ -48,7 +49,6 @@ from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach, ReachState
-from stanch.model.symptoms import Symptom
 from stanch.model.vitals import Vitals
 
 T = TypeVar("T")
@@ -65,19 +65,6 @@ SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
 
 OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Background:
-    """What whoever watches a target knows beside what can be asked now."""
-
-    history: Callable[[], Coroutine[Any, Any, History | Missing]]
-    changes: Callable[[], Coroutine[Any, Any, Changes | Missing]]
-    symptoms: tuple[Symptom, ...] = ()
-    onset: datetime | None = None
-
-
-UNWATCHED = "nobody watches this server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +149,7 @@ class _Gathering:
             figures=self._figures(inside),
             history=self._reading("history", History, "flight recorder"),
             changes=self._reading("changes", Changes, "changes that were seen"),
+            cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
             noted_pid=None if isinstance(noted, Missing) else noted.pid,

@@ -235,6 +235,7 @@ class Responder:
             state=self._state,
             doubts=doubts.standing,
             recorder=self._recorders.of(name),
+            cluster=lambda: self._core.watching.topology.neighbours.seen(name),
         )
         self._targets[name] = watched
 

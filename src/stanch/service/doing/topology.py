@@ -14,6 +14,7 @@ from stanch.model.ids import RESPONDER, TargetName
 from stanch.model.samples import Sample
 from stanch.model.seats import Seat
 from stanch.model.symptoms import Symptom, SymptomKind
+from stanch.service.doing.neighbours import Neighbours
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
@@ -44,6 +45,7 @@ class Topology:
         self._standing = standing
         self.standbys: set[TargetName] = set(standing.follows)
         """As each server last said of itself; also while it is silent."""
+        self.neighbours = Neighbours(policies=policies, standing=standing)
         self._seats: dict[TargetName, Seat] = {}
         self._heard: dict[TargetName, datetime] = {}
         self._apart: dict[TargetName, datetime] = {}
@@ -52,6 +54,7 @@ class Topology:
     async def learn(self, sample: Sample) -> None:
         """Who replays another's WAL is a standby until it says otherwise. Raises StoreError."""
         target, seat = sample.target, sample.seat
+        self.neighbours.note(sample)
         if sample.vitals is not None:
             self._heard[target] = sample.at
             if sample.vitals.in_recovery:

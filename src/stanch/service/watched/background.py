@@ -7,9 +7,10 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stanch.diagnose.background import Background
+from stanch.diagnose.cluster import ClusterSeen
 from stanch.diagnose.history import History, history_from
 from stanch.diagnose.inside import Changes
-from stanch.diagnose.run import Background
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import StoreError
@@ -20,7 +21,9 @@ _ONE_READER = threading.Lock()
 WAIT_S_MAX = 1.0
 
 
-def background_of(incident: Incident, recording: Path | None) -> Background:
+def background_of(
+    incident: Incident, recording: Path | None, cluster: ClusterSeen | Missing
+) -> Background:
     """Symptoms, onset and changes as the incident has them; what was usual from the recording."""
     onset = incident.since or incident.opened_at or datetime.now(UTC)
 
@@ -37,6 +40,7 @@ def background_of(incident: Incident, recording: Path | None) -> Background:
     return Background(
         history=history,
         changes=changes,
+        cluster=cluster,
         symptoms=tuple(incident.symptoms.values()),
         onset=onset,
     )

@@ -20,10 +20,11 @@ from stanch.adapters.postgres.binaries import find_binaries
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.sentinel import Sentinel
+from stanch.diagnose.background import Background
 from stanch.diagnose.evidence import Evidence, to_bytes
 from stanch.diagnose.outside import Place
 from stanch.diagnose.rank import diagnose
-from stanch.diagnose.run import DEADLINE_S, Background, Witnesses, gather
+from stanch.diagnose.run import DEADLINE_S, Witnesses, gather
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError

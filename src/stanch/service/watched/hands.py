@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.diagnose.cluster import ClusterSeen
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.events import RescueChecked
@@ -37,6 +39,7 @@ class TargetHands:
         actor: ActingSession | None,
         recording: Path | None,
         clock: Clock,
+        cluster: Callable[[], ClusterSeen | Missing],
     ) -> None:
         self._target = target
         self._life = life
@@ -45,6 +48,7 @@ class TargetHands:
         self._actor = actor
         self._recording = recording
         self._clock = clock
+        self._cluster = cluster
 
     def hands(self) -> Hands:
         """Everything that may be asked of the target."""
@@ -68,7 +72,7 @@ class TargetHands:
             vitals_before=life.vitals_before,
             cluster_expected=life.identity.expected,
             cluster_answering=life.identity.answering if self._sentinel.is_open else "",
-            background=background_of(incident, self._recording),
+            background=background_of(incident, self._recording, self._cluster()),
         )
         return judged(evidence)
 

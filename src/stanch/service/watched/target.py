@@ -10,6 +10,8 @@ from datetime import datetime
 
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.knock import greet, knock
+from stanch.diagnose.background import UNWATCHED
+from stanch.diagnose.cluster import ClusterSeen
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Volume
 from stanch.model.ids import TargetName
@@ -41,6 +43,10 @@ FIRST_SAMPLE_S = 10.0
 Emit = Callable[[Sample], Awaitable[None]]
 
 
+def _alone() -> Missing:
+    return Missing(what="cluster", reason=UNWATCHED)
+
+
 class Watched:
     """Everything of one target; `run` watches it and keeps its sessions open."""
 
@@ -52,6 +58,7 @@ class Watched:
         state: StateDir,
         doubts: Callable[[], Awaitable[tuple[str, ...]]],
         recorder: Recorder | None = None,
+        cluster: Callable[[], ClusterSeen | Missing] = _alone,
     ) -> None:
         self.target = target
         self._recorder = recorder
@@ -88,6 +95,7 @@ class Watched:
             actor=self._actor,
             recording=recorder.path if recorder is not None else None,
             clock=clock,
+            cluster=cluster,
         ).hands()
 
     async def run(self, emit: Emit) -> None:
