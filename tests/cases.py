@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cases_locks
+import cases_work
 from stanch.diagnose.evidence import Evidence
 
-ALL: dict[str, Evidence] = {}
+ALL: dict[str, Evidence] = {**cases_locks.CASES, **cases_work.CASES}

@@ -6,15 +6,24 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stanch.diagnose.cause import Cause
+from stanch.diagnose.causes.called_off import deadlock_storm, lock_table_full, statement_timeouts
 from stanch.diagnose.causes.connections import (
     connections_behind_lock,
     connections_leaked,
     connections_load,
 )
+from stanch.diagnose.causes.contention import lwlock_contention, subtransaction_overflow
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
+from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
 from stanch.diagnose.causes.network import dns_failure, network_unreachable
+from stanch.diagnose.causes.plans import generic_plan, missing_index, plan_flip
+from stanch.diagnose.causes.queues import (
+    advisory_lock_leak,
+    ddl_lock_queue,
+    prepared_transaction_orphaned,
+)
 from stanch.diagnose.causes.starting import cannot_start
 from stanch.diagnose.causes.stopping import crashed, killed, oom_killed, stopped_cleanly
 from stanch.diagnose.causes.unanswering import (
@@ -23,6 +32,14 @@ from stanch.diagnose.causes.unanswering import (
     postmaster_stopped,
     standby_without_sessions,
 )
+from stanch.diagnose.causes.vacuum import (
+    autovacuum_starved,
+    multixact_wraparound,
+    table_bloat,
+    vacuum_held_back,
+    xid_wraparound,
+)
+from stanch.diagnose.causes.work import bad_query, load_spike
 from stanch.model.ids import CauseId
 
 CAUSES: tuple[Cause, ...] = (
@@ -46,6 +63,26 @@ CAUSES: tuple[Cause, ...] = (
     connections_load,
     blocking_chain,
     idle_in_transaction,
+    ddl_lock_queue,
+    deadlock_storm,
+    prepared_transaction_orphaned,
+    lock_table_full,
+    advisory_lock_leak,
+    statement_timeouts,
+    subtransaction_overflow,
+    lwlock_contention,
+    load_spike,
+    missing_index,
+    plan_flip,
+    bad_query,
+    generic_plan,
+    table_bloat,
+    vacuum_held_back,
+    autovacuum_starved,
+    xid_wraparound,
+    multixact_wraparound,
+    noisy_neighbour,
+    maintenance_overload,
 )
 
 BY_ID: Mapping[CauseId, Cause] = MappingProxyType({cause.id: cause for cause in CAUSES})

@@ -5,7 +5,15 @@ from __future__ import annotations
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, chain_facts, root_name
 from stanch.diagnose.causes.connections import NEVER_RESTART
-from stanch.diagnose.causes.ids import BLOCKING_CHAIN, CONNECTIONS_BEHIND_LOCK, IDLE_IN_TRANSACTION
+from stanch.diagnose.causes.ids import (
+    BLOCKING_CHAIN,
+    CONNECTIONS_BEHIND_LOCK,
+    DDL_LOCK_QUEUE,
+    IDLE_IN_TRANSACTION,
+    STATEMENT_TIMEOUTS,
+    SUBTRANSACTION_OVERFLOW,
+    VACUUM_HELD_BACK,
+)
 from stanch.diagnose.clues import sessions
 from stanch.diagnose.clues.sessions import chain_of, idle_root
 from stanch.diagnose.evidence import Evidence
@@ -60,7 +68,7 @@ blocking_chain = Cause(
         "idle in transaction?",
     },
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
-    brings_about=(CONNECTIONS_BEHIND_LOCK,),
+    brings_about=(CONNECTIONS_BEHIND_LOCK, STATEMENT_TIMEOUTS),
     follows_change=(
         ItemKind.RELATION,
         ItemKind.OBJECT,
@@ -96,7 +104,7 @@ idle_in_transaction = Cause(
     facts=lambda e: (("server_running", True), *chain_facts(idle_root(e))),
     subject=lambda e: _pid(idle_root(e)),
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
-    brings_about=(BLOCKING_CHAIN,),
+    brings_about=(BLOCKING_CHAIN, DDL_LOCK_QUEUE, SUBTRANSACTION_OVERFLOW, VACUUM_HELD_BACK),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.ROLLOUT,

@@ -1,0 +1,216 @@
+"""The same statement, slower: an index that is missing, another plan, one plan for all."""
+
+from __future__ import annotations
+
+from stanch.diagnose.cause import Cause, Onset, Section, Weigh
+from stanch.diagnose.causes.common import DOC
+from stanch.diagnose.causes.connections import NEVER_RESTART
+from stanch.diagnose.causes.ids import BAD_QUERY, GENERIC_PLAN, MISSING_INDEX, PLAN_FLIP
+from stanch.diagnose.causes.queues import RUNS
+from stanch.diagnose.causes.work import (
+    DOWNSTREAM,
+    FAMILY,
+    NEVER_HARDWARE,
+    SLOWED,
+    leading_query,
+    leading_words,
+    statement_facts,
+)
+from stanch.diagnose.clues import pace, work
+from stanch.diagnose.clues.work import (
+    gone_index,
+    invalid_index,
+    slowest,
+    stale_table,
+    whole_read_table,
+)
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
+from stanch.model.symptoms import SymptomKind
+
+
+def _slow_query_id(evidence: Evidence) -> str:
+    history = value_of(evidence.history)
+    found = slowest(history) if history else None
+    return f"query {found.subject}" if found and found.subject else leading_query(evidence)
+
+
+def _tell_index(evidence: Evidence) -> str:
+    figures, gone = value_of(evidence.figures), gone_index(evidence)
+    invalid = invalid_index(figures) if figures else None
+    table = whole_read_table(evidence)
+    whole = f"; {table.subject[:80]} is read whole" if table else ""
+    if gone is not None:
+        return f"An index is missing: {gone.what[:80]}, {gone.told[:80]}{whole}."
+    if invalid is not None:
+        return f"Index {invalid.subject[:80]} of {invalid.detail[:60]} is invalid{whole}."
+    read = f"{table.subject[:80]} is read whole" if table else "a large table is read whole"
+    return f"An index is missing: {read}.{leading_words(evidence)}"
+
+
+missing_index = Cause(
+    id=MISSING_INDEX,
+    section=Section.WORK,
+    sentence="A statement that many run finds its rows by reading a whole table, because the index "
+    "for it was dropped, is invalid, or was never made.",
+    onset=Onset.AT_ONCE,
+    impact="At once for that statement; within minutes for all, when processors or disks are full.",
+    family=FAMILY,
+    prior=-3.0,
+    weighs=(
+        Weigh(clue=work.index_gone, yes=3.5, no=-0.5),
+        Weigh(clue=work.index_invalid, yes=2.5, no=0.0, now=True),
+        Weigh(clue=work.read_whole, yes=2.0, no=-2.0, now=True),
+        Weigh(clue=work.one_leads, yes=0.5, no=-1.0, now=True),
+        Weigh(clue=work.statement_slower, yes=1.0, no=-0.5, now=True),
+        Weigh(clue=pace.piled_up, yes=1.5, no=-3.0, now=True),
+        Weigh(clue=pace.more_done, yes=-2.0, no=0.5, now=True),
+    ),
+    tell=_tell_index,
+    facts=lambda e: (
+        *statement_facts(e),
+        ("table", table.subject if (table := whole_read_table(e)) else None),
+        ("index", gone.what if (gone := gone_index(e)) else None),
+    ),
+    subject=lambda e: table.subject if (table := whole_read_table(e)) else leading_query(e),
+    began=lambda e: gone.at if (gone := gone_index(e)) else None,
+    apart={
+        PLAN_FLIP: "Does the index that the statement needs exist and is it valid (pg_index."
+        "indisvalid)?",
+        BAD_QUERY: "Did the same statement use an index before?",
+    },
+    symptoms=(*SLOWED, SymptomKind.INDEX_INVALID),
+    brings_about=DOWNSTREAM,
+    follows_change=(
+        ItemKind.RELATION,
+        ItemKind.OBJECT,
+    ),
+    safe_first="CREATE INDEX CONCURRENTLY (an invalid one: REINDEX INDEX CONCURRENTLY); meanwhile "
+    "limit whoever runs the statement.",
+    never=(
+        "Do not use plain CREATE INDEX: it shuts out everybody who writes to the table.",
+        NEVER_HARDWARE,
+        NEVER_RESTART,
+    ),
+    forbids=("end_idle_sessions", *RUNS),
+    runbook="",
+    source=f"{DOC}sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
+    shown_by=((work.index_gone, True), (work.index_invalid, True), (work.read_whole, True)),
+)
+
+
+def _tell_flip(evidence: Evidence) -> str:
+    figures, history = value_of(evidence.figures), value_of(evidence.history)
+    stale = stale_table(figures) if figures else None
+    slow = slowest(history) if history else None
+    times = (
+        f"Statement {slow.subject[:40]} takes {slow.now:.1f} times as long as usual"
+        if slow is not None and slow.now is not None and slow.now >= work.SLOWER_TIMES
+        else "The planner may have chosen another plan"
+    )
+    table = (
+        f"; {stale.value:.0f} rows of {stale.subject[:80]} changed since it was analyzed"
+        if stale is not None
+        else ""
+    )
+    return f"{times}{table}.{leading_words(evidence)}"
+
+
+plan_flip = Cause(
+    id=PLAN_FLIP,
+    section=Section.WORK,
+    sentence="The planner chose another, slower plan for the same statement, most often because "
+    "the statistics of a table are old or gone (after a bulk load, after pg_upgrade).",
+    onset=Onset.AT_ONCE,
+    impact="At once for that statement; within minutes for all, when processors or disks are full.",
+    family=FAMILY,
+    prior=-3.0,
+    weighs=(
+        Weigh(clue=work.statement_slower, yes=3.0, no=-2.5, now=True),
+        Weigh(clue=work.stats_stale, yes=2.0, no=-1.0, now=True),
+        Weigh(clue=work.one_leads, yes=0.5, no=0.0, now=True),
+        Weigh(clue=pace.piled_up, yes=1.0, no=-1.5, now=True),
+        Weigh(clue=pace.more_done, yes=-1.5, no=0.5, now=True),
+        Weigh(clue=work.index_gone, yes=-3.0, no=0.0),
+        Weigh(clue=work.index_invalid, yes=-1.0, no=0.0, now=True),
+        Weigh(clue=work.statement_new, yes=-3.0, no=0.5, now=True),
+    ),
+    tell=_tell_flip,
+    facts=lambda e: (
+        *statement_facts(e),
+        ("table", t.subject if (f := value_of(e.figures)) and (t := stale_table(f)) else None),
+    ),
+    subject=_slow_query_id,
+    symptoms=SLOWED,
+    brings_about=DOWNSTREAM,
+    follows_change=(
+        ItemKind.SETTING,
+        ItemKind.ROLE,
+        ItemKind.DATABASE,
+        ItemKind.SERVER,
+        ItemKind.RELATION,
+    ),
+    safe_first="ANALYZE the tables of that statement: it takes no lock that keeps anybody out.",
+    never=(
+        "Do not turn off enable_seqscan for all: it makes other plans worse.",
+        NEVER_HARDWARE,
+        NEVER_RESTART,
+    ),
+    forbids=("end_idle_sessions", *RUNS),
+    runbook="",
+    source=f"{DOC}planner-stats.html",
+    shown_by=((work.statement_slower, True), (work.stats_stale, True)),
+)
+
+
+def _tell_generic(evidence: Evidence) -> str:
+    forced = work.plan_forced.ask(evidence)
+    slow = work.statement_slower.ask(evidence)
+    why = forced.text if forced.yes else "a prepared statement keeps one plan for all parameters"
+    how = f"; {slow.text}" if slow.yes else ""
+    return f"{why[0].upper()}{why[1:]}{how}."
+
+
+generic_plan = Cause(
+    id=GENERIC_PLAN,
+    section=Section.WORK,
+    sentence="A prepared statement runs with one generic plan for all parameters, which is slow "
+    "for some of them; the same statement with literals is quick.",
+    onset=Onset.AT_ONCE,
+    impact="At once for that statement, from its sixth execution in a session on.",
+    family=FAMILY,
+    prior=-3.0,
+    weighs=(
+        Weigh(clue=work.plan_forced, yes=4.0, no=-2.0, now=True),
+        Weigh(clue=work.statement_slower, yes=2.0, no=-3.0, now=True),
+        Weigh(clue=work.one_leads, yes=0.5, no=0.0, now=True),
+        Weigh(clue=work.stats_stale, yes=-1.5, no=0.5, now=True),
+        Weigh(clue=work.index_gone, yes=-2.0, no=0.0),
+        Weigh(clue=pace.more_done, yes=-1.5, no=0.5, now=True),
+    ),
+    tell=_tell_generic,
+    facts=statement_facts,
+    subject=_slow_query_id,
+    apart={
+        PLAN_FLIP: "Is the statement quick when its parameters are written as literals (EXPLAIN "
+        "ANALYZE)?",
+    },
+    symptoms=SLOWED,
+    brings_about=DOWNSTREAM,
+    follows_change=(
+        ItemKind.SETTING,
+        ItemKind.ROLE,
+        ItemKind.DATABASE,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+    ),
+    safe_first="Set plan_cache_mode = force_custom_plan for that role: it holds for new sessions.",
+    never=(
+        "Do not turn off prepared statements in every driver: parsing then costs everybody.",
+        NEVER_RESTART,
+    ),
+    forbids=("end_idle_sessions", *RUNS),
+    runbook="",
+    source=f"{DOC}runtime-config-query.html#GUC-PLAN-CACHE-MODE",
+    shown_by=((work.plan_forced, True),),
+)

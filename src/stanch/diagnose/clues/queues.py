@@ -1,0 +1,195 @@
+"""What sessions queue for, beyond who stands at the head: schema changes, prepared, advisory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stanch.diagnose.ask import (
+    YES_NO,
+    clue_on,
+    clue_on_figures,
+)
+from stanch.diagnose.clues.sessions import IDLE, IDLE_IN_TRANSACTION, chain_of
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.inside import Activity, Chain, Chains
+from stanch.facts.workings import Held
+from stanch.model.readings import Reading
+from stanch.model.shown import span
+
+QUEUE_MIN = 2
+"""The schema change itself, and somebody behind it."""
+PREPARED_OLD_S = 300.0
+"""A coordinator ends what it prepared within seconds."""
+ADVISORY_IDLE_S = 60.0
+ADVISORY_MANY = 1000
+
+
+# --- schema changes that wait ---------------------------------------------------------------------
+
+
+def waiting_change(evidence: Evidence) -> Held | None:
+    """The session that waits for a table of its own, longest first as the server lists them."""
+    seen = value_of(evidence.activity)
+    if seen is None:
+        return None
+    return next((h for h in seen.held if h.lock_type == "relation" and not h.granted), None)
+
+
+def _change_waits(_activity: Activity, evidence: Evidence) -> YES_NO:
+    found = waiting_change(evidence)
+    if found is None:
+        return False, "nobody waits for exclusive access to a table"
+    on = f' to table "{found.relation}"' if found.relation else ""
+    return True, f"session {found.pid} waits for exclusive access{on}"
+
+
+def _queue_behind(_chains: Chains, evidence: Evidence) -> YES_NO:
+    chain = chain_of(evidence)
+    if chain is None:
+        return False, "no queue is long or old enough to matter"
+    said = f"{chain.waiters} sessions wait, the longest for {span(chain.oldest_wait_s)}"
+    return chain.waiters >= QUEUE_MIN, said
+
+
+change_waits = clue_on(
+    "change_waits",
+    "Does somebody wait for exclusive access to a table?",
+    lambda e: e.activity,
+    _change_waits,
+)
+queue_behind = clue_on(
+    "queue_behind",
+    "Does a queue stand that is longer than that one session?",
+    lambda e: e.chains,
+    _queue_behind,
+)
+
+
+# --- prepared transactions ------------------------------------------------------------------------
+
+
+def prepared_root(evidence: Evidence) -> Chain | None:
+    """The prepared transaction that others wait for, where it is older than any coordinator's."""
+    chains = value_of(evidence.chains)
+    found = chains.chains if chains else ()
+    return next((c for c in found if not c.root_pid and c.root_in_state_s >= PREPARED_OLD_S), None)
+
+
+def prepared_age_s(evidence: Evidence) -> float | None:
+    figures = value_of(evidence.figures)
+    return figures.value("prepared_xact_age_s") if figures else None
+
+
+def _prepared_old(found: tuple[Reading, ...], evidence: Evidence) -> YES_NO:
+    if not any(one.value for one in found):
+        return False, "no transaction is prepared"
+    age_s = prepared_age_s(evidence)
+    if age_s is None:
+        return "how old it is was not read"
+    return age_s >= PREPARED_OLD_S, f"a prepared transaction has waited for {span(age_s)}"
+
+
+def _prepared_blocks(_chains: Chains, evidence: Evidence) -> YES_NO:
+    root = prepared_root(evidence)
+    if root is None:
+        return False, "nobody waits for an old prepared transaction"
+    gid = f' "{root.prepared_gid}"' if root.prepared_gid else ""
+    return True, f"{root.waiters} sessions wait for the prepared transaction{gid}"
+
+
+prepared_old = clue_on_figures(
+    "prepared_old",
+    "Has a prepared transaction waited longer than a coordinator leaves it?",
+    "prepared_xacts",
+    _prepared_old,
+)
+prepared_blocks = clue_on(
+    "prepared_blocks",
+    "Is an old prepared transaction at the root of a queue (blocker 0)?",
+    lambda e: e.chains,
+    _prepared_blocks,
+)
+
+
+# --- advisory locks -------------------------------------------------------------------------------
+
+
+def advisory_holders(evidence: Evidence) -> tuple[Held, ...]:
+    """Who holds advisory locks without doing anything, most locks first."""
+    seen = value_of(evidence.activity)
+    if seen is None:
+        return ()
+    quiet = [
+        held
+        for held in seen.held
+        if held.lock_type == "advisory"
+        and held.granted
+        and held.state in (IDLE, *IDLE_IN_TRANSACTION)
+        and (held.state_s or 0.0) >= ADVISORY_IDLE_S
+    ]
+    return tuple(sorted(quiet, key=lambda h: (-h.locks, -(h.state_s or 0.0), h.pid)))
+
+
+def advisory_root(evidence: Evidence) -> Chain | None:
+    """A root that is idle outside a transaction: only an advisory lock outlives one."""
+    chain = chain_of(evidence)
+    return chain if chain is not None and chain.root_state == IDLE else None
+
+
+def _advisory_held(_activity: Activity, evidence: Evidence) -> YES_NO:
+    found = advisory_holders(evidence)
+    if not found:
+        return False, "no idle session holds an advisory lock"
+    one = found[0]
+    since = span(one.state_s or 0.0)
+    return True, f"session {one.pid} holds {one.locks} advisory locks and has been idle for {since}"
+
+
+def _advisory_many(activity: Activity, _evidence: Evidence) -> YES_NO:
+    held = Counter[int]()
+    for one in activity.held:
+        if one.lock_type == "advisory" and one.granted:
+            held[one.pid] += one.locks
+    if not held:
+        return False, "nobody holds an advisory lock"
+    pid, locks = min(held.items(), key=lambda item: (-item[1], item[0]))
+    return locks >= ADVISORY_MANY, f"session {pid} holds {locks} advisory locks"
+
+
+def _advisory_waits(activity: Activity, _evidence: Evidence) -> YES_NO:
+    waiting = {h.pid for h in activity.held if h.lock_type == "advisory" and not h.granted}
+    # One that waits for its turn to lead is how a leader is chosen.
+    return len(waiting) > 1, f"{len(waiting)} sessions wait for an advisory lock"
+
+
+def _root_outside(_chains: Chains, evidence: Evidence) -> YES_NO:
+    root = advisory_root(evidence)
+    if root is None:
+        return False, "no session that is idle outside a transaction blocks others"
+    return True, f"session {root.root_pid} is idle outside a transaction and blocks {root.waiters}"
+
+
+advisory_held = clue_on(
+    "advisory_held",
+    "Does a session hold advisory locks while it does nothing?",
+    lambda e: e.activity,
+    _advisory_held,
+)
+advisory_many = clue_on(
+    "advisory_many",
+    "Does one session hold advisory locks by the thousand?",
+    lambda e: e.activity,
+    _advisory_many,
+)
+advisory_waits = clue_on(
+    "advisory_waits",
+    "Do several sessions wait for advisory locks?",
+    lambda e: e.activity,
+    _advisory_waits,
+)
+root_outside = clue_on(
+    "root_outside",
+    "Is the root of the chain idle outside a transaction?",
+    lambda e: e.chains,
+    _root_outside,
+)

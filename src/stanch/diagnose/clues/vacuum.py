@@ -1,0 +1,254 @@
+"""Dead rows, who keeps them, whether autovacuum comes to them, how near the end of ids is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures, clue_on_log
+from stanch.diagnose.clues.work import live_rows
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course, History
+from stanch.diagnose.outside import Log
+from stanch.model.readings import Reading
+
+DEAD_ROWS_MIN = 100_000
+DEAD_SHARE = 0.5
+BLOAT_PCT = 70.0
+"""As the rule `table_bloated` has it."""
+HORIZON_XIDS = 1_000_000
+"""Further back than the busiest minutes; with dead rows that is somebody who holds on."""
+HORIZON_XIDS_FAR = 20_000_000
+NEAR_END = 1_000_000_000
+"""Half of the way, as the rules have it."""
+STOP_BEFORE = 3_000_000
+"""The server takes no writes so many before the end (one million up to version 13)."""
+IDS = 2**31
+CANCELED_MIN = 3
+CANCELED_WITHIN_S = 900.0
+
+
+def most_dead(evidence: Evidence) -> Reading | None:
+    """The table with most dead rows, where they are half as many as the living."""
+    figures = value_of(evidence.figures)
+    bloated = [
+        one
+        for one in (figures.named("table_dead_rows") if figures else ())
+        if one.value is not None
+        and one.value >= DEAD_ROWS_MIN
+        and one.value >= DEAD_SHARE * (live_rows(one) or 0)
+    ]
+    return max(bloated, key=lambda one: (one.value or 0.0, one.subject), default=None)
+
+
+def _dead_rows(_figures: Figures, evidence: Evidence) -> YES_NO:
+    found = most_dead(evidence)
+    if found is None:
+        return False, "no large table is half dead rows"
+    return True, f"{found.subject} has {found.value:.0f} dead rows; {found.detail[:120]}"
+
+
+def most_bloated(evidence: Evidence) -> Course | None:
+    """The table with most empty space, by the watch's estimate."""
+    history = value_of(evidence.history)
+    told = history.named("table_bloat_pct") if history else ()
+    return max(
+        (c for c in told if c.now is not None),
+        key=lambda c: (c.now or 0.0, c.subject),
+        default=None,
+    )
+
+
+def _bloat_estimated(_history: History, evidence: Evidence) -> YES_NO:
+    found = most_bloated(evidence)
+    if found is None or found.now is None:
+        return "empty space in tables is not recorded"
+    return found.now >= BLOAT_PCT, f"{found.subject} is {found.now:.0f} % empty space, by estimate"
+
+
+def horizon(evidence: Evidence) -> Reading | None:
+    """Who holds back vacuum furthest: a session, a standby, a slot or a prepared transaction."""
+    figures = value_of(evidence.figures)
+    told = figures.named("horizon_age_xids") if figures else ()
+    return max(
+        (one for one in told if one.value is not None),
+        key=lambda one: (one.value or 0.0, one.subject),
+        default=None,
+    )
+
+
+def holder_named(one: Reading) -> str:
+    """The holder as a person would point at it."""
+    kind, _, name = one.subject.partition(":")
+    words = {
+        "session": "session",
+        "standby": "the standby's feedback",
+        "slot": "replication slot",
+        "prepared": "prepared transaction",
+    }.get(kind, kind)
+    return f'{words} "{name[:80]}"' + (f" ({one.detail[:100]})" if one.detail else "")
+
+
+def _horizon_old(_figures: Figures, evidence: Evidence) -> YES_NO:
+    return _held(evidence, HORIZON_XIDS)
+
+
+def _horizon_far(_figures: Figures, evidence: Evidence) -> YES_NO:
+    return _held(evidence, HORIZON_XIDS_FAR)
+
+
+def _held(evidence: Evidence, at_least: int) -> YES_NO:
+    found = horizon(evidence)
+    if found is None or found.value is None:
+        return False, "nobody holds back vacuum"
+    said = f"{holder_named(found)} holds back vacuum by {found.value:.0f} transactions"
+    return found.value >= at_least, said
+
+
+def _is_off(figures: Figures, _evidence: Evidence) -> YES_NO:
+    said = [(name, figures.setting(name)) for name in ("autovacuum", "track_counts")]
+    if all(value is None for _, value in said):
+        return "whether autovacuum is on was not read"
+    off = [name for name, value in said if value == "off"]
+    return bool(off), f"{' and '.join(off)} is off" if off else "autovacuum is on"
+
+
+def _table_off(figures: Figures, evidence: Evidence) -> YES_NO:
+    off = {one.subject for one in figures.named("table_autovacuum_off")}
+    found = most_dead(evidence)
+    if found is None or found.subject not in off:
+        return False, "of no table with many dead rows autovacuum is switched off"
+    return True, f"autovacuum is switched off for {found.subject}"
+
+
+def _all_busy(figures: Figures, _evidence: Evidence) -> YES_NO:
+    workers, most = figures.value("autovacuum_workers"), figures.setting("autovacuum_max_workers")
+    if workers is None or most is None or not most.isdecimal():
+        return "how many autovacuum workers run, or may, was not read"
+    return int(most) > 0 and workers >= int(most), f"{workers:.0f} of {most} autovacuum workers run"
+
+
+def _canceled(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    since = evidence.at - timedelta(seconds=CANCELED_WITHIN_S)
+    found = [e for e in log.events if e.kind == "autovacuum_canceled" and e.at and e.at >= since]
+    said = f"autovacuum was called off {len(found)} times in the last quarter of an hour"
+    return len(found) >= CANCELED_MIN, said, found[-1].at if found else None
+
+
+def nearest_end(evidence: Evidence, name: str) -> Reading | None:
+    """The database whose ids are oldest."""
+    figures = value_of(evidence.figures)
+    told = figures.named(name) if figures else ()
+    return max(
+        (one for one in told if one.value is not None),
+        key=lambda one: (one.value or 0.0, one.subject),
+        default=None,
+    )
+
+
+def _near_end(found: tuple[Reading, ...], _evidence: Evidence) -> YES_NO:
+    ages = [one.value for one in found if one.value is not None]
+    if not ages:
+        return "the age of the oldest id was not read"
+    return max(ages) >= NEAR_END, f"{max(ages) / 1e6:.0f} of 2147 million ids are in use"
+
+
+def _at_limit(found: tuple[Reading, ...], _evidence: Evidence) -> YES_NO:
+    ages = [one.value for one in found if one.value is not None]
+    if not ages:
+        return "the age of the oldest id was not read"
+    left = max(0.0, IDS - STOP_BEFORE - max(ages))
+    return left <= 40_000_000, f"{left / 1e6:.1f} million ids are left"
+
+
+dead_rows = clue_on(
+    "dead_rows",
+    "Is a large table half dead rows?",
+    lambda e: e.figures,
+    _dead_rows,
+    reads=("table_dead_rows",),
+)
+bloat_estimated = clue_on(
+    "bloat_estimated",
+    "Is most of a table empty space, by estimate?",
+    lambda e: e.history,
+    _bloat_estimated,
+    reads=("table_bloat_pct",),
+)
+horizon_old = clue_on(
+    "horizon_old",
+    "Does somebody keep rows that died a million transactions ago?",
+    lambda e: e.figures,
+    _horizon_old,
+    reads=("horizon_age_xids",),
+)
+horizon_far = clue_on(
+    "horizon_far",
+    "Even twenty million ago?",
+    lambda e: e.figures,
+    _horizon_far,
+    reads=("horizon_age_xids",),
+)
+autovacuum_is_off = clue_on(
+    "autovacuum_is_off",
+    "Is autovacuum off, or what it counts by?",
+    lambda e: e.figures,
+    _is_off,
+    reads=("setting",),
+)
+table_autovacuum_is_off = clue_on(
+    "table_autovacuum_is_off",
+    "Is autovacuum switched off for the table with most dead rows?",
+    lambda e: e.figures,
+    _table_off,
+    reads=("table_autovacuum_off", "table_dead_rows"),
+)
+workers_busy = clue_on(
+    "workers_busy",
+    "Do as many autovacuum workers run as may?",
+    lambda e: e.figures,
+    _all_busy,
+    reads=("autovacuum_workers", "setting"),
+)
+autovacuum_canceled = clue_on(
+    "autovacuum_canceled",
+    "Was autovacuum called off again and again, for the lock somebody wanted?",
+    lambda e: e.log,
+    _canceled,
+)
+xid_near_end = clue_on_figures(
+    "xid_near_end",
+    "Is half of all transaction ids in use?",
+    "xid_age_of_database",
+    _near_end,
+)
+xid_at_limit = clue_on_figures(
+    "xid_at_limit",
+    "Are fewer than 40 million left?",
+    "xid_age_of_database",
+    _at_limit,
+)
+xid_logged = clue_on_log(
+    "xid_logged",
+    "Does the log warn of, or refuse for, the end of transaction ids?",
+    ("xid_wraparound",),
+)
+mxid_near_end = clue_on_figures(
+    "mxid_near_end",
+    "Is half of all multixact ids in use?",
+    "mxid_age_of_database",
+    _near_end,
+)
+mxid_at_limit = clue_on_figures(
+    "mxid_at_limit",
+    "Are fewer than 40 million multixact ids left?",
+    "mxid_age_of_database",
+    _at_limit,
+)
+mxid_logged = clue_on_log(
+    "mxid_logged",
+    "Does the log warn of, or refuse for, the end of multixacts or their members?",
+    ("multixact_wraparound",),
+)
