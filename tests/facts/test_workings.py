@@ -99,6 +99,36 @@ def test_a_role_without_rights_is_told_what_everybody_may_know(
     assert value(found, "xid_age_of_database", "postgres") is not None
 
 
+def test_sessions_that_have_just_begun_are_counted_with_who_has_the_most(
+    shared_server: ScratchServer,
+) -> None:
+    before = value(asked(shared_server), "sessions_begun_10s")
+    app = shared_server.dsn("app", application_name="storm")
+    with psycopg.connect(app), psycopg.connect(app), psycopg.connect(app):
+        found = asked(shared_server)
+        unseen = asked(shared_server, user="app")
+    assert (value(found, "sessions_begun_10s") or 0) >= 3
+    assert before is not None
+    [figure] = [f for f in found.figures if f.name == "sessions_begun_10s"]
+    assert 'of application "' in figure.detail
+    assert value(unseen, "sessions_begun_10s") is None
+
+
+def test_rows_that_leave_by_copy_are_told_with_who_takes_them(shared_server: ScratchServer) -> None:
+    rows = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 50000)) TO STDOUT"
+    sql = dict(MORE_FROM)[14]
+    with psycopg.connect(shared_server.dsn("app", application_name="psql")) as session:
+        with session.cursor().copy(rows) as copy:
+            next(iter(copy))
+            [(text,)] = shared_server.query(sql, user=WATCH_ROLE)
+            for _ in copy:
+                pass
+        pid = session.info.backend_pid
+    [found] = [f for f in parse_figures(text) if f.name == "copying_out"]
+    assert (found.subject, found.detail) == ("app", f"psql, from 127.0.0.1, pid {pid}")
+    assert (found.value or 0) > 0
+
+
 @pytest.mark.parametrize("payload", ["", "[]", "{}x", '{"groups": [{"sessions": "1"}]}'])
 def test_an_answer_of_another_shape_is_refused(payload: str) -> None:
     with pytest.raises(ProbeFailed):

@@ -157,6 +157,24 @@ figures AS (
     LEFT JOIN pg_roles AS r ON r.oid = s.setrole
     LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
     UNION ALL
+    -- Null where the right to see other sessions is missing.
+    SELECT
+        'sessions_begun_10s', '',
+        CASE WHEN count(*) = count(s.backend_type) THEN
+            count(*) FILTER (
+                WHERE s.backend_type = 'client backend'
+                AND s.backend_start > clock_timestamp() - interval '10 s'
+            )
+        END::float8,
+        (
+            SELECT format('%s of application "%s"', count(*), t.application_name)
+            FROM sessions AS t
+            WHERE t.backend_type = 'client backend'
+                AND t.backend_start > clock_timestamp() - interval '10 s'
+            GROUP BY t.application_name ORDER BY count(*) DESC, t.application_name LIMIT 1
+        )
+    FROM sessions AS s
+    UNION ALL
     SELECT 'settings_loaded_age_s', '', extract(epoch FROM now() - pg_conf_load_time())::float8, ''
     UNION ALL
     SELECT 'lock_slots_used', '', count(*)::float8, '' FROM pg_locks WHERE NOT fastpath

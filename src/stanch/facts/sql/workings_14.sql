@@ -11,4 +11,14 @@ FROM (
     FROM pg_stat_replication_slots
     UNION ALL
     SELECT 'progress', 'copy', count(*)::float8, min(command) FROM pg_stat_progress_copy
+    UNION ALL
+    -- Rows that leave the server as COPY; the detail begins with the application.
+    (
+        SELECT 'copying_out', a.usename, p.bytes_processed::float8, format(
+            '%s, from %s, pid %s', COALESCE(NULLIF(a.application_name, ''), 'no name'),
+            COALESCE(host(a.client_addr), 'this machine'), p.pid
+        )
+        FROM pg_stat_progress_copy AS p JOIN pg_stat_activity AS a ON a.pid = p.pid
+        WHERE p.command = 'COPY TO' ORDER BY p.bytes_processed DESC, p.pid LIMIT 5
+    )
 ) AS f
