@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import cases_disk
 import cases_locks
 import cases_work
 from stanch.diagnose.evidence import Evidence
 
-ALL: dict[str, Evidence] = {**cases_locks.CASES, **cases_work.CASES}
+ALL: dict[str, Evidence] = {**cases_disk.CASES, **cases_locks.CASES, **cases_work.CASES}

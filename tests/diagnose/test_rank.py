@@ -521,7 +521,8 @@ def test_an_old_refusal_to_write_is_not_a_full_disk() -> None:
 
 def test_a_volume_without_inodes_is_full_however_many_bytes_are_free() -> None:
     none = replace(w.volume(*DATA_AND_WAL), free_inodes=0)
-    assert standing(w.healthy(volumes=w.volumes(none))) == ["disk_full_data"]
+    found = standing(w.healthy(volumes=w.volumes(none)))
+    assert found == ["inodes_exhausted", "disk_full_data"]
 
 
 def after_the_fall(holds: tuple[str, ...], **differs: Any) -> Evidence:
@@ -776,7 +777,7 @@ def test_losing_one_witness_never_names_a_cause_that_excludes_the_true_one(
     related |= set(BY_ID[CauseId(cause_id)].brings_about)
     # Without the lock file or the process list, a stale lock file looks like what left it behind.
     # Without the log, a server that is gone altogether was more likely killed than crashed.
-    if cause_id == "stale_lock_file" or (cause_id, name) == ("crashed", "log"):
+    if cause_id == "stale_lock_file" or (cause_id in {"crashed", "fsync_failed"} and name == "log"):
         related.add("killed")
     # And a start that gave up is told by the log alone; what ended the server before stays true.
     if (cause_id, name) == ("cannot_start", "log"):

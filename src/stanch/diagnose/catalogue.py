@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stanch.diagnose.cause import Cause
+from stanch.diagnose.causes.backups import archive_gap, backup_failed, backup_unrestorable
 from stanch.diagnose.causes.called_off import deadlock_storm, lock_table_full, statement_timeouts
 from stanch.diagnose.causes.connections import (
     connections_behind_lock,
@@ -14,6 +15,7 @@ from stanch.diagnose.causes.connections import (
 )
 from stanch.diagnose.causes.contention import lwlock_contention, subtransaction_overflow
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
+from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
 from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
@@ -26,6 +28,7 @@ from stanch.diagnose.causes.queues import (
 )
 from stanch.diagnose.causes.starting import cannot_start
 from stanch.diagnose.causes.stopping import crashed, killed, oom_killed, stopped_cleanly
+from stanch.diagnose.causes.storage import fsync_failed, storage_stalled
 from stanch.diagnose.causes.unanswering import (
     credentials_refused,
     other_cluster,
@@ -39,6 +42,8 @@ from stanch.diagnose.causes.vacuum import (
     vacuum_held_back,
     xid_wraparound,
 )
+from stanch.diagnose.causes.wal import archiver_failing, slot_inactive, slot_stuck
+from stanch.diagnose.causes.wal_rate import checkpoint_storm, wal_burst
 from stanch.diagnose.causes.work import bad_query, load_spike
 from stanch.model.ids import CauseId
 
@@ -58,6 +63,19 @@ CAUSES: tuple[Cause, ...] = (
     other_cluster,
     disk_full_data,
     disk_full_wal,
+    archiver_failing,
+    slot_inactive,
+    slot_stuck,
+    wal_burst,
+    checkpoint_storm,
+    temp_file_spill,
+    log_volume_full,
+    inodes_exhausted,
+    storage_stalled,
+    fsync_failed,
+    backup_failed,
+    backup_unrestorable,
+    archive_gap,
     connections_leaked,
     connections_behind_lock,
     connections_load,

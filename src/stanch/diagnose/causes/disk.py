@@ -16,7 +16,8 @@ NEVER_IN_BASE = "Do not delete anything in base or pg_xact: those are the rows."
 NEVER_FAIL_OVER = "Do not fail over for this: the standby keeps the same data and the same WAL."
 
 
-def _disk_facts(evidence: Evidence, holds: str) -> Facts:
+def disk_facts(evidence: Evidence, holds: str) -> Facts:
+    """The volume that holds `data`, `wal` or `log`, what is free of it, and what retains WAL."""
     seen, kept = space.volume(evidence, holds), space.retainer(evidence)
     return (
         *server_facts(evidence),
@@ -82,7 +83,7 @@ disk_full_data = Cause(
         Weigh(clue=space.wal_fills_shared, yes=-5.0, no=0.5, now=True),
     ),
     tell=_tell_data,
-    facts=lambda e: _disk_facts(e, "data"),
+    facts=lambda e: disk_facts(e, "data"),
     subject=lambda e: _mount("data", e),
     apart={
         DISK_FULL_WAL: "What grew: pg_wal or base?",
@@ -122,7 +123,7 @@ disk_full_wal = Cause(
         Weigh(clue=space.fell_for_wal, yes=3.0, no=0.0),
     ),
     tell=_tell_wal,
-    facts=lambda e: _disk_facts(e, "wal"),
+    facts=lambda e: disk_facts(e, "wal"),
     subject=lambda e: _mount("wal", e),
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
     brings_about=(CRASHED, KILLED),

@@ -1,0 +1,137 @@
+"""Whether storage answers, and whether what it said was true."""
+
+from __future__ import annotations
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.history import Course, History
+from stanch.diagnose.inside import Activity
+from stanch.diagnose.outside import Log, LogEvent, ServerProcesses
+from stanch.model.shown import span
+from stanch.model.symptoms import SymptomKind
+
+WAITING_MIN = 3
+WAITING_SHARE_MIN = 0.5
+QUEUED = frozenset({"WALWRITE", "WALINSERT"})
+"""Whoever waits for one of these locks waits for the one session that writes."""
+LESS_SHARE_MAX = 0.5
+AS_USUAL_TIMES_MAX = 1.5
+IN_D_MIN = 3
+PANIC_WITHIN_S = 6 * 3600.0
+"""PostgreSQL comes back by itself; what it has lost, it has lost then, too."""
+
+
+def waiting_for_storage(evidence: Evidence) -> tuple[int, int, str] | None:
+    """Of the active client sessions: how many wait for storage, how many there are, for what."""
+    activity = value_of(evidence.activity)
+    if activity is None:
+        return None
+    active = [
+        d for d in activity.doings if d.backend_type == "client backend" and d.state == "active"
+    ]
+    waits = [
+        d
+        for d in active
+        if d.wait_type == "IO" or (d.wait_type == "LWLock" and d.wait_event.upper() in QUEUED)
+    ]
+    most = max(waits, key=lambda d: (d.sessions, d.wait_event), default=None)
+    return (
+        sum(d.sessions for d in waits),
+        sum(d.sessions for d in active),
+        "" if most is None else f"{most.wait_type}:{most.wait_event}",
+    )
+
+
+def _io_waits(_activity: Activity, evidence: Evidence) -> YES_NO:
+    seen = waiting_for_storage(evidence)
+    assert seen is not None
+    waiting, active, most = seen
+    if not waiting:
+        return False, "no session waits for storage"
+    said = f"{waiting} of {active} active sessions wait for storage, most in {most}"
+    return waiting >= max(WAITING_MIN, WAITING_SHARE_MIN * active), said
+
+
+def _commits_fell(history: History, _evidence: Evidence) -> YES_NO:
+    done, active = history.of("commits_total"), history.of("active_sessions")
+    if done is None or done.usual is None or done.now is None:
+        return "how much is usually done was not recorded"
+    if active is None or active.usual is None or active.now is None:
+        return "how many sessions usually work was not recorded"
+    said = f"{done.now:.0f} commits a second, usually {done.usual:.0f}"
+    busy = f"{active.now:.0f} sessions at work, usually {active.usual:.0f}"
+    less = done.now <= LESS_SHARE_MAX * done.usual and active.now >= active.usual
+    return less, f"{said}; {busy}"
+
+
+def _no_more_asked(course: Course, _evidence: Evidence) -> YES_NO:
+    if course.usual is None or course.now is None:
+        return "how much WAL is usual was not recorded"
+    if course.now <= AS_USUAL_TIMES_MAX * course.usual:
+        return True, "no more is written than usual"
+    return False, f"{course.now / max(1.0, course.usual):.1f} times as much is written as usual"
+
+
+def _in_d(processes: ServerProcesses, _evidence: Evidence) -> YES_NO:
+    count = processes.waiting_for_storage
+    return count >= IN_D_MIN, f"{count} of the server's processes are in uninterruptible sleep"
+
+
+def fsync_panic(evidence: Evidence) -> LogEvent | None:
+    """The line with which the server went down because storage had not kept what it was given."""
+    log = value_of(evidence.log)
+    event = log.newest("panic_fsync") if log else None
+    if event is None or event.at is None:
+        return event
+    return event if (evidence.at - event.at).total_seconds() <= PANIC_WITHIN_S else None
+
+
+def _fsync_panic(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    event = fsync_panic(evidence)
+    if event is None:
+        return False, "no fsync has failed in the part of the log that was read"
+    when = f"{span((evidence.at - event.at).total_seconds())} ago" if event.at else "once"
+    return True, f"{when} the log said: {event.text}", event.at
+
+
+io_waits = clue_on(
+    "io_waits", "Do most active sessions wait for storage?", lambda e: e.activity, _io_waits
+)
+commits_fell = clue_on(
+    "commits_fell",
+    "Is less done than usual, although as many sessions are at work?",
+    lambda e: e.history,
+    _commits_fell,
+    reads=("commits_total", "active_sessions"),
+)
+no_more_asked = clue_on_course(
+    "no_more_asked",
+    "Is no more asked of storage than usual?",
+    ("wal_bytes_total", ""),
+    _no_more_asked,
+)
+in_d_state = clue_on(
+    "in_d_state",
+    "Are several of the server's processes in uninterruptible sleep (state D)?",
+    lambda e: e.processes,
+    _in_d,
+)
+kernel_stall = clue_on_symptom(
+    "kernel_stall",
+    "Does the kernel tell of tasks that waited for storage for minutes?",
+    SymptomKind.STORAGE_STALLED,
+)
+kernel_errors = clue_on_symptom(
+    "kernel_errors",
+    "Does the kernel tell of storage errors?",
+    SymptomKind.STORAGE_ERRORS,
+    SymptomKind.VOLUME_READ_ONLY,
+)
+fsync_failed = clue_on(
+    "fsync_failed",
+    "Did the server end itself because an fsync failed?",
+    lambda e: e.log,
+    _fsync_panic,
+)

@@ -1,0 +1,190 @@
+"""How fast WAL is written, how long its volume lasts, and whether checkpoints keep up."""
+
+from __future__ import annotations
+
+import re
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, human_bytes
+from stanch.diagnose.cause import Answer, Clue
+from stanch.diagnose.clues.space import is_full, retainer, volume
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course
+from stanch.diagnose.inside import Activity
+from stanch.diagnose.outside import Log, Volumes
+from stanch.model.shown import span
+from stanch.model.symptoms import SymptomKind
+
+SHORT_SHARE = 0.1
+"""A volume with less of its space free is short of it."""
+DAY_S = 86400.0
+BURST_TIMES_MIN = 5.0
+BURST_BYTES_S_MIN = 4 * 1024**2
+"""A quiet server writes five times as much in any minute."""
+STORM_LINES_MIN = 3
+STORM_WITHIN_S = 300.0
+
+_SIZE = re.compile(r"(-?\d{1,15}) ?(B|kB|MB|GB|TB)?")
+_UNITS = {"": 1, "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+
+
+def setting_bytes(evidence: Evidence, name: str) -> float | None:
+    """A setting that is a size, as SHOW tells it (`1GB`, `-1`); None where it was not read."""
+    figures = value_of(evidence.figures)
+    found = _SIZE.fullmatch((figures.setting(name) if figures else None) or "")
+    return None if found is None else float(found[1]) * _UNITS[found[2] or ""]
+
+
+def is_short(evidence: Evidence) -> bool | None:
+    """The volume of pg_wal is full or nearly so; None where it was not read."""
+    wal = volume(evidence, "wal")
+    if wal is None:
+        return None
+    return is_full(wal, evidence) or wal.free_bytes < SHORT_SHARE * wal.total_bytes
+
+
+def fills_in_s(evidence: Evidence) -> float | None:
+    """How long the free bytes of the WAL volume last at the rate at which WAL is written."""
+    wal, history = volume(evidence, "wal"), value_of(evidence.history)
+    written = history.of("wal_bytes_total") if history else None
+    if wal is None or is_full(wal, evidence) or written is None or not written.now:
+        return None
+    return round(wal.free_bytes / written.now, 0)
+
+
+def _hurts(evidence: Evidence) -> Answer:
+    told = next((s for s in evidence.symptoms if s.kind in TROUBLE), None)
+    if told is not None:
+        said = f"{told.kind.value} stands since {told.since:%H:%M:%S} UTC"
+        return Answer(yes=True, text=said, at=told.since)
+    left_s, short = fills_in_s(evidence), is_short(evidence)
+    if short is None:
+        return Answer(yes=None, text="the volume of pg_wal was not read")
+    if short:
+        return Answer(yes=True, text="the volume of pg_wal is short of space")
+    if left_s is not None and left_s < DAY_S:
+        return Answer(yes=True, text=f"the volume of pg_wal has room for {span(left_s)} more")
+    return Answer(yes=False, text="the volume of pg_wal has room")
+
+
+def _burst_hurts(evidence: Evidence) -> Answer:
+    """Recycled WAL needs no more room: here only what is seen counts, never how long room lasts."""
+    told = next((s for s in evidence.symptoms if s.kind in BEHIND), None)
+    if told is not None:
+        said = f"{told.kind.value} stands since {told.since:%H:%M:%S} UTC"
+        return Answer(yes=True, text=said, at=told.since)
+    short = is_short(evidence)
+    if short is None:
+        return Answer(yes=None, text="the volume of pg_wal was not read")
+    if short:
+        return Answer(yes=True, text="the volume of pg_wal is short of space")
+    return Answer(yes=False, text="the volume of pg_wal has room, and nobody lags behind")
+
+
+FILLING = frozenset(
+    {
+        SymptomKind.DISK_FULL,
+        SymptomKind.DISK_LOW,
+        SymptomKind.DISK_SHORT,
+        SymptomKind.DISK_FILLING,
+    }
+)
+BEHIND = FILLING | {SymptomKind.REPLICATION_LAG, SymptomKind.REPLICATION_DELAY}
+TROUBLE = FILLING | {
+    SymptomKind.SLOT_RETAINS_WAL,
+    SymptomKind.SLOT_INACTIVE,
+    SymptomKind.SLOT_STUCK,
+}
+
+
+def _burst(course: Course, _evidence: Evidence) -> YES_NO:
+    if course.usual is None or course.now is None:
+        return "how much WAL is usual was not recorded"
+    usual, now = human_bytes(course.usual), human_bytes(course.now)
+    burst = course.now >= max(BURST_TIMES_MIN * course.usual, BURST_BYTES_S_MIN)
+    return burst, f"{now} of WAL a second are written, usually {usual}"
+
+
+def _nothing_keeps(_volumes: Volumes, evidence: Evidence) -> YES_NO:
+    kept = retainer(evidence)
+    if kept.name == "unknown":
+        return "what retains WAL was not read"
+    if kept.is_named:
+        amount = human_bytes(kept.retained_bytes or 0)
+        return False, f"{kept.name.replace(':', ' ', 1)} retains {amount}"
+    return True, "nothing retains WAL beyond what the server itself needs"
+
+
+def _bulk(figures: Figures, _evidence: Evidence) -> YES_NO:
+    running = [f for f in figures.named("progress") if f.value and f.subject in BULK]
+    if not figures.named("progress"):
+        return "what is in progress was not told"
+    if not running:
+        return False, "no COPY, no index and no CLUSTER is in progress"
+    return True, ", ".join(f"{f.value:.0f} {f.subject} in progress" for f in running)
+
+
+BULK = frozenset({"copy", "create index", "cluster"})
+
+
+def _too_often(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    count = log.count("checkpoints_too_often")
+    if count is None or count.first_at is None or count.last_at is None:
+        return False, f"no checkpoint came too early in {log.path}"
+    age_s = (evidence.at - count.last_at).total_seconds()
+    if age_s > STORM_WITHIN_S:
+        return False, f"the newest checkpoint that came too early is {span(age_s)} old"
+    if count.lines < STORM_LINES_MIN:
+        return False, f"only {count.lines} checkpoints came too early"
+    every_s = (count.last_at - count.first_at).total_seconds() / (count.lines - 1)
+    said = f"{count.lines} checkpoints came too early, one every {span(every_s)}"
+    return True, said, count.last_at
+
+
+def _writers_wait(activity: Activity, _evidence: Evidence) -> YES_NO:
+    waits = ("WALSYNC", "WALWRITE", "DATAFILESYNC", "DATAFILEFLUSH", "DATAFILEWRITE")
+    found = [d for d in activity.doings if d.wait_event.upper() in waits and d.state == "active"]
+    if not found:
+        return False, "nobody waits for writing"
+    waiting = sum(d.sessions for d in found)
+    return True, f"{waiting} sessions wait for writing, most in {found[0].wait_event}"
+
+
+retention_hurts = Clue(
+    id="retention_hurts",
+    question="Does the volume of pg_wal run out within a day, or has the watch spoken up?",
+    ask=_hurts,
+    reads=("wal_bytes_total",),
+)
+burst_hurts = Clue(
+    id="burst_hurts",
+    question="Is the volume of pg_wal short of space, or does a standby lag behind?",
+    ask=_burst_hurts,
+)
+wal_burst = clue_on_course(
+    "wal_burst", "Is far more WAL written than usual?", ("wal_bytes_total", ""), _burst
+)
+nothing_keeps_wal = clue_on(
+    "nothing_keeps_wal",
+    "Does nothing retain WAL beyond what the server needs?",
+    lambda e: e.volumes,
+    _nothing_keeps,
+)
+bulk_work = clue_on(
+    "bulk_work",
+    "Is a COPY, an index or a CLUSTER in progress?",
+    lambda e: e.figures,
+    _bulk,
+    reads=("progress",),
+)
+checkpoints_too_often = clue_on(
+    "checkpoints_too_often",
+    "Does the log say again and again that checkpoints come too often?",
+    lambda e: e.log,
+    _too_often,
+)
+writers_wait = clue_on(
+    "writers_wait", "Do sessions wait for writing?", lambda e: e.activity, _writers_wait
+)
