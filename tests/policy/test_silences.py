@@ -77,6 +77,8 @@ def test_a_window_is_open_from_its_beginning_for_its_length(keys: str, at: str, 
         ("rules: [disk_low], from: 02:00, for: 24h", "never ends"),
         ('rules: [disk_low], from: "sat,sun 02:00", for: 24h', "never ends"),
         ("rules: [disk_low], from: 02:00, for: 8d", "out of range"),
+        (f"{REST}, from: 02:00, up_to: 3", "disk_low is of severity 2: it would never be held"),
+        ("rules: [server_down], from: 02:00, for: 2h, up_to: 3", "would never be held"),
     ],
 )
 def test_a_silence_that_cannot_be_meant_is_an_error_at_its_line(keys: str, said: str) -> None:
@@ -183,3 +185,11 @@ def test_the_next_beginning_is_told_and_of_what_is_over_none() -> None:
     assert silence(f'{REST}, from: "sat 02:00"').next_begin(at) == day("2026-03-07 02:00")
     assert silence(f'{REST}, from: "2026-03-04 02:00"').next_begin(at) is None
     assert silence(f"{REST}, from: 02:00").next_begin(at) == at + timedelta(hours=23)
+
+
+def test_a_silence_that_holds_a_rule_on_one_of_its_targets_is_none_that_holds_nothing() -> None:
+    milder = POLICY.replace("service=orders}", "service=orders, severity_of: {disk_low: 4}}")
+    assert milder != POLICY
+    for keys in ("rules: [disk_low]", "rules: [outside_alert], subjects: [prom:a]"):
+        text = f"{milder}  s: {{reason: known, {keys}, from: 02:00, for: 2h, up_to: 4}}\n"
+        assert not read_policy(text, file="p").findings

@@ -264,6 +264,15 @@ async def test_a_window_may_say_that_it_holds_a_primary_down(house: ClusterHouse
     assert paged_for(house, await house.incidents()) == []
 
 
+async def test_a_silence_that_would_never_hold_what_it_names_is_refused(
+    house: ClusterHouse,
+) -> None:
+    for rule in (HEALTH, "server_down"):
+        with pytest.raises(BadRequest, match=f"{rule} of {PRIMARY} is P[01]"):
+            await silence(house, rule, severity="P3")
+    assert (await silence(house, "outside_alert", subject="prom:a", severity="P3")).ok
+
+
 async def test_a_silence_that_is_ended_early_lets_the_page_go(house: ClusterHouse) -> None:
     await silence(house)
     await house.fails(PRIMARY, "checkout")

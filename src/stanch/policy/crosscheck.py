@@ -274,6 +274,5 @@ def _clusters(draft: Policy, places: Places) -> Iterator[Doubt]:
 
 
 def _silences(draft: Policy, places: Places) -> Iterator[Doubt]:
-    names = tuple(target.name for target in draft.targets)
-    for path, what, hint in silence_contradictions(draft.silences, names, places):
+    for path, what, hint in silence_contradictions(draft.silences, draft.targets, places):
         yield Doubt(path=path, what=what, hint=hint)

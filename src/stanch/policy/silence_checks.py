@@ -10,10 +10,19 @@ from zoneinfo import ZoneInfo
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.places import PathTo, Places
+from stanch.policy.policy import TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
-from stanch.policy.silences import DAY_S, NAME_ONE, NEVER_SILENT, ONE_BY_ONE, PolicySilence
+from stanch.policy.silences import (
+    DAY_S,
+    MILDEST,
+    NAME_ONE,
+    NEVER_SILENT,
+    ONE_BY_ONE,
+    PolicySilence,
+    mildest,
+)
 
 Contradiction = tuple[PathTo, str, str]
 
@@ -22,10 +31,11 @@ SOME_WEEK = datetime(2026, 1, 12, tzinfo=UTC)
 
 
 def silence_contradictions(
-    silences: Sequence[PolicySilence], targets: Sequence[TargetName], places: Places
+    silences: Sequence[PolicySilence], known: Sequence[TargetPolicy], places: Places
 ) -> Iterator[Contradiction]:
-    """Rules and targets that do not exist, and windows that would never end."""
+    """Rules and targets that do not exist, and windows that hold nothing or would never end."""
     rules = tuple(kind.value for kind in declared_rules())
+    targets = tuple(target.name for target in known)
     for silence in silences:
         path = ("silences", silence.name)
         if not silence.rules and not places.failed((*path, "rules")):
@@ -45,8 +55,21 @@ def silence_contradictions(
                 yield (*path, "targets", str(index)), f"unknown target {quoted(target)}", hint
         if not places.failed(path):
             yield from _endless(silence, path)
+            yield from _holding_nothing(silence, known, path)
     read = [s for s in silences if not places.failed(("silences", s.name)) and known_zone(s.zone)]
     yield from _endless_together([s for s in read if not _ceaseless(s)], targets)
+
+
+def _holding_nothing(
+    silence: PolicySilence, known: Sequence[TargetPolicy], path: PathTo
+) -> Iterator[Contradiction]:
+    """Rules that are always worse than the worst that is held."""
+    mine = [t for t in known if not silence.targets or t.name in silence.targets]
+    for kind in declared_rules():
+        rank = max((mildest(kind, t.rank(kind)) for t in mine), default=MILDEST)
+        if kind.value in silence.rules and silence.up_to is not None and rank < silence.up_to:
+            what = f"{kind.value} is of severity {rank}: it would never be held"
+            yield (*path, "up_to"), what, f"Write {rank} or less, or leave it out."
 
 
 def _endless_together(

@@ -27,6 +27,8 @@ may call the same alert critical tomorrow."""
 UP_TO = 2
 """The worst severity of those that a silence holds unless it says more."""
 
+MILDEST = 4
+
 NAME_ONE = (
     "Name it by `SOURCE:KEY`, as `stanch signals --json` lists it, or acknowledge the incident."
 )
@@ -111,6 +113,13 @@ class PolicySilence:
         usual = UP_TO if symptom.kind in MAY_GET_WORSE else 1
         up_to = usual if self.up_to is None else self.up_to
         return self.names(symptom) and not 0 < symptom.rank < up_to
+
+
+def mildest(kind: SymptomKind, rank: int) -> int:
+    """The mildest that a symptom of a rule of this rank may be; a silence up to less holds none."""
+    if kind is ONE_BY_ONE:
+        return MILDEST
+    return max(rank, UP_TO) if kind in MAY_GET_WORSE else rank
 
 
 def silenced_by(

@@ -11,7 +11,15 @@ from stanch.model.ids import RESPONDER, IncidentId, TargetName
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
-from stanch.policy.silences import MAY_GET_WORSE, NAME_ONE, NEVER_SILENT, ONE_BY_ONE, UP_TO
+from stanch.policy.silences import (
+    MAY_GET_WORSE,
+    MILDEST,
+    NAME_ONE,
+    NEVER_SILENT,
+    ONE_BY_ONE,
+    UP_TO,
+    mildest,
+)
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -107,14 +115,20 @@ class Windows:
     ) -> int:
         """What was asked for, else as severe as it stands now, else as it would be."""
         policy = self._policies.current
+        known = policy.target(target)
         if text_in(request, "severity"):
-            return rank_in(request, policy)
+            asked = rank_in(request, policy)
+            rank = MILDEST if known is None else mildest(rule, known.rank(rule))
+            if asked > rank:
+                what = f"{rule.value} of {target} is {policy.severity(rank).label}"
+                up_to = f"a silence up to {policy.severity(asked).label} would never hold it"
+                raise BadRequest(f"{what}: {up_to}", hint="Leave out --up-to, or name a worse one.")
+            return asked
         if rule not in MAY_GET_WORSE:
             return 1
         mine = [i for i in await self._open_incidents() if i.target == target]
         stands = [s for i in mine for s in i.symptoms.values() if s.kind is rule and s.rank]
         ranks = [s.rank for s in stands if not subject or s.subject == subject]
-        known = policy.target(target)
         if rule is SymptomKind.SERVER_DOWN and known is not None:
             alone = target not in self._standing.follows
             ranks = ranks or [known.rank(rule) if alone else max(known.rank(rule), UP_TO)]
