@@ -23,6 +23,7 @@ HEADINGS = [
     "Impact",
     "Timeline",
     "What changed before",
+    "Seen before",
     "Root cause",
     "Resolution",
     "What went well",

@@ -177,6 +177,10 @@ def _changes(i: Incident, event: e.ChangesNoted, r: Recorded) -> Incident:
     return replace(i, changes=event)
 
 
+def _past(i: Incident, event: e.PastNoted, r: Recorded) -> Incident:
+    return replace(i, past=event)
+
+
 def _page_held(i: Incident, event: e.PageHeld, r: Recorded) -> Incident:
     return replace(i, page_held_until=event.until)
 
@@ -229,6 +233,7 @@ _RULES: dict[type[e.Event], Rule] = {
     e.IncidentMerged: _merged,
     e.IncidentTakenIn: _taken_in,
     e.ChangesNoted: _changes,
+    e.PastNoted: _past,
     e.PageHeld: _page_held,
     e.RuleSilenced: _silenced,
     e.PolicyApplied: _policy,

@@ -10,7 +10,13 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
-from stanch.model.events import ChangesNoted, MessageRaised, PlanWithheld, StepIntended
+from stanch.model.events import (
+    ChangesNoted,
+    MessageRaised,
+    PastNoted,
+    PlanWithheld,
+    StepIntended,
+)
 from stanch.model.ids import DeliveryId, IncidentId, MessageId, PersonId, StepId, TargetName
 from stanch.model.messages import MessageKind
 from stanch.model.plans import Mode, Plan, StepOutcome
@@ -174,6 +180,9 @@ class Incident:
 
     changes: ChangesNoted | None = None
     """What was seen to change before it opened; None: nothing was."""
+
+    past: PastNoted | None = None
+    """Incidents of before that look like it, as compared last."""
 
     acknowledged_by: PersonId | None = None
     acknowledged_at: datetime | None = None

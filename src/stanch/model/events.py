@@ -16,6 +16,7 @@ from stanch.model.codec import CodecError, decode, encode
 from stanch.model.diagnosis import DataAtRisk, Diagnosis
 from stanch.model.ids import (
     BlobKey,
+    CauseId,
     CommandId,
     DeliveryId,
     IncidentId,
@@ -26,6 +27,7 @@ from stanch.model.ids import (
     StepId,
     TargetName,
 )
+from stanch.model.memory import PastIncident
 from stanch.model.messages import Delivery, Handover, MessageKind
 from stanch.model.plans import Plan, Refusal, StepOutcome
 from stanch.model.symptoms import Symptom
@@ -451,6 +453,17 @@ class ChangesNoted(Event):
     """Newest first."""
     more: int = 0
     """So many others are left out here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastNoted(Event):
+    """Incidents of before that look like this one, with what ended them."""
+
+    kind: ClassVar[str] = "past.noted.v1"
+    cause: CauseId
+    """The cause that this one had when it was compared."""
+    incidents: tuple[PastIncident, ...]
+    """The most alike first."""
 
 
 # --- the responder itself (stream RESPONDER) ----------------------------------------------------

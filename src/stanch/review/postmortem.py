@@ -44,6 +44,7 @@ def postmortem(
         ("Impact", _impact(r)),
         ("Timeline", _timeline(r)),
         ("What changed before", _changed(r)),
+        ("Seen before", _past(r)),
         ("Root cause", _root_cause(r)),
         ("Resolution", _resolution(r)),
         ("What went well", _listed(went_well(r, ack_within_s=ack_within_s))),
@@ -211,6 +212,17 @@ def _changed(r: Reading) -> Iterator[str]:
         yield bullet(f"{moment(change.at)} {what}{link}")
     if event.more:
         yield bullet(f"and {event.more} others")
+
+
+def _past(r: Reading) -> Iterator[str]:
+    event = next(reversed([*r.events(e.PastNoted)]), None)
+    if event is None or not event.incidents:
+        yield "No earlier incident looked like it."
+        return
+    for one in event.incidents:
+        took = f"over after {span(one.took_s)}, ended by {shown(one.fixed_by, 200)}"
+        which = f"{shown(one.id, 60)} on {shown(one.target, 60)}, {shown(one.cause, 60)}"
+        yield bullet(f"{which}: {took}")
 
 
 # --- cause and resolution -----------------------------------------------------------------------

@@ -233,6 +233,19 @@ def _kept(event: e.EvidenceKept, n: Names) -> str:
     return f"Evidence kept: {shown(event.name, 80)}, {event.size_bytes} bytes."
 
 
+def _past(event: e.PastNoted, n: Names) -> str:
+    if not event.incidents:
+        return f"No incident of before looks like this one ({shown(event.cause, 60)})."
+    one = event.incidents[0]
+    more = len(event.incidents) - 1
+    others = f", and {more} more" if more else ""
+    return (
+        f"Seen before: {shown(one.id, 60)} on {shown(one.target, 60)} "
+        f"({shown(one.cause, 60)}), over after "
+        f"{span(one.took_s)}; ended by {shown(one.fixed_by, 120)}{others}."
+    )
+
+
 def _changes(event: e.ChangesNoted, n: Names) -> str:
     count = len(event.changes) + event.more
     noun = "change was" if count == 1 else "changes were"
@@ -331,6 +344,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.RescueChecked: _checked,
     e.EvidenceKept: _kept,
     e.ChangesNoted: _changes,
+    e.PastNoted: _past,
     e.HaltSet: _halted,
     e.HaltLifted: _unhalted,
     e.SilenceSet: _silence,

@@ -33,6 +33,7 @@ from stanch.service.record.baselines import Baselines
 from stanch.service.record.changed import Changed
 from stanch.service.record.policies import Policies
 from stanch.service.record.recordings import Recordings
+from stanch.service.record.remembering import Remembering
 from stanch.service.signals.inbound import Inbound
 from stanch.service.supervisor import keep_running
 from stanch.service.watched.backups import prepare
@@ -96,6 +97,7 @@ class Responder:
             book=house.book,
         )
         house.book.beside_opening = self._changed.noted
+        self._remembering = Remembering(house.book, house.store)
         self._inbound = Inbound(
             house, self._core, changed=self._changed.take, count=self.metrics.signals.count
         )
@@ -124,6 +126,7 @@ class Responder:
                 ("heartbeat", self._heartbeats),
                 ("recordings", self._recordings.run),
                 ("changes", self._changed.run),
+                ("remembering", self._remembering.run),
                 ("baselines", lambda: self._baselines.run(self._core.watching.learned)),
                 *self._inbound.tasks,
                 ("signal metrics", lambda: every(SIGNALS_EVERY_S, self._refresh_signals)),
