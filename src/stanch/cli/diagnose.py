@@ -37,89 +37,99 @@ TIMEOUT_S_MAX = 60.0
 HostChoice = Literal["auto", "local", "none"]
 
 
+DsnOrNothing = Annotated[
+    str,
+    typer.Argument(
+        metavar="[DSN]",
+        help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
+        show_default=False,
+    ),
+]
+DataDirectory = Annotated[
+    str,
+    typer.Option(help="The server's data directory, where it is not found.", show_default=False),
+]
+LogFile = Annotated[
+    str,
+    typer.Option(help="The server's log file or folder, where it is not found."),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|local|none",
+        help="Whether this machine is the server's, so that its files may be read.",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.3,
+        max=TIMEOUT_S_MAX,
+        help="For gathering all evidence; what is late is shown as missing.",
+    ),
+]
+Since = Annotated[
+    str,
+    typer.Option(
+        help="How far back: what ended before is history. With --recording, when it began.",
+    ),
+]
+Recording = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="A flight recorder's file of this server: what was usual before.",
+        show_default=False,
+    ),
+]
+Save = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Keep the evidence in a file, without secrets and literals, to be judged again.",
+        show_default=False,
+    ),
+]
+FromFile = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="Judge the evidence of a file instead of asking a server; - is standard input.",
+        show_default=False,
+    ),
+]
+Html = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Write one HTML file that needs nothing beside it.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command("diagnose", epilog=EPILOG)(diagnose)
 
 
 def diagnose(
-    dsn: Annotated[
-        str,
-        typer.Argument(
-            metavar="[DSN]",
-            help="service=orders, postgresql://user@host:5432/orders, or host=… dbname=… pairs.",
-            show_default=False,
-        ),
-    ] = "",
-    data_directory: Annotated[
-        str,
-        typer.Option(
-            help="The server's data directory, where it is not found.", show_default=False
-        ),
-    ] = "",
-    log: Annotated[
-        str,
-        typer.Option(help="The server's log file or folder, where it is not found."),
-    ] = "",
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|local|none",
-            help="Whether this machine is the server's, so that its files may be read.",
-        ),
-    ] = "auto",
-    timeout_s: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            metavar="SECONDS",
-            min=0.3,
-            max=TIMEOUT_S_MAX,
-            help="For gathering all evidence; what is late is shown as missing.",
-        ),
-    ] = 2.0,
-    since: Annotated[
-        str,
-        typer.Option(
-            help="How far back: what ended before is history. With --recording, when it began.",
-        ),
-    ] = "15m",
-    recording: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="A flight recorder's file of this server: what was usual before.",
-            show_default=False,
-        ),
-    ] = "",
-    save: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the evidence in a file, without secrets and literals, to be judged again.",
-            show_default=False,
-        ),
-    ] = "",
-    from_file: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="FILE",
-            help="Judge the evidence of a file instead of asking a server; - is standard input.",
-            show_default=False,
-        ),
-    ] = "",
-    html: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="Write one HTML file that needs nothing beside it.",
-            show_default=False,
-        ),
-    ] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")
-    ] = False,
+    dsn: DsnOrNothing = "",
+    *,
+    data_directory: DataDirectory = "",
+    log: LogFile = "",
+    host: Host = "auto",
+    timeout_s: Timeout = 2.0,
+    since: Since = "15m",
+    recording: Recording = "",
+    save: Save = "",
+    from_file: FromFile = "",
+    html: Html = "",
+    as_json: AsJson = False,
 ) -> None:
     """Say why a server is down, full or stuck. Reads only; needs no configuration."""
     choice = _host_choice(host)
