@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import cases_access
 import cases_disk
 import cases_locks
 import cases_work
 from stanch.diagnose.evidence import Evidence
 
-ALL: dict[str, Evidence] = {**cases_disk.CASES, **cases_locks.CASES, **cases_work.CASES}
+ALL: dict[str, Evidence] = {
+    **cases_access.CASES,
+    **cases_disk.CASES,
+    **cases_locks.CASES,
+    **cases_work.CASES,
+}

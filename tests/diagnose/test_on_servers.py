@@ -348,7 +348,7 @@ async def test_a_role_that_is_turned_away(make_server: MakeServer) -> None:
         server.dsn(user="app", dbname="app", password="wrong"),
         data_directory=str(server.data_directory),
     )
-    assert named(found) == ["credentials_refused"], why(found)
+    assert named(found) == ["password_wrong"], why(found)
 
 
 async def test_a_name_without_an_address() -> None:

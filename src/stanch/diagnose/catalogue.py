@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stanch.diagnose.cause import Cause
+from stanch.diagnose.causes.access import (
+    certificate_expired,
+    certificate_untrusted,
+    hba_invalid,
+    read_only_setting,
+    standby_written_to,
+)
 from stanch.diagnose.causes.backups import archive_gap, backup_failed, backup_unrestorable
 from stanch.diagnose.causes.called_off import deadlock_storm, lock_table_full, statement_timeouts
 from stanch.diagnose.causes.connections import (
@@ -18,13 +25,31 @@ from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
+from stanch.diagnose.causes.logins import (
+    hba_refused,
+    login_not_permitted,
+    password_expired,
+    password_wrong,
+)
 from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
 from stanch.diagnose.causes.network import dns_failure, network_unreachable
 from stanch.diagnose.causes.plans import generic_plan, missing_index, plan_flip
+from stanch.diagnose.causes.pools import (
+    connection_limit_reached,
+    connection_storm,
+    pool_clients_exhausted,
+    pool_exhausted,
+)
 from stanch.diagnose.causes.queues import (
     advisory_lock_leak,
     ddl_lock_queue,
     prepared_transaction_orphaned,
+)
+from stanch.diagnose.causes.security import (
+    dangerous_rights_gained,
+    data_copied_out,
+    login_attack,
+    rights_revoked,
 )
 from stanch.diagnose.causes.starting import cannot_start
 from stanch.diagnose.causes.stopping import crashed, killed, oom_killed, stopped_cleanly
@@ -60,7 +85,24 @@ CAUSES: tuple[Cause, ...] = (
     network_unreachable,
     dns_failure,
     credentials_refused,
+    hba_refused,
+    password_expired,
+    login_not_permitted,
+    password_wrong,
+    certificate_expired,
+    certificate_untrusted,
+    hba_invalid,
     other_cluster,
+    connection_limit_reached,
+    connection_storm,
+    pool_exhausted,
+    pool_clients_exhausted,
+    login_attack,
+    dangerous_rights_gained,
+    data_copied_out,
+    rights_revoked,
+    read_only_setting,
+    standby_written_to,
     disk_full_data,
     disk_full_wal,
     archiver_failing,
