@@ -22,7 +22,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.causes.logins import FORBIDS, NEVER_RESTART
 from stanch.diagnose.clues import access
 from stanch.diagnose.clues.access import hba_not_taken, read_only_by_role
-from stanch.diagnose.clues.logins import first_of, lines_lately
+from stanch.diagnose.clues.refusals import first_of, lines_lately
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind

@@ -13,7 +13,7 @@ from stanch.diagnose.causes.ids import (
     PASSWORD_WRONG,
 )
 from stanch.diagnose.clues import logins
-from stanch.diagnose.clues.logins import first_of, lines_lately, roles_refused, whom
+from stanch.diagnose.clues.refusals import LATELY_S, first_of, lines_lately, roles_refused, whom
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
@@ -47,7 +47,7 @@ def _times(evidence: Evidence, *kinds: str) -> str:
     lines = lines_lately(evidence, *kinds)
     if not lines:
         return "."
-    return f": {lines} such login{'s' if lines > 1 else ''} in the last {span(logins.LATELY_S)}."
+    return f": {lines} such login{'s' if lines > 1 else ''} in the last {span(LATELY_S)}."
 
 
 def _tell_hba(evidence: Evidence) -> str:

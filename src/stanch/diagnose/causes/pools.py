@@ -16,8 +16,8 @@ from stanch.diagnose.causes.ids import (
     POOL_EXHAUSTED,
 )
 from stanch.diagnose.clues import pools, sessions
-from stanch.diagnose.clues.logins import first_of
 from stanch.diagnose.clues.pools import clients_of, pool_of
+from stanch.diagnose.clues.refusals import first_of
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind

@@ -14,7 +14,7 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.causes.logins import FORBIDS
 from stanch.diagnose.clues import logins, security
-from stanch.diagnose.clues.logins import first_of, lately, lines_lately, roles_in
+from stanch.diagnose.clues.refusals import LATELY_S, first_of, lately, lines_lately, roles_in
 from stanch.diagnose.clues.security import copying, gained, most_denied, program_run, taken
 from stanch.diagnose.evidence import Evidence
 from stanch.model.shown import shortened, span
@@ -29,7 +29,7 @@ def _tell_attack(evidence: Evidence) -> str:
     unknown = lines_lately(evidence, logins.UNKNOWN)
     return (
         f"{lines} logins of {len(roles)} different roles failed in the last "
-        f"{span(logins.LATELY_S)}, {unknown} of them of roles that do not exist: somebody tries."
+        f"{span(LATELY_S)}, {unknown} of them of roles that do not exist: somebody tries."
     )
 
 

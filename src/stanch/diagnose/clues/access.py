@@ -6,7 +6,7 @@ from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cause import Answer, Clue
-from stanch.diagnose.clues.logins import LATELY_S, lately, lines_lately
+from stanch.diagnose.clues.refusals import LATELY_S, lately, lines_lately
 from stanch.diagnose.evidence import Evidence, is_open, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
-from stanch.diagnose.clues.logins import lately
+from stanch.diagnose.clues.refusals import lately
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History

@@ -7,7 +7,8 @@ from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
-from stanch.diagnose.clues.logins import LATELY_S, lately, lines_lately, many_roles
+from stanch.diagnose.clues.logins import many_roles
+from stanch.diagnose.clues.refusals import LATELY_S, lately, lines_lately
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
