@@ -21,8 +21,10 @@ from stanch.diagnose.causes.connections import (
     connections_load,
 )
 from stanch.diagnose.causes.contention import lwlock_contention, subtransaction_overflow
+from stanch.diagnose.causes.damage import catalog_corruption, page_corruption, toast_corruption
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
+from stanch.diagnose.causes.indexes import collation_drift, index_corruption
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
 from stanch.diagnose.causes.logins import (
@@ -30,6 +32,12 @@ from stanch.diagnose.causes.logins import (
     login_not_permitted,
     password_expired,
     password_wrong,
+)
+from stanch.diagnose.causes.loss import (
+    database_dropped,
+    schema_mismatch,
+    table_dropped,
+    table_truncated,
 )
 from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
 from stanch.diagnose.causes.network import dns_failure, network_unreachable
@@ -45,6 +53,8 @@ from stanch.diagnose.causes.queues import (
     ddl_lock_queue,
     prepared_transaction_orphaned,
 )
+from stanch.diagnose.causes.ranges import int4_overflow, sequence_exhausted
+from stanch.diagnose.causes.rows import mass_delete, mass_update
 from stanch.diagnose.causes.security import (
     dangerous_rights_gained,
     data_copied_out,
@@ -143,6 +153,19 @@ CAUSES: tuple[Cause, ...] = (
     multixact_wraparound,
     noisy_neighbour,
     maintenance_overload,
+    page_corruption,
+    index_corruption,
+    collation_drift,
+    toast_corruption,
+    catalog_corruption,
+    table_dropped,
+    schema_mismatch,
+    table_truncated,
+    database_dropped,
+    mass_delete,
+    mass_update,
+    sequence_exhausted,
+    int4_overflow,
 )
 
 BY_ID: Mapping[CauseId, Cause] = MappingProxyType({cause.id: cause for cause in CAUSES})
