@@ -6,13 +6,15 @@ import cases_access
 import cases_data
 import cases_disk
 import cases_locks
+import cases_replication
 import cases_work
 from stanch.diagnose.evidence import Evidence
 
 ALL: dict[str, Evidence] = {
-    **cases_data.CASES,
     **cases_access.CASES,
+    **cases_data.CASES,
     **cases_disk.CASES,
     **cases_locks.CASES,
+    **cases_replication.CASES,
     **cases_work.CASES,
 }

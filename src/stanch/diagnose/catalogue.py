@@ -25,8 +25,15 @@ from stanch.diagnose.causes.damage import catalog_corruption, page_corruption, t
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
 from stanch.diagnose.causes.indexes import collation_drift, index_corruption
+from stanch.diagnose.causes.lag import (
+    lag_sending,
+    replay_conflict,
+    replay_paused,
+    replay_saturated,
+)
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
+from stanch.diagnose.causes.logical import apply_worker_loop, decoding_spill
 from stanch.diagnose.causes.logins import (
     hba_refused,
     login_not_permitted,
@@ -48,12 +55,14 @@ from stanch.diagnose.causes.pools import (
     pool_clients_exhausted,
     pool_exhausted,
 )
+from stanch.diagnose.causes.promotion import split_brain, standby_promoted, timeline_diverged
 from stanch.diagnose.causes.queues import (
     advisory_lock_leak,
     ddl_lock_queue,
     prepared_transaction_orphaned,
 )
 from stanch.diagnose.causes.ranges import int4_overflow, sequence_exhausted
+from stanch.diagnose.causes.replication import sync_standby_gone, wal_removed
 from stanch.diagnose.causes.rows import mass_delete, mass_update
 from stanch.diagnose.causes.security import (
     dangerous_rights_gained,
@@ -166,6 +175,17 @@ CAUSES: tuple[Cause, ...] = (
     mass_update,
     sequence_exhausted,
     int4_overflow,
+    split_brain,
+    standby_promoted,
+    timeline_diverged,
+    lag_sending,
+    replay_conflict,
+    replay_paused,
+    replay_saturated,
+    wal_removed,
+    sync_standby_gone,
+    apply_worker_loop,
+    decoding_spill,
 )
 
 BY_ID: Mapping[CauseId, Cause] = MappingProxyType({cause.id: cause for cause in CAUSES})
