@@ -199,6 +199,26 @@ def test_a_crash_names_process_and_signal(who: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("who", "code", "log_class"),
+    [
+        ("server process", 2, "crash_child_exit"),
+        ("client backend", 127, "crash_child_exit"),
+        ('background worker "a b (c)"', 2, "crash_child_exit"),
+        ('background worker "logical replication worker"', 1, "apply_worker_ended"),
+        ('background worker "a b (c)"', 1, "other"),
+        ("startup process", 3, "other"),
+    ],
+)
+def test_a_process_that_gives_up_takes_all_others_with_it_unless_it_ended_in_order(
+    who: str, code: int, log_class: str
+) -> None:
+    found = classify("LOG", "00000", f"{who} (PID 4711) exited with exit code {code}")
+    assert found.log_class == log_class
+    if log_class == "crash_child_exit":
+        assert (found.named_pid, found.signal) == (4711, None)
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "DROP TABLE " + " " * 4000 + "'",
