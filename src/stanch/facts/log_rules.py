@@ -126,8 +126,8 @@ BY_TEXT: Final = (
     _rule(
         LogClass.CRASH_CHILD_EXIT,
         "",
-        r"^(?!startup process )[^\"()\n]{1,80}(?:\"[^\n]{0,200}\" )?\(PID (?P<pid>\d{1,10})\) exited "
-        r"with exit code (?![01]$)\d{1,3}$",
+        r"^(?!startup process )[^\"()\n]{1,80}(?:\"[^\n]{0,200}\" )?\(PID (?P<pid>\d{1,10})\) "
+        r"exited with exit code (?![01]$)\d{1,3}$",
         SERVER,
     ),
     _rule(LogClass.REINITIALIZING, "", r"^all server processes terminated; reinit", SERVER),
