@@ -186,6 +186,14 @@ def test_a_retry_loop_with_a_wrong_password_names_the_application_and_no_attack(
     assert standing(evidence) == ["password_wrong"]
 
 
+def test_the_change_of_a_role_right_before_its_logins_fail_is_told_with_them() -> None:
+    changed = w.change(60, "role", "app", "ran ALTER ROLE app PASSWORD …; by admin@app (psql)")
+    found = first(replace(c.CASES["password_wrong"], changes=w.changes(changed)))
+    said = {f.evidence: f.text for f in found.evidence_for}
+    assert "by admin@app (psql)" in said["change"]
+    assert 'role "app" was changed' in said["role_changed"]
+
+
 def test_refusals_by_pg_hba_without_a_reload_before_are_a_candidate_only() -> None:
     evidence = w.healthy(log=w.log(*c.lines("hba_rejected", c.HBA, 30)))
     assert standing(evidence) == []

@@ -24,6 +24,7 @@ from stanch.diagnose.clues import access
 from stanch.diagnose.clues.access import hba_not_taken, read_only_by_role
 from stanch.diagnose.clues.refusals import first_of, lines_lately
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
@@ -93,6 +94,7 @@ certificate_expired = Cause(
     safe_first="Put the renewed certificate and its key in place and reload: the server takes "
     "them without a restart.",
     never=(NEVER_PLAIN, NEVER_RESTART),
+    follows_change=(ItemKind.SETTING, ItemKind.SERVER),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}ssl-tcp.html",
@@ -130,6 +132,7 @@ certificate_untrusted = Cause(
         "Do not make clients trust it before it is known whose server shows it.",
         NEVER_RESTART,
     ),
+    follows_change=(ItemKind.SETTING, ItemKind.SERVER, ItemKind.IMAGE, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}libpq-ssl.html",
@@ -172,6 +175,7 @@ hba_invalid = Cause(
         "Do not restart the server before the file is mended: it would not come back.",
         "Do not open pg_hba.conf to everybody (trust) to be rid of the error.",
     ),
+    follows_change=(ItemKind.SETTING,),
     forbids=("set_aside_lock_file",),
     runbook="",
     source=f"{DOC}view-pg-hba-file-rules.html",
@@ -222,6 +226,7 @@ read_only_setting = Cause(
         "Do not promote a standby: this server is the primary and takes writes once it may.",
         "Do not restart the server: the setting would stay as it is.",
     ),
+    follows_change=(ItemKind.SETTING, ItemKind.ROLE, ItemKind.DATABASE),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}runtime-config-client.html#GUC-DEFAULT-TRANSACTION-READ-ONLY",
@@ -265,6 +270,13 @@ standby_written_to = Cause(
     never=(
         "Do not promote this standby: that makes a second primary.",
         "Do not restart the server: it does what a standby has to.",
+    ),
+    follows_change=(
+        ItemKind.SERVER,
+        ItemKind.SETTING,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+        ItemKind.EVENT,
     ),
     forbids=FORBIDS,
     runbook="",

@@ -15,6 +15,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.clues import logins
 from stanch.diagnose.clues.refusals import LATELY_S, first_of, lines_lately, roles_refused, whom
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
@@ -111,6 +112,7 @@ hba_refused = Cause(
     safe_first="Compare pg_hba.conf with its last good copy (the socket on the machine most often "
     "still lets you in), put that copy back and reload.",
     never=(NEVER_TRUST, NEVER_RESTART),
+    follows_change=(ItemKind.SETTING, ItemKind.ROLE, ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}auth-pg-hba-conf.html",
@@ -144,6 +146,7 @@ password_expired = Cause(
     safe_first="Ask whether the role is still meant to be used; if so set a new end with "
     "ALTER ROLE ... VALID UNTIL, and change the password where the rules ask for it.",
     never=(NEVER_MAKE_ANEW, NEVER_TRUST, NEVER_RESTART),
+    follows_change=(ItemKind.ROLE,),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}sql-createrole.html",
@@ -182,6 +185,7 @@ login_not_permitted = Cause(
         NEVER_TRUST,
         NEVER_RESTART,
     ),
+    follows_change=(ItemKind.ROLE,),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}role-attributes.html",
@@ -224,6 +228,7 @@ password_wrong = Cause(
         NEVER_TRUST,
         NEVER_RESTART,
     ),
+    follows_change=(ItemKind.ROLE, ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}auth-password.html",

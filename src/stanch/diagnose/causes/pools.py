@@ -19,6 +19,7 @@ from stanch.diagnose.clues import pools, sessions
 from stanch.diagnose.clues.pools import clients_of, pool_of
 from stanch.diagnose.clues.refusals import first_of
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.model.changes import ItemKind
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
@@ -115,6 +116,7 @@ connection_limit_reached = Cause(
     safe_first="Look at what the sessions of that role do; end those that are idle and not pooled, "
     "or raise that one limit (ALTER ROLE ... CONNECTION LIMIT), which takes no restart.",
     never=(NEVER_RAISE, NEVER_RESTART),
+    follows_change=(ItemKind.ROLE, ItemKind.DATABASE, ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}sql-alterrole.html",
@@ -157,6 +159,13 @@ connection_storm = Cause(
         "Do not end all sessions at once: every client comes back in the same second.",
         NEVER_RAISE,
         NEVER_RESTART,
+    ),
+    follows_change=(
+        ItemKind.SERVER,
+        ItemKind.SETTING,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
+        ItemKind.EVENT,
     ),
     forbids=("end_idle_sessions", *FORBIDS),
     runbook="",
@@ -212,6 +221,7 @@ pool_exhausted = Cause(
         "Do not raise pool_size beyond what the server can work on: the queue moves into it.",
         NEVER_RESTART,
     ),
+    follows_change=(ItemKind.SETTING, ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}runtime-config-connection.html",
@@ -247,6 +257,7 @@ pool_clients_exhausted = Cause(
         "Do not restart the pooler: every client is thrown off and comes back at once.",
         NEVER_RAISE,
     ),
+    follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
     runbook="",
     source=f"{DOC}runtime-config-connection.html",

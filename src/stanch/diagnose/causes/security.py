@@ -17,6 +17,7 @@ from stanch.diagnose.clues import logins, security
 from stanch.diagnose.clues.refusals import LATELY_S, first_of, lately, lines_lately, roles_in
 from stanch.diagnose.clues.security import copying, gained, most_denied, program_run, taken
 from stanch.diagnose.evidence import Evidence
+from stanch.model.changes import ItemKind
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
@@ -226,6 +227,14 @@ rights_revoked = Cause(
     never=(
         "Do not make the role a superuser, and do not grant ALL, to be rid of the errors.",
         "Do not restart the server: rights are no matter of its state.",
+    ),
+    follows_change=(
+        ItemKind.OBJECT,
+        ItemKind.ROLE,
+        ItemKind.RELATION,
+        ItemKind.DATABASE,
+        ItemKind.DEPLOY,
+        ItemKind.ROLLOUT,
     ),
     forbids=FORBIDS,
     runbook="",
