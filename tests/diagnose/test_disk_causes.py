@@ -430,3 +430,24 @@ def test_names_from_outside_are_shortened() -> None:
     symptom = d.stands(SymptomKind.BACKUP_FAILED, 60, "s3" * 400, "<b>\x1b[31m" * 200)
     evidence = w.healthy(symptoms=(symptom,))
     assert len(first(evidence).summary) < 300
+
+
+# --- what hurts now goes first ------------------------------------------------------------------
+
+CHAIN = w.chains(w.chain(4, 12.0))
+
+
+@pytest.mark.parametrize("cause_id", ["slot_inactive", "archiver_failing", "backup_unrestorable"])
+def test_what_hurts_now_goes_before_what_will_hurt_later(cause_id: str) -> None:
+    found = diagnose(case(cause_id, chains=CHAIN)).causes
+    assert [c.id for c in found[:2]] == ["blocking_chain", cause_id]
+    assert found[0].probability < found[1].probability
+
+
+def test_what_will_hurt_later_goes_before_what_is_only_possible() -> None:
+    found = diagnose(case("backup_unrestorable", chains=w.chains())).causes
+    assert found[0].id == "backup_unrestorable"
+
+
+def test_an_old_storm_of_checkpoints_is_not_told_of_a_server_that_is_gone() -> None:
+    assert standing(w.down(log=w.log(*d.OFTEN), lock_file=w.lock())) == ["killed"]
