@@ -202,3 +202,8 @@ def separator(first: CauseId, second: CauseId) -> str:
 def look_alikes(cause: Cause) -> tuple[CauseId, ...]:
     """What it is mistaken for, whichever of the two says so, in the order of the catalogue."""
     return tuple(other.id for other in CAUSES if other.id in cause.apart or cause.id in other.apart)
+
+
+def follows_from(cause: Cause) -> tuple[CauseId, ...]:
+    """What brings it about, in the order of the catalogue."""
+    return tuple(other.id for other in CAUSES if cause.id in other.brings_about)
