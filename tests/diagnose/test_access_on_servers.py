@@ -38,6 +38,8 @@ def named(found: Diagnosis) -> list[str]:
 async def test_a_password_that_has_expired(make_server: MakeServer) -> None:
     server = make_server(auth="scram-sha-256")
     server.query("ALTER ROLE app VALID UNTIL '2020-01-01'")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(server.dsn("app"))
     found = await look(server, server.dsn("app"))
     assert named(found) == ["password_expired"], found
     assert found.causes[0].fact("role") == "app"

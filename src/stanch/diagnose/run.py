@@ -57,7 +57,7 @@ DEADLINE_S = 2.0
 LOG_BYTES_MAX = 256 * 1024
 RESERVE_S = 0.1
 """Kept from the deadline, so that a reading that runs late can still be called off."""
-LOG_WAITS_S = 0.2
+LOG_WAITS_S = 0.5
 """For the fresh connection, so that the log is read after it."""
 LATE_SHARE_MAX = 0.5
 """Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
