@@ -257,6 +257,16 @@ def test_a_planned_switchover_is_healthy() -> None:
     assert diagnose(seen).verdict is Verdict.HEALTHY
 
 
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_switchover_of_this_moment_leaves_no_second_primary(logged: bool) -> None:
+    """The old primary was last heard as one, seconds ago, right before it went down."""
+    line = w.line("promoted", 3, "received promote request", severity="LOG")
+    mine = c.member("orders", primary=True, promoted_at=None if logged else w.ago(3))
+    seen = c.cluster(mine, c.member("orders-1", primary=True, seen_at=w.ago(4)))
+    evidence = w.healthy(cluster=seen, log=w.log(line) if logged else w.log())
+    assert diagnose(evidence).verdict is Verdict.HEALTHY
+
+
 def test_a_promotion_that_only_the_log_tells_is_asked_about_and_not_named() -> None:
     assert diagnose(w.healthy(log=w.log(c.PROMOTED))).verdict is Verdict.HEALTHY
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +143,23 @@ async def test_replay_that_waits_for_a_report(pair: Pair) -> None:
     assert found.causes[0].fact("reader_application") == "report"
 
 
+@on_18
+async def test_a_receiver_that_takes_nothing_more(pair: Pair) -> None:
+    primary, standby = pair
+    primary.set_conf({"max_wal_size": "1GB"})
+    [(receiver,)] = standby.query("SELECT pid FROM pg_stat_wal_receiver")
+    os.kill(receiver, signal.SIGSTOP)
+    try:
+        for n in range(4):
+            primary.query(f"CREATE TABLE big{n} AS {BIG}")
+        found = await look(primary)
+    finally:
+        os.kill(receiver, signal.SIGCONT)
+    assert named(found) == ["lag_sending"], why(found)
+    weighed = [f.evidence for f in found.causes[0].evidence_for]
+    assert {"wal_unsent", "sender_waits_for_network"} <= set(weighed), why(found)
+
+
 @on_15
 async def test_a_standby_whose_wal_its_primary_has_removed(apart: Pair) -> None:
     primary, standby = apart
@@ -264,7 +283,7 @@ async def test_a_standby_that_was_promoted_beside_its_primary(pair: Pair) -> Non
     for target, server in both:
         assert (await judged(house, target, server)).verdict is Verdict.HEALTHY
     standby.query("SELECT pg_promote()")
-    for target, server in both:
+    for target, server in (*both, *both):
         await heard(house, target, server)
     for target, server in both:
         found = await judged(house, target, server)

@@ -39,11 +39,24 @@ def other_primaries(evidence: Evidence) -> tuple[Member, ...]:
     cluster, known = value_of(evidence.cluster), identifier(evidence)
     if cluster is None or not known:
         return ()
+    since = _primary_since(evidence)
     return tuple(
         member
         for member in cluster.others(evidence.target)
-        if member.primary and member.is_fresh(evidence.at) and member.system_identifier == known
+        if member.primary
+        and member.is_fresh(evidence.at)
+        and member.system_identifier == known
+        # In a switchover the old primary's last word is of a moment before the new one's first.
+        and (since is None or (member.seen_at is not None and member.seen_at > since))
     )
+
+
+def _primary_since(evidence: Evidence) -> datetime | None:
+    """When the server in question became a primary, as far as the watch or its log tells."""
+    own, line = itself(evidence), promotion_line(evidence)
+    if own is not None and own.promoted_at is not None:
+        return own.promoted_at
+    return line.at if line is not None else None
 
 
 def promotion_line(evidence: Evidence) -> LogEvent | None:
@@ -63,10 +76,7 @@ def promotion_line(evidence: Evidence) -> LogEvent | None:
 
 def promoted(evidence: Evidence) -> tuple[str, datetime, Member | None] | None:
     """Who of two primaries was a standby until lately, since when, and the other one."""
-    others, own, line = other_primaries(evidence), itself(evidence), promotion_line(evidence)
-    at = own.promoted_at if own is not None else None
-    if at is None and line is not None:
-        at = line.at
+    others, own, at = other_primaries(evidence), itself(evidence), _primary_since(evidence)
     if at is not None and is_primary(evidence):
         return evidence.target, at, others[0] if others else None
     late = [member for member in others if member.promoted_at is not None]
