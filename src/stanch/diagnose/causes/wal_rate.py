@@ -132,6 +132,7 @@ checkpoint_storm = Cause(
         "Do not switch full_page_writes or fsync off: the next crash would damage the data.",
         "Do not run CHECKPOINT by hand: it is one more of what there is too much of.",
     ),
+    hurts_later=lambda _e: True,
     runbook="",
     source=f"{DOC}runtime-config-wal.html#GUC-CHECKPOINT-WARNING",
 )
