@@ -20,6 +20,7 @@ from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.diagnose.background import Background
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
+from stanch.facts.workings import WORKINGS_SQL, parse_workings
 from stanch.model.diagnosis import Diagnosis, Missing, Verdict
 from stanch.model.ids import TargetName
 from stanch.model.samples import Sample
@@ -230,6 +231,9 @@ async def test_a_subscription_whose_worker_fails_again_and_again(make_server: Ma
     error = str(found.causes[0].fact("error"))
     # From version 18 on the worker has words of its own.
     assert error.startswith(("duplicate key value", "conflict detected on relation")), why(found)
+    [(told,)] = subscriber.query(WORKINGS_SQL)
+    workers = [f for f in parse_workings(str(told)).figures if f.name == "subscription_worker"]
+    assert [(f.subject, f.detail) for f in workers] == [("orders_copy", "disabled")]
 
 
 @on_15
