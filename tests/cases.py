@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import cases_access
+import cases_data
 import cases_disk
 import cases_locks
+import cases_replication
 import cases_work
 from stanch.diagnose.evidence import Evidence
 
-ALL: dict[str, Evidence] = {**cases_disk.CASES, **cases_locks.CASES, **cases_work.CASES}
+ALL: dict[str, Evidence] = {
+    **cases_access.CASES,
+    **cases_data.CASES,
+    **cases_disk.CASES,
+    **cases_locks.CASES,
+    **cases_replication.CASES,
+    **cases_work.CASES,
+}

@@ -87,8 +87,8 @@ BURST = {
     "figures": figures(w.figure("progress", 3, "copy", "COPY FROM")),
 }
 OFTEN = [
-    w.line("checkpoints_too_often", 60 - 12 * n, "checkpoints are occurring too frequently")
-    for n in range(5)
+    w.line("checkpoints_too_often", 100 - 12 * n, "checkpoints are occurring too frequently")
+    for n in range(8)
 ]
 SPILL = {
     "volumes": w.read(

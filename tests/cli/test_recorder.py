@@ -84,6 +84,17 @@ def test_pauses_between_looks_are_told() -> None:
     assert "1 pauses, the longest 59 s" in head
 
 
+def test_the_first_lines_of_a_class_are_drawn_and_a_log_that_was_not_read_says_nothing() -> None:
+    """A class is told from its first line on; until then others of the same log are."""
+    name = "log_class_total"
+    read = frames(None, 0.0, 0.0, 0.0, name=name, subject="crash_child_signal")
+    came_up = replace(read[-1], values={**read[-1].values, (name, "deadlock"): 7.0})
+    shown = lines(recording(*read[:-1], came_up))["log: deadlock"]
+    assert shown.split()[:2] == ["7", "7"]
+    unread = frames(None, None, 9.0, 9.0, name=name, subject="deadlock")
+    assert lines(recording(*unread))["log: deadlock"].split()[:2] == ["0", "0"]
+
+
 def test_classes_of_log_lines_are_drawn_where_they_came_up() -> None:
     up = frames(0.0, 5.0, 9.0, name="log_class_total", subject="deadlock")
     still = frames(7.0, 7.0, 7.0, name="log_class_total", subject="checkpoint")

@@ -77,7 +77,13 @@ QUIET: dict[str, Evidence] = {
     ),
     "far more WAL than usual on a volume with room": w.healthy(history=FLOOD, volumes=ROOM),
     "the usual WAL on a volume that is short": w.healthy(volumes=d.wal_room(4 * GIB)),
-    "two checkpoints that came too early": w.healthy(log=w.log(*d.OFTEN[:2])),
+    "checkpoints that came too early for half a minute": w.healthy(log=w.log(*d.OFTEN[-3:])),
+    "many checkpoints of one large statement": w.healthy(
+        log=w.log(*(replace(line, at=w.ago(10 - n / 10)) for n, line in enumerate(d.OFTEN)))
+    ),
+    "a checkpoint that comes too early every few minutes": w.healthy(
+        log=w.log(*(replace(line, at=w.ago(1000 - 140 * n)) for n, line in enumerate(d.OFTEN)))
+    ),
     "checkpoints that came too early in last night's import": w.healthy(
         log=w.log(*(replace(line, at=w.ago(7200)) for line in d.OFTEN))
     ),
@@ -264,7 +270,7 @@ def test_a_checkpoint_storm_of_a_burst_follows_it() -> None:
 
 def test_a_checkpoint_storm_tells_how_often_and_the_setting() -> None:
     summary = first(case("checkpoint_storm", figures=d.figures())).summary
-    assert summary.startswith("5 checkpoints came too early, one every 12 s")
+    assert summary.startswith("8 checkpoints came too early, one every 12 s")
     assert "max_wal_size at 1GB" in summary
 
 
@@ -430,3 +436,24 @@ def test_names_from_outside_are_shortened() -> None:
     symptom = d.stands(SymptomKind.BACKUP_FAILED, 60, "s3" * 400, "<b>\x1b[31m" * 200)
     evidence = w.healthy(symptoms=(symptom,))
     assert len(first(evidence).summary) < 300
+
+
+# --- what hurts now goes first ------------------------------------------------------------------
+
+CHAIN = w.chains(w.chain(4, 12.0))
+
+
+@pytest.mark.parametrize("cause_id", ["slot_inactive", "archiver_failing", "backup_unrestorable"])
+def test_what_hurts_now_goes_before_what_will_hurt_later(cause_id: str) -> None:
+    found = diagnose(case(cause_id, chains=CHAIN)).causes
+    assert [c.id for c in found[:2]] == ["blocking_chain", cause_id]
+    assert found[0].probability < found[1].probability
+
+
+def test_what_will_hurt_later_goes_before_what_is_only_possible() -> None:
+    found = diagnose(case("backup_unrestorable", chains=w.chains())).causes
+    assert found[0].id == "backup_unrestorable"
+
+
+def test_an_old_storm_of_checkpoints_is_not_told_of_a_server_that_is_gone() -> None:
+    assert standing(w.down(log=w.log(*d.OFTEN), lock_file=w.lock())) == ["killed"]

@@ -111,6 +111,9 @@ FULL = "No space left on device"
         ("LOG", None, 'logical replication apply worker for subscription "s" has started', LogClass.APPLY_WORKER_STARTED),
         ("LOG", None, 'background worker "logical replication worker" (PID 4) exited with exit code 1', LogClass.APPLY_WORKER_ENDED),
         ("LOG", None, 'background worker "logical replication apply worker" (PID 4) exited with exit code 1', LogClass.APPLY_WORKER_ENDED),
+        ("ERROR", "23505", 'conflict detected on relation "public.t": conflict=insert_exists', LogClass.APPLY_FAILED),
+        ("ERROR", "55000", 'logical replication target relation "public.t" does not exist', LogClass.APPLY_FAILED),
+        ("LOG", None, 'subscription "sub" has been disabled because of an error', LogClass.APPLY_FAILED),
         ("LOG", None, "checkpoints are occurring too frequently (3 seconds apart)", LogClass.CHECKPOINTS_TOO_OFTEN),
         ("WARNING", None, "autovacuum not started because of misconfiguration", LogClass.AUTOVACUUM_OFF),
         ("LOG", None, 'temporary file: path "base/pgsql_tmp/pgsql_tmp4.0", size 1073741824', LogClass.TEMP_FILE),
@@ -193,6 +196,26 @@ def test_a_line_has_its_class(
 def test_a_crash_names_process_and_signal(who: str) -> None:
     found = classify("LOG", "00000", f"{who} (PID 4711) was terminated by signal 9: Killed")
     assert (found.log_class, found.named_pid, found.signal) == ("crash_child_signal", 4711, 9)
+
+
+@pytest.mark.parametrize(
+    ("who", "code", "log_class"),
+    [
+        ("server process", 2, "crash_child_exit"),
+        ("client backend", 127, "crash_child_exit"),
+        ('background worker "a b (c)"', 2, "crash_child_exit"),
+        ('background worker "logical replication worker"', 1, "apply_worker_ended"),
+        ('background worker "a b (c)"', 1, "other"),
+        ("startup process", 3, "other"),
+    ],
+)
+def test_a_process_that_gives_up_takes_all_others_with_it_unless_it_ended_in_order(
+    who: str, code: int, log_class: str
+) -> None:
+    found = classify("LOG", "00000", f"{who} (PID 4711) exited with exit code {code}")
+    assert found.log_class == log_class
+    if log_class == "crash_child_exit":
+        assert (found.named_pid, found.signal) == (4711, None)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def _version(asked: bool) -> None:
 def command_line() -> typer.Typer:
     """The program with every subcommand."""
     from stanch.cli import (
+        causes,
         changes,
         check,
         diagnose,
@@ -51,6 +52,7 @@ def command_line() -> typer.Typer:
         *readying,
         ping,
         diagnose,
+        causes,
         health,
         running,
         incidents,

@@ -35,6 +35,7 @@ class _Row:
     unit: Literal["", "bytes", "s"] = ""
     lowest: bool = False
     """The least of all subjects and moments is what matters, not the most."""
+    of_log: bool = False
 
 
 ROWS = (
@@ -111,7 +112,10 @@ def _classes(recording: Recording) -> list[_Row]:
         if name == CLASS_OF_LOG and value > first.get((name, subject), 0.0):
             counts[subject] = value - first.get((name, subject), 0.0)
     busiest = sorted(counts, key=lambda subject: -counts[subject])[:CLASSES_MAX]
-    return [_Row(label=f"log: {s}", names=(f"{CLASS_OF_LOG} {s}",), rate=True) for s in busiest]
+    return [
+        _Row(label=f"log: {s}", names=(f"{CLASS_OF_LOG} {s}",), rate=True, of_log=True)
+        for s in busiest
+    ]
 
 
 def _points(recording: Recording, row: _Row) -> list[Point]:
@@ -123,6 +127,9 @@ def _points(recording: Recording, row: _Row) -> list[Point]:
             for (name, subject), value in frame.values.items()
             if name in row.names or (subject and f"{name} {subject}" in row.names)
         ]
+        if not values and row.of_log and any(n == CLASS_OF_LOG for n, _ in frame.values):
+            # A class is told from its first line on; the log was read, and there was none.
+            values = [0.0]
         if values:
             found.append((frame.at.timestamp(), combine(values)))
     return rates(found) if row.rate else found

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stanch.diagnose.cause import Cause
+from stanch.diagnose.causes.access import (
+    certificate_expired,
+    certificate_untrusted,
+    hba_invalid,
+    read_only_setting,
+    standby_written_to,
+)
 from stanch.diagnose.causes.backups import archive_gap, backup_failed, backup_unrestorable
 from stanch.diagnose.causes.called_off import deadlock_storm, lock_table_full, statement_timeouts
 from stanch.diagnose.causes.connections import (
@@ -14,17 +21,54 @@ from stanch.diagnose.causes.connections import (
     connections_load,
 )
 from stanch.diagnose.causes.contention import lwlock_contention, subtransaction_overflow
+from stanch.diagnose.causes.damage import catalog_corruption, page_corruption, toast_corruption
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
+from stanch.diagnose.causes.indexes import collation_drift, index_corruption
+from stanch.diagnose.causes.lag import (
+    lag_sending,
+    replay_conflict,
+    replay_paused,
+    replay_saturated,
+)
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
+from stanch.diagnose.causes.logical import apply_worker_loop, decoding_spill
+from stanch.diagnose.causes.logins import (
+    hba_refused,
+    login_not_permitted,
+    password_expired,
+    password_wrong,
+)
+from stanch.diagnose.causes.loss import (
+    database_dropped,
+    schema_mismatch,
+    table_dropped,
+    table_truncated,
+)
 from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
 from stanch.diagnose.causes.network import dns_failure, network_unreachable
 from stanch.diagnose.causes.plans import generic_plan, missing_index, plan_flip
+from stanch.diagnose.causes.pools import (
+    connection_limit_reached,
+    connection_storm,
+    pool_clients_exhausted,
+    pool_exhausted,
+)
+from stanch.diagnose.causes.promotion import split_brain, standby_promoted, timeline_diverged
 from stanch.diagnose.causes.queues import (
     advisory_lock_leak,
     ddl_lock_queue,
     prepared_transaction_orphaned,
+)
+from stanch.diagnose.causes.ranges import int4_overflow, sequence_exhausted
+from stanch.diagnose.causes.replication import sync_standby_gone, wal_removed
+from stanch.diagnose.causes.rows import mass_delete, mass_update
+from stanch.diagnose.causes.security import (
+    dangerous_rights_gained,
+    data_copied_out,
+    login_attack,
+    rights_revoked,
 )
 from stanch.diagnose.causes.starting import cannot_start
 from stanch.diagnose.causes.stopping import crashed, killed, oom_killed, stopped_cleanly
@@ -60,7 +104,24 @@ CAUSES: tuple[Cause, ...] = (
     network_unreachable,
     dns_failure,
     credentials_refused,
+    hba_refused,
+    password_expired,
+    login_not_permitted,
+    password_wrong,
+    certificate_expired,
+    certificate_untrusted,
+    hba_invalid,
     other_cluster,
+    connection_limit_reached,
+    connection_storm,
+    pool_exhausted,
+    pool_clients_exhausted,
+    login_attack,
+    dangerous_rights_gained,
+    data_copied_out,
+    rights_revoked,
+    read_only_setting,
+    standby_written_to,
     disk_full_data,
     disk_full_wal,
     archiver_failing,
@@ -101,6 +162,30 @@ CAUSES: tuple[Cause, ...] = (
     multixact_wraparound,
     noisy_neighbour,
     maintenance_overload,
+    page_corruption,
+    index_corruption,
+    collation_drift,
+    toast_corruption,
+    catalog_corruption,
+    table_dropped,
+    schema_mismatch,
+    table_truncated,
+    database_dropped,
+    mass_delete,
+    mass_update,
+    sequence_exhausted,
+    int4_overflow,
+    split_brain,
+    standby_promoted,
+    timeline_diverged,
+    lag_sending,
+    replay_conflict,
+    replay_paused,
+    replay_saturated,
+    wal_removed,
+    sync_standby_gone,
+    apply_worker_loop,
+    decoding_spill,
 )
 
 BY_ID: Mapping[CauseId, Cause] = MappingProxyType({cause.id: cause for cause in CAUSES})
@@ -117,3 +202,8 @@ def separator(first: CauseId, second: CauseId) -> str:
 def look_alikes(cause: Cause) -> tuple[CauseId, ...]:
     """What it is mistaken for, whichever of the two says so, in the order of the catalogue."""
     return tuple(other.id for other in CAUSES if other.id in cause.apart or cause.id in other.apart)
+
+
+def follows_from(cause: Cause) -> tuple[CauseId, ...]:
+    """What brings it about, in the order of the catalogue."""
+    return tuple(other.id for other in CAUSES if cause.id in other.brings_about)

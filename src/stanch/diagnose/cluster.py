@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-FRESH = timedelta(seconds=30)
+FRESH = timedelta(seconds=10)
 """Who has not told of itself for longer may be anything by now."""
 
 

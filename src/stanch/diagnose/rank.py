@@ -136,7 +136,13 @@ def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple
         _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
     ]
     follows = {finding.id: finding.follows for finding in found}
-    return tuple(sorted(found, key=lambda f: (_links(f.id, follows), -f.probability, f.id)))
+    later = {one.cause.id for one in scored if one.cause.hurts_later(evidence)}
+
+    def place(f: CauseFinding) -> tuple[int, bool, bool, float, CauseId]:
+        stands = f.probability >= STANDS_FROM
+        return (_links(f.id, follows), not stands, f.id in later, -f.probability, f.id)
+
+    return tuple(sorted(found, key=place))
 
 
 def _is_shown(cause: Cause, evidence: Evidence) -> bool:

@@ -57,6 +57,8 @@ DEADLINE_S = 2.0
 LOG_BYTES_MAX = 256 * 1024
 RESERVE_S = 0.1
 """Kept from the deadline, so that a reading that runs late can still be called off."""
+LOG_WAITS_S = 0.5
+"""For the fresh connection, so that the log is read after it."""
 LATE_SHARE_MAX = 0.5
 """Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
 OPEN_TRANSACTIONS_SQL = load("open_transactions")
@@ -236,6 +238,9 @@ class _Gathering:
         return await known.history()
 
     async def _log(self, host: HostReader) -> Log | Missing:
+        # Why a login is refused stands there before the refusal is sent; a server that sends
+        # nothing is not waited for.
+        await asyncio.wait({self._tasks["reach"]}, timeout=LOG_WAITS_S)
         chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
         if isinstance(chunk, Missing):
             return chunk

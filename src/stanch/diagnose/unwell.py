@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stanch.diagnose.clues.lag import lag_told
 from stanch.diagnose.clues.sessions import near_limit
 from stanch.diagnose.evidence import Evidence, postmaster_lives, value_of
 from stanch.diagnose.inside import SessionGroup, Sessions
@@ -24,6 +25,8 @@ def _found(evidence: Evidence) -> Iterator[str]:
             yield f"{full.text[0].upper()}{full.text[1:]}, by no one application: {_who(sessions)}."
         for limit in sessions.limits_hit:
             yield f"{limit[0].upper()}{limit[1:]}: it turns further logins away."
+    if behind := lag_told(evidence):
+        yield behind
     if lock is not None and not lock.present and postmaster_lives(evidence):
         yield (
             "The running server's postmaster.pid is gone: it looks every minute and then stops "

@@ -15,6 +15,8 @@ class LogClass(StrEnum):
     STARTING = "starting"
     READY = "ready"
     CRASH_CHILD_SIGNAL = "crash_child_signal"
+    CRASH_CHILD_EXIT = "crash_child_exit"
+    """Sent away by SIGQUIT, or ended by what was loaded into it; the others are ended, too."""
     REINITIALIZING = "reinitializing"
     INTERRUPTED_RECOVERY = "interrupted_recovery"
     REDO_IN_PROGRESS = "redo_in_progress"

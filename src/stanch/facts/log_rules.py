@@ -122,6 +122,14 @@ BY_TEXT: Final = (
         r"signal (?P<signal>\d{1,3})",
         SERVER,
     ),
+    # With code 0 or 1 a process ends alone, and how the startup process ends a start tells itself.
+    _rule(
+        LogClass.CRASH_CHILD_EXIT,
+        "",
+        r"^(?!startup process )[^\"()\n]{1,80}(?:\"[^\n]{0,200}\" )?\(PID (?P<pid>\d{1,10})\) "
+        r"exited with exit code (?![01]$)\d{1,3}$",
+        SERVER,
+    ),
     _rule(LogClass.REINITIALIZING, "", r"^all server processes terminated; reinit", SERVER),
     _rule(
         LogClass.INTERRUPTED_RECOVERY,

@@ -68,7 +68,7 @@ def _holding_nothing(
     for kind in declared_rules():
         rank = max((mildest(kind, t.rank(kind)) for t in mine), default=MILDEST)
         if kind.value in silence.rules and silence.up_to is not None and rank < silence.up_to:
-            what = f"{kind.value} is of severity {rank}: it would never be held"
+            what = f"{kind.value} is never milder than severity {rank}, so it is never held"
             yield (*path, "up_to"), what, f"Write {rank} or less, or leave it out."
 
 

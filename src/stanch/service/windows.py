@@ -120,7 +120,9 @@ class Windows:
             asked = rank_in(request, policy)
             rank = MILDEST if known is None else mildest(rule, known.rank(rule))
             if asked > rank:
-                what = f"{rule.value} of {target} is {policy.severity(rank).label}"
+                what = (
+                    f"{rule.value} of {target} is never milder than {policy.severity(rank).label}"
+                )
                 up_to = f"a silence up to {policy.severity(asked).label} would never hold it"
                 raise BadRequest(f"{what}: {up_to}", hint="Leave out --up-to, or name a worse one.")
             return asked

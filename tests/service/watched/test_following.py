@@ -104,7 +104,7 @@ async def test_a_servers_log_and_the_machines_are_counted_once_over_our_own_rest
 async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     server: ScratchServer, tmp_path: Path
 ) -> None:
-    """Locks that find no room, then a session whose process crashes; before, what looks like it."""
+    """Locks that find no room, then sessions whose processes crash; before, what looks like it."""
     policy = TargetPolicy(
         name=TargetName("orders"), dsn=server.dsn("stanch_watch"), sample_every_s=0.2
     )
@@ -112,6 +112,7 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     damaged = ("told", "log_corruption:invalid_page")
     no_room = ("told", "log_out_of_memory:lock_table_full")
     crashed = ("told", "process_crashed:crash_child_signal")
+    gave_up = ("told", "process_crashed:crash_child_exit")
 
     def near_misses(told: Told) -> bool:
         if told.get(("log_class_total", "out_of_memory")) != 0:
@@ -124,7 +125,7 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
     def quiet_then_no_room(told: Told) -> bool:
         if told.get(("log_class_total", "deadlock")) != 1:
             return False
-        assert not {no_room, crashed, wrong_setting, damaged} & told.keys()
+        assert not {no_room, crashed, gave_up, wrong_setting, damaged} & told.keys()
         server.set_conf({"no_such_setting": 1})
         server.query("SELECT pg_reload_conf()")
         with suppress(psycopg.errors.DataCorrupted):
@@ -141,10 +142,20 @@ async def test_what_only_the_log_tells_is_told_and_ordinary_errors_are_not(
             os.kill(conn.info.backend_pid, signal.SIGSEGV)
         return True
 
+    def then_one_sent_away(told: Told) -> bool:
+        if crashed not in told:
+            return False
+        assert gave_up not in told
+        with server.connect() as conn:
+            os.kill(conn.info.backend_pid, signal.SIGQUIT)
+        return True
+
     state = tmp_path / "state"
     state.mkdir()
-    told = lambda known: crashed in known  # noqa: E731
-    await follow(policy, state, near_misses, quiet_then_no_room, then_a_crash, told)
+    told = lambda known: gave_up in known  # noqa: E731
+    await follow(
+        policy, state, near_misses, quiet_then_no_room, then_a_crash, then_one_sent_away, told
+    )
 
 
 async def test_logins_refused_by_the_dozen_are_told_and_a_password_typed_wrong_is_not(

@@ -93,6 +93,7 @@ backup_failed = Cause(
         NEVER_EXPIRE,
         "Do not take a running backup for a backup: only one that has ended well counts.",
     ),
+    hurts_later=lambda _e: True,
     runbook="",
     source=f"{DOC}backup.html",
 )
@@ -123,6 +124,7 @@ backup_unrestorable = Cause(
         "Do not repair pages on the server first: the damaged state may be all there is to look "
         "at.",
     ),
+    hurts_later=lambda _e: True,
     runbook="",
     source=f"{DOC}app-pgverifybackup.html",
 )
@@ -158,6 +160,7 @@ archive_gap = Cause(
         "Do not trust a green status: pg_stat_archiver believes whatever the command returns.",
         "Do not set archive_command to something that discards: it is how such gaps come about.",
     ),
+    hurts_later=lambda _e: True,
     runbook="",
     source=f"{DOC}continuous-archiving.html",
 )

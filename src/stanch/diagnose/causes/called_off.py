@@ -79,7 +79,8 @@ def _tell_lock_table(evidence: Evidence) -> str:
     figures, log = value_of(evidence.figures), value_of(evidence.log)
     used = figures.value("lock_slots_used") if figures else None
     count = log.count("lock_table_full") if log else None
-    times = f"{count.lines} statements failed for it" if count else "statements fail for it"
+    many = f"{count.lines} statement{'s' if count.lines > 1 else ''}" if count else ""
+    times = f"{many} failed for it" if many else "statements fail for it"
     who = f", most of {count.who[0][0][:100]}" if count and count.who else ""
     held = f"; {used:.0f} locks are held now" if used is not None else ""
     return f"The table of locks is full: {times}{who}{held}."

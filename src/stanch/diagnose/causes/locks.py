@@ -10,6 +10,7 @@ from stanch.diagnose.causes.ids import (
     CONNECTIONS_BEHIND_LOCK,
     DDL_LOCK_QUEUE,
     IDLE_IN_TRANSACTION,
+    POOL_EXHAUSTED,
     STATEMENT_TIMEOUTS,
     SUBTRANSACTION_OVERFLOW,
     VACUUM_HELD_BACK,
@@ -68,7 +69,7 @@ blocking_chain = Cause(
         "idle in transaction?",
     },
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
-    brings_about=(CONNECTIONS_BEHIND_LOCK, STATEMENT_TIMEOUTS),
+    brings_about=(CONNECTIONS_BEHIND_LOCK, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     follows_change=(
         ItemKind.RELATION,
         ItemKind.OBJECT,

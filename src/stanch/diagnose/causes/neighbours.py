@@ -80,7 +80,7 @@ maintenance_overload = Cause(
     "everybody else needs.",
     onset=Onset.AT_ONCE,
     impact="While it runs, for all; it is over when the job is.",
-    prior=-3.5,
+    prior=-4.0,
     weighs=(
         Weigh(clue=neighbours.job_runs, yes=3.0, no=-6.0, now=True),
         Weigh(clue=pace.less_done, yes=2.0, no=-2.0, now=True),

@@ -181,10 +181,10 @@ generic_plan = Cause(
     family=FAMILY,
     prior=-3.0,
     weighs=(
-        Weigh(clue=work.plan_forced, yes=4.0, no=-2.0, now=True),
-        Weigh(clue=work.statement_slower, yes=2.0, no=-3.0, now=True),
+        Weigh(clue=work.plan_forced, yes=2.5, no=-2.0, now=True),
+        Weigh(clue=work.statement_slower, yes=3.0, no=-3.0, now=True),
         Weigh(clue=work.one_leads, yes=0.5, no=0.0, now=True),
-        Weigh(clue=work.stats_stale, yes=-1.5, no=0.5, now=True),
+        Weigh(clue=work.stats_stale, yes=-1.5, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-2.0, no=0.0),
         Weigh(clue=pace.more_done, yes=-1.5, no=0.5, now=True),
     ),

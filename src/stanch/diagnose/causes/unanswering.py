@@ -13,7 +13,7 @@ from stanch.diagnose.causes.ids import (
     POSTMASTER_STOPPED,
     STANDBY_WITHOUT_SESSIONS,
 )
-from stanch.diagnose.clues import lock, wire
+from stanch.diagnose.clues import lock, logins, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
@@ -102,7 +102,11 @@ credentials_refused = Cause(
     impact="At once for every new login of that role; open sessions go on.",
     family="access",
     prior=-2.0,
-    weighs=(Weigh(clue=wire.not_let_in, yes=6.5, no=-7.0, now=True),),
+    weighs=(
+        Weigh(clue=wire.not_let_in, yes=6.5, no=-7.0, now=True),
+        # What is told has a cause of its own.
+        Weigh(clue=logins.reason_told, yes=-6.0, no=0.0, now=True),
+    ),
     tell=_tell_refused,
     facts=server_facts,
     apart={

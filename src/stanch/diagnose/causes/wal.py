@@ -33,6 +33,10 @@ def _with(evidence: Evidence, **more: str | float | bool | None) -> Facts:
     return tuple({**dict(disk_facts(evidence, "wal")), **more}.items())
 
 
+def _has_room(evidence: Evidence) -> bool:
+    return not wal.is_short(evidence)
+
+
 def _lasts(evidence: Evidence) -> str:
     left_s = wal.fills_in_s(evidence)
     return f" At this rate its volume is full in {span(left_s)}." if left_s else ""
@@ -104,6 +108,7 @@ archiver_failing = Cause(
     follows_change=(ItemKind.SETTING, ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.SERVER),
     began=lambda e: _told_since(e, SymptomKind.ARCHIVE_FAILING),
     impact_in_s=wal.fills_in_s,
+    hurts_later=_has_room,
     safe_first="Run the archive command by hand for the file that failed and mend what it says "
     "(credentials, space, network); a file that is in the archive already and is the same has to "
     "count as success.",
@@ -207,6 +212,7 @@ slot_inactive = Cause(
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.SERVER, ItemKind.OBJECT),
     began=lambda e: _told_since(e, SymptomKind.SLOT_INACTIVE),
     impact_in_s=_slot_lasts_s,
+    hurts_later=_has_room,
     safe_first="Bring its consumer back; where nobody can, set max_slot_wal_keep_size so that the "
     "slot is lost before the volume is full, and drop it only when its owner has agreed.",
     never=(
@@ -250,6 +256,7 @@ slot_stuck = Cause(
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.RELATION, ItemKind.OBJECT),
     began=lambda e: _told_since(e, SymptomKind.SLOT_STUCK),
     impact_in_s=_slot_lasts_s,
+    hurts_later=_has_room,
     safe_first="Restart the consumer, not the server; see its own log for what it cannot take "
     "over, and whether a long transaction here holds restart_lsn back.",
     never=(

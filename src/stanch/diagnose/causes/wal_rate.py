@@ -11,7 +11,7 @@ from stanch.diagnose.causes.ids import (
     DISK_FULL_WAL,
     WAL_BURST,
 )
-from stanch.diagnose.clues import wal
+from stanch.diagnose.clues import wal, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
@@ -111,6 +111,8 @@ checkpoint_storm = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=wal.checkpoints_too_often, yes=5.0, no=-6.0, now=True),
+        # The log of a server that is gone tells of what was.
+        Weigh(clue=wire.answers, yes=0.0, no=-6.0, now=True),
         Weigh(clue=wal.writers_wait, yes=1.0, no=-0.5, now=True),
         Weigh(clue=wal.wal_burst, yes=0.5, no=-0.5, now=True),
     ),
@@ -130,6 +132,7 @@ checkpoint_storm = Cause(
         "Do not switch full_page_writes or fsync off: the next crash would damage the data.",
         "Do not run CHECKPOINT by hand: it is one more of what there is too much of.",
     ),
+    hurts_later=lambda _e: True,
     runbook="",
     source=f"{DOC}runtime-config-wal.html#GUC-CHECKPOINT-WARNING",
 )

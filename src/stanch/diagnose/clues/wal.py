@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, human_bytes
 from stanch.diagnose.cause import Answer, Clue
@@ -21,8 +22,11 @@ DAY_S = 86400.0
 BURST_TIMES_MIN = 5.0
 BURST_BYTES_S_MIN = 4 * 1024**2
 """A quiet server writes five times as much in any minute."""
-STORM_LINES_MIN = 3
-STORM_WITHIN_S = 300.0
+STORM_LINES_MIN = 4
+STORM_S_MIN = 60.0
+"""One large statement sets off several within a second, and it is over."""
+STORM_GAP_S_MAX = 60.0
+"""Twice what checkpoint_warning calls too often."""
 
 _SIZE = re.compile(r"(-?\d{1,15}) ?(B|kB|MB|GB|TB)?")
 _UNITS = {"": 1, "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
@@ -127,20 +131,31 @@ def _bulk(figures: Figures, _evidence: Evidence) -> YES_NO:
 BULK = frozenset({"copy", "create index", "cluster"})
 
 
+def _run(log: Log) -> tuple[datetime, ...]:
+    """The newest checkpoints that came too early, one soon after the other, oldest first."""
+    times = [e.at for e in log.events if e.kind == "checkpoints_too_often" and e.at is not None]
+    run: list[datetime] = []
+    for at in reversed(times):
+        if run and (run[-1] - at).total_seconds() > STORM_GAP_S_MAX:
+            break
+        run.append(at)
+    return tuple(reversed(run))
+
+
 def _too_often(log: Log, evidence: Evidence) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
-    count = log.count("checkpoints_too_often")
-    if count is None or count.first_at is None or count.last_at is None:
+    run = _run(log)
+    if not run:
         return False, f"no checkpoint came too early in {log.path}"
-    age_s = (evidence.at - count.last_at).total_seconds()
-    if age_s > STORM_WITHIN_S:
+    age_s, lasted_s = (evidence.at - run[-1]).total_seconds(), (run[-1] - run[0]).total_seconds()
+    if age_s > STORM_GAP_S_MAX:
         return False, f"the newest checkpoint that came too early is {span(age_s)} old"
-    if count.lines < STORM_LINES_MIN:
-        return False, f"only {count.lines} checkpoints came too early"
-    every_s = (count.last_at - count.first_at).total_seconds() / (count.lines - 1)
-    said = f"{count.lines} checkpoints came too early, one every {span(every_s)}"
-    return True, said, count.last_at
+    if len(run) < STORM_LINES_MIN or lasted_s < STORM_S_MIN:
+        return False, f"{len(run)} checkpoints came too early, within {span(lasted_s)}"
+    every_s = lasted_s / (len(run) - 1)
+    said = f"{len(run)} checkpoints came too early, one every {span(every_s)}"
+    return True, said, run[-1]
 
 
 def _writers_wait(activity: Activity, _evidence: Evidence) -> YES_NO:

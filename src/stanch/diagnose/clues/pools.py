@@ -1,0 +1,280 @@
+"""Pools between applications and the server, limits of one role, and floods of logins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
+from stanch.diagnose.clues.refusals import lately
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course, History
+from stanch.diagnose.inside import Sessions
+from stanch.diagnose.outside import Log
+from stanch.model.reach import Reach, ReachState
+from stanch.model.shown import span
+from stanch.model.symptoms import SymptomKind
+
+USAGE: Final = "pool_usage_pct"
+WAITING: Final = "pool_waiting"
+WAIT: Final = "pool_max_wait_s"
+CLIENTS: Final = "/clients"
+"""The ending of the subject that stands for all clients of one pooler together."""
+FULL_PCT: Final = 90.0
+CLIENTS_FULL_PCT: Final = 98.0
+WAIT_S_MIN: Final = 2.0
+"""A client that waits for less waits for another's transaction to end."""
+ROOM_SHARE: Final = 0.9
+LIMIT_LATELY_S: Final = 300.0
+YOUNG_MIN: Final = 20
+YOUNG_SHARE: Final = 0.5
+SURGE_PER_S: Final = 10.0
+SURGE_TIMES: Final = 5.0
+GROWN_TIMES: Final = 3.0
+GROWN_BY: Final = 20.0
+
+POOL_WAITS: Final = (SymptomKind.POOL_WAITING, SymptomKind.POOL_WAIT_LONG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolNow:
+    """One pool as it was last read."""
+
+    name: str
+    """`<pooler>/<database>/<role>`, or as the source calls it."""
+    usage_pct: float | None
+    waiting: float
+    max_wait_s: float
+
+
+def pool_of(evidence: Evidence) -> PoolNow | None:
+    """The pool in which clients wait the longest, where any wait."""
+    history = value_of(evidence.history)
+    found = [] if history is None else [p for p in _pools(history) if p.waiting >= 1]
+    return max(found, key=lambda p: (p.max_wait_s, p.waiting, p.name), default=None)
+
+
+def clients_of(evidence: Evidence) -> Course | None:
+    """The pooler whose client connections are the fullest."""
+    history = value_of(evidence.history)
+    found = [
+        course
+        for course in (history.named(USAGE) if history is not None else ())
+        if course.subject.endswith(CLIENTS) and course.now is not None
+    ]
+    return max(found, key=lambda c: (c.now or 0.0, c.subject), default=None)
+
+
+def _pools(history: History) -> list[PoolNow]:
+    return [
+        PoolNow(
+            name=course.subject,
+            usage_pct=_now(history, USAGE, course.subject),
+            waiting=course.now or 0.0,
+            max_wait_s=_now(history, WAIT, course.subject) or 0.0,
+        )
+        for course in history.named(WAITING)
+    ]
+
+
+def _now(history: History, name: str, subject: str) -> float | None:
+    course = history.of(name, subject)
+    return None if course is None else course.now
+
+
+def _no_pools(history: History) -> bool:
+    return not history.named(WAITING)
+
+
+def _queue(history: History, evidence: Evidence) -> YES_NO:
+    if _no_pools(history):
+        return "no pool is recorded"
+    pool = pool_of(evidence)
+    if pool is None:
+        return False, "no client waits for a pool"
+    stands = any(s.kind in POOL_WAITS and s.subject == pool.name for s in evidence.symptoms)
+    waited = f", the longest for {span(pool.max_wait_s)}" if pool.max_wait_s else ""
+    said = f"{pool.waiting:.0f} clients wait for pool {pool.name}{waited}"
+    return pool.max_wait_s >= WAIT_S_MIN or stands, said
+
+
+def _full(history: History, evidence: Evidence) -> YES_NO:
+    if _no_pools(history):
+        return "no pool is recorded"
+    pool = pool_of(evidence)
+    if pool is None:
+        return False, "no client waits for a pool"
+    if pool.usage_pct is None:
+        return f"how full pool {pool.name} is was not told"
+    return pool.usage_pct >= FULL_PCT, f"pool {pool.name} is {pool.usage_pct:.0f} % in use"
+
+
+def _clients_full(history: History, evidence: Evidence) -> YES_NO:
+    course = clients_of(evidence)
+    if course is None:
+        return "the clients of no pooler are recorded"
+    share = course.now or 0.0
+    name = course.subject.removesuffix(CLIENTS)
+    said = f"{share:.0f} % of the client connections of pooler {name} are taken"
+    return share >= CLIENTS_FULL_PCT, said
+
+
+def _has_room(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    usable = sessions.usable
+    if not usable:
+        return "the limit of connections was not read"
+    said = f"{sessions.client_backends} of {usable} usable connections of the server are taken"
+    return sessions.client_backends < ROOM_SHARE * usable, said
+
+
+def _pooler_says(seen: Reach, words: tuple[str, ...]) -> YES_NO:
+    layer = seen.failed_layer
+    if seen.state is not ReachState.TOO_MANY_CLIENTS or layer is None:
+        return False, f"a fresh connection ends as {seen.state}"
+    return any(word in layer.detail for word in words), f"a fresh login is told: {layer.detail}"
+
+
+pool_queue = clue_on(
+    "pool_queue",
+    "Do clients wait for a connection of a pool, and for long?",
+    lambda e: e.history,
+    _queue,
+    reads=(WAITING, WAIT),
+)
+pool_full = clue_on(
+    "pool_full",
+    "Is that pool nearly or wholly in use?",
+    lambda e: e.history,
+    _full,
+    reads=(USAGE,),
+)
+pool_clients_full = clue_on(
+    "pool_clients_full",
+    "Are all client connections of a pooler taken (max_client_conn)?",
+    lambda e: e.history,
+    _clients_full,
+    reads=(USAGE,),
+)
+server_has_room = clue_on(
+    "server_has_room",
+    "Has the server itself connections left?",
+    lambda e: e.sessions,
+    _has_room,
+)
+# PgBouncer's own words, always English; other poolers have others.
+pool_timeout_said = clue_on(
+    "pool_timeout_said",
+    "Does a pooler say that a client waited too long for a server connection?",
+    lambda e: e.reach,
+    lambda seen, _e: _pooler_says(seen, ("query_wait_timeout",)),
+)
+pool_clients_said = clue_on(
+    "pool_clients_said",
+    "Does a pooler say that it takes no more client connections (max_client_conn)?",
+    lambda e: e.reach,
+    lambda seen, _e: _pooler_says(seen, ("no more connections allowed",)),
+)
+
+
+# --- limits of one role or database -------------------------------------------------------------
+
+
+def _limit_hit(sessions: Sessions, _evidence: Evidence) -> YES_NO:
+    if not sessions.limits_hit:
+        return False, "no role or database is at a limit of its own"
+    return True, "; ".join(sessions.limits_hit)[:300]
+
+
+def _limit_said(seen: Reach, _evidence: Evidence) -> YES_NO:
+    layer = seen.failed_layer
+    detail = f": {layer.detail}" if layer is not None and layer.detail else ""
+    said = f"a fresh connection ends as {seen.state}{detail}"
+    return seen.state is ReachState.CONNECTION_LIMIT, said
+
+
+def _limit_logged(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    found = [
+        event
+        for event in lately(evidence, "too_many_for_role")
+        if event.at is None or (evidence.at - event.at).total_seconds() <= LIMIT_LATELY_S
+    ]
+    if not found:
+        return False, "no login refused for a limit of its role or database in the log"
+    return (
+        True,
+        f"{len(found)} refused logins in the log, the newest: {found[-1].text}",
+        found[-1].at,
+    )
+
+
+limit_hit = clue_on(
+    "limit_hit",
+    "Has a role or a database as many sessions as its own limit allows?",
+    lambda e: e.sessions,
+    _limit_hit,
+)
+limit_said = clue_on(
+    "limit_said",
+    "Is a fresh login turned away for a limit of its role or database (53300)?",
+    lambda e: e.reach,
+    _limit_said,
+)
+limit_logged = clue_on(
+    "limit_logged",
+    "Does the log show logins refused for a limit of a role or database (53300)?",
+    lambda e: e.log,
+    _limit_logged,
+)
+
+
+# --- floods of logins ---------------------------------------------------------------------------
+
+
+def _young(figures: Figures, evidence: Evidence) -> YES_NO:
+    found, sessions = figures.of("sessions_begun_10s"), value_of(evidence.sessions)
+    if found is None or found.value is None:
+        return "how old the sessions are was not told"
+    young = found.value
+    total = sessions.client_backends if sessions is not None else young
+    of = f" ({found.detail})" if found.detail else ""
+    said = f"{young:.0f} of {total:.0f} client sessions are younger than 10 s{of}"
+    return young >= YOUNG_MIN and young >= YOUNG_SHARE * total, said
+
+
+def _surged(course: Course, _evidence: Evidence) -> YES_NO:
+    if course.now is None:
+        return "connections are not logged any more"
+    usual = course.usual or 0.0
+    said = f"{course.now:.1f} connections a second arrive; usual are {usual:.1f}"
+    return course.now >= SURGE_PER_S and course.now >= SURGE_TIMES * usual, said
+
+
+def _grown(course: Course, _evidence: Evidence) -> YES_NO:
+    if course.usual is None or course.now is None:
+        return "how many are usual is not known"
+    said = f"{course.now:.0f} client sessions; usual are {course.usual:.0f}"
+    return course.now >= max(GROWN_TIMES * course.usual, course.usual + GROWN_BY), said
+
+
+sessions_young = clue_on(
+    "sessions_young",
+    "Are most sessions only seconds old?",
+    lambda e: e.figures,
+    _young,
+    reads=("sessions_begun_10s",),
+)
+logins_surged = clue_on_course(
+    "logins_surged",
+    "Do many times as many connections arrive as usual (log_connections)?",
+    ("log_class_total", "connection_received"),
+    _surged,
+)
+sessions_grown = clue_on_course(
+    "sessions_grown",
+    "Are there several times as many client sessions as usual?",
+    ("client_backends", ""),
+    _grown,
+)

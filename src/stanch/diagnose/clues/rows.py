@@ -1,0 +1,223 @@
+"""Signs that all rows of a table were deleted or written anew."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
+from stanch.diagnose.cause import Answer, Clue
+from stanch.diagnose.clues.loss import SAID_WITHIN_S
+from stanch.diagnose.clues.missed import plain
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import Course
+from stanch.model.shown import shortened
+
+ROWS_MIN = 1000
+TURNOVER_MAX = 3.0
+"""A queue deletes, and a counter updates, many times the rows it holds; one statement only once."""
+UNVACUUMED_SHARE_MIN = 0.4
+REWRITTEN_SHARE_MIN = 0.8
+JUMP_TIMES = 20.0
+JUMP_ROWS_S_MIN = 500.0
+
+_RAN = re.compile(r"(?:statement|execute [^:]{1,80}): (?P<sql>[\s\S]*)")
+_DELETE = re.compile(r"(?i)delete\s+from\s+(?:only\s+)?(?P<table>[^\s;]+)\s*(?P<rest>[\s\S]*)")
+_UPDATE = re.compile(r"(?i)update\s+(?:only\s+)?(?P<table>[^\s;]+)\s+(?P<rest>[\s\S]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkedOver:
+    """A table of whose rows most were deleted or written anew since they were counted last."""
+
+    name: str
+    before: float
+    live: float
+    dead: float
+    deleted: float
+    updated: float
+
+    @property
+    def is_emptied(self) -> bool:
+        lost = self.before - self.live
+        return (
+            lost * 2 >= self.before
+            and self.deleted * 2 >= self.before
+            and self.deleted <= TURNOVER_MAX * self.before
+            and self.dead >= UNVACUUMED_SHARE_MIN * lost
+        )
+
+    @property
+    def is_rewritten(self) -> bool:
+        wrote = min(self.updated, self.dead)
+        return (
+            wrote >= REWRITTEN_SHARE_MIN * self.before
+            and self.updated <= TURNOVER_MAX * self.before
+            and self.live * 2 >= self.before
+        )
+
+
+def worked_over(evidence: Evidence) -> tuple[WorkedOver, ...]:
+    """Most rows first."""
+    figures = value_of(evidence.figures)
+    if figures is None:
+        return ()
+    found = [
+        WorkedOver(
+            name=figure.subject,
+            before=figure.value or 0.0,
+            live=figures.value("table_live_rows", figure.subject) or 0.0,
+            dead=figures.value("table_dead_rows", figure.subject) or 0.0,
+            deleted=figures.value("table_deleted_rows_total", figure.subject) or 0.0,
+            updated=figures.value("table_updated_rows_total", figure.subject) or 0.0,
+        )
+        for figure in figures.named("table_rows_before")
+        if (figure.value or 0.0) >= ROWS_MIN
+    ]
+    return tuple(sorted(found, key=lambda table: (-table.before, table.name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeWrite:
+    """One statement over all rows of a table."""
+
+    table: str
+    text: str
+    at: datetime | None = None
+    who: str = ""
+    pid: int | None = None
+    """Of the session that is still at it."""
+
+
+def whole_write(evidence: Evidence, verb: str) -> WholeWrite | None:
+    """The newest DELETE or UPDATE without WHERE that runs, or that the log shows."""
+    return _running(evidence, verb) or _logged(evidence, verb)
+
+
+def _running(evidence: Evidence, verb: str) -> WholeWrite | None:
+    activity = value_of(evidence.activity)
+    for doing in activity.doings if activity else ():
+        table = _whole(doing.query, verb)
+        if doing.state == "active" and table and doing.backend_type == "client backend":
+            who = f"{doing.usename}@{doing.datname} ({doing.application_name})"
+            return WholeWrite(table=table, text=doing.query, who=who, pid=doing.oldest_pid)
+    return None
+
+
+def _logged(evidence: Evidence, verb: str) -> WholeWrite | None:
+    log = value_of(evidence.log)
+    for event in reversed(log.events if log else ()):
+        if event.kind != f"whole_table_{verb}d":
+            continue
+        if event.at and (evidence.at - event.at).total_seconds() > SAID_WITHIN_S:
+            continue
+        ran = _RAN.search(event.text)
+        table = _whole(ran["sql"], verb) if ran is not None else ""
+        if table:
+            return WholeWrite(table=table, text=event.text, at=event.at, who=event.who)
+    return None
+
+
+def _whole(sql: str, verb: str) -> str:
+    """The table of a statement over all of its rows; empty where it is none, or not all is seen."""
+    found = (_DELETE if verb == "delete" else _UPDATE).match(sql.strip())
+    if found is None or sql.rstrip().endswith("…"):
+        return ""
+    rest = found["rest"].casefold()
+    narrowed = re.search(r"\bwhere\b(?!\s+(true|1\s?=\s?1|\?\s?=\s?\?)\s*;?\s*$)", rest)
+    joined = verb == "delete" and re.search(r"\busing\b", rest)
+    return "" if narrowed or joined else found["table"]
+
+
+def table_of(evidence: Evidence, verb: str) -> str:
+    """The table that it is about: as the statistics name it, else as the statement does."""
+    said = whole_write(evidence, verb)
+    fitting = [t for t in worked_over(evidence) if _fits(t, verb)]
+    same = [t.name for t in fitting if said is not None and plain(t.name) == plain(said.table)]
+    names = same or ([said.table] if said else [t.name for t in fitting])
+    return names[0] if names else ""
+
+
+def of_table(evidence: Evidence, verb: str) -> WorkedOver | None:
+    name = plain(table_of(evidence, verb))
+    fitting = (t for t in worked_over(evidence) if _fits(t, verb))
+    return next((t for t in fitting if plain(t.name) == name), None)
+
+
+def _fits(table: WorkedOver, verb: str) -> bool:
+    return table.is_emptied if verb == "delete" else table.is_rewritten
+
+
+def _statistics(figures: Figures, evidence: Evidence, verb: str) -> YES_NO:
+    if not figures.named("tables"):
+        return "table_rows_before was not told"
+    found = next((t for t in worked_over(evidence) if _fits(t, verb)), None)
+    if found is None:
+        return False, f"of no table most rows were {verb}d once"
+    if verb == "delete":
+        said = f"of {found.before:.0f} rows {found.live:.0f} are left"
+    else:
+        said = f"of {found.before:.0f} rows {found.updated:.0f} were written anew"
+    return True, f"{found.name}: {said}, {found.dead:.0f} old ones still lie there"
+
+
+def _statement(evidence: Evidence, verb: str) -> Answer:
+    found = whole_write(evidence, verb)
+    if found is None:
+        seen = value_of(evidence.activity), value_of(evidence.log)
+        said = "no such statement runs, and none is in the log (log_statement = mod)"
+        reason = "neither sessions nor the log could be read"
+        return Answer(yes=False, text=said) if any(seen) else Answer(yes=None, text=reason)
+    now = "runs now: " if found.pid is not None else ""
+    by = f" by {shortened(found.who, 80)}" if found.who else ""
+    return Answer(yes=True, text=f"{now}{shortened(found.text, 150)}{by}", at=found.at)
+
+
+def _jump(course: Course, _evidence: Evidence) -> YES_NO:
+    if course.usual is None:
+        return "what is usual is not known yet"
+    top = max(course.high or 0.0, course.peak or 0.0)
+    said = f"up to {top:.0f} rows a second, where {course.usual:.0f} are usual"
+    return top >= max(JUMP_ROWS_S_MIN, JUMP_TIMES * course.usual), said
+
+
+rows_lost = clue_on(
+    "rows_lost",
+    "Are most rows of a table deleted since they were last counted, and not yet vacuumed?",
+    lambda e: e.figures,
+    lambda f, e: _statistics(f, e, "delete"),
+    reads=("tables", "table_rows_before", "table_live_rows", "table_deleted_rows_total"),
+)
+rows_rewritten = clue_on(
+    "rows_rewritten",
+    "Were nearly all rows of a table written anew since they were last counted?",
+    lambda e: e.figures,
+    lambda f, e: _statistics(f, e, "update"),
+    reads=("tables", "table_rows_before", "table_dead_rows", "table_updated_rows_total"),
+)
+
+
+delete_of_all = Clue(
+    id="delete_of_all",
+    question="Is there a DELETE without WHERE, running or in the log?",
+    ask=lambda e: _statement(e, "delete"),
+)
+update_of_all = Clue(
+    id="update_of_all",
+    question="Is there an UPDATE without WHERE, running or in the log?",
+    ask=lambda e: _statement(e, "update"),
+)
+deletes_jumped = clue_on_course(
+    "deletes_jumped",
+    "Were far more rows deleted at once than usual?",
+    ("rows_deleted_total", ""),
+    _jump,
+)
+updates_jumped = clue_on_course(
+    "updates_jumped",
+    "Were far more rows updated at once than usual?",
+    ("rows_updated_total", ""),
+    _jump,
+)
