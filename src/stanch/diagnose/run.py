@@ -38,10 +38,9 @@ from stanch.diagnose.outside import (
     Volumes,
 )
 from stanch.diagnose.reading.run import read_lock_file
-from stanch.diagnose.session.run import Inside, ask
+from stanch.diagnose.session.run import Inside, ask, with_tables
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import LockFileWitness
-from stanch.facts.sql import load
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
@@ -61,7 +60,6 @@ LOG_WAITS_S = 0.5
 """For the fresh connection, so that the log is read after it."""
 LATE_SHARE_MAX = 0.5
 """Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
-OPEN_TRANSACTIONS_SQL = load("open_transactions")
 
 SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
@@ -79,6 +77,8 @@ class Witnesses:
     """A session that is open already; it survives a full server."""
     open_reader: OpenReader | None = None
     """Opens the one extra session; asked only where none is held and the server lets us in."""
+    open_home: OpenReader | None = None
+    """Into the application's own database afterwards, for its tables; None: nobody goes there."""
     host: HostReader | Missing
     traces: TraceReader | Missing
     place: Place | Missing
@@ -104,8 +104,8 @@ async def gather(
 ) -> Evidence:
     """Ask all witnesses at once and keep what they said within the deadline.
 
-    Cost: one fresh connection, and one session more where none is held. Never raises for what a
-    target or a machine does.
+    Cost: one fresh connection, one session where none is held, then a short one for tables. Never
+    raises for what a target or a machine does.
     """
     return await _Gathering(witnesses, deadline_s).evidence(target, disk_full_free_bytes)
 
@@ -214,8 +214,14 @@ class _Gathering:
         return reach
 
     async def _ask_inside(self) -> Inside | Missing:
+        inside, home = await self._ask_server(tables=self._w.open_home is None), self._w.open_home
+        if home is None or isinstance(inside, Missing):
+            return inside
+        return await with_tables(inside, home, left_s=self._left_s)
+
+    async def _ask_server(self, *, tables: bool) -> Inside | Missing:
         if self._w.held is not None:
-            return await ask(self._w.held, left_s=self._left_s)
+            return await ask(self._w.held, left_s=self._left_s, tables=tables)
         if self._w.open_reader is None:
             return Missing(what="sessions", reason="no session is held")
         # The probe's connection has ended by then, so there is never more than one extra.
@@ -227,7 +233,7 @@ class _Gathering:
         if reach.state not in ANSWERS_SQL:
             return Missing(what="sessions", reason=f"no session: {reach.state}")
         async with self._w.open_reader() as reader:
-            return await ask(reader, left_s=self._left_s)
+            return await ask(reader, left_s=self._left_s, tables=tables)
 
     async def _history(self, known: Background) -> History | Missing:
         """Only of a server that answers: what ended one is not told by what it usually does, and
