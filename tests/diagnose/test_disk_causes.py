@@ -50,6 +50,10 @@ QUIET: dict[str, Evidence] = {
     "failures from before archiving was switched off": w.healthy(
         **{**FAILED_ONCE, "retention": w.read(Retention(archive_mode=False))}
     ),
+    "failures of a standby from when it was a primary": w.healthy(
+        figures=w.figures(w.figure("archive_failing", 1.0), w.figure("in_recovery", 1.0)),
+        symptoms=(d.stands(SymptomKind.ARCHIVE_FAILING, 86400),),
+    ),
     "many segments waiting for an archive that takes them": w.healthy(
         figures=d.figures(w.figure("archive_failing", 0.0)),
         retention=w.read(Retention(archive_mode=True, archiver_failing=False, ready_files=400)),
