@@ -46,7 +46,7 @@ from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
-from stanch.model.ports.traces import TraceReader
+from stanch.model.ports.traces import StartFiles, TraceReader
 from stanch.model.reach import Reach, ReachState
 from stanch.model.vitals import Vitals
 
@@ -152,6 +152,7 @@ class _Gathering:
             history=self._reading("history", History, "flight recorder"),
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
+            files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
             noted_pid=None if isinstance(noted, Missing) else noted.pid,
@@ -181,6 +182,8 @@ class _Gathering:
         self._start("volumes", self._volumes(host))
         self._start("kernel", self._kernel(host))
         self._start("wal_on_disk", self._wal_on_disk())
+        if not isinstance(self._w.traces, Missing):
+            self._start("files", self._w.traces.start_files())
 
     def _start(self, name: str, asking: Coroutine[Any, Any, Any]) -> None:
         self._tasks[name] = asyncio.create_task(self._timed(name, asking), name=f"evidence {name}")

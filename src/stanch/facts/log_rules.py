@@ -77,6 +77,7 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.XID_WRAPAROUND, "54000", r"wraparound|XIDs"),
     _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
     _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
+    _rule(LogClass.LIBRARY_MISSING, "58P01", r"^could not (access file|load library) \""),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
     _rule(LogClass.LOGIN_NOT_PERMITTED, "28000", r"^role \"[^\n]*\" is not permitted to log in"),
     _rule(LogClass.ROLE_UNKNOWN, "28000", r"^role \"[^\n]*\" does not exist"),
@@ -86,6 +87,7 @@ BY_SQLSTATE: Final = (
         "XX001",
         r"^(missing|unexpected) chunk number |^compressed (pglz|lz4) data is corrupt",
     ),
+    _rule(LogClass.NO_CHECKPOINT, "XX001", r"^could not read file \"global/pg_control\"", _FATAL),
     _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"^invalid page|^page verification failed"),
     _rule(LogClass.INDEX_DAMAGED, "XX002", None),
     # What amcheck finds between a table and its index is told with the code of damaged data.
@@ -199,6 +201,14 @@ BY_TEXT: Final = (
         r"|^(syntax error|unrecognized configuration parameter) "
         r"[^\n]*in file \"",
         SERVER,
+    ),
+    # What a reload or a start says of one value; sessions are told the same as an ERROR.
+    _rule(
+        LogClass.CONFIG_ERROR,
+        "",
+        r"^invalid value for parameter \"|^parameter \"[^\n]*\" requires an? "
+        r"|^[^\n]{1,200} is outside the valid range for parameter \"",
+        _LOGGED,
     ),
     _rule(
         LogClass.STILL_WAITING_LOCK,
