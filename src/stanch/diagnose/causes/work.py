@@ -13,6 +13,7 @@ from stanch.diagnose.causes.ids import (
     LWLOCK_CONTENTION,
     MISSING_INDEX,
     PLAN_FLIP,
+    POOL_EXHAUSTED,
     STATEMENT_TIMEOUTS,
 )
 from stanch.diagnose.causes.queues import RUNS
@@ -25,7 +26,7 @@ from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 FAMILY = "work"
-DOWNSTREAM = (CONNECTIONS_LOAD, STATEMENT_TIMEOUTS, LWLOCK_CONTENTION)
+DOWNSTREAM = (CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS, LWLOCK_CONTENTION)
 NEVER_HARDWARE = "Do not add hardware for it: the statement takes whatever there is."
 SLOWED = (SymptomKind.STATEMENT_SLOWER, SymptomKind.SLOW_QUERY, SymptomKind.LATENCY_UNUSUAL)
 
