@@ -36,7 +36,7 @@ def leading_words(evidence: Evidence) -> str:
     lead = leading(evidence)
     if lead is None:
         return ""
-    return f" {lead.sessions} of {lead.at_work} sessions at work run: {lead.query}"
+    return f" {lead.sessions} of {lead.at_work} sessions at work run: {lead.shown}"
 
 
 def statement_facts(evidence: Evidence) -> Facts:
@@ -112,7 +112,7 @@ def _tell_bad(evidence: Evidence) -> str:
     who = f' (application "{lead.application_name[:60]}")' if lead.application_name else ""
     return (
         f"A statement that was never recorded before takes the machine: {lead.sessions} of "
-        f"{lead.at_work} sessions at work{who} run {lead.query}."
+        f"{lead.at_work} sessions at work{who} run {lead.shown}."
     )
 
 
