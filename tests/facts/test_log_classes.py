@@ -163,6 +163,10 @@ FULL = "No space left on device"
         ("LOG", None, "statement: delete from public.orders ;", LogClass.WHOLE_TABLE_DELETED),
         ("LOG", None, "statement: DELETE FROM orders WHERE 1=1", LogClass.WHOLE_TABLE_DELETED),
         ("LOG", None, "statement: UPDATE orders AS o SET state = 'paid', paid = now()", LogClass.WHOLE_TABLE_UPDATED),
+        ("ERROR", None, 'index "z_pkey" contains unexpected zero page at block 1', LogClass.INDEX_DAMAGED),
+        ("ERROR", None, 'could not open file "base/5/16422": No such file or directory', LogClass.INVALID_PAGE),
+        ("ERROR", None, "pg_attribute catalog is missing 1 attribute(s) for relation OID 16401", LogClass.CATALOG_DAMAGED),
+        ("ERROR", None, 'value "3000000000" is out of range for type integer', LogClass.INTEGER_OUT_OF_RANGE),
         # near misses of statements
         ("ERROR", None, "statement: DROP TABLE orders", LogClass.OTHER),
         ("LOG", None, "statement: DROP INDEX orders_i", LogClass.OTHER),

@@ -367,7 +367,12 @@ WITHOUT_SQLSTATE: Final = (
     _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied for "),
     _rule(LogClass.UNIQUE_VIOLATION, "", r"^duplicate key value violates unique constraint"),
     _rule(LogClass.SEQUENCE_EXHAUSTED, "", r"^nextval: reached (maximum|minimum) value of"),
-    _rule(LogClass.INTEGER_OUT_OF_RANGE, "", r"^(integer|smallint) out of range"),
+    _rule(
+        LogClass.INTEGER_OUT_OF_RANGE,
+        "",
+        r"^(integer|smallint) out of range"
+        r"|^value \"-?\d{1,30}\" is out of range for type (integer|smallint)",
+    ),
     _rule(
         LogClass.MULTIXACT_WRAPAROUND,
         "",
@@ -379,7 +384,29 @@ WITHOUT_SQLSTATE: Final = (
         "",
         r"^database is not accepting commands (to avoid wraparound|that assign new )",
     ),
-    _rule(LogClass.TOAST_DAMAGED, "", r"^(missing|unexpected) chunk number \d+ "),
+    _rule(
+        LogClass.TOAST_DAMAGED,
+        "",
+        r"^(missing|unexpected) chunk number \d+ |^compressed (pglz|lz4) data is corrupt",
+    ),
+    _rule(
+        LogClass.INDEX_DAMAGED,
+        "",
+        r"^index \"[^\n]*\" contains (unexpected zero|corrupted) page"
+        r"|^heap tuple \([\d,]+\) from table \"|^(item|cross page item) order invariant violated"
+        r"|^failed to re-find (parent key|tuple) |^right sibling's left-link doesn't match"
+        r"|^could not find left sibling of block|^left link changed unexpectedly",
+    ),
+    _rule(
+        LogClass.CATALOG_DAMAGED,
+        "",
+        r"^(pg_\w{1,60} )?catalog is missing \d+ attribute|^could not find pg_class entry for ",
+    ),
+    _rule(
+        LogClass.INVALID_PAGE,
+        "",
+        r"^could not open file \"(base|global)/|^could not access status of transaction ",
+    ),
     _rule(LogClass.CATALOG_DAMAGED, "", r"^cache lookup failed for |^could not open relation with"),
     _rule(LogClass.INVALID_PAGE, "", r"^invalid page in block|^page verification failed"),
     _rule(
