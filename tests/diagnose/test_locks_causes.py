@@ -89,9 +89,9 @@ NEAR_MISSES: dict[str, tuple[str, Evidence]] = {
         "lock_table_full",
         w.healthy(figures=figures(w.figure("lock_slots_used", 3200.0))),
     ),
-    "a full lock table of an hour ago": (
+    "a full lock table of some minutes ago": (
         "lock_table_full",
-        w.healthy(log=w.log(w.line("lock_table_full", 3600))),
+        w.healthy(log=w.log(w.line("lock_table_full", 400))),
     ),
     "memory that ran out is no full lock table": (
         "lock_table_full",
