@@ -65,11 +65,8 @@ class KeptSession:
         on_lost: Callable[[SentinelLost], None] | None = None,
         now: Callable[[], datetime] = _utc_now,
         jitter: Callable[[], float] = random.random,
-        in_own_database: bool = False,
     ) -> None:
-        """`in_own_database`: rather in the one that the string names, whose tables it is to see."""
         self._dsn = dsn
-        self._in_own_database = in_own_database
         self._on_lost = on_lost
         self._now = now
         self._jitter = jitter
@@ -152,16 +149,14 @@ class KeptSession:
 
     async def _connect_once(self, deadline_s: float) -> Reach:
         until = self._time() + deadline_s
-        own, why = resolve(self._dsn).dbname, ""
-        wanted, other = MAINTENANCE_DATABASE, own
-        if self._in_own_database:
-            wanted, other = other, wanted
+        wanted, why = MAINTENANCE_DATABASE, ""
         reach = await self._probe(wanted, deadline_s)
+        own = resolve(self._dsn).dbname
         # A pooler serves the databases it was told of, and has one code for every refusal.
         elsewhere = reach.sqlstate in _PERHAPS_ANOTHER_DATABASE or reach.through_pooler
-        if not reach.answers and elsewhere and other != wanted:
+        if not reach.answers and elsewhere and own != wanted:
             why = reach.failed_layer.detail if reach.failed_layer else ""
-            wanted = other
+            wanted = own
             reach = await self._probe(wanted, until - self._time())
         if not reach.answers:
             return reach

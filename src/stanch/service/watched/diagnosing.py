@@ -229,7 +229,7 @@ def _prober(dsn: str) -> Callable[[float], Awaitable[Reach]]:
 
 @asynccontextmanager
 async def _session(dsn: str, deadline_s: float) -> AsyncGenerator[ServerReader]:
-    sentinel = Sentinel(dsn, in_own_database=True)
+    sentinel = Sentinel(dsn)
     try:
         reach = await sentinel.connect(deadline_s=deadline_s)
         if not sentinel.connected:
