@@ -12,7 +12,7 @@ import cases_host as c
 import evidences as w
 from stanch.diagnose.clues.host import memory_bytes
 from stanch.diagnose.evidence import Evidence
-from stanch.diagnose.outside import Kernel, LogEvent
+from stanch.diagnose.outside import Kernel, LogEvent, ServerProcesses
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 from stanch.model.ports.traces import StartFiles
@@ -209,6 +209,13 @@ def test_a_fork_for_which_there_is_no_memory_is_no_limit() -> None:
     assert "os_limit_reached" not in standing(w.healthy(log=w.log(replace(c.FORK_LINE, text=text))))
 
 
+def test_a_server_that_cannot_fork_is_not_said_to_listen_elsewhere() -> None:
+    lives = w.read(ServerProcesses(postmaster_pid=w.PID, children=6))
+    evidence = w.down(processes=lives, lock_file=w.LIVE_LOCK, log=w.log(c.FORK_LINE))
+    assert standing(evidence) == ["os_limit_reached"]
+    assert "start_server" in first(evidence).forbids
+
+
 def test_files_that_cannot_be_opened_for_a_limit_are_told() -> None:
     line = w.line(
         "too_many_files", 9, "out of file descriptors: Too many open files", severity="LOG"
@@ -282,7 +289,7 @@ def test_the_role_whose_own_work_mem_it_is_is_named() -> None:
 
 def test_refused_memory_behind_a_large_work_mem_is_one_story() -> None:
     evidence = replace(c.CASES["work_mem_too_high"], log=w.log(c.OOM_LINE))
-    follows = {f.id: f.follows for f in diagnose(evidence).causes}
+    follows = {str(f.id): f.follows for f in diagnose(evidence).causes}
     assert follows["out_of_memory"] == "work_mem_too_high"
 
 

@@ -8,6 +8,7 @@ from stanch.diagnose.causes.ids import (
     CLOCK_WRONG,
     CONNECTIONS_LOAD,
     EXTENSION_LIBRARY_MISSING,
+    LIVE_LOCK_FILE,
     NETWORK_UNREACHABLE,
     OS_LIMIT_REACHED,
     OUT_OF_MEMORY,
@@ -62,6 +63,7 @@ os_limit_reached = Cause(
         ("file_refused", host.file_refused.ask(e).yes),
     ),
     apart={
+        LIVE_LOCK_FILE: "Does the running server's log say that it could not fork a process?",
         CONNECTIONS_LOAD: "Is a login refused by the server (53300) or by the kernel (could not "
         "fork)?",
         OUT_OF_MEMORY: 'Does the fork fail with "Resource temporarily unavailable" or with '
@@ -74,7 +76,7 @@ os_limit_reached = Cause(
         "Do not raise max_connections: each needs a process and files of its own.",
         NEVER_RESTART,
     ),
-    forbids=(),
+    forbids=("start_server", "set_aside_lock_file"),
     runbook="",
     source=f"{DOC}kernel-resources.html#KERNEL-RESOURCES-LIMITS",
 )

@@ -68,6 +68,7 @@ reload_refused = Cause(
         "restart (pg_settings.pending_restart)?",
     },
     began=lambda e: next((event.at for event in settings.refused(e)), None),
+    hurts_later=lambda _e: True,
     symptoms=(SymptomKind.SETTINGS_ERRORS, SymptomKind.LOG_CONFIG_ERROR),
     safe_first="See pg_file_settings for the line, mend or take back that one setting, and reload "
     "again.",
@@ -102,6 +103,7 @@ restart_pending = Cause(
     began=lambda e: next(
         (x.at for x in settings.last_reload(e) if x.kind == "needs_restart"), None
     ),
+    hurts_later=lambda _e: True,
     symptoms=(SymptomKind.PENDING_RESTART,),
     safe_first="Ask who changed it; then plan the restart, or take the change back (ALTER SYSTEM "
     "RESET of that one setting, and a reload).",
