@@ -5,12 +5,14 @@ from __future__ import annotations
 import cases_access
 import cases_data
 import cases_disk
+import cases_host
 import cases_locks
 import cases_replication
 import cases_work
 from stanch.diagnose.evidence import Evidence
 
 ALL: dict[str, Evidence] = {
+    **cases_host.CASES,
     **cases_access.CASES,
     **cases_data.CASES,
     **cases_disk.CASES,

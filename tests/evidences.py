@@ -34,6 +34,7 @@ from stanch.diagnose.outside import (
 from stanch.facts.workings import Doing, Held
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import Missing
+from stanch.model.ports.traces import StartFiles
 from stanch.model.reach import Layer, Reach, ReachState
 from stanch.model.readings import Reading as Figure
 
@@ -313,6 +314,7 @@ def healthy(**differs: Any) -> Evidence:
         processes=read(ServerProcesses(postmaster_pid=PID, children=12)),
         volumes=volumes(volume("data", "wal", "log")),
         kernel=read(Kernel(oom_kills=0)),
+        files=read(StartFiles(version="18", control_file=True)),
         place=read(Place(data_directory="/srv/pg", manager="pg_ctl")),
         activity=activity(doing(2), doing(2, "Client:ClientRead")),
         figures=figures(*HEALTHY_FIGURES, **SETTINGS),
@@ -347,6 +349,7 @@ HOST = (
     "volumes",
     "kernel",
     "place",
+    "files",
 )
 
 

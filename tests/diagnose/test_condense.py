@@ -66,6 +66,22 @@ def test_what_a_session_asked_for_is_kept_of_damage_only_and_without_literals() 
     assert told.text == "statement: UPDATE users SET pin = '…'"
 
 
+def test_the_detail_of_a_failed_start_is_kept_and_that_of_rows_is_not() -> None:
+    lines = (
+        f"{STAMP} UTC [1] FATAL:  database files are incompatible with server\n"
+        f"{STAMP} UTC [1] DETAIL:  The data directory was initialized by PostgreSQL version 12.\n"
+        f"{STAMP} UTC [2] FATAL:  could not map anonymous shared memory: Cannot allocate memory\n"
+        f"{STAMP} UTC [2] HINT:  This error usually means {'x' * 500}\n"
+        f'{STAMP} UTC [3] 23505 ERROR:  duplicate key value violates unique constraint "k"\n'
+        f"{STAMP} UTC [3] 23505 DETAIL:  Key (email)=(ann@example.com) already exists.\n"
+    )
+    incompatible, memory, row = log_from(chunk(lines)).events
+    assert "initialized by PostgreSQL version 12" in incompatible.detail
+    assert memory.detail.startswith("This error usually means")
+    assert len(memory.detail) <= 300
+    assert row.detail == ""
+
+
 def test_times_in_the_machines_own_zone_are_understood() -> None:
     line = f"{STAMP} CET [1] LOG:  received fast shutdown request\n"
     assert log_from(chunk(line)).events[0].at is None

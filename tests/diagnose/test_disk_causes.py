@@ -50,6 +50,10 @@ QUIET: dict[str, Evidence] = {
     "failures from before archiving was switched off": w.healthy(
         **{**FAILED_ONCE, "retention": w.read(Retention(archive_mode=False))}
     ),
+    "failures of a standby from when it was a primary": w.healthy(
+        figures=w.figures(w.figure("archive_failing", 1.0), w.figure("in_recovery", 1.0)),
+        symptoms=(d.stands(SymptomKind.ARCHIVE_FAILING, 86400),),
+    ),
     "many segments waiting for an archive that takes them": w.healthy(
         figures=d.figures(w.figure("archive_failing", 0.0)),
         retention=w.read(Retention(archive_mode=True, archiver_failing=False, ready_files=400)),
@@ -354,6 +358,23 @@ def test_more_work_than_usual_is_no_stalled_storage() -> None:
         w.course("wal_bytes_total", 1e6, 9e6),
     )
     assert "storage_stalled" not in standing(case("storage_stalled", history=more))
+
+
+SLOWED = d.courses(w.course("commits_total", 100, 4), w.course("active_sessions", 4, 36))
+
+
+def test_one_statement_that_reads_everything_is_no_stalled_storage() -> None:
+    reading = w.activity(
+        w.doing(30, "IO:DataFileRead", query_id="7"), w.doing(4, "IO:DataFileRead", query_id="8")
+    )
+    evidence = w.healthy(activity=reading, history=SLOWED)
+    assert "storage_stalled" not in standing(evidence)
+
+
+def test_readers_of_many_kinds_that_all_wait_are_stalled_storage() -> None:
+    alike = w.activity(*(w.doing(6, "IO:DataFileRead", query_id=str(n)) for n in range(6)))
+    evidence = w.healthy(activity=alike, history=SLOWED, processes=d.STALLED["processes"])
+    assert "storage_stalled" in standing(evidence)
 
 
 def test_waits_for_storage_while_a_base_backup_runs_are_the_backups() -> None:

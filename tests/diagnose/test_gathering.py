@@ -122,6 +122,25 @@ def reason(item: object) -> str:
     return item.reason
 
 
+async def test_tables_are_asked_about_where_the_application_lives() -> None:
+    here, there = Reader(), Reader()
+    home = Door(there)
+    await look(Door(here), open_home=home.session)
+    assert TABLES_SQL not in here.asked
+    assert there.asked == [TABLES_SQL]
+    assert home.opened == 1
+
+
+async def test_a_home_that_lets_nobody_in_takes_nothing_from_the_rest() -> None:
+    there = Reader(fails=TABLES_SQL)
+    evidence = await look(Door(Reader()), open_home=Door(there).session)
+    assert not isinstance(evidence.sessions, Missing)
+    late = Reader(late_s=30.0)
+    evidence = await look(Door(Reader()), open_home=Door(late).session)
+    assert not isinstance(evidence.sessions, Missing)
+    assert not isinstance(evidence.figures, Missing)
+
+
 async def test_never_more_than_one_session_is_open_at_once() -> None:
     door = Door(Reader())
     evidence = await look(door)

@@ -9,6 +9,7 @@ import pytest
 
 import cases_work as work
 import evidences as w
+from cases_access import pooled
 from cases_locks import (
     CASES,
     CHANGE,
@@ -88,9 +89,9 @@ NEAR_MISSES: dict[str, tuple[str, Evidence]] = {
         "lock_table_full",
         w.healthy(figures=figures(w.figure("lock_slots_used", 3200.0))),
     ),
-    "a full lock table of an hour ago": (
+    "a full lock table of some minutes ago": (
         "lock_table_full",
-        w.healthy(log=w.log(w.line("lock_table_full", 3600))),
+        w.healthy(log=w.log(w.line("lock_table_full", 400))),
     ),
     "memory that ran out is no full lock table": (
         "lock_table_full",
@@ -230,6 +231,30 @@ def test_a_schema_change_behind_an_idle_transaction_is_one_story_told_from_the_i
     assert told["connections_behind_lock"] == "blocking_chain"
     assert first(evidence).id == "idle_in_transaction"
     assert "And, apart from that" not in diagnose(evidence).summary
+
+
+def test_an_exhausted_pool_belongs_to_the_story_of_the_idle_transaction_behind_it() -> None:
+    evidence = w.healthy(
+        chains=w.chains(w.chain(20, 30.0, "idle in transaction")),
+        activity=w.activity(CHANGE, w.doing(19, "Lock:relation")),
+        history=w.history(*w.HEALTHY_COURSES, *pooled(100, 30, 12)),
+    )
+    assert story(evidence) == {
+        "idle_in_transaction": None,
+        "ddl_lock_queue": "idle_in_transaction",
+        "blocking_chain": "ddl_lock_queue",
+        "pool_exhausted": "blocking_chain",
+    }
+    assert diagnose(evidence).summary.startswith("Session 4242")
+    assert "And, apart from that" not in diagnose(evidence).summary
+
+
+def test_an_exhausted_pool_beside_ids_that_run_out_is_another_story() -> None:
+    evidence = w.healthy(
+        history=w.history(*w.HEALTHY_COURSES, *pooled(100, 30, 12)),
+        figures=figures(w.figure("xid_age_of_database", 1.9e9, "app")),
+    )
+    assert story(evidence) == {"pool_exhausted": None, "xid_wraparound": None}
 
 
 def test_a_schema_change_behind_a_reader_is_told_from_the_schema_change() -> None:

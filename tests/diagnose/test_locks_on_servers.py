@@ -177,9 +177,7 @@ async def test_dead_rows_that_autovacuum_does_not_see_to_are_told_from_its_being
     make_server: MakeServer,
 ) -> None:
     server = make_server(conf={"autovacuum": False})
-    # The session of a diagnosis is in database postgres: tables elsewhere are not seen by it.
-    here = server.dsn(user=SUPERUSER, dbname="postgres")
-    with psycopg.connect(here, autocommit=True) as batch:
+    with connect(server, "batch", SUPERUSER) as batch:
         batch.execute("CREATE TABLE jobs AS SELECT n FROM generate_series(1, 200000) AS n")
         batch.execute("DELETE FROM jobs WHERE n > 50000")
         batch.execute("SELECT pg_stat_force_next_flush()")

@@ -121,8 +121,8 @@ async def test_a_stopped_server_that_does_not_start_for_its_settings(server: Scr
     with pytest.raises(SetupError):
         server.start(leaving_s_max=0.0)
     found = await look(server)
-    assert named(found) == ["cannot_start"], why(found)
-    assert "contains errors" in found.summary
+    assert named(found) == ["bad_configuration"], why(found)
+    assert 'invalid value for parameter "shared_buffers": "lots"' in found.summary
 
 
 @on_15

@@ -56,7 +56,8 @@ ORDERED = (
     w.line("shutdown_request_fast", 40, "received fast shutdown request"),
     w.line("shut_down", 39, "database system is shut down"),
 )
-GAVE_UP = w.line("config_error", 20, 'file "postgresql.conf" contains errors', severity="FATAL")
+GAVE_UP = w.line("start_gave_up", 20, "could not create any TCP/IP sockets", severity="FATAL")
+BAD_CONF = w.line("config_error", 20, 'file "postgresql.conf" contains errors', severity="FATAL")
 
 CASES: dict[str, Evidence] = {
     **ALL,
@@ -178,7 +179,7 @@ def test_a_start_that_gave_up_is_the_cause_whatever_ended_the_server_before() ->
     found = first(replace(w.KILLED, log=w.log(GAVE_UP)))
     assert found.id == "cannot_start"
     assert "start_server" in found.forbids
-    assert 'gave up: file "postgresql.conf" contains errors' in found.summary
+    assert "gave up: could not create any TCP/IP sockets" in found.summary
 
 
 NO_LIBRARY = w.line(
@@ -188,14 +189,14 @@ NO_LIBRARY = w.line(
 
 def test_a_start_that_lacks_a_library_of_shared_preload_libraries_is_the_cause() -> None:
     found = first(replace(w.KILLED, log=w.log(NO_LIBRARY, w.line("shut_down", 20))))
-    assert found.id == "cannot_start"
+    assert found.id == "preload_library_missing"
     assert "pg_cron" in found.summary
 
 
 @pytest.mark.parametrize(
     "events",
     [
-        (replace(GAVE_UP, severity="LOG"), *ORDERED),
+        (replace(BAD_CONF, severity="LOG"), *ORDERED),
         (NO_LIBRARY, *ORDERED),
         (w.line("wrong_permissions", 50, "could not open file: denied", severity="FATAL"),),
         (GAVE_UP, w.line("ready", 15), *ORDERED),
@@ -764,6 +765,16 @@ def test_a_crash_loop_on_a_full_wal_volume_is_no_mere_recovery() -> None:
 # --- missing evidence and hostile content -----------------------------------------------------
 
 
+TOLD_BY_THE_LOG_ALONE = {
+    "cannot_start",
+    "bad_configuration",
+    "kernel_resources_short",
+    "no_valid_checkpoint",
+    "preload_library_missing",
+    "version_mismatch",
+}
+
+
 @pytest.mark.parametrize("cause_id", sorted(CASES))
 @pytest.mark.parametrize(
     "name",
@@ -780,7 +791,7 @@ def test_losing_one_witness_never_names_a_cause_that_excludes_the_true_one(
     if cause_id == "stale_lock_file" or (cause_id in {"crashed", "fsync_failed"} and name == "log"):
         related.add("killed")
     # And a start that gave up is told by the log alone; what ended the server before stays true.
-    if (cause_id, name) == ("cannot_start", "log"):
+    if (cause_id, name) in {(told, "log") for told in TOLD_BY_THE_LOG_ALONE}:
         related.add("stopped_cleanly")
     assert set(standing(evidence)) <= related
 

@@ -255,6 +255,14 @@ def test_an_index_that_an_inventory_misses_counts_as_dropped() -> None:
     assert "missing_index" not in standing(quiet)
 
 
+def test_a_table_is_found_in_a_statement_too_long_to_be_shown_whole() -> None:
+    columns = ", ".join(f"column_{n}" for n in range(15))
+    long = replace(LEADING, query=f"SELECT {columns} FROM orders WHERE customer = …")
+    found = first(replace(CASES["missing_index"], activity=w.activity(long)))
+    assert found.fact("table") == "public.orders"
+    assert len(found.summary) < 400
+
+
 def test_the_name_of_a_table_inside_another_name_is_not_that_table() -> None:
     other = replace(LEADING, query="SELECT … FROM orders_archive")
     evidence = replace(CASES["missing_index"], activity=w.activity(other), changes=w.changes())

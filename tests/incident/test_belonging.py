@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stanch.incident.correlate import Belongs, belongs
+from stanch.incident.correlate import Belongs, belongs, same_story
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import CauseId
@@ -54,6 +54,20 @@ def test_what_suffers_from_everything_opens_its_own_where_nothing_is_open() -> N
         e.IncidentResolved(verified=True, reason="over"), 30
     )
     assert where(SymptomKind.ERROR_RATE_HIGH, ended.incident).to == "new"
+
+
+def test_an_outage_does_not_go_on_in_what_may_stand_for_weeks_whatever_a_diagnosis_says() -> None:
+    role, down, full = (
+        begun(kind).then(diagnosed("changed"), 1).incident
+        for kind in (
+            SymptomKind.NEW_DANGEROUS_ROLE,
+            SymptomKind.SERVER_DOWN,
+            SymptomKind.CONNECTIONS_EXHAUSTED,
+        )
+    )
+    assert same_story(full, down)
+    assert not same_story(down, role)
+    assert not same_story(role, down)
 
 
 def test_a_server_that_goes_down_does_not_join_what_has_stood_for_weeks() -> None:

@@ -242,6 +242,20 @@ def test_what_a_person_reopens_stands_and_is_paged_for() -> None:
     assert Job.RESOLVE not in asked
 
 
+def test_what_stanch_does_not_do_is_told_once_however_often_it_is_diagnosed() -> None:
+    def withheld(reason: str) -> e.Event:
+        return e.PlanWithheld(cause="killed", refusal=Refusal(guard="runbook", reason=reason))
+
+    story = Story(opened()).then(page(), 1).then(diagnosed(), 2).then(withheld("not safe"), 2)
+    assert [u.rule for u in story.incident.updates_owed] == ["cause", "withheld"]
+    first = story.incident.updates_owed[-1]
+    story.then(diagnosed(), 60).then(withheld("not safe"), 60)
+    story.then(e.PolicyApplied(policy_hash="h2", by="start"), 90).then(withheld("not safe"), 91)
+    assert story.incident.updates_owed[-1] == first
+    story.then(diagnosed(), 120).then(withheld("somebody is at work there"), 120)
+    assert story.incident.updates_owed[-1].at == at(120)
+
+
 def test_an_approval_expires_with_its_plan() -> None:
     story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan(Mode.ADVISE)), 1)
     story.then(e.PlanApproved(plan_id=PlanId("plan-1"), digest="d" * 64, by=ANN), 9)

@@ -24,6 +24,7 @@ from stanch.diagnose.causes.contention import lwlock_contention, subtransaction_
 from stanch.diagnose.causes.damage import catalog_corruption, page_corruption, toast_corruption
 from stanch.diagnose.causes.disk import disk_full_data, disk_full_wal
 from stanch.diagnose.causes.filling import inodes_exhausted, log_volume_full, temp_file_spill
+from stanch.diagnose.causes.host import clock_wrong, extension_library_missing, os_limit_reached
 from stanch.diagnose.causes.indexes import collation_drift, index_corruption
 from stanch.diagnose.causes.lag import (
     lag_sending,
@@ -46,6 +47,7 @@ from stanch.diagnose.causes.loss import (
     table_dropped,
     table_truncated,
 )
+from stanch.diagnose.causes.memory import out_of_memory, shared_memory_small, work_mem_too_high
 from stanch.diagnose.causes.neighbours import maintenance_overload, noisy_neighbour
 from stanch.diagnose.causes.network import dns_failure, network_unreachable
 from stanch.diagnose.causes.plans import generic_plan, missing_index, plan_flip
@@ -62,6 +64,7 @@ from stanch.diagnose.causes.queues import (
     prepared_transaction_orphaned,
 )
 from stanch.diagnose.causes.ranges import int4_overflow, sequence_exhausted
+from stanch.diagnose.causes.recovering import long_recovery
 from stanch.diagnose.causes.replication import sync_standby_gone, wal_removed
 from stanch.diagnose.causes.rows import mass_delete, mass_update
 from stanch.diagnose.causes.security import (
@@ -70,7 +73,14 @@ from stanch.diagnose.causes.security import (
     login_attack,
     rights_revoked,
 )
+from stanch.diagnose.causes.settings import reload_refused, restart_pending
 from stanch.diagnose.causes.starting import cannot_start
+from stanch.diagnose.causes.startup import (
+    bad_configuration,
+    kernel_resources_short,
+    no_valid_checkpoint,
+    preload_library_missing,
+)
 from stanch.diagnose.causes.stopping import crashed, killed, oom_killed, stopped_cleanly
 from stanch.diagnose.causes.storage import fsync_failed, storage_stalled
 from stanch.diagnose.causes.unanswering import (
@@ -86,6 +96,7 @@ from stanch.diagnose.causes.vacuum import (
     vacuum_held_back,
     xid_wraparound,
 )
+from stanch.diagnose.causes.versions import upgrade_failed, version_mismatch
 from stanch.diagnose.causes.wal import archiver_failing, slot_inactive, slot_stuck
 from stanch.diagnose.causes.wal_rate import checkpoint_storm, wal_burst
 from stanch.diagnose.causes.work import bad_query, load_spike
@@ -99,6 +110,21 @@ CAUSES: tuple[Cause, ...] = (
     stale_lock_file,
     live_lock_file,
     cannot_start,
+    version_mismatch,
+    kernel_resources_short,
+    preload_library_missing,
+    no_valid_checkpoint,
+    bad_configuration,
+    upgrade_failed,
+    long_recovery,
+    reload_refused,
+    restart_pending,
+    out_of_memory,
+    shared_memory_small,
+    os_limit_reached,
+    clock_wrong,
+    extension_library_missing,
+    work_mem_too_high,
     postmaster_stopped,
     standby_without_sessions,
     network_unreachable,

@@ -162,6 +162,7 @@ def retention_on_disk(wal: WalOnDisk, ready_files: int | None) -> Retention:
         ),
         ready_files=ready_files,
         wal_segment_bytes=wal.segment_bytes,
+        wal_end_bytes=wal.newest_lsn,
     )
 
 

@@ -99,6 +99,8 @@ class Retention:
     """Segments waiting for the archiver (pg_wal/archive_status/*.ready)."""
     wal_keep_bytes: int = 0
     wal_segment_bytes: int = 16 * 1024 * 1024
+    wal_end_bytes: int | None = None
+    """Where WAL ends on disk, at most one segment beyond the truth; None: not read from disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

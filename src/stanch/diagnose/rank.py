@@ -17,7 +17,7 @@ from stanch.diagnose.after import WEIGHT as CHANGE_WEIGHT
 from stanch.diagnose.after import change_before, finding_of
 from stanch.diagnose.catalogue import CAUSES, PAST, separator
 from stanch.diagnose.cause import Cause
-from stanch.diagnose.causes.ids import STANDBY_WITHOUT_SESSIONS
+from stanch.diagnose.causes.ids import LONG_RECOVERY, STANDBY_WITHOUT_SESSIONS
 from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
@@ -215,10 +215,23 @@ def _while_recovering(evidence: Evidence, found: tuple[CauseFinding, ...]) -> Di
         )
         for finding in found
     )
+    long = next((f for f in found if f.id == LONG_RECOVERY and _stands(f)), None)
+    if long is not None:
+        return _answer(evidence, Verdict.CAUSE, waiting, _long_story(long, found))
     because = (
         f" Before that: {found[0].summary}" if found and found[0].probability >= STANDS_FROM else ""
     )
     return _answer(evidence, Verdict.UNKNOWN, waiting, f"{_between_text(evidence)}{because}")
+
+
+def _stands(found: CauseFinding) -> bool:
+    return found.probability >= STANDS_FROM
+
+
+def _long_story(long: CauseFinding, found: tuple[CauseFinding, ...]) -> str:
+    """What people wait for comes first, and what made it necessary after it."""
+    before = next((f for f in found if f.id == long.follows), None)
+    return long.summary + (f" Before that: {before.summary}" if before else "")
 
 
 def _keeps_down(found: CauseFinding) -> bool:

@@ -38,16 +38,15 @@ from stanch.diagnose.outside import (
     Volumes,
 )
 from stanch.diagnose.reading.run import read_lock_file
-from stanch.diagnose.session.run import Inside, ask
+from stanch.diagnose.session.run import Inside, ask, with_tables
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import LockFileWitness
-from stanch.facts.sql import load
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
-from stanch.model.ports.traces import TraceReader
+from stanch.model.ports.traces import StartFiles, TraceReader
 from stanch.model.reach import Reach, ReachState
 from stanch.model.vitals import Vitals
 
@@ -61,7 +60,6 @@ LOG_WAITS_S = 0.5
 """For the fresh connection, so that the log is read after it."""
 LATE_SHARE_MAX = 0.5
 """Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
-OPEN_TRANSACTIONS_SQL = load("open_transactions")
 
 SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
@@ -79,6 +77,8 @@ class Witnesses:
     """A session that is open already; it survives a full server."""
     open_reader: OpenReader | None = None
     """Opens the one extra session; asked only where none is held and the server lets us in."""
+    open_home: OpenReader | None = None
+    """Into the application's own database afterwards, for its tables; None: nobody goes there."""
     host: HostReader | Missing
     traces: TraceReader | Missing
     place: Place | Missing
@@ -104,8 +104,8 @@ async def gather(
 ) -> Evidence:
     """Ask all witnesses at once and keep what they said within the deadline.
 
-    Cost: one fresh connection, and one session more where none is held. Never raises for what a
-    target or a machine does.
+    Cost: one fresh connection, one session where none is held, then a short one for tables. Never
+    raises for what a target or a machine does.
     """
     return await _Gathering(witnesses, deadline_s).evidence(target, disk_full_free_bytes)
 
@@ -152,6 +152,7 @@ class _Gathering:
             history=self._reading("history", History, "flight recorder"),
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
+            files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
             noted_pid=None if isinstance(noted, Missing) else noted.pid,
@@ -181,6 +182,8 @@ class _Gathering:
         self._start("volumes", self._volumes(host))
         self._start("kernel", self._kernel(host))
         self._start("wal_on_disk", self._wal_on_disk())
+        if not isinstance(self._w.traces, Missing):
+            self._start("files", self._w.traces.start_files())
 
     def _start(self, name: str, asking: Coroutine[Any, Any, Any]) -> None:
         self._tasks[name] = asyncio.create_task(self._timed(name, asking), name=f"evidence {name}")
@@ -214,8 +217,14 @@ class _Gathering:
         return reach
 
     async def _ask_inside(self) -> Inside | Missing:
+        inside, home = await self._ask_server(tables=self._w.open_home is None), self._w.open_home
+        if home is None or isinstance(inside, Missing):
+            return inside
+        return await with_tables(inside, home, left_s=self._left_s)
+
+    async def _ask_server(self, *, tables: bool) -> Inside | Missing:
         if self._w.held is not None:
-            return await ask(self._w.held, left_s=self._left_s)
+            return await ask(self._w.held, left_s=self._left_s, tables=tables)
         if self._w.open_reader is None:
             return Missing(what="sessions", reason="no session is held")
         # The probe's connection has ended by then, so there is never more than one extra.
@@ -227,7 +236,7 @@ class _Gathering:
         if reach.state not in ANSWERS_SQL:
             return Missing(what="sessions", reason=f"no session: {reach.state}")
         async with self._w.open_reader() as reader:
-            return await ask(reader, left_s=self._left_s)
+            return await ask(reader, left_s=self._left_s, tables=tables)
 
     async def _history(self, known: Background) -> History | Missing:
         """Only of a server that answers: what ended one is not told by what it usually does, and

@@ -77,6 +77,7 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.XID_WRAPAROUND, "54000", r"wraparound|XIDs"),
     _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
     _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
+    _rule(LogClass.LIBRARY_MISSING, "58P01", r"^could not (access file|load library) \""),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
     _rule(LogClass.LOGIN_NOT_PERMITTED, "28000", r"^role \"[^\n]*\" is not permitted to log in"),
     _rule(LogClass.ROLE_UNKNOWN, "28000", r"^role \"[^\n]*\" does not exist"),
@@ -86,6 +87,7 @@ BY_SQLSTATE: Final = (
         "XX001",
         r"^(missing|unexpected) chunk number |^compressed (pglz|lz4) data is corrupt",
     ),
+    _rule(LogClass.NO_CHECKPOINT, "XX001", r"^could not read file \"global/pg_control\"", _FATAL),
     _rule(LogClass.INVALID_PAGE, "XX001 XX002", r"^invalid page|^page verification failed"),
     _rule(LogClass.INDEX_DAMAGED, "XX002", None),
     # What amcheck finds between a table and its index is told with the code of damaged data.
@@ -199,6 +201,14 @@ BY_TEXT: Final = (
         r"|^(syntax error|unrecognized configuration parameter) "
         r"[^\n]*in file \"",
         SERVER,
+    ),
+    # What a reload or a start says of one value; sessions are told the same as an ERROR.
+    _rule(
+        LogClass.CONFIG_ERROR,
+        "",
+        r"^invalid value for parameter \"|^parameter \"[^\n]*\" requires an? "
+        r"|^[^\n]{1,200} is outside the valid range for parameter \"",
+        _LOGGED,
     ),
     _rule(
         LogClass.STILL_WAITING_LOCK,
@@ -357,7 +367,12 @@ WITHOUT_SQLSTATE: Final = (
     _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied for "),
     _rule(LogClass.UNIQUE_VIOLATION, "", r"^duplicate key value violates unique constraint"),
     _rule(LogClass.SEQUENCE_EXHAUSTED, "", r"^nextval: reached (maximum|minimum) value of"),
-    _rule(LogClass.INTEGER_OUT_OF_RANGE, "", r"^(integer|smallint) out of range"),
+    _rule(
+        LogClass.INTEGER_OUT_OF_RANGE,
+        "",
+        r"^(integer|smallint) out of range"
+        r"|^value \"-?\d{1,30}\" is out of range for type (integer|smallint)",
+    ),
     _rule(
         LogClass.MULTIXACT_WRAPAROUND,
         "",
@@ -369,7 +384,29 @@ WITHOUT_SQLSTATE: Final = (
         "",
         r"^database is not accepting commands (to avoid wraparound|that assign new )",
     ),
-    _rule(LogClass.TOAST_DAMAGED, "", r"^(missing|unexpected) chunk number \d+ "),
+    _rule(
+        LogClass.TOAST_DAMAGED,
+        "",
+        r"^(missing|unexpected) chunk number \d+ |^compressed (pglz|lz4) data is corrupt",
+    ),
+    _rule(
+        LogClass.INDEX_DAMAGED,
+        "",
+        r"^index \"[^\n]*\" contains (unexpected zero|corrupted) page"
+        r"|^heap tuple \([\d,]+\) from table \"|^(item|cross page item) order invariant violated"
+        r"|^failed to re-find (parent key|tuple) |^right sibling's left-link doesn't match"
+        r"|^could not find left sibling of block|^left link changed unexpectedly",
+    ),
+    _rule(
+        LogClass.CATALOG_DAMAGED,
+        "",
+        r"^(pg_\w{1,60} )?catalog is missing \d+ attribute|^could not find pg_class entry for ",
+    ),
+    _rule(
+        LogClass.INVALID_PAGE,
+        "",
+        r"^could not open file \"(base|global)/|^could not access status of transaction ",
+    ),
     _rule(LogClass.CATALOG_DAMAGED, "", r"^cache lookup failed for |^could not open relation with"),
     _rule(LogClass.INVALID_PAGE, "", r"^invalid page in block|^page verification failed"),
     _rule(

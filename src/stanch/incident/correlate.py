@@ -64,12 +64,18 @@ def _joins(symptom: Symptom, incident: Incident, explains: Explains) -> str:
     rules = declared_rules()
     if rules[symptom.kind].apart:
         return "the same on something else" if symptom.kind in kinds else ""
-    if kinds and all(rules[kind].apart for kind in kinds):
+    if _apart(incident):
         # What may stand for weeks says nothing about what breaks today.
         return ""
     if rules[symptom.kind].along:
         return "suffers from everything"
     return "" if first is not None else "its cause is not known yet"
+
+
+def _apart(incident: Incident) -> bool:
+    """Whether all that was ever seen in it may stand for weeks."""
+    rules, kinds = declared_rules(), {key.partition(":")[0] for key in incident.seen}
+    return bool(kinds) and all(rules[SymptomKind(kind)].apart for kind in kinds)
 
 
 def _flaps(symptom: Symptom, incident: Incident, at: datetime, window_s: float) -> bool:
@@ -81,6 +87,8 @@ def _flaps(symptom: Symptom, incident: Incident, at: datetime, window_s: float) 
 def same_story(newer: Incident, older: Incident) -> bool:
     """Two open incidents that a diagnosis has since traced to one cause on one target."""
     if newer.target != older.target or newer.status.ended or older.status.ended:
+        return False
+    if _apart(newer) is not _apart(older):
         return False
     ours = newer.named.first if newer.named else None
     theirs = older.named.first if older.named else None

@@ -191,7 +191,7 @@ def _silenced(i: Incident, event: e.RuleSilenced, r: Recorded) -> Incident:
 
 def _policy(i: Incident, event: e.PolicyApplied, r: Recorded) -> Incident:
     # What was withheld may be allowed now, so it is asked for again.
-    return replace(i, policy_hash=event.policy_hash, withheld=None, withheld_seq=0)
+    return replace(i, policy_hash=event.policy_hash, withheld_seq=0)
 
 
 def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:

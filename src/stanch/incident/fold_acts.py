@@ -20,7 +20,9 @@ def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
 
 
 def _withheld(i: Incident, event: e.PlanWithheld, r: Recorded) -> Incident:
-    return owe(replace(i, withheld=event, withheld_seq=r.seq), "withheld", r)
+    withheld = replace(i, withheld=event, withheld_seq=r.seq)
+    # The same no to the next diagnosis is no news.
+    return withheld if event == i.withheld else owe(withheld, "withheld", r)
 
 
 def _approved(i: Incident, event: e.PlanApproved, r: Recorded) -> Incident:

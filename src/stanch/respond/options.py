@@ -139,6 +139,35 @@ def _mend(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     )
 
 
+def _restore(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    data = _shown(cause.fact("data_directory"), unknown="the data directory")
+    return (
+        f"Stop everything that touches {data}, and copy it whole, with its WAL and tablespaces.",
+        "Fail over, if a standby is there and its data is newer than the newest backup.",
+        "Restore the newest backup beside it, with the WAL of the archive.",
+    )
+
+
+def _upgrade(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    data = _shown(cause.fact("data_directory"), unknown="the data directory")
+    return (
+        f"Read what pg_upgrade wrote: {data}/pg_upgrade_output.d, or the folder it ran in.",
+        "Find out whether the new cluster was ever started, and whether --link, --clone, --copy or "
+        "--swap was given.",
+        "Not started: give pg_control.old its name back and start the old programs. Started with "
+        "--link or --swap: go on with the new cluster, or restore a backup.",
+    )
+
+
+def _recovery(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    process = _shown(cause.fact("startup_process"), unknown="its startup process")
+    return (
+        f"See that it moves: {process}",
+        "Tell people when it will be back; a standby that is up to date is the other way.",
+        "Afterwards: a shorter checkpoint_timeout or a smaller max_wal_size shortens recovery.",
+    )
+
+
 def _suspended(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     pid = _shown(cause.fact("postmaster_pid"), unknown="PID")
     return (
@@ -187,6 +216,13 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "stale_lock_file": _lock,
     "live_lock_file": _live,
     "cannot_start": _mend,
+    "version_mismatch": _mend,
+    "kernel_resources_short": _mend,
+    "preload_library_missing": _mend,
+    "bad_configuration": _mend,
+    "no_valid_checkpoint": _restore,
+    "upgrade_failed": _upgrade,
+    "long_recovery": _recovery,
     "connections_leaked": _connections,
     "connections_behind_lock": _chain,
     "connections_load": _load,

@@ -22,7 +22,7 @@ from stanch.model.host import (
     Volume,
     VolumeUse,
 )
-from stanch.model.ports.traces import KernelKill, WalOnDisk
+from stanch.model.ports.traces import KernelKill, StartFiles, WalOnDisk
 from stanch.testing.simworld import SimServer
 from stanch.testing.simworld_life import Life
 from stanch.testing.simworld_parts import SERVER_UID, TOTAL_BYTES
@@ -179,6 +179,9 @@ class SimTraces:
 
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing:
         return WalOnDisk(slots=(), newest_lsn=50331648, segment_bytes=segment_bytes)
+
+    async def start_files(self) -> StartFiles | Missing:
+        return StartFiles(version="18", control_file=True)
 
     async def owner_uid(self) -> int | Missing:
         return SERVER_UID

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from stanch.diagnose.run import OPEN_TRANSACTIONS_SQL
+from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
 from stanch.facts.sessions import END_SESSION_SQL, IDLE_SESSIONS_SQL, SESSIONS_WAITING_SQL
 from stanch.facts.vitals import VITALS_SQL
 from stanch.model.errors import ProbeFailed

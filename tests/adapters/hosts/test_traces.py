@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,3 +112,31 @@ async def test_slots_of_a_killed_server_are_read_as_the_server_last_said_them(
     slots = {slot.name: slot.restart_lsn for slot in found.slots}
     assert slots == {"forgotten": row[0], "reserves_nothing": 0}
     assert row[1] <= found.newest_lsn <= row[1] + 2 * MIB
+
+
+async def test_what_a_start_needs_is_read_from_the_folder(server: ScratchServer) -> None:
+    server.stop()
+    traces = LocalTraces(str(server.data_directory))
+    found = await traces.start_files()
+    assert not isinstance(found, Missing)
+    assert found.version == str(server.binaries.major)
+    assert (found.control_file, found.control_set_aside, found.backup_label) == (True, False, False)
+    assert (found.upgrade_output, found.upgrade_at) == ("", None)
+
+
+async def test_what_pg_upgrade_leaves_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "global").mkdir()
+    (tmp_path / "global" / "pg_control.old").write_bytes(b"x")
+    for name, age_s in (("20260301T010000.000", 900), ("20260301T020000.000", 60)):
+        (tmp_path / "pg_upgrade_output.d" / name).mkdir(parents=True)
+        moment = BOOTED.timestamp() - age_s
+        os.utime(tmp_path / "pg_upgrade_output.d" / name, (moment, moment))
+    found = await LocalTraces(str(tmp_path)).start_files()
+    assert not isinstance(found, Missing)
+    assert (found.version, found.control_file, found.control_set_aside) == ("", False, True)
+    assert found.upgrade_output == "20260301T020000.000"
+    assert found.upgrade_at == BOOTED - timedelta(seconds=60)
+
+
+async def test_a_folder_that_is_not_there_says_nothing_about_a_start(tmp_path: Path) -> None:
+    assert isinstance(await LocalTraces(str(tmp_path / "none")).start_files(), Missing)

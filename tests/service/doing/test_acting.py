@@ -81,16 +81,18 @@ async def test_a_policy_or_an_end_that_came_in_between_keeps_a_step_from_being_b
 
 
 async def of_one_cause() -> tuple[ClusterHouse, Incident, Incident]:
-    """A lasting matter, an outage that somebody was paged for, and one cause named for both."""
+    """A lesser matter, an outage that somebody was paged for, and one cause named for both."""
     house = await cluster_house()
     for value in (0.0, 1.0):
-        await house.tells(PRIMARY, Reading(name="log_gaps_total", subject="server", value=value))
+        await house.tells(PRIMARY, Reading(name="oom_kills_total", value=value))
+    [lesser] = await house.incidents()
+    await house.house.book.record(lesser.id, diagnosed("out_of_memory"))
     await house.see(PRIMARY, down=True)
-    lasting, outage = await house.incidents()
+    lesser, outage = await house.incidents()
     await house.page(outage)
-    for incident in (lasting, outage):
+    for incident in (lesser, outage):
         await house.house.book.record(incident.id, diagnosed())
-    return house, lasting, outage
+    return house, lesser, outage
 
 
 async def joined(house: ClusterHouse, outage: Incident) -> Incident:
@@ -103,10 +105,10 @@ async def joined(house: ClusterHouse, outage: Incident) -> Incident:
 async def test_an_outage_that_goes_on_in_a_lesser_incident_stays_as_bad_and_goes_on_paging() -> (
     None
 ):
-    house, lasting, outage = await of_one_cause()
-    assert lasting.severity_rank > outage.severity_rank
+    house, lesser, outage = await of_one_cause()
+    assert lesser.severity_rank > outage.severity_rank
     goes_on = await joined(house, outage)
-    assert (goes_on.id, goes_on.severity_rank, goes_on.page_level) == (lasting.id, 1, 1)
+    assert (goes_on.id, goes_on.severity_rank, goes_on.page_level) == (lesser.id, 1, 1)
     assert (goes_on.paged, house.pages_due(goes_on)) == ({PersonId("ann")}, [])
     house.later(300)
     assert [page.level for page in house.pages_due(goes_on)] == [2]

@@ -7,18 +7,20 @@ import re
 import struct
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from stanch.adapters.hosts.kernel_log import KMSG, new_records
 from stanch.adapters.hosts.threads import OwnThreads
 from stanch.model.diagnosis import Missing
-from stanch.model.ports.traces import KernelKill, SlotOnDisk, WalOnDisk
+from stanch.model.ports.traces import KernelKill, SlotOnDisk, StartFiles, WalOnDisk
 
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 """PROC_PID_INIT_INO of the kernel."""
 SLOTS_MAX = 500
 SEGMENTS_MAX = 100_000
+UPGRADES_MAX = 1000
 
 _KILLED = re.compile(r"[Oo]ut of memory: Kill(?:ed)? process (\d+) \(([^)]{1,64})\)")
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
@@ -47,8 +49,27 @@ class LocalTraces:
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing:
         return await self._threads.run(self._wal_on_disk, segment_bytes)
 
+    async def start_files(self) -> StartFiles | Missing:
+        return await self._threads.run(self._start_files)
+
     async def owner_uid(self) -> int | Missing:
         return await self._threads.run(self._owner_uid)
+
+    def _start_files(self) -> StartFiles | Missing:
+        try:
+            self._directory.stat()
+            output, at = _newest_upgrade(self._directory / "pg_upgrade_output.d")
+            control = self._directory / "global" / "pg_control"
+            return StartFiles(
+                version=_first_line(self._directory / "PG_VERSION"),
+                control_file=control.exists(),
+                control_set_aside=control.with_name("pg_control.old").exists(),
+                upgrade_output=output,
+                upgrade_at=at,
+                backup_label=(self._directory / "backup_label").exists(),
+            )
+        except OSError as error:
+            return _unreadable("files that a start needs", error)
 
     def _owner_uid(self) -> int | Missing:
         try:
@@ -132,6 +153,28 @@ def _newest_segment(folder: Path) -> str | None:
             if (modified_ns, entry.name) > (newest_ns, newest or ""):
                 newest, newest_ns = entry.name, modified_ns
     return newest
+
+
+def _newest_upgrade(folder: Path) -> tuple[str, datetime | None]:
+    """Each run of pg_upgrade, from version 15 on, has a folder of its own, named by its time."""
+    newest, newest_s = "", 0.0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, UPGRADES_MAX):
+                modified_s = entry.stat(follow_symlinks=False).st_mtime
+                if (modified_s, entry.name) > (newest_s, newest):
+                    newest, newest_s = entry.name, modified_s
+    except FileNotFoundError:
+        return "", None
+    return newest, datetime.fromtimestamp(newest_s, UTC) if newest else None
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(80).strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _slots(folder: Path) -> tuple[SlotOnDisk, ...]:

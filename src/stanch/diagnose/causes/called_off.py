@@ -95,7 +95,7 @@ lock_table_full = Cause(
     impact="At once for every statement that needs one more lock, of whichever session.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=called_off.lock_table_logged, yes=5.0, no=-2.0),
+        Weigh(clue=called_off.lock_table_logged, yes=5.0, no=-2.0, now=True),
         Weigh(clue=called_off.lock_slots_used, yes=3.0, no=-0.5, now=True),
         Weigh(clue=queues.advisory_many, yes=0.5, no=0.0, now=True),
     ),

@@ -9,6 +9,7 @@ from stanch.diagnose.causes.ids import (
     CONNECTIONS_LOAD,
     LOAD_SPIKE,
     LWLOCK_CONTENTION,
+    POOL_EXHAUSTED,
     STATEMENT_TIMEOUTS,
     SUBTRANSACTION_OVERFLOW,
 )
@@ -74,7 +75,7 @@ subtransaction_overflow = Cause(
         "SubtransBuffer?",
     },
     symptoms=(SymptomKind.LATENCY_UNUSUAL, SymptomKind.LONG_TRANSACTION),
-    brings_about=(CONNECTIONS_LOAD, STATEMENT_TIMEOUTS),
+    brings_about=(CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.ROLLOUT,
@@ -119,7 +120,7 @@ lwlock_contention = Cause(
         "processor)?",
     },
     symptoms=(SymptomKind.LATENCY_UNUSUAL,),
-    brings_about=(CONNECTIONS_LOAD, STATEMENT_TIMEOUTS),
+    brings_about=(CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.ROLLOUT,

@@ -6,7 +6,7 @@ from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import LIVE_LOCK_FILE, STALE_LOCK_FILE
 from stanch.diagnose.causes.stopping import NEVER_RESETWAL, NEVER_TOUCH_LOCK
-from stanch.diagnose.clues import ending, lock, wire
+from stanch.diagnose.clues import ending, host, lock, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.symptoms import SymptomKind
 
@@ -100,6 +100,8 @@ live_lock_file = Cause(
         Weigh(clue=lock.foreign_holder, yes=-6.0, no=0.0, now=True),
         Weigh(clue=ending.control_clean, yes=-3.0, no=0.0, now=True),
         Weigh(clue=ending.panic_for_space, yes=-3.0, no=0.0),
+        # It listens, and turns away for want of processes whoever comes.
+        Weigh(clue=host.process_refused, yes=-7.0, no=0.0, now=True),
     ),
     tell=_tell_live,
     facts=server_facts,

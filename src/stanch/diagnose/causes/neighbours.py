@@ -10,6 +10,7 @@ from stanch.diagnose.causes.ids import (
     LOAD_SPIKE,
     MAINTENANCE_OVERLOAD,
     NOISY_NEIGHBOUR,
+    POOL_EXHAUSTED,
     STATEMENT_TIMEOUTS,
 )
 from stanch.diagnose.causes.queues import RUNS
@@ -48,7 +49,7 @@ noisy_neighbour = Cause(
         "basebackup, pg_stat_activity)?",
     },
     symptoms=(SymptomKind.CPU_STOLEN, SymptomKind.LOAD_HIGH, SymptomKind.LATENCY_UNUSUAL),
-    brings_about=(CONNECTIONS_LOAD, STATEMENT_TIMEOUTS),
+    brings_about=(CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     safe_first="Find the neighbour on the host (or ask the provider) and slow it down, or move the "
     "machine.",
     never=(
@@ -98,7 +99,7 @@ maintenance_overload = Cause(
         LOAD_SPIKE: "Does the slowness begin and end with the job?",
     },
     symptoms=(SymptomKind.LATENCY_UNUSUAL, SymptomKind.LONG_DUMP, SymptomKind.LOAD_HIGH),
-    brings_about=(CONNECTIONS_LOAD, STATEMENT_TIMEOUTS),
+    brings_about=(CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     safe_first="Slow the job down (rate limit, fewer processes) or move it to a standby and a "
     "quiet hour.",
     never=(

@@ -102,7 +102,7 @@ int4_overflow = Cause(
         Weigh(clue=ranges.integer_overflows, yes=2.5, no=-2.0),
         Weigh(clue=ranges.overflows_while_writing, yes=1.5, no=-2.5),
         Weigh(clue=ranges.key_used_up, yes=4.0, no=-2.5, now=True),
-        Weigh(clue=ranges.sequence_logged, yes=-1.0, no=0.0),
+        Weigh(clue=ranges.sequence_logged, yes=-0.5, no=0.0),
     ),
     shown_by=((ranges.integer_overflows, True),),
     tell=_tell_key,

@@ -6,7 +6,7 @@ from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, server_facts
 from stanch.diagnose.causes.ids import CANNOT_START
 from stanch.diagnose.causes.stopping import NEVER_RESETWAL
-from stanch.diagnose.clues import ending, lock, wire
+from stanch.diagnose.clues import ending, lock, startup, wire
 from stanch.diagnose.evidence import Evidence
 from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
@@ -21,8 +21,8 @@ def _tell(evidence: Evidence) -> str:
 cannot_start = Cause(
     id=CANNOT_START,
     section=Section.PROCESS,
-    sentence="The server was started and gave up at once: a setting, the owner or mode of its "
-    "files, a library that is missing, a port that is taken, or programs of another version.",
+    sentence="The server was started and gave up at once, for something that is no cause of its "
+    "own here: the owner or mode of its files, a port that is taken, a folder that is missing.",
     onset=Onset.AT_START,
     impact="At once: the server does not start.",
     family="down",
@@ -32,6 +32,10 @@ cannot_start = Cause(
         Weigh(clue=wire.answers, yes=-9.0, no=0.0, now=True),
         Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
         Weigh(clue=ending.start_gave_up, yes=8.0, no=-7.0),
+        # Then that cause tells it, and this one is only its general case.
+        Weigh(clue=startup.reason_named, yes=-9.0, no=0.0),
+        Weigh(clue=startup.control_set_aside, yes=-6.0, no=0.0),
+        Weigh(clue=startup.upgrade_left, yes=-6.0, no=0.0, now=True),
         Weigh(clue=lock.postmaster_alive, yes=-6.0, no=0.5, now=True),
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.0, now=True),
     ),

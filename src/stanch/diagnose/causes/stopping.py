@@ -11,12 +11,13 @@ from stanch.diagnose.causes.ids import (
     DISK_FULL_WAL,
     KILLED,
     LIVE_LOCK_FILE,
+    LONG_RECOVERY,
     NETWORK_UNREACHABLE,
     OOM_KILLED,
     STALE_LOCK_FILE,
     STOPPED_CLEANLY,
 )
-from stanch.diagnose.clues import ending, lock, memory, wire
+from stanch.diagnose.clues import ending, lock, memory, startup, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
@@ -36,6 +37,8 @@ def _down() -> tuple[Weigh, ...]:
         Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
         # Whatever ended it before: since then something else keeps it down.
         Weigh(clue=ending.start_gave_up, yes=-6.0, no=0.0),
+        Weigh(clue=startup.upgrade_left, yes=-6.0, no=0.0, now=True),
+        Weigh(clue=startup.control_set_aside, yes=-6.0, no=0.0, now=True),
     )
 
 
@@ -174,6 +177,7 @@ crashed = Cause(
         ItemKind.SETTING,
         ItemKind.IMAGE,
     ),
+    brings_about=(LONG_RECOVERY,),
     safe_first="Keep the log and the core file, let crash recovery finish, "
     "and keep the statement that crashed from running again.",
     never=(
@@ -223,6 +227,7 @@ killed = Cause(
         NETWORK_UNREACHABLE: "On the machine itself: does a postmaster run?",
     },
     symptoms=(SymptomKind.SERVER_DOWN,),
+    brings_about=(LONG_RECOVERY,),
     safe_first="Start it through its manager; PostgreSQL replaces the lock file and recovers by "
     "itself. Wait for the old children to exit first.",
     never=(NEVER_TOUCH_LOCK, NEVER_RESETWAL),
@@ -263,6 +268,7 @@ oom_killed = Cause(
         ItemKind.ROLLOUT,
         ItemKind.IMAGE,
     ),
+    brings_about=(LONG_RECOVERY,),
     safe_first="Let it recover, then cut concurrency or the work_mem of the role that grew.",
     never=(
         "Do not raise work_mem or max_connections.",

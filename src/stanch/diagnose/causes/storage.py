@@ -65,6 +65,8 @@ storage_stalled = Cause(
     weighs=(
         # A server whose data does not fit in memory waits for storage all day long.
         Weigh(clue=storage.io_waits, yes=2.0, no=-3.0, now=True),
+        # A lost index makes one statement read everything; that is no fault of the storage.
+        Weigh(clue=storage.waits_alike, yes=0.5, no=-3.5, now=True),
         Weigh(clue=storage.commits_fell, yes=2.0, no=-2.0, now=True),
         Weigh(clue=storage.no_more_asked, yes=1.0, no=-2.0, now=True),
         Weigh(clue=storage.in_d_state, yes=0.5, no=-0.5, now=True),

@@ -13,6 +13,7 @@ from stanch.diagnose.causes.ids import (
     LWLOCK_CONTENTION,
     MISSING_INDEX,
     PLAN_FLIP,
+    POOL_EXHAUSTED,
     STATEMENT_TIMEOUTS,
 )
 from stanch.diagnose.causes.queues import RUNS
@@ -25,7 +26,7 @@ from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 FAMILY = "work"
-DOWNSTREAM = (CONNECTIONS_LOAD, STATEMENT_TIMEOUTS, LWLOCK_CONTENTION)
+DOWNSTREAM = (CONNECTIONS_LOAD, POOL_EXHAUSTED, STATEMENT_TIMEOUTS, LWLOCK_CONTENTION)
 NEVER_HARDWARE = "Do not add hardware for it: the statement takes whatever there is."
 SLOWED = (SymptomKind.STATEMENT_SLOWER, SymptomKind.SLOW_QUERY, SymptomKind.LATENCY_UNUSUAL)
 
@@ -35,7 +36,7 @@ def leading_words(evidence: Evidence) -> str:
     lead = leading(evidence)
     if lead is None:
         return ""
-    return f" {lead.sessions} of {lead.at_work} sessions at work run: {lead.query}"
+    return f" {lead.sessions} of {lead.at_work} sessions at work run: {lead.shown}"
 
 
 def statement_facts(evidence: Evidence) -> Facts:
@@ -111,7 +112,7 @@ def _tell_bad(evidence: Evidence) -> str:
     who = f' (application "{lead.application_name[:60]}")' if lead.application_name else ""
     return (
         f"A statement that was never recorded before takes the machine: {lead.sessions} of "
-        f"{lead.at_work} sessions at work{who} run {lead.query}."
+        f"{lead.at_work} sessions at work{who} run {lead.shown}."
     )
 
 

@@ -65,6 +65,9 @@ def _archive_failing(figures: Figures, evidence: Evidence) -> YES_NO:
     if ended is not None:
         return True, f"the archiver ended: {ended.text}", ended.at
     failing = figures.value("archive_failing")
+    if failing and figures.value("in_recovery") and newest_failure(evidence) is None:
+        # What failed while it was a primary stays in pg_stat_archiver.
+        return "a standby archives only where archive_mode is always"
     if failing is None:
         return "pg_stat_archiver was not told"
     if not failing:
@@ -110,7 +113,7 @@ archive_failing = clue_on(
     "Do attempts to archive WAL fail?",
     lambda e: e.figures,
     _archive_failing,
-    reads=("archive_failing",),
+    reads=("archive_failing", "in_recovery"),
 )
 archive_failures_logged = clue_on(
     "archive_failures_logged",

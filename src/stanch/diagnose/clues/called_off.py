@@ -15,6 +15,7 @@ DEADLOCKS_MIN = 5
 """So many within two minutes; one now and then is what retries are for."""
 LATELY_S = 120.0
 PER_SECOND_MIN = DEADLOCKS_MIN / 60.0
+FULL_LATELY_S = 300.0
 LOCK_TABLE_SHARE = 0.8
 TIMEOUTS_MIN = 5
 
@@ -91,6 +92,7 @@ lock_table_logged = clue_on_log(
     "lock_table_logged",
     "Does the log show that the lock table was full (53200, out of shared memory)?",
     ("lock_table_full",),
+    within_s=FULL_LATELY_S,
 )
 lock_slots_used = clue_on(
     "lock_slots_used",

@@ -51,7 +51,7 @@ def lock_file_gone(evidence: Evidence) -> LogEvent | None:
 def gave_up(evidence: Evidence) -> LogEvent | None:
     """The line with which the newest start ended before the server was ready."""
     events = ending(evidence)
-    fatal = [n for n, e in enumerate(events) if e.severity == "FATAL"]
+    fatal = [n for n, e in enumerate(events) if e.severity in {"FATAL", "PANIC"}]
     return _last(events[n] for n in fatal if _ends_a_start(events[n], events[n + 1 : n + 2]))
 
 
@@ -62,7 +62,7 @@ def _ends_a_start(event: LogEvent, following: tuple[LogEvent, ...]) -> bool:
         return any(e.kind == "shut_down" for e in following)
     # A session may be refused a file as well; of its folder only the postmaster speaks.
     folder = event.kind == "wrong_permissions" and event.text.startswith("data directory ")
-    return folder or event.kind in {"config_error", "start_gave_up"}
+    return folder or event.kind in {"config_error", "start_gave_up", "no_checkpoint"}
 
 
 def crash(evidence: Evidence) -> LogEvent | None:

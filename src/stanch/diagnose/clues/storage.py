@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log, LogEvent, ServerProcesses
+from stanch.facts.workings import Doing
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
@@ -21,19 +24,24 @@ PANIC_WITHIN_S = 6 * 3600.0
 """PostgreSQL comes back by itself; what it has lost, it has lost then, too."""
 
 
+def _active(activity: Activity) -> list[Doing]:
+    return [
+        d for d in activity.doings if d.backend_type == "client backend" and d.state == "active"
+    ]
+
+
+def _waits(doing: Doing) -> bool:
+    queued = doing.wait_type == "LWLock" and doing.wait_event.upper() in QUEUED
+    return doing.wait_type == "IO" or queued
+
+
 def waiting_for_storage(evidence: Evidence) -> tuple[int, int, str] | None:
     """Of the active client sessions: how many wait for storage, how many there are, for what."""
     activity = value_of(evidence.activity)
     if activity is None:
         return None
-    active = [
-        d for d in activity.doings if d.backend_type == "client backend" and d.state == "active"
-    ]
-    waits = [
-        d
-        for d in active
-        if d.wait_type == "IO" or (d.wait_type == "LWLock" and d.wait_event.upper() in QUEUED)
-    ]
+    active = _active(activity)
+    waits = [d for d in active if _waits(d)]
     most = max(waits, key=lambda d: (d.sessions, d.wait_event), default=None)
     return (
         sum(d.sessions for d in waits),
@@ -50,6 +58,23 @@ def _io_waits(_activity: Activity, evidence: Evidence) -> YES_NO:
         return False, "no session waits for storage"
     said = f"{waiting} of {active} active sessions wait for storage, most in {most}"
     return waiting >= max(WAITING_MIN, WAITING_SHARE_MIN * active), said
+
+
+def _waits_alike(activity: Activity, _evidence: Evidence) -> YES_NO:
+    """One statement that reads far too much waits for storage as well: then the others do not."""
+    waits = [d for d in _active(activity) if _waits(d)]
+    waiting = sum(d.sessions for d in waits)
+    if not waiting:
+        return ""
+    writing = sum(d.sessions for d in waits if not d.wait_event.upper().endswith("READ"))
+    if writing >= WAITING_SHARE_MIN * waiting:
+        return True, f"{writing} of {waiting} that wait have something to write"
+    by_statement = Counter[str]()
+    for doing in waits:
+        by_statement[doing.query_id or doing.query] += doing.sessions
+    largest = by_statement.most_common(1)[0][1]
+    said = f"{largest} of {waiting} that wait to read run the same statement"
+    return largest < WAITING_SHARE_MIN * waiting, said
 
 
 def _commits_fell(history: History, _evidence: Evidence) -> YES_NO:
@@ -98,6 +123,12 @@ def _fsync_panic(log: Log, evidence: Evidence) -> YES_NO:
 
 io_waits = clue_on(
     "io_waits", "Do most active sessions wait for storage?", lambda e: e.activity, _io_waits
+)
+waits_alike = clue_on(
+    "waits_alike",
+    "Do writers, or readers of many kinds, wait for storage alike?",
+    lambda e: e.activity,
+    _waits_alike,
 )
 commits_fell = clue_on(
     "commits_fell",

@@ -48,6 +48,11 @@ class Leading:
     oldest_pid: int
     oldest_query_s: float
 
+    @property
+    def shown(self) -> str:
+        """Its beginning, as long as a sentence bears."""
+        return shortened(self.query, QUERY_CHARS_MAX)
+
 
 def at_work(activity: Activity) -> tuple[Doing, ...]:
     """Client sessions that use the machine: on a processor, or waiting for it."""
@@ -78,7 +83,7 @@ def leading(evidence: Evidence) -> Leading | None:
     oldest = max(found, key=lambda d: (d.oldest_query_s or 0.0, d.oldest_pid))
     return Leading(
         query_id=query_id,
-        query=shortened(oldest.query, QUERY_CHARS_MAX),
+        query=oldest.query,
         application_name=oldest.application_name,
         usename=oldest.usename,
         sessions=sum(d.sessions for d in found),
@@ -95,7 +100,7 @@ def _one_leads(activity: Activity, evidence: Evidence) -> YES_NO:
     lead = leading(evidence)
     if lead is None:
         return "statements carry no id (compute_query_id is off, or version 13)"
-    said = f"{lead.sessions} of {lead.at_work} sessions at work run {lead.query}"
+    said = f"{lead.sessions} of {lead.at_work} sessions at work run {lead.shown}"
     return lead.sessions >= LEADS_MIN and lead.sessions >= LEADS_SHARE * lead.at_work, said
 
 
@@ -108,7 +113,7 @@ def _is_new(history: History, evidence: Evidence) -> YES_NO:
         return "which statement leads is not known"
     if lead.query_id in known:
         return False, "the statement that leads is an old one"
-    return True, f"{lead.query} was not among the {len(known)} statements recorded before"
+    return True, f"{lead.shown} was not among the {len(known)} statements recorded before"
 
 
 def slowest(history: History) -> Course | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 
 from stanch.diagnose.condense import chains_from, retention_before, retention_from, sessions_from
 from stanch.diagnose.figures import Figures, figures_from
@@ -28,6 +30,8 @@ from stanch.model.vitals import Vitals
 
 OPEN_TRANSACTIONS_SQL = load("open_transactions")
 QUERY_S_MIN = 0.1
+HOME_S_MAX = 0.7
+"""For the login into another database and one answer; it keeps nothing else waiting longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +45,29 @@ class Inside:
     activity: Activity | Missing
 
 
-async def ask(reader: ServerReader, *, left_s: Callable[[], float]) -> Inside:
+async def ask(reader: ServerReader, *, left_s: Callable[[], float], tables: bool = True) -> Inside:
     """Everything that one session can tell; `left_s` says how much time there still is.
 
+    `tables`: also of those of the database in which the session is.
     Raises: ProbeFailed where not even the vital signs can be had.
     """
-    return await _Session(reader, left_s).all()
+    return await _Session(reader, left_s).all(tables=tables)
+
+
+async def with_tables(
+    inside: Inside,
+    open_home: Callable[[], AbstractAsyncContextManager[ServerReader]],
+    *,
+    left_s: Callable[[], float],
+) -> Inside:
+    """The same with what stands out among the tables of the application's own database, for which
+    one short session is opened; where that fails, without."""
+    try:
+        async with asyncio.timeout(max(0.0, min(left_s(), HOME_S_MAX))), open_home() as reader:
+            told = await _Session(reader, left_s).told((TABLES_SQL,))
+    except (ProbeFailed, TimeoutError):
+        return inside
+    return replace(inside, figures=Figures(items=(*inside.figures.items, *told)))
 
 
 class _Session:
@@ -54,7 +75,7 @@ class _Session:
         self._reader = reader
         self._left_s = left_s
 
-    async def all(self) -> Inside:
+    async def all(self, *, tables: bool) -> Inside:
         vitals = parse_vitals(await self._reader.fetch_json(VITALS_SQL, timeout_s=self._query_s()))
         seen = sessions_from(vitals)
         opened = await self._more(OPEN_TRANSACTIONS_SQL)
@@ -68,7 +89,11 @@ class _Session:
             retention=retention_before(vitals)
             if isinstance(seen, Missing) or isinstance(opened, Missing)
             else retention_from(vitals, opened),
-            figures=figures_from(vitals, known.figures if known else (), await self._told(vitals)),
+            figures=figures_from(
+                vitals,
+                known.figures if known else (),
+                await self._more_numbers(vitals, tables=tables),
+            ),
             activity=workings
             if isinstance(workings, Missing)
             else Activity(doings=workings.doings, held=workings.held),
@@ -88,11 +113,15 @@ class _Session:
         told = await self._more(WORKINGS_SQL)
         return told if isinstance(told, Missing) else parse_workings(told)
 
-    async def _told(self, vitals: Vitals) -> tuple[Reading, ...]:
+    async def _more_numbers(self, vitals: Vitals, *, tables: bool) -> tuple[Reading, ...]:
         """Numbers of newer versions, of the tables, and of temporary files."""
         newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
+        return await self.told((*newer, *((TABLES_SQL,) if tables else ()), TEMP_SQL))
+
+    async def told(self, statements: Sequence[str]) -> tuple[Reading, ...]:
+        """Numbers of statements that tell nothing else; one that fails tells none."""
         found: list[Reading] = []
-        for sql in (*newer, TABLES_SQL, TEMP_SQL):
+        for sql in statements:
             told = await self._more(sql)
             if not isinstance(told, Missing):
                 found.extend(parse_figures(told))

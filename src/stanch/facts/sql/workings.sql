@@ -175,6 +175,11 @@ figures AS (
         )
     FROM sessions AS s
     UNION ALL
+    SELECT
+        'settings_pending_restart', '', count(*)::float8,
+        left(string_agg(name, ', ' ORDER BY name), 200)
+    FROM pg_settings WHERE pending_restart
+    UNION ALL
     SELECT 'settings_loaded_age_s', '', extract(epoch FROM now() - pg_conf_load_time())::float8, ''
     UNION ALL
     SELECT 'lock_slots_used', '', count(*)::float8, '' FROM pg_locks WHERE NOT fastpath

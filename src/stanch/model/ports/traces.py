@@ -37,6 +37,25 @@ class WalOnDisk:
     segment_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFiles:
+    """Files of a data directory that decide whether it can be started, and by which programs."""
+
+    version: str
+    """What PG_VERSION says; empty: there is no such file."""
+    control_file: bool
+    """global/pg_control is there."""
+    control_set_aside: bool = False
+    """global/pg_control.old is there: pg_upgrade renames it before another cluster takes the files
+    over (--link, --swap)."""
+    upgrade_output: str = ""
+    """The newest folder in pg_upgrade_output.d, which pg_upgrade removes when all went well."""
+    upgrade_at: datetime | None = None
+    """When that folder was last written to."""
+    backup_label: bool = False
+    """A base backup whose restore is not finished, or a backup of the old, exclusive kind."""
+
+
 class TraceReader(Protocol):
     """Reads traces of one data directory; what may not be read is `Missing` with the reason."""
 
@@ -49,6 +68,8 @@ class TraceReader(Protocol):
         ...
 
     async def wal_on_disk(self, *, segment_bytes: int) -> WalOnDisk | Missing: ...
+
+    async def start_files(self) -> StartFiles | Missing: ...
 
     async def owner_uid(self) -> int | Missing:
         """The operating-system user whom the data directory, and so its server, belongs to."""

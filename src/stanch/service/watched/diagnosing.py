@@ -18,13 +18,15 @@ from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.traces import LocalTraces
 from stanch.adapters.postgres.binaries import find_binaries
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
+from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.sentinel import Sentinel
+from stanch.adapters.postgres.visit import visiting
 from stanch.diagnose.background import Background
 from stanch.diagnose.evidence import Evidence, to_bytes
 from stanch.diagnose.outside import Place
 from stanch.diagnose.rank import diagnose
-from stanch.diagnose.run import DEADLINE_S, Witnesses, gather
+from stanch.diagnose.run import DEADLINE_S, OpenReader, Witnesses, gather
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError
@@ -71,13 +73,14 @@ async def gather_for_dsn(
     """The evidence about a server that needs no policy and no earlier reading.
 
     `background` is what somebody recorded of it all the same.
-    Cost: one fresh connection and one session, one after the other.
+    Cost: one fresh connection and two sessions, one after the other.
     Raises: SetupError for a string that libpq cannot use.
     """
     located = await locate(dsn, data_directory=data_directory, log=log, host=host)
     witnesses = Witnesses(
         probe=_prober(dsn),
         open_reader=lambda: _opened(dsn, deadline_s),
+        open_home=_home(dsn, deadline_s),
         host=located.host,
         traces=located.traces,
         place=located.place,
@@ -127,6 +130,7 @@ async def gather_for_target(
         probe=probe or _prober(target.dsn),
         held=held,
         open_reader=lambda: _opened(target.dsn, deadline_s),
+        open_home=_home(target.dsn, deadline_s),
         host=located.host,
         traces=located.traces,
         place=located.place,
@@ -252,6 +256,13 @@ async def _session(dsn: str, deadline_s: float) -> AsyncGenerator[ServerReader]:
         yield sentinel
     finally:
         sentinel.close()
+
+
+def _home(dsn: str, deadline_s: float) -> OpenReader | None:
+    """The way into the application's own database; None where the other session is in it."""
+    if resolve(dsn).dbname == MAINTENANCE_DATABASE:
+        return None
+    return lambda: visiting(dsn, deadline_s=deadline_s)
 
 
 def _opened(dsn: str, deadline_s: float) -> AbstractAsyncContextManager[ServerReader]:
