@@ -41,6 +41,8 @@ def test_a_watching_role_sees_everything(shared_server: ScratchServer, pg_major:
     assert vitals.sessions.client_backends >= 1
     assert (vitals.settings.reserved_connections is None) == (pg_major < 16)
     assert vitals.wal_position_bytes is not None
+    assert vitals.work.rows_updated is not None
+    assert vitals.work.rows_deleted is not None
 
 
 def test_a_role_without_pg_monitor_gets_gaps_and_no_error(shared_server: ScratchServer) -> None:

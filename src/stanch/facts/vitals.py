@@ -120,6 +120,8 @@ def _work(part: Answer) -> WorkCounters:
         temp_files=part.whole("temp_files"),
         temp_bytes=part.whole("temp_bytes"),
         checksum_failures=part.whole_or_none("checksum_failures"),
+        rows_updated=part.whole_or_none("rows_updated"),
+        rows_deleted=part.whole_or_none("rows_deleted"),
     )
 
 

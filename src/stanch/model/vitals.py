@@ -106,6 +106,9 @@ class WorkCounters:
     temp_bytes: int
     checksum_failures: int | None = None
     """None: data checksums are off, so nobody counts."""
+    rows_updated: int | None = None
+    """Also by what was rolled back."""
+    rows_deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

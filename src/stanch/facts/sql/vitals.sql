@@ -125,7 +125,8 @@ work AS (
     SELECT
         sum(numbackends) AS backends, sum(xact_commit) AS commits, sum(xact_rollback) AS rollbacks,
         sum(deadlocks) AS deadlocks, sum(temp_files) AS temp_files, sum(temp_bytes) AS temp_bytes,
-        sum(checksum_failures) AS checksum_failures
+        sum(checksum_failures) AS checksum_failures,
+        sum(tup_updated) AS rows_updated, sum(tup_deleted) AS rows_deleted
     FROM pg_stat_database
 ),
 ages AS (
@@ -216,7 +217,8 @@ SELECT json_build_object(
     'work', json_build_object(
         'commits', work.commits, 'rollbacks', work.rollbacks, 'deadlocks', work.deadlocks,
         'temp_files', work.temp_files, 'temp_bytes', work.temp_bytes,
-        'checksum_failures', work.checksum_failures
+        'checksum_failures', work.checksum_failures,
+        'rows_updated', work.rows_updated, 'rows_deleted', work.rows_deleted
     ),
     'archiver', (
         SELECT json_build_object(

@@ -42,6 +42,8 @@ _REST: Final = (
     ("mxid_age", 1),
     ("prepared_xacts", 1),
     ("prepared_xact_age_s", THOUSANDTHS),
+    ("rows_updated_total", 1),
+    ("rows_deleted_total", 1),
 )
 FIXED: Final[tuple[Column, ...]] = tuple((name, "", scale) for name, scale in _SESSIONS + _REST)
 """The columns of every look that brings vitals."""
@@ -78,6 +80,8 @@ def fixed_values(vitals: Vitals | None) -> tuple[int | None, ...]:
         vitals.mxid_age_max,
         vitals.prepared_xacts,
         _thousandths(vitals.oldest_prepared_xact_age_s),
+        work.rows_updated,
+        work.rows_deleted,
     )
 
 
