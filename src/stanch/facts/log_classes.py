@@ -12,7 +12,9 @@ from functools import cache
 from typing import Final
 
 from stanch.facts.log_class import LogClass
-from stanch.facts.log_rules import BY_SQLSTATE, BY_TEXT, SERVER, WITHOUT_SQLSTATE, LineRule
+from stanch.facts.log_rule import LineRule
+from stanch.facts.log_rules import BY_SQLSTATE, BY_TEXT, SERVER
+from stanch.facts.log_rules_by_words import WITHOUT_SQLSTATE
 
 _TEXT_MAX: Final = 2048
 
