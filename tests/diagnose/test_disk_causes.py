@@ -199,6 +199,13 @@ def test_a_forgotten_slot_is_told_with_its_name_and_how_long_there_is_room() -> 
     assert found.impact_in_s == round(60 * GIB / 1e6)
 
 
+def test_the_first_seconds_of_a_burst_do_not_tell_how_long_there_is_room() -> None:
+    told = d.courses(w.course("wal_bytes_total", 1e6, 60e6))
+    early = replace(told, value=replace(told.value, onset=w.ago(5)))
+    assert first(case("slot_inactive", history=early)).impact_in_s == round(60 * GIB / 1e6)
+    assert first(case("slot_inactive", history=told)).impact_in_s == round(60 * GIB / 60e6)
+
+
 def test_where_slots_may_keep_only_so_much_the_slot_is_lost_and_the_volume_is_not_full() -> None:
     limited = d.figures(
         *d.slot("old_standby", 30 * GIB, active=False), max_slot_wal_keep_size="50GB"

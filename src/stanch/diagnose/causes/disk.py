@@ -49,8 +49,6 @@ def _tell_data(evidence: Evidence) -> str:
 
 def _tell_wal(evidence: Evidence) -> str:
     seen = space.volume(evidence, "wal")
-    if seen is not None and not space.is_full(seen, evidence):
-        return f"The volume of pg_wal was full; there is room again: {_space(evidence, 'wal')}."
     kept = space.retainer(evidence)
     amount = human_bytes(kept.retained_bytes) if kept.retained_bytes else "an unknown amount"
     who = {
@@ -59,7 +57,10 @@ def _tell_wal(evidence: Evidence) -> str:
         "archiver": f"The archiver fails and {amount} wait for it",
         "wal_keep": f"wal_keep_size retains {amount}",
     }.get(kept.name, f"{kept.name.replace(':', ' ', 1)} retains {amount}")
-    return f"The volume of pg_wal is full: {_space(evidence, 'wal')}. {who}."
+    room = _space(evidence, "wal")
+    if seen is not None and not space.is_full(seen, evidence):
+        return f"The volume of pg_wal was full; there is room again: {room}. {who}."
+    return f"The volume of pg_wal is full: {room}. {who}."
 
 
 def _mount(holds: str, evidence: Evidence) -> str:

@@ -19,6 +19,7 @@ from stanch.model.symptoms import SymptomKind
 SHORT_SHARE = 0.1
 """A volume with less of its space free is short of it."""
 DAY_S = 86400.0
+SETTLED_S = 60.0
 BURST_TIMES_MIN = 5.0
 BURST_BYTES_S_MIN = 4 * 1024**2
 """A quiet server writes five times as much in any minute."""
@@ -48,12 +49,18 @@ def is_short(evidence: Evidence) -> bool | None:
 
 
 def fills_in_s(evidence: Evidence) -> float | None:
-    """How long the free bytes of the WAL volume last at the rate at which WAL is written."""
+    """How long the free bytes of the WAL volume last at the rate at which WAL is written.
+
+    What is written in the first minute of trouble may be one statement; until then what is usual
+    counts.
+    """
     wal, history = volume(evidence, "wal"), value_of(evidence.history)
     written = history.of("wal_bytes_total") if history else None
-    if wal is None or is_full(wal, evidence) or written is None or not written.now:
+    if wal is None or is_full(wal, evidence) or history is None or written is None:
         return None
-    return round(wal.free_bytes / written.now, 0)
+    lasted_s = (history.ends_at - history.onset).total_seconds()
+    rate = written.now if lasted_s >= SETTLED_S else written.usual
+    return round(wal.free_bytes / rate, 0) if rate else None
 
 
 def _hurts(evidence: Evidence) -> Answer:
