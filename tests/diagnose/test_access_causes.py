@@ -389,3 +389,14 @@ def test_hostile_names_neither_harm_nor_lengthen_what_is_told(name: str) -> None
         changes=w.changes(w.change(60, "role", name, f"is new: superuser {name}")),
     )
     assert all(len(f.summary) < 300 for f in diagnose(evidence).causes)
+
+
+def test_a_leak_that_has_just_begun_is_no_storm_of_connections() -> None:
+    young = w.figure("sessions_begun_10s", 90.0, "", '88 of application "shop"')
+    evidence = w.healthy(
+        sessions=w.sessions(w.group("idle", 88, age_s=2.0), w.group("active", 8)),
+        figures=w.figures(*w.HEALTHY_FIGURES, young),
+        history=w.history(w.course("client_backends", 12, 96)),
+        log=w.log(w.line("too_many_clients", 2)),
+    )
+    assert standing(evidence) == ["connections_leaked"]

@@ -137,6 +137,8 @@ connection_storm = Cause(
         Weigh(clue=pools.sessions_grown, yes=1.5, no=-0.5, now=True),
         Weigh(clue=sessions.refused_logged, yes=1.0, no=0.0),
         Weigh(clue=sessions.waiting, yes=-1.5, no=0.0, now=True),
+        # New sessions that stay and do nothing are a leak that has just begun.
+        Weigh(clue=sessions.leaking, yes=-4.0, no=0.0, now=True),
     ),
     shown_by=((pools.logins_surged, True), (pools.sessions_young, True)),
     tell=_tell_storm,
