@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from stanch.diagnose.cause import Cause
@@ -101,6 +102,7 @@ from stanch.diagnose.causes.wal import archiver_failing, slot_inactive, slot_stu
 from stanch.diagnose.causes.wal_rate import checkpoint_storm, wal_burst
 from stanch.diagnose.causes.work import bad_query, load_spike
 from stanch.model.ids import CauseId
+from stanch.model.symptoms import SymptomKind
 
 CAUSES: tuple[Cause, ...] = (
     stopped_cleanly,
@@ -233,3 +235,15 @@ def look_alikes(cause: Cause) -> tuple[CauseId, ...]:
 def follows_from(cause: Cause) -> tuple[CauseId, ...]:
     """What brings it about, in the order of the catalogue."""
     return tuple(other.id for other in CAUSES if cause.id in other.brings_about)
+
+
+@cache
+def explained_by(cause_id: CauseId) -> frozenset[SymptomKind]:
+    """The symptoms a cause brings about, itself or through what it brings about."""
+    reached, left = set[CauseId](), [cause_id]
+    while left:
+        here = left.pop()
+        if here not in reached:
+            reached.add(here)
+            left.extend(BY_ID[here].brings_about)
+    return frozenset(kind for one in reached for kind in BY_ID[one].symptoms)

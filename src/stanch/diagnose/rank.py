@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from stanch.diagnose.after import WEIGHT as CHANGE_WEIGHT
 from stanch.diagnose.after import change_before, finding_of
-from stanch.diagnose.catalogue import CAUSES, PAST, separator
+from stanch.diagnose.catalogue import CAUSES, PAST, explained_by, separator
 from stanch.diagnose.cause import Cause
 from stanch.diagnose.causes.ids import LONG_RECOVERY, STANDBY_WITHOUT_SESSIONS
 from stanch.diagnose.clues import ending
@@ -27,6 +27,7 @@ from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId
 from stanch.model.reach import STATE_MEANINGS
+from stanch.model.symptoms import SymptomKind
 
 STANDS_FROM = 0.55
 """From this probability on a cause is named; below it is a candidate. Above one half, so that of
@@ -36,6 +37,8 @@ SHOWN_FROM = 0.05
 STOP_SHARE = 1 / 3
 """Of the time looked back over: a stop in order, which most often was a planned restart, is history
 the sooner."""
+TELLS_NOTHING = frozenset({SymptomKind.REPORTED, SymptomKind.OUTSIDE_ALERT})
+"""Other people's words: anything may be behind them."""
 CHANGE_NEEDS = 2.0
 """Evidence of this weight has to stand beside a change for it to count."""
 PROBABILITY_MAX = 0.99
@@ -50,7 +53,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     found = _ranked(evidence, CAUSES, past=False)
     if _is_between(evidence):
         return _while_recovering(evidence, found)
-    if any(f.probability >= STANDS_FROM for f in found):
+    if any(f.probability >= STANDS_FROM and not _is_aside(f, evidence) for f in found):
         return _answer(evidence, Verdict.CAUSE, found, _story(found))
     reach = value_of(evidence.reach)
     if reach is None or not reach.answers:
@@ -136,13 +139,18 @@ def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple
         _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
     ]
     follows = {finding.id: finding.follows for finding in found}
-    later = {one.cause.id for one in scored if one.cause.hurts_later(evidence)}
 
     def place(f: CauseFinding) -> tuple[int, bool, bool, float, CauseId]:
         stands = f.probability >= STANDS_FROM
-        return (_links(f.id, follows), not stands, f.id in later, -f.probability, f.id)
+        return (_links(f.id, follows), not stands, f.hurts_later, -f.probability, f.id)
 
     return tuple(sorted(found, key=place))
+
+
+def _is_aside(found: CauseFinding, evidence: Evidence) -> bool:
+    """It hurts nobody yet and brings about nothing of what is seen: true, and not the answer."""
+    seen = {symptom.kind for symptom in evidence.symptoms} - TELLS_NOTHING
+    return found.hurts_later and bool(seen) and not seen & explained_by(found.id)
 
 
 def _is_shown(cause: Cause, evidence: Evidence) -> bool:
@@ -176,6 +184,7 @@ def _finding(one: _Scored, probable: dict[CauseId, float], evidence: Evidence) -
         facts=cause.facts(evidence),
         follows=_root_of(cause, probable),
         runbook=cause.runbook,
+        hurts_later=cause.hurts_later(evidence),
         since=cause.began(evidence),
         after_change=one.change,
         impact_in_s=cause.impact_in_s(evidence),

@@ -205,9 +205,16 @@ def _over_by_itself(i: Incident, diagnosis: Diagnosis) -> bool:
     return over and i.named is None
 
 
+def _only_left(i: Incident, found: Diagnosis) -> bool:
+    """What hurt is over, and what is left will hurt some day: people keep the name they know."""
+    before = i.named.first if i.named else None
+    now = found.first
+    return now is not None and now.hurts_later and before is not None and not before.hurts_later
+
+
 def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident:
     before = i.named.first if i.named else None
-    names = event.diagnosis.verdict is Verdict.CAUSE
+    names = event.diagnosis.verdict is Verdict.CAUSE and not _only_left(i, event.diagnosis)
     now = event.diagnosis.first if names else None
     news = now is not None and (before is None or before.id != now.id)
     recorded = replace(

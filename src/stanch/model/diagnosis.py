@@ -58,6 +58,8 @@ class CauseFinding:
     follows: CauseId | None = None
     """The cause further up the same story that brings this one about."""
     runbook: str = ""
+    hurts_later: bool = False
+    """Nobody suffers from it yet."""
     since: datetime | None = None
     """When it began, where the evidence tells it."""
     after_change: NotedChange | None = None

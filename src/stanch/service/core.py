@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from stanch.detect.engine import Remembered
-from stanch.diagnose.catalogue import BY_ID
+from stanch.diagnose.catalogue import BY_ID, explained_by
 from stanch.incident.correlate import Explains
 from stanch.incident.state import Incident
 from stanch.model import events as e
-from stanch.model.ids import RESPONDER, CauseId, ChannelName, IncidentId, TargetName
+from stanch.model.ids import RESPONDER, ChannelName, IncidentId, TargetName
 from stanch.model.ports.acting import BootClock
 from stanch.model.ports.channels import ChannelPort
 from stanch.model.restarts import PageAfter
-from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.runbook import Runbook
@@ -45,16 +44,7 @@ TOGETHER = 64
 
 def explains() -> Explains:
     """Per cause, the symptoms it brings about, itself or through what it brings about."""
-    found: dict[CauseId, frozenset[SymptomKind]] = {}
-    for cause_id in BY_ID:
-        reached, left = set[CauseId](), [cause_id]
-        while left:
-            here = left.pop()
-            if here not in reached:
-                reached.add(here)
-                left.extend(BY_ID[here].brings_about)
-        found[cause_id] = frozenset(kind for c in reached for kind in BY_ID[c].symptoms)
-    return found
+    return {cause_id: explained_by(cause_id) for cause_id in BY_ID}
 
 
 class Core:

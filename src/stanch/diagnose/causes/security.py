@@ -117,6 +117,7 @@ dangerous_rights_gained = Cause(
         DATA_COPIED_OUT: "Were rights given, or rows copied with rights that were there?",
     },
     symptoms=(SymptomKind.NEW_DANGEROUS_ROLE,),
+    hurts_later=lambda _e: True,
     safe_first="Ask whoever is named in the change whether it was them. If nobody knows: keep the "
     "logs and pg_roles as they are now, then take the rights back and change passwords.",
     never=(
