@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from samplings import seen, vitals
-from stanch.facts import sql
+from stanch.facts import sql as statements
 from stanch.facts.sql import load
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import Reach, ReachState
@@ -61,7 +61,7 @@ class World:
 
 ABOUT = {
     load(path.stem).partition("{")[0].partition("%")[0]: path.read_text("utf-8").removeprefix("-- ")
-    for path in Path(sql.__file__).parent.glob("*.sql")
+    for path in Path(statements.__file__).parent.glob("*.sql")
 }
 """What each statement says of itself to its readers; it is sent without that."""
 
@@ -71,12 +71,12 @@ class Visit:
         self._world, self._database = world, database
         self.is_open = True
 
-    async def ask(self, statement: str, *, timeout_s: float) -> str:
+    async def ask(self, sql: str, *, timeout_s: float) -> str:
         self._world.waiting += 1
         await self._world.hang.wait()
         if not self.is_open:
             raise ProbeFailed("the session was lost")
-        about = next((said for text, said in ABOUT.items() if statement.startswith(text)), "")
+        about = next((said for text, said in ABOUT.items() if sql.startswith(text)), "")
         self._world.asked.append((self._database, about[:15]))
         for words, answer in self._world.answers.items():
             if about.startswith(words):
