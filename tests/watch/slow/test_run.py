@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+import stanch
 from samplings import seen, vitals
-from stanch.facts import sql as statements
 from stanch.facts.sql import load
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import Reach, ReachState
@@ -61,7 +61,7 @@ class World:
 
 ABOUT = {
     load(path.stem).partition("{")[0].partition("%")[0]: path.read_text("utf-8").removeprefix("-- ")
-    for path in Path(statements.__file__).parent.glob("*.sql")
+    for path in (Path(stanch.__file__).parent / "facts/sql").glob("*.sql")
 }
 """What each statement says of itself to its readers; it is sent without that."""
 
