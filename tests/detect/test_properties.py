@@ -211,11 +211,12 @@ def test_a_counter_that_starts_again_is_no_event(values: list[int]) -> None:
     held = settings_of(declared_rules()[SymptomKind.OOM_KILL])
     grown_at: float | None = None
     for n, value in enumerate(values):
-        if n and value > values[n - 1]:
+        grew = bool(n) and value > values[n - 1]
+        if grew:
             grown_at = 10.0 * n
         found = judge.look("", float(value), 10.0 * n, settings=held, standing=False)
         recently = grown_at is not None and 10.0 * n - grown_at < held.limit
-        assert found == Look(recently, float(value))
+        assert found == Look(recently, float(value), anew=grew)
 
 
 @given(st.lists(st.tuples(st.sampled_from([5, 173, 341, 509, 700, 6000]), VALUES), max_size=40))
