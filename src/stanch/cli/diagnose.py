@@ -212,7 +212,7 @@ def _kept(path: str) -> Evidence:
             with Path(path).open("rb") as file:
                 content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--from") from error
+        _refuse(SetupError(f"{path}: {error.strerror}", hint="--from names a file of --save."))
     try:
         return read_bundle(content, on=path).evidence
     except SetupError as error:
