@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
+from stanch.cli.one_page import page
+from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import History, Track
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
-from stanch.model.errors import SetupError
 from stanch.model.readings import Unit, unit_of
 from stanch.model.shown import moment, never, percent, span
 from stanch.policy.quoting import printable
@@ -42,18 +42,8 @@ def diagnosis_page(evidence: Evidence, found: Diagnosis) -> str:
 
     Raises: SetupError where the extra `reports` is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise SetupError(
-            "the HTML page needs stanch[reports]",
-            hint="pip install 'stanch[reports]'; without it, --json and the text have the same.",
-        ) from error
-    text = (files("stanch.cli") / TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(text).render(**_values(evidence, found))
+    text: str = page(TEMPLATE).render(**_values(evidence, found))
+    return text
 
 
 def _values(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
@@ -153,12 +143,7 @@ def _x(track: Track, at: datetime) -> float | None:
 def _number(name: str, value: float) -> str:
     unit = unit_of(name.removesuffix("_max").removesuffix("_total"))
     if unit is Unit.BYTES:
-        size, word = value, "B"
-        for larger in ("KiB", "MiB", "GiB", "TiB"):
-            if size < 1024:
-                break
-            size, word = size / 1024, larger
-        return f"{size:.3g} {word}"
+        return human_bytes(value)
     if unit is Unit.SECONDS:
         return span(value)
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 from stanch.cli.health_text import verdict
-from stanch.model.errors import SetupError
+from stanch.cli.one_page import page
 from stanch.model.shown import moment, span
 from stanch.policy.quoting import printable
 from stanch.watch.health.report import Judgement, Line, Report, Section
@@ -22,18 +21,8 @@ def health_page(report: Report) -> str:
 
     Raises: SetupError where the extra `reports` is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise SetupError(
-            "the HTML page needs stanch[reports]",
-            hint="pip install 'stanch[reports]'; without it, --json and the text have the same.",
-        ) from error
-    text = (files("stanch.cli") / TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(text).render(**_values(report))
+    text: str = page(TEMPLATE).render(**_values(report))
+    return text
 
 
 def _values(report: Report) -> dict[str, Any]:

@@ -151,13 +151,6 @@ def postmaster_lives(evidence: Evidence) -> bool | None:
     return False if is_nobody else None
 
 
-def counted(evidence: Evidence, kind: str) -> int:
-    """Lines of one class in the part of the log that was read; 0 also where none was."""
-    log = value_of(evidence.log)
-    found = log.count(kind) if log is not None else None
-    return 0 if found is None else found.lines
-
-
 def value_of(item: Reading[T] | Missing) -> T | None:
     """The value where there is one."""
     return None if isinstance(item, Missing) else item.value

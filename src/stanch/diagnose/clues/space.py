@@ -154,17 +154,13 @@ def _wal_fills_shared(_volumes: Volumes, evidence: Evidence) -> YES_NO:
 def _refused_write(log: Log, evidence: Evidence, kind: str, what: str) -> YES_NO:
     if not log.events:
         return f"nothing of use in {log.path}"
-    event = _newest(log.events, kind)
+    event = log.newest(kind)
     if event is None:
         return False, f"no {what} refused for want of space in the log"
     age_s = (evidence.at - event.at).total_seconds() if event.at else 0.0
     if age_s > RECENT_S:
         return False, f"the newest {what} refused for want of space was {age_s:.0f} s ago"
     return True, f"the log says: {event.text}", event.at
-
-
-def _newest(events: tuple[LogEvent, ...], kind: str) -> LogEvent | None:
-    return next((e for e in reversed(events) if e.kind == kind), None)
 
 
 data_full = clue_on(
