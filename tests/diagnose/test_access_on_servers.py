@@ -10,11 +10,11 @@ import pytest
 
 from fix_certificates import Authority, serve_tls
 from fix_servers import MakeServer
+from looking import diagnose_dsn
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.diagnose.rank import STANDS_FROM
 from stanch.model.diagnosis import Diagnosis, Verdict
-from stanch.service.watched.diagnosing import diagnose_dsn
 
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
 on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from looking import diagnose_dsn
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_access import SUPERUSER
 from stanch.diagnose.rank import STANDS_FROM
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
-from stanch.service.watched.diagnosing import diagnose_dsn
 
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
 SMALL = {"max_wal_size": "2MB", "min_wal_size": "2MB", "checkpoint_timeout": "1h"}

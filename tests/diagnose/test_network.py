@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from fix_servers import DEBIAN_AS_ROOT, MakeServer
+from looking import diagnose_dsn
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.diagnosis import Verdict
-from stanch.service.watched.diagnosing import diagnose_dsn
 
 TOOLS = all(map(shutil.which, ("ip", "iptables")))
 pytestmark = [

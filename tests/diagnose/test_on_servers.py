@@ -16,12 +16,12 @@ import psycopg
 import pytest
 
 from fix_servers import MakeServer
+from looking import diagnose_dsn
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.adapters.postgres.scratch_access import SUPERUSER
 from stanch.diagnose.rank import STANDS_FROM
 from stanch.model.diagnosis import Diagnosis, Verdict
 from stanch.model.errors import SetupError
-from stanch.service.watched.diagnosing import diagnose_dsn
 
 SECONDS_MAX = 3.0
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)

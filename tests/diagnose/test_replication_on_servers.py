@@ -15,6 +15,7 @@ import pytest
 
 from clusters_at import PRIMARY, STANDBY, ClusterHouse, cluster_house
 from fix_servers import MakeServer, Templates
+from looking import diagnose_dsn
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.diagnose.background import Background
@@ -26,7 +27,7 @@ from stanch.model.ids import TargetName
 from stanch.model.samples import Sample
 from stanch.model.seats import Seat
 from stanch.policy.policy import TargetPolicy
-from stanch.service.watched.diagnosing import Located, diagnose_dsn, gather_for_target
+from stanch.service.watched.diagnosing import Located, gather_for_target
 
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
 on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)

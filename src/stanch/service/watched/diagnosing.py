@@ -90,22 +90,6 @@ async def gather_for_dsn(
     return await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s)
 
 
-async def diagnose_dsn(
-    dsn: str,
-    *,
-    data_directory: str = "",
-    log: str = "",
-    host: HostChoice = "auto",
-    deadline_s: float = DEADLINE_S,
-) -> Diagnosis:
-    """The verdict on a server that nobody watches. Raises: SetupError as `gather_for_dsn`."""
-    return diagnose(
-        await gather_for_dsn(
-            dsn, data_directory=data_directory, log=log, host=host, deadline_s=deadline_s
-        )
-    )
-
-
 async def gather_for_target(
     target: TargetPolicy,
     located: Located,
