@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -150,6 +151,8 @@ def watched(
     doubts: tuple[str, ...] = (),
     volumes: Callable[[], Awaitable[tuple[Volume, ...] | None]] = no_volumes,
     has_volumes: Callable[[], bool] = lambda: True,
+    gives_way: Callable[[], bool] = lambda: False,
+    every_s: float = 1.0,
 ) -> tuple[list[Sample], Silent]:
     """Everything told while the script runs beside the watch."""
 
@@ -171,8 +174,9 @@ def watched(
             has_volumes=has_volumes,
             doubts=doubting,
             now=now,
+            gives_way=gives_way,
         )
-        watch = TargetWatch(TargetName("orders"), eyes, emit, every_s=1.0)
+        watch = TargetWatch(TargetName("orders"), eyes, emit, every_s=every_s)
         running = asyncio.create_task(watch.run())
         await script(server, told)
         running.cancel()
@@ -202,6 +206,46 @@ def test_a_healthy_server_is_asked_once_a_second() -> None:
     told, server = watched(script)
     assert 10 <= server.questions <= 12
     assert verdicts(told) == []
+
+
+async def ten_seconds(server: Silent, told: list[Sample]) -> None:
+    await asyncio.sleep(10.5)
+
+
+def gaps_s(told: list[Sample]) -> list[float]:
+    return [seconds(late) - seconds(early) for early, late in pairwise(told)]
+
+
+def test_a_healthy_server_that_gives_way_is_passed_over_every_other_time() -> None:
+    told, server = watched(ten_seconds, gives_way=lambda: True)
+    assert 5 <= server.questions <= 6
+    assert max(gaps_s(told)) <= 2.1
+
+
+def test_who_is_looked_at_more_seldom_is_never_passed_over() -> None:
+    told, _ = watched(ten_seconds, gives_way=lambda: True, every_s=2.0)
+    assert max(gaps_s(told)) <= 2.1
+
+
+def test_a_server_whose_questions_fail_gives_no_way() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.error = "out of memory"
+        await asyncio.sleep(5.5)
+
+    _, server = watched(script, gives_way=lambda: True)
+    assert server.questions >= 5
+
+
+def test_a_session_lost_while_a_look_is_left_out_is_told_at_once() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(1.3)
+        server.state = ReachState.REFUSED
+        server.lose()
+        await asyncio.sleep(1)
+
+    told, _ = watched(script, gives_way=lambda: True)
+    _, at_s = verdicts(told)[0]
+    assert at_s < 1.5
 
 
 def test_a_lost_session_and_a_refusal_are_told_at_once_and_confirmed() -> None:

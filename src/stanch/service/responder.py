@@ -6,8 +6,10 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -42,6 +44,7 @@ from stanch.service.watched.target import Watched
 from stanch.store.recorder.recorder import Recorders, recording_path
 from stanch.store.spool import Spool, SpoolThread
 from stanch.store.statedir import StateDir
+from stanch.watch.right_of_way import RightOfWay
 
 DRAIN_S = 10.0
 STEP_S = 30.0
@@ -96,7 +99,8 @@ class Responder:
             lambda: {name: watched.changing.drain for name, watched in self._targets.items()},
             book=house.book,
         )
-        house.book.beside_opening = self._changed.noted
+        self._right_of_way = RightOfWay(monotonic, watched=lambda: len(self._targets))
+        house.book.beside_opening = self._opening
         self._remembering = Remembering(house.book, house.store)
         self._inbound = Inbound(
             house, self._core, changed=self._changed.take, count=self.metrics.signals.count
@@ -229,6 +233,10 @@ class Responder:
 
     # --- targets ---
 
+    def _opening(self, target: TargetName, at: datetime) -> Sequence[e.Event]:
+        self._right_of_way.take(target)
+        return self._changed.noted(target, at)
+
     def _start_watch(self, target: TargetPolicy) -> None:
         name = TargetName(target.name)
         doubts = Doubts(self._lag, self._control)
@@ -239,6 +247,7 @@ class Responder:
             doubts=doubts.standing,
             recorder=self._recorders.of(name),
             cluster=lambda: self._core.watching.topology.neighbours.seen(name),
+            gives_way=lambda: self._right_of_way.goes_before(name),
         )
         self._targets[name] = watched
 

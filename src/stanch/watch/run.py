@@ -19,6 +19,9 @@ from stanch.watch.newcomers.run import Newcomers
 from stanch.watch.silence import SILENT_STATES, Agreement, patience
 from stanch.watch.silences.run import Silences
 
+LEFT_OUT_EVERY_S_MAX = 1.0
+"""Who is looked at more seldom is never passed over: no sample gets older than three seconds."""
+
 REPROBE_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits between probes while a target is down; the last one repeats."""
 
@@ -88,6 +91,8 @@ class Eyes:
     doubts: Callable[[], Awaitable[tuple[str, ...]]]
     """Why a silence may be our own fault right now."""
     now: Callable[[], datetime]
+    gives_way: Callable[[], bool] = lambda: False
+    """A look that is not urgent had better be left out, because people are being told."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,11 +159,21 @@ class TargetWatch:
             lost_at = await self._look()
             if lost_at is None:
                 lost_at = await self._eyes.session.lost_within(self._every_s)
+            if lost_at is None and self._may_be_left_out():
+                # A whole turn, so that the looks stay as spread as they were; never two in a row.
+                lost_at = await self._eyes.session.lost_within(self._every_s)
+
+    def _may_be_left_out(self) -> bool:
+        """This look may: the last one found nothing wrong."""
+        healthy = self._unread is None and self._lets_in
+        return healthy and self._every_s <= LEFT_OUT_EVERY_S_MAX and self._eyes.gives_way()
 
     async def _greet_on(self) -> None:
         """An open session cannot notice that nobody new is let in."""
         while True:
             await self._newcomers.until_next()
+            if self._may_be_left_out():
+                await self._newcomers.until_next()
             greeted_at = self._eyes.now()
             reach = None
             if self._eyes.session.is_open:

@@ -59,8 +59,10 @@ class Watched:
         doubts: Callable[[], Awaitable[tuple[str, ...]]],
         recorder: Recorder | None = None,
         cluster: Callable[[], ClusterSeen | Missing] = _alone,
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
         self.target = target
+        self._gives_way = gives_way
         self._recorder = recorder
         self._clock = clock
         self._doubts = doubts
@@ -162,6 +164,7 @@ class Watched:
             has_volumes=lambda: self._life.may_be_here,
             doubts=self._doubts,
             now=self._clock.now,
+            gives_way=self._gives_way,
         )
 
     async def _volumes(self) -> tuple[Volume, ...] | None:
