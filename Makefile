@@ -18,7 +18,7 @@ SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arriv
 	tests/cli tests/respond tests/service tests/watch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick
+.PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick bench-diagnosis
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -70,3 +70,11 @@ bench: setup ## measure everything on a quiet machine (three quarters of an hour
 
 bench-quick: setup ## try every benchmark with a few rounds (six minutes); writes to /tmp
 	@$(BIN)/python benchmarks/report.py --quick --to /tmp $(ARGS)
+
+# Another seed than any that was looked at while something was changed.
+SEED ?= 20261121
+
+bench-diagnosis: setup ## make every fault of the lab and count how often its cause is named first; writes reports/diagnosis-MAJOR-DATE.md
+	@for major in 15 18; do \
+		$(BIN)/python benchmarks/diagnosis.py --major $$major --seed $(SEED) --to reports $(ARGS) >/dev/null; \
+	done

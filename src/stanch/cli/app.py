@@ -30,6 +30,7 @@ def command_line() -> typer.Typer:
         health,
         incidents,
         init,
+        lab,
         ping,
         recorder,
         rules,
@@ -60,6 +61,7 @@ def command_line() -> typer.Typer:
         signals,
         timeline,
         recorder,
+        lab,
     ):
         module.register(app)
     return app

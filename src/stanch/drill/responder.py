@@ -92,6 +92,10 @@ class ResponderProcess:
         """What `stanch show --json` prints of one; empty while it does not answer."""
         return self._asked(f"/incidents/{incident_id}")
 
+    def declare(self, title: str, *, target: str) -> None:
+        """What `stanch declare` does."""
+        self._said("declare", title, "--target", target)
+
     def write_post_mortem(self, incident_id: str, path: Path) -> None:
         """What `stanch postmortem` writes."""
         self._said("postmortem", incident_id, "--output", str(path))

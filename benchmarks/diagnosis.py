@@ -1,0 +1,221 @@
+"""How often the right cause is named first: faults made on real servers, and what is said of them.
+
+`python benchmarks/diagnosis.py [--rounds N] [--seed S] [--only FAULT...]` makes each fault so many
+times, each time with other names, numbers and neighbours, and asks twice: those who watched, and
+`stanch diagnose` from somebody who never saw the server. One JSON line a trial goes to standard
+output; the report, with --to, is Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diagnosis_report import written
+from figures import say
+from report import machine
+
+from stanch.adapters.postgres.binaries import Binaries, all_binaries
+from stanch.adapters.postgres.volumes import mount_sized_volume
+from stanch.drill.lab.catalogue import BY_ID, HARMLESS
+from stanch.drill.lab.fault import Fault, NotMade
+from stanch.drill.lab.rigs import Rigs, cannot, joint
+from stanch.drill.lab.scoring import Judged, judge
+from stanch.drill.lab.trial import Answer, Outcome, Trial, View, run_trial
+from stanch.model.errors import SetupError
+
+MEMORY_MB = 4096
+NOISY = 0.3
+"""Share of the trials with something harmless beside the fault."""
+HEALTHY_A_ROUND = 10
+PAIRS_A_ROUND = 12
+
+VIEWERS = ("watched", "stranger")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One trial, and under which heading its answers count."""
+
+    kind: str
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of one; `why_not` where it could not be made."""
+
+    planned: Planned
+    judged: Mapping[str, Judged]
+    told: Mapping[str, str]
+    why_not: str = ""
+
+    def line(self) -> str:
+        """As one JSON line."""
+        trial = self.planned.trial
+        return json.dumps(
+            {
+                "kind": self.planned.kind,
+                "faults": [fault.id for fault in trial.faults],
+                "noise": [fault.id for fault in trial.noise],
+                "seed": trial.seed,
+                "why_not": self.why_not,
+                **{
+                    viewer: {
+                        "truth": one.truth,
+                        "first": one.first,
+                        "right": one.is_first,
+                        "p": round(one.probability, 3),
+                        "verdict": one.verdict,
+                        "took_s": round(one.took_s, 2),
+                        "told": self.told[viewer],
+                    }
+                    for viewer, one in self.judged.items()
+                },
+            },
+            ensure_ascii=False,
+        )
+
+
+def plan(
+    faults: Sequence[Fault], *, major: int, rounds: int, seed: int, kinds: Sequence[str]
+) -> Iterator[Planned]:
+    """Every trial of a run, in an order of its own for each seed."""
+    rng = random.Random(seed)
+    noises = [*HARMLESS.values()]
+    possible = [fault for fault in faults if not cannot(fault.needs, major)]
+
+    def trial(*these: Fault, view: View = "all", quiet: bool = False) -> Trial:
+        noisy = not quiet and rng.random() < NOISY
+        noise = (rng.choice(noises),) if noisy else ()
+        return Trial(faults=these, noise=noise, seed=rng.randrange(2**32), view=view)
+
+    every: list[Planned] = []
+    for _ in range(rounds):
+        every += [Planned(kind="fault", trial=trial(fault)) for fault in possible]
+        every += [Planned(kind="healthy", trial=trial()) for _ in range(HEALTHY_A_ROUND)]
+        every += [Planned(kind="two faults", trial=trial(*two)) for two in _pairs(possible, rng)]
+    every += [Planned(kind="no host", trial=trial(f, view="no_host")) for f in possible]
+    every += [Planned(kind="no rights", trial=trial(f, view="no_privileges")) for f in possible]
+    every += [
+        Planned(kind="harmless", trial=Trial(faults=(), noise=(noise,), seed=rng.randrange(2**32)))
+        for noise in noises
+    ]
+    rng.shuffle(every)
+    yield from (planned for planned in every if planned.kind in kinds)
+
+
+def _pairs(faults: Sequence[Fault], rng: random.Random) -> Iterator[tuple[Fault, Fault]]:
+    """Two that can stand side by side and have nothing to do with each other."""
+    fit = [f for f in faults if f.answers and not f.is_over]
+    for _ in range(PAIRS_A_ROUND if len(fit) > 1 else 0):
+        one, other = rng.sample(fit, 2)
+        try:
+            joint((one, other))
+        except NotMade:
+            continue
+        if one.area is not other.area:
+            yield one, other
+
+
+def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
+    """One trial, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir=folder) as own:
+        try:
+            outcome = run_trial(rigs, planned.trial, folder=Path(own))
+        except (NotMade, SetupError) as error:
+            return Done(planned=planned, judged={}, told={}, why_not=str(error))
+    answers = _answers(outcome)
+    return Done(
+        planned=planned,
+        judged={viewer: judge(outcome, answer) for viewer, answer in answers.items()},
+        told={viewer: answer.told if answer else "" for viewer, answer in answers.items()},
+    )
+
+
+def _answers(outcome: Outcome) -> Mapping[str, Answer | None]:
+    return dict(zip(VIEWERS, (outcome.watched, outcome.stranger), strict=True))
+
+
+def run_all(binaries: Binaries, every: Sequence[Planned], *, workers: int) -> Iterator[Done]:
+    """Trials side by side, each told as it ends."""
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stanch-d-", dir="/tmp"))
+        Path(name).chmod(0o711)
+        memory = mount_sized_volume(Path(name, "m"), size_mb=MEMORY_MB, owner=None)
+        if memory is not None:
+            stack.callback(memory.unmount)
+            memory.mount_point.chmod(0o711)
+        parent = Path(name) if memory is None else memory.mount_point
+        rigs = stack.enter_context(Rigs(binaries, parent=parent))
+        rigs.prepare()
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        began_s = time.monotonic()
+        for n, done in enumerate(pool.map(lambda p: run(rigs, p, Path(name)), every), 1):
+            _tell(done, n, len(every), time.monotonic() - began_s)
+            yield done
+
+
+def _tell(done: Done, n: int, of: int, passed_s: float) -> None:
+    left_min = passed_s / n * (of - n) / 60
+    what = " + ".join(fault.id for fault in done.planned.trial.faults) or "healthy"
+    marks = " ".join("." if one.is_first else one.first for one in done.judged.values())
+    say(f"{n}/{of} ({left_min:.0f} min) {done.planned.kind}: {what}: {done.why_not or marks}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="times each fault is made")
+    parser.add_argument("--seed", type=int, default=1, help="everything random follows from it")
+    parser.add_argument("--only", nargs="+", choices=sorted(BY_ID), help="these faults alone")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--major", type=int, default=15, help="version of the servers")
+    parser.add_argument("--workers", type=int, default=2, help="trials side by side")
+    parser.add_argument("--to", type=Path, help="a folder for the report")
+    options = parser.parse_args()
+    found = [b for b in all_binaries() if b.major == options.major]
+    if not found:
+        parser.error(f"no PostgreSQL {options.major} server here")
+    faults = [BY_ID[name] for name in options.only or sorted(BY_ID)]
+    every = [
+        *plan(
+            faults,
+            major=options.major,
+            rounds=options.rounds,
+            seed=options.seed,
+            kinds=options.kinds,
+        )
+    ]
+    done: list[Done] = []
+    for one in run_all(found[0], every, workers=options.workers):
+        done.append(one)
+        print(one.line(), flush=True)
+    text = written(
+        [(d.planned.kind, d.planned.trial, d.judged, d.why_not) for d in done],
+        machine(),
+        command=shlex.join(["python", "benchmarks/diagnosis.py", *sys.argv[1:]]),
+    )
+    if options.to is None:
+        say(text)
+        return
+    options.to.mkdir(exist_ok=True)
+    path = options.to / f"diagnosis-{options.major}-{datetime.now(UTC):%Y-%m-%d}.md"
+    path.write_text(text, encoding="utf-8")
+    say(f"written: {path}")
+
+
+KINDS = ("fault", "healthy", "harmless", "two faults", "no host", "no rights")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""One trial: a rig is watched, broken, and asked about; by those who watched and by a stranger."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from stanch.adapters.postgres.load import LoadOptions
+from stanch.adapters.postgres.scratch import free_port
+from stanch.drill.lab.fault import Fault
+from stanch.drill.lab.rig import Rig
+from stanch.drill.lab.rigs import Rigs, joint
+from stanch.drill.responder import ResponderProcess
+from stanch.model.errors import SetupError
+
+WATCHED_S = (4.0, 8.0)
+"""For so long the responder has watched when things break."""
+SETTLED_S = 4.0
+"""After the question the watched diagnosis is taken as it is then."""
+CLI_S = 30.0
+TARGET, STANDBY = "orders", "orders-2"
+
+View = Literal["all", "no_host", "no_privileges"]
+ROLES: Mapping[View, str] = {
+    "all": "stanch_watch",
+    "no_host": "stanch_watch",
+    "no_privileges": "stanch_blind",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """One cause of an answer."""
+
+    id: str
+    probability: float
+    follows: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was said of a broken server."""
+
+    verdict: str
+    ranked: tuple[Ranked, ...]
+    took_s: float
+    """From the question to the answer."""
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is done to one server, and who looks."""
+
+    faults: tuple[Fault, ...]
+    """None: a healthy server."""
+    noise: tuple[Fault, ...] = ()
+    """Made as well, and the cause of nothing."""
+    seed: int
+    view: View = "all"
+    heal_first: bool = False
+    """It is taken back before anybody looks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Both answers to one trial; None where nobody answered."""
+
+    trial: Trial
+    watched: Answer | None
+    stranger: Answer | None
+
+
+def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
+    """Make the server, watch it, break it, ask. Raises: NotMade, SetupError."""
+    rng = random.Random(trial.seed)  # noqa: S311  repeats a trial, keeps no secret
+    load = LoadOptions(writers=rng.randint(1, 3), pause_s=rng.choice((0.02, 0.05, 0.1)))
+    needs = joint((*trial.faults, *trial.noise))
+    with ExitStack() as stack:
+        rig = stack.enter_context(rigs.rig(needs, rng, load=load))
+        if trial.view == "no_privileges":
+            rig.admin("CREATE ROLE stanch_blind LOGIN")
+        responder = _responder(stack, rig, folder, trial.view)
+        time.sleep(rng.uniform(*WATCHED_S))
+        _break(rig, trial)
+        on = STANDBY if any(f.seen_on == "standby" for f in trial.faults) else TARGET
+        return Outcome(
+            trial=trial,
+            watched=_watched(responder, on),
+            stranger=_stranger(_dsn(rig, on, trial.view), trial.view),
+        )
+
+
+def _break(rig: Rig, trial: Trial) -> None:
+    for fault in (*trial.noise, *trial.faults):
+        fault.make(rig)
+    if trial.heal_first:
+        rig.heal()
+    time.sleep(max((f.shows_after_s for f in trial.faults), default=1.0))
+
+
+# --- those who watched --------------------------------------------------------------------------
+
+
+def _responder(stack: ExitStack, rig: Rig, folder: Path, view: View) -> ResponderProcess:
+    listen = f"127.0.0.1:{free_port()}"
+    responder = ResponderProcess(folder, listen=listen)
+    responder.config.write_text(json.dumps(_policy(rig, folder, listen, view)), encoding="utf-8")
+    stack.callback(responder.stop)
+    responder.start()
+    return responder
+
+
+def _policy(rig: Rig, folder: Path, listen: str, view: View) -> dict[str, Any]:
+    names = [TARGET, *([STANDBY] if rig.standby else [])]
+    policy: dict[str, Any] = {
+        "state_directory": str(folder / "state"),
+        "listen": listen,
+        "people": {
+            "ann": {"name": "Ann", "contacts": [{"channel": "hook", "address": "ann"}]},
+        },
+        "ladder": ["ann"],
+        # Nobody listens there: what is measured is the diagnosis.
+        "channels": {"hook": {"type": "webhook", "url": f"http://127.0.0.1:{free_port()}/"}},
+        "targets": {
+            name: {
+                "dsn": _dsn(rig, name, view),
+                "desired": "running",
+                "manager": "none",
+                **({"host": "none"} if view == "no_host" else {}),
+                **(rig.policy if name == TARGET else {}),
+            }
+            for name in names
+        },
+    }
+    if rig.standby is not None:
+        policy["clusters"] = {"shop": {"targets": names}}
+    return policy
+
+
+def _dsn(rig: Rig, name: str, view: View) -> str:
+    """The connection string of those who look."""
+    if name == TARGET:
+        return rig.server.dsn(ROLES[view], "app", **rig.way)
+    assert rig.standby is not None, "there is no standby to ask"
+    return rig.standby.dsn(ROLES[view], "app")
+
+
+def _watched(responder: ResponderProcess, on: str) -> Answer | None:
+    """What the open incidents say; where there is none a person declares one."""
+    if not _open(responder):
+        responder.declare("something is wrong", target=on)
+    asked_at = datetime.now(UTC)
+    time.sleep(SETTLED_S)
+    found = [_diagnosed(responder.incident(one["id"])) for one in _open(responder)]
+    told = [pair for pair in found if pair is not None]
+    if not told:
+        return None
+    # The incident whose newest diagnosis is surest: a person looks there first.
+    value, opened_at, first_at = max(told, key=lambda pair: _surest(pair[0]))
+    began = max(opened_at, asked_at) if first_at > asked_at else opened_at
+    return _answer(value, took_s=(first_at - began).total_seconds())
+
+
+def _open(responder: ResponderProcess) -> list[dict[str, Any]]:
+    return [one for one in responder.incidents() if one["status"] not in ("resolved", "merged")]
+
+
+def _diagnosed(shown: dict[str, Any]) -> tuple[dict[str, Any], datetime, datetime] | None:
+    timeline = shown.get("timeline", [])
+    found = [entry for entry in timeline if entry["kind"] == "diagnosis.recorded.v1"]
+    if not found:
+        return None
+    opened_at, first_at = (datetime.fromisoformat(e["at"]) for e in (timeline[0], found[0]))
+    return found[-1]["body"]["diagnosis"], opened_at, first_at
+
+
+def _surest(diagnosis: dict[str, Any]) -> float:
+    return max((float(cause["probability"]) for cause in diagnosis["causes"]), default=0.0)
+
+
+# --- a stranger ---------------------------------------------------------------------------------
+
+
+def _stranger(dsn: str, view: View) -> Answer | None:
+    """What `stanch diagnose` says to somebody who has never seen the server before."""
+    words = [sys.executable, "-m", "stanch", "diagnose", dsn, "--json"]
+    if view == "no_host":
+        words += ["--host", "none"]
+    began_s = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True, timeout=CLI_S, check=False)
+    took_s = time.monotonic() - began_s
+    try:
+        value = json.loads(done.stdout)
+    except ValueError as error:
+        raise SetupError(f"stanch diagnose said no JSON: {done.stderr[-1000:]}") from error
+    return _answer(value, took_s=took_s)
+
+
+def _answer(value: dict[str, Any], *, took_s: float) -> Answer:
+    causes: Sequence[dict[str, Any]] = value["causes"]
+    return Answer(
+        verdict=value["verdict"],
+        ranked=tuple(
+            Ranked(id=c["id"], probability=c["probability"], follows=c["follows"]) for c in causes
+        ),
+        took_s=took_s,
+        told=value["summary"],
+    )
