@@ -10,6 +10,7 @@ from stanch.diagnose.cluster import ClusterSeen, Member
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
 from stanch.facts.workings import Doing
+from stanch.model.patroni import PatroniMember, PatroniSeen
 from stanch.model.readings import Reading as Figure
 
 MIB = w.MIB
@@ -105,7 +106,29 @@ PROMOTED = w.line("promoted", 600, "received promote request", severity="LOG")
 OLD_PRIMARY = member("orders-1", primary=True)
 SELF_PRIMARY = member("orders", primary=True, timeline=2)
 
+
+def patroni(*members: PatroniMember, late_s: float = 5.0, **more: Any) -> Reading[PatroniSeen]:
+    """What Patroni says; `late_s` is how long ago it reached its store."""
+    usual: dict[str, Any] = {
+        "name": "shop",
+        "state": "running",
+        "role": "replica",
+        "unlocked": not any(m.leads for m in members),
+        "paused": False,
+        "dcs_seen_at": w.ago(late_s),
+        "members": members,
+    }
+    return w.read(PatroniSeen(**(usual | more)))
+
+
+def node(name: str, role: str = "replica", state: str = "running") -> PatroniMember:
+    return PatroniMember(name=name, role=role, state=state, timeline=1)
+
+
 CASES: dict[str, Evidence] = {
+    "cluster_leaderless": w.healthy(
+        figures=standby(streams=0.0), patroni=patroni(node("one"), node("two"), late_s=90.0)
+    ),
     "split_brain": w.healthy(
         cluster=cluster(SELF_PRIMARY, member("orders-1", primary=True, running_since=w.ago(300))),
     ),

@@ -188,7 +188,7 @@ def test_silences_are_set_listed_and_ended(config: Path) -> None:
     typed(config, *silence, "--subject", "/wal", "--reason", "grows")
     assert "orders: disk_low of /wal  ann: grows" in typed(config, "silences")[1]
     typed(config, *silence, "--subject", "/srv", "--up-to", "2", "--reason", "grows")
-    assert "disk_low of /srv up to severity 2  ann" in typed(config, "silences")[1]
+    assert "disk_low of /srv up to P1  ann" in typed(config, "silences")[1]
     typed(config, *silence, "--subject", "/srv", "--end")
     typed(config, *silence, "--subject", "/wal", "--end")
     typed(config, *silence, "--end")

@@ -16,8 +16,9 @@ from stanch.diagnose.background import Background
 from stanch.diagnose.cluster import ClusterSeen, Member
 from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
 from stanch.diagnose.rank import diagnose
-from stanch.diagnose.run import Witnesses, gather
+from stanch.diagnose.run import gather
 from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
+from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.sessions import SESSIONS_WAITING_SQL
 from stanch.facts.vitals import VITALS_SQL
 from stanch.facts.workings import MORE_FROM, TABLES_SQL, TEMP_SQL, WORKINGS_SQL

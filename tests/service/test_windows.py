@@ -468,7 +468,7 @@ async def test_windows_of_both_kinds_are_listed_with_their_source(house: Cluster
     await silence(house, subject="checkout", seconds=60)
     house.later(2)
     windows = house.house.standing.windows(house.at)
-    lines = window_lines(windows, house.policies.current.silences, house.at)
+    lines = window_lines(windows, house.policies.current, house.at)
     told = [
         (ln["source"], ln["name"] or ln["by"], ln["subjects"], bool(ln["until"])) for ln in lines
     ]

@@ -84,6 +84,15 @@ Recording = Annotated[
         show_default=False,
     ),
 ]
+PatroniUrl = Annotated[
+    str,
+    typer.Option(
+        "--patroni",
+        metavar="URL",
+        help="Patroni's REST API, such as http://10.0.0.5:8008, where it runs the server.",
+        show_default=False,
+    ),
+]
 Save = Annotated[
     str,
     typer.Option(
@@ -126,6 +135,7 @@ def diagnose(
     timeout_s: Timeout = 2.0,
     since: Since = "15m",
     recording: Recording = "",
+    patroni: PatroniUrl = "",
     save: Save = "",
     from_file: FromFile = "",
     html: Html = "",
@@ -145,6 +155,7 @@ def diagnose(
             host=choice,
             timeout_s=timeout_s,
             recording=recording,
+            patroni=patroni,
             since_s=length_s(since, "--since"),
         )
         evidence = _gathered(dsn, look)
@@ -169,6 +180,7 @@ class Look:
     host: HostChoice
     timeout_s: float
     recording: str
+    patroni: str
     since_s: float
 
 
@@ -188,6 +200,7 @@ def _gathered(dsn: str, look: Look) -> Evidence:
             host=look.host,
             deadline_s=look.timeout_s,
             background=recorded(Path(look.recording), onset=onset) if look.recording else None,
+            patroni=look.patroni,
         )
 
     try:

@@ -289,7 +289,7 @@ def _silence_line(one: dict[str, Any]) -> str:
         when = f"from {one['next']}" if one["next"] else f"{'over':<25}"
     what = ", ".join(one["rules"]) or "maintenance"
     subjects = f" of {', '.join(one['subjects'])}" if one["subjects"] else ""
-    worse = f" up to severity {one['up_to']}" if (one["up_to"] or 1) > 1 else ""
+    worse = f" up to {one['up_to_label']}" if (one["up_to"] or 1) > 1 else ""
     source = f"policy {one['name']}" if one["source"] == "policy" else one["by"]
     where = ", ".join(one["targets"]) or "every target"
     return f"{when}  {where}: {what}{subjects}{worse}  {source}: {one['reason']}"

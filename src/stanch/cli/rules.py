@@ -41,6 +41,8 @@ def rules(
     Without a policy file it prints what is declared. --prometheus gives each target the limits that
     hold for it where `metrics` of the target tells its labels, else those of the whole policy.
     """
+    if prometheus and (explain or as_json):
+        raise typer.BadParameter("it prints every rule, as YAML", param_hint="--prometheus")
     policy = _policy(config)
     if prometheus:
         _print_for_prometheus(policy)

@@ -33,6 +33,7 @@ from stanch.diagnose.causes.lag import (
     replay_paused,
     replay_saturated,
 )
+from stanch.diagnose.causes.leading import cluster_leaderless
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
 from stanch.diagnose.causes.logical import apply_worker_loop, decoding_spill
@@ -204,6 +205,7 @@ CAUSES: tuple[Cause, ...] = (
     sequence_exhausted,
     int4_overflow,
     split_brain,
+    cluster_leaderless,
     standby_promoted,
     timeline_diverged,
     lag_sending,

@@ -6,9 +6,8 @@ What is not there in time is missing with its reason, and the other witnesses de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -39,16 +38,15 @@ from stanch.diagnose.outside import (
 )
 from stanch.diagnose.reading.run import read_lock_file
 from stanch.diagnose.session.run import Inside, ask, with_tables
+from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.controldata import ControlData, parse_controldata
-from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
-from stanch.model.host import DataDirectoryProcesses, DirectorySizes, OomKills
+from stanch.model.host import DataDirectoryProcesses, DirectorySizes
+from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
-from stanch.model.ports.server import ServerReader
-from stanch.model.ports.traces import StartFiles, TraceReader
+from stanch.model.ports.traces import StartFiles
 from stanch.model.reach import Reach, ReachState
-from stanch.model.vitals import Vitals
 
 T = TypeVar("T")
 
@@ -63,36 +61,6 @@ LATE_SHARE_MAX = 0.5
 
 SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
-
-OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witnesses:
-    """Everybody who can be asked about one target; `Missing` says why somebody cannot."""
-
-    probe: Callable[[float], Awaitable[Reach]]
-    """A fresh connection within so many seconds."""
-    held: ServerReader | None = None
-    """A session that is open already; it survives a full server."""
-    open_reader: OpenReader | None = None
-    """Opens the one extra session; asked only where none is held and the server lets us in."""
-    open_home: OpenReader | None = None
-    """Into the application's own database afterwards, for its tables; None: nobody goes there."""
-    host: HostReader | Missing
-    traces: TraceReader | Missing
-    place: Place | Missing
-    lock_witness: LockFileWitness | Missing
-    """What was noted while the server was known to live."""
-    oom_before: OomKills | None = None
-    vitals_before: Vitals | None = None
-    """The newest reading before things went wrong; tells who retained WAL."""
-    background: Background | None = None
-    """What whoever watches the target knows of it; None: nobody does."""
-    cluster_expected: str = ""
-    """System identifier of the cluster that is watched; empty: nobody knows it."""
-    cluster_answering: str = ""
-    """Of the one in which the held session is."""
 
 
 async def gather(
@@ -152,6 +120,7 @@ class _Gathering:
             history=self._reading("history", History, "flight recorder"),
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
+            patroni=self._reading("patroni", PatroniSeen, "GET /patroni, /cluster"),
             files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
@@ -170,6 +139,7 @@ class _Gathering:
         self._start("sessions", self._ask_inside())
         known = self._w.background
         self._start("history", self._history(known) if known else _unwatched("history"))
+        self._start("patroni", self._patroni())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
             return
@@ -245,6 +215,12 @@ class _Gathering:
         if isinstance(inside, Missing):
             return Missing(what="history", reason=f"not read: {inside.reason}")
         return await known.history()
+
+    async def _patroni(self) -> PatroniSeen | Missing:
+        ask = self._w.patroni
+        if ask is None:
+            return Missing(what="patroni", reason="nobody said that Patroni runs this server")
+        return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _log(self, host: HostReader) -> Log | Missing:
         # Why a login is refused stands there before the refusal is sent; a server that sends

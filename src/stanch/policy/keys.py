@@ -29,6 +29,7 @@ from stanch.policy.kinds import (
 from stanch.policy.links import LINKS
 from stanch.policy.log_store_keys import LOG_ERRORS
 from stanch.policy.metrics import METRIC_LABELS
+from stanch.policy.patroni import PATRONI
 from stanch.policy.policy import (
     ACTIONS,
     Contact,
@@ -447,6 +448,13 @@ TARGET = Section(
             "with each of its incidents, in pages and in the post-mortem.",
             example='{dashboard: {url: "https://grafana.example.com/d/orders?from={since_ms}'
             '&to={until_ms}"}}',
+        ),
+        Key(
+            name="patroni",
+            field="patroni",
+            holds=PATRONI,
+            doc="Patroni's own word on the server and its cluster, where it runs the server. Left "
+            "out: it is not asked.",
         ),
         Key(
             name="canary",

@@ -17,6 +17,7 @@ from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
 from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.metrics import MetricLabels
+from stanch.policy.patroni import PatroniSource
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
 from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
@@ -173,6 +174,8 @@ class TargetPolicy:
     sample_every_s: float = 1.0
     slow_every_s: float = 300.0
     canary: CanaryPolicy | None = None
+    patroni: PatroniSource | None = None
+    """Who runs the server's part in a cluster, and can be asked how it is."""
     """Whether, and how often, a small row is written. None: never."""
     wake: Literal["always", "never"] = "always"
     """`never`: no session and no probe of its own accord, because any would wake a server that

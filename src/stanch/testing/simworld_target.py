@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from stanch.diagnose.outside import Place
-from stanch.diagnose.run import Witnesses, gather
+from stanch.diagnose.run import gather
+from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.lock_file import LockFileWitness, parse_lock_file
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing

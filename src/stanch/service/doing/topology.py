@@ -160,7 +160,7 @@ class Topology:
                         "asked_for": asked_for,
                         "database": database,
                         "targets": sorted(leads),
-                        "places": sorted(f"{host}:{port}" for host, port in places),
+                        "places": sorted(f"{host or 'localhost'}:{port}" for host, port in places),
                     }
                 )
         return found

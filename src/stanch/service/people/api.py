@@ -106,7 +106,7 @@ def _standing_routes(house: House, poolers: PoolersSeen) -> tuple[Route, ...]:
 
     async def silences(request: Request) -> Response:
         now = house.clock.now()
-        lines = window_lines(house.standing.windows(now), house.policy.silences, now)
+        lines = window_lines(house.standing.windows(now), house.policy, now)
         return JSONResponse({"silences": lines})
 
     return Route("/clusters", clusters), Route("/silences", silences)

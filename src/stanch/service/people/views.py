@@ -15,6 +15,7 @@ from stanch.model.ids import PersonId
 from stanch.model.links import Link
 from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
+from stanch.policy.policy import Policy
 from stanch.policy.silences import PolicySilence
 from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
@@ -49,11 +50,14 @@ def _held_until(incident: Incident, at: datetime) -> str | None:
 
 def window_lines(
     windows: Sequence[MaintenanceSet | SilenceSet],
-    silences: Sequence[PolicySilence],
+    policy: Policy,
     at: datetime,
 ) -> list[dict[str, Any]]:
     """What holds pages just now, what ends first at the top; then what will, what begins first."""
-    lines = [*map(_commanded, windows), *(_of_policy(silence, at) for silence in silences)]
+    lines = [*map(_commanded, windows), *(_of_policy(one, at) for one in policy.silences)]
+    for line in lines:
+        up_to = line["up_to"]
+        line["up_to_label"] = policy.severity(up_to).label if up_to is not None else None
     return sorted(lines, key=lambda ln: (ln["until"] is None, ln["until"] or ln["next"] or "~"))
 
 

@@ -22,21 +22,25 @@ from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.sentinel import Sentinel
 from stanch.adapters.postgres.visit import visiting
+from stanch.adapters.services.patroni import ask_patroni
 from stanch.diagnose.background import Background
 from stanch.diagnose.evidence import Evidence, to_bytes
 from stanch.diagnose.outside import Place
 from stanch.diagnose.rank import diagnose
-from stanch.diagnose.run import DEADLINE_S, OpenReader, Witnesses, gather
+from stanch.diagnose.run import DEADLINE_S, gather
+from stanch.diagnose.witnesses import OpenReader, Witnesses
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError
 from stanch.model.host import Found, LocalServer, OomKills
+from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
+from stanch.policy.patroni import PatroniSource
 from stanch.policy.policy import TargetPolicy
 
 HostChoice = Literal["auto", "local", "none"]
@@ -69,10 +73,11 @@ async def gather_for_dsn(
     host: HostChoice = "auto",
     deadline_s: float = DEADLINE_S,
     background: Background | None = None,
+    patroni: str = "",
 ) -> Evidence:
     """The evidence about a server that needs no policy and no earlier reading.
 
-    `background` is what somebody recorded of it all the same.
+    `background` is what somebody recorded of it all the same, `patroni` where its REST API is.
     Cost: one fresh connection and two sessions, one after the other.
     Raises: SetupError for a string that libpq cannot use.
     """
@@ -86,6 +91,7 @@ async def gather_for_dsn(
         place=located.place,
         lock_witness=NO_NOTE,
         background=background,
+        patroni=_patroni(PatroniSource(url=patroni) if patroni else None),
     )
     return await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s)
 
@@ -124,6 +130,7 @@ async def gather_for_target(
         cluster_expected=cluster_expected,
         cluster_answering=cluster_answering,
         background=background,
+        patroni=_patroni(target.patroni),
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)
@@ -240,6 +247,14 @@ async def _session(dsn: str, deadline_s: float) -> AsyncGenerator[ServerReader]:
         yield sentinel
     finally:
         sentinel.close()
+
+
+def _patroni(
+    source: PatroniSource | None,
+) -> Callable[[float], Awaitable[PatroniSeen | Missing]] | None:
+    if source is None:
+        return None
+    return lambda deadline_s: ask_patroni(source, deadline_s=deadline_s)
 
 
 def _home(dsn: str, deadline_s: float) -> OpenReader | None:

@@ -1,0 +1,50 @@
+"""What Patroni says of a server and of its cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatroniMember:
+    """One line of `GET /cluster`."""
+
+    name: str
+    role: str
+    """`leader`, `standby_leader`, `replica`, `sync_standby`, …"""
+    state: str
+    """`running`, `streaming`, `stopped`, `start failed`, …"""
+    timeline: int | None = None
+    lag_bytes: int | None = None
+
+    @property
+    def leads(self) -> bool:
+        """It holds the leader's key."""
+        return self.role.endswith("leader") or self.role in ("master", "primary")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatroniSeen:
+    """`GET /patroni` of one server's Patroni, and `GET /cluster`.
+
+    Source: https://patroni.readthedocs.io/en/latest/rest_api.html
+    """
+
+    name: str
+    """Of its cluster (`scope`)."""
+    state: str
+    role: str
+    unlocked: bool
+    """Nobody holds the leader's key."""
+    paused: bool
+    """Patroni only looks on (maintenance mode)."""
+    dcs_seen_at: datetime | None
+    """When it last reached the store in which the leader's key lies."""
+    members: tuple[PatroniMember, ...]
+    """Empty: Patroni could not say."""
+
+    @property
+    def leader(self) -> str:
+        """The member that leads; empty: none."""
+        return next((m.name for m in self.members if m.leads), "")
