@@ -25,6 +25,7 @@ from stanch.diagnose.outside import (
 )
 from stanch.model.codec import decode, encode
 from stanch.model.diagnosis import Missing
+from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.traces import StartFiles
 from stanch.model.reach import Reach, ReachState
@@ -99,6 +100,8 @@ class Evidence:
     cluster: Reading[ClusterSeen] | Missing = NOT_KEPT
     """The servers that belong together, as the watch of each of them knows it."""
     patroni: Reading[PatroniSeen] | Missing = NOT_KEPT
+    service: Reading[ServiceState] | Missing = NOT_KEPT
+    """The server's container or service, as whoever keeps it says."""
     files: Reading[StartFiles] | Missing = NOT_KEPT
     """What of the data directory decides whether it can be started."""
     symptoms: tuple[Symptom, ...] = ()

@@ -43,6 +43,7 @@ from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes
+from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.traces import StartFiles
@@ -121,6 +122,7 @@ class _Gathering:
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
             patroni=self._reading("patroni", PatroniSeen, "GET /patroni, /cluster"),
+            service=self._reading("service", ServiceState, "whoever keeps it"),
             files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
@@ -140,6 +142,7 @@ class _Gathering:
         known = self._w.background
         self._start("history", self._history(known) if known else _unwatched("history"))
         self._start("patroni", self._patroni())
+        self._start("service", self._service())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
             return
@@ -220,6 +223,12 @@ class _Gathering:
         ask = self._w.patroni
         if ask is None:
             return Missing(what="patroni", reason="nobody said that Patroni runs this server")
+        return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
+
+    async def _service(self) -> ServiceState | Missing:
+        ask = self._w.service
+        if ask is None:
+            return Missing(what="service", reason="nobody is known to keep it")
         return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _log(self, host: HostReader) -> Log | Missing:

@@ -11,6 +11,7 @@ from stanch.diagnose.outside import Place
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Missing
 from stanch.model.host import OomKills
+from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
@@ -43,6 +44,8 @@ class Witnesses:
     """The newest reading before things went wrong; tells who retained WAL."""
     patroni: Callable[[float], Awaitable[PatroniSeen | Missing]] | None = None
     """Asks Patroni within so many seconds; None: nobody said where."""
+    service: Callable[[float], Awaitable[ServiceState | Missing]] | None = None
+    """Asks whoever keeps the server; None: nobody is known to."""
     background: Background | None = None
     """What whoever watches the target knows of it; None: nobody does."""
     cluster_expected: str = ""

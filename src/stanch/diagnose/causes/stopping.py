@@ -17,7 +17,7 @@ from stanch.diagnose.causes.ids import (
     STALE_LOCK_FILE,
     STOPPED_CLEANLY,
 )
-from stanch.diagnose.clues import ending, lock, memory, startup, wire
+from stanch.diagnose.clues import ending, keeper, lock, memory, startup, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
@@ -42,7 +42,12 @@ def _down() -> tuple[Weigh, ...]:
     )
 
 
-NOT_RUNNING = ((wire.refused, True), (wire.between, True), (lock.postmaster_alive, False))
+NOT_RUNNING = (
+    (wire.refused, True),
+    (wire.between, True),
+    (lock.postmaster_alive, False),
+    (keeper.is_down, True),
+)
 """Somebody saw it: a control file "in production" and a quiet log are those of any server."""
 
 
@@ -96,6 +101,7 @@ stopped_cleanly = Cause(
     weighs=(
         *_down(),
         Weigh(clue=ending.shutdown_requested, yes=4.0, no=-1.5),
+        Weigh(clue=keeper.ended_well, yes=3.0, no=-0.5, now=True),
         Weigh(clue=ending.control_clean, yes=3.5, no=-3.0, now=True),
         Weigh(clue=lock.lock_left, yes=-2.0, no=1.0, now=True),
         Weigh(clue=lock.postmaster_alive, yes=-6.0, no=1.0, now=True),
@@ -200,6 +206,8 @@ killed = Cause(
     prior=-1.5,
     weighs=(
         *_down(),
+        Weigh(clue=keeper.killed, yes=3.5, no=-0.5),
+        Weigh(clue=keeper.out_of_memory, yes=-5.0, no=0.0),
         Weigh(clue=lock.postmaster_alive, yes=-4.0, no=2.0, now=True),
         Weigh(clue=ending.control_clean, yes=-4.0, no=2.5, now=True),
         Weigh(clue=lock.lock_left, yes=1.0, no=-1.5, now=True),
@@ -247,6 +255,7 @@ oom_killed = Cause(
     weighs=(
         *_down(),
         Weigh(clue=memory.kernel_oom, yes=5.0, no=-5.0),
+        Weigh(clue=keeper.out_of_memory, yes=5.0, no=-0.5),
         Weigh(clue=memory.kernel_oom_nearby, yes=1.5, no=0.0),
         Weigh(clue=ending.child_killed, yes=2.5, no=-0.5),
         Weigh(clue=ending.had_to_recover, yes=0.5, no=-2.0),

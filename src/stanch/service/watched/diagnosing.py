@@ -33,6 +33,7 @@ from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.errors import ProbeFailed, SetupError
 from stanch.model.host import Found, LocalServer, OomKills
+from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
@@ -108,6 +109,7 @@ async def gather_for_target(
     cluster_expected: str = "",
     cluster_answering: str = "",
     background: Background | None = None,
+    service: Callable[[float], Awaitable[ServiceState | Missing]] | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> Evidence:
     """The evidence about a watched target, through the session that is held already.
@@ -131,6 +133,7 @@ async def gather_for_target(
         cluster_answering=cluster_answering,
         background=background,
         patroni=_patroni(target.patroni),
+        service=service,
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)

@@ -24,6 +24,7 @@ from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.life import Life
 from stanch.service.watched.slow_lane import SlowWatch
 from stanch.steps.world import World
+from stanch.watch.hosts.run import HostWatch
 
 
 class TargetHands:
@@ -40,6 +41,7 @@ class TargetHands:
         recording: Path | None,
         clock: Clock,
         cluster: Callable[[], ClusterSeen | Missing],
+        machine: Callable[[], HostWatch | None],
     ) -> None:
         self._target = target
         self._life = life
@@ -49,6 +51,7 @@ class TargetHands:
         self._recording = recording
         self._clock = clock
         self._cluster = cluster
+        self._machine = machine
 
     def hands(self) -> Hands:
         """Everything that may be asked of the target."""
@@ -60,7 +63,7 @@ class TargetHands:
         )
 
     async def _diagnose(self, incident: Incident) -> tuple[Diagnosis, bytes]:
-        life = self._life
+        life, machine = self._life, self._machine()
         home = await life.at_home()
         evidence = await gather_for_target(
             self._target,
@@ -73,6 +76,7 @@ class TargetHands:
             cluster_expected=life.identity.expected,
             cluster_answering=life.identity.answering if self._sentinel.is_open else "",
             background=background_of(incident, self._recording, self._cluster()),
+            service=None if machine is None else machine.service,
         )
         return judged(evidence)
 

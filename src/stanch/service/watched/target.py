@@ -98,6 +98,7 @@ class Watched:
             recording=recorder.path if recorder is not None else None,
             clock=clock,
             cluster=cluster,
+            machine=lambda: self.machine,
         ).hands()
 
     async def run(self, emit: Emit) -> None:

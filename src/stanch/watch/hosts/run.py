@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from stanch.model.diagnosis import Missing
-from stanch.model.machine import HostFacts
+from stanch.model.machine import HostFacts, ServiceState
 from stanch.model.ports.machine import MachineReader
 from stanch.model.readings import Reading
 from stanch.watch.hosts.readings import MachineReadings
@@ -71,6 +71,11 @@ class HostWatch:
         late = loop.time() - began_s > LATE * self._deadline_s
         lame = late or isinstance(facts, Missing)
         self._wait_s = min(self._wait_s * 2, self._slowest_s) if lame else self._every_s
+
+    async def service(self, deadline_s: float) -> ServiceState | Missing:
+        """What its keeper says just now, beside the looks: for a diagnosis."""
+        facts = await self._reader.facts(deadline_s=deadline_s)
+        return facts if isinstance(facts, Missing) else facts.service
 
     def take(self) -> tuple[Reading, ...]:
         """The readings of the last look, once: a reading that is told twice is no second one."""

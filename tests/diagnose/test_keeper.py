@@ -1,0 +1,66 @@
+"""How a server ended, as its container engine or service manager tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import evidences as w
+from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.rank import STANDS_FROM, diagnose
+from stanch.model.diagnosis import Missing
+from stanch.model.machine import ServiceState
+
+
+def kept(**more: Any) -> Evidence:
+    """A server on another machine that refuses connections: nothing but its keeper's word."""
+    usual: dict[str, Any] = {"name": "orders-db", "running": False, "status": "exited"}
+    state = ServiceState(**(usual | more))
+    inside = ("sessions", "chains", "activity", "figures", "history")
+    nothing = {name: Missing(what=name, reason="no session: refused") for name in inside}
+    return w.far(reach=w.reach("refused"), service=w.read(state), **nothing)
+
+
+def first(evidence: Evidence) -> str:
+    found = diagnose(evidence)
+    return next((c.id for c in found.causes if c.probability >= STANDS_FROM), "")
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ({"exit_code": 137, "oom_killed": True}, "oom_killed"),
+        ({"exit_code": 137, "oom_killed": False}, "killed"),
+        ({"exit_code": 0, "oom_killed": False}, "stopped_cleanly"),
+    ],
+)
+def test_the_keeper_s_word_on_the_end_names_the_cause(state: dict[str, Any], cause: str) -> None:
+    assert first(kept(**state)) == cause
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"running": True, "status": "running", "exit_code": 137, "started_at": w.ago(86_400)},
+        {"exit_code": 1, "status": "exited"},
+        {},
+    ],
+)
+def test_an_old_end_or_an_unclear_one_names_nothing(state: dict[str, Any]) -> None:
+    assert first(kept(**state)) not in {"killed", "oom_killed", "stopped_cleanly"}
+
+
+def test_a_container_that_was_started_again_after_a_kill_a_minute_ago_is_over() -> None:
+    state = ServiceState(
+        name="orders-db",
+        running=True,
+        status="running",
+        started_at=w.ago(60),
+        exit_code=137,
+        oom_killed=True,
+        restarts=1,
+    )
+    found = diagnose(w.healthy(service=w.read(state)))
+    assert found.verdict.value in {"recovered", "healthy"}
+    assert all(c.id == "oom_killed" for c in found.causes if c.probability >= STANDS_FROM)
