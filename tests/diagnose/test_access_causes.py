@@ -9,6 +9,7 @@ import pytest
 import cases_access as c
 import evidences as w
 from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
@@ -400,3 +401,21 @@ def test_a_leak_that_has_just_begun_is_no_storm_of_connections() -> None:
         log=w.log(w.line("too_many_clients", 2)),
     )
     assert standing(evidence) == ["connections_leaked"]
+
+
+def test_poolers_that_are_asked_now_count_before_what_was_recorded() -> None:
+    now = w.read(
+        Figures(
+            items=(
+                w.figure("pool_usage_pct", 100.0, "bouncer/app/app"),
+                w.figure("pool_waiting", 12.0, "bouncer/app/app"),
+                w.figure("pool_max_wait_s", 9.0, "bouncer/app/app"),
+            )
+        )
+    )
+    full = w.reach("too_many_clients")
+    unread = Missing(what="history", reason="not read: no slot")
+    assert "pool_exhausted" in standing(w.healthy(beside=now, history=unread, reach=full))
+    calm = w.read(Figures(items=(w.figure("pool_waiting", 0.0, "bouncer/app/app"),)))
+    before = w.history(*c.pooled(100, 30, 12))
+    assert "pool_exhausted" not in standing(w.healthy(beside=calm, history=before))

@@ -50,13 +50,16 @@ def test_a_cause_weighs_no_question_twice(cause: Cause) -> None:
     assert len(asked) == len(set(asked))
 
 
+DOCUMENTATION = ("https://www.postgresql.org/docs/", "https://patroni.readthedocs.io/")
+
+
 @EVERY
 def test_a_cause_says_what_to_do_and_what_never_to_do(cause: Cause) -> None:
     assert cause.safe_first.endswith(".")
     assert cause.impact.endswith(".")
     assert cause.never
     assert all(sentence.startswith("Do not ") for sentence in cause.never)
-    assert cause.source.startswith("https://www.postgresql.org/docs/")
+    assert cause.source.startswith(DOCUMENTATION)
 
 
 def test_no_cause_brings_about_itself_even_in_a_circle() -> None:

@@ -8,9 +8,10 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,10 +164,14 @@ class _Wait:
 
 
 @contextmanager
-def _ending() -> Iterator[threading.Event]:
+def _ending() -> Generator[threading.Event]:
     """SIGTERM ends in order, as Ctrl-C does: what was broken is healed."""
     ended = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield ended
     finally:

@@ -100,6 +100,8 @@ class Evidence:
     cluster: Reading[ClusterSeen] | Missing = NOT_KEPT
     """The servers that belong together, as the watch of each of them knows it."""
     patroni: Reading[PatroniSeen] | Missing = NOT_KEPT
+    beside: Reading[Figures] | Missing = NOT_KEPT
+    """What poolers in front of it and services that use it say."""
     service: Reading[ServiceState] | Missing = NOT_KEPT
     """The server's container or service, as whoever keeps it says."""
     files: Reading[StartFiles] | Missing = NOT_KEPT

@@ -122,6 +122,7 @@ class _Gathering:
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
             patroni=self._reading("patroni", PatroniSeen, "GET /patroni, /cluster"),
+            beside=self._reading("beside", Figures, "poolers and services"),
             service=self._reading("service", ServiceState, "whoever keeps it"),
             files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
@@ -143,6 +144,7 @@ class _Gathering:
         self._start("history", self._history(known) if known else _unwatched("history"))
         self._start("patroni", self._patroni())
         self._start("service", self._service())
+        self._start("beside", self._beside())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
             return
@@ -224,6 +226,13 @@ class _Gathering:
         if ask is None:
             return Missing(what="patroni", reason="nobody said that Patroni runs this server")
         return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
+
+    async def _beside(self) -> Figures | Missing:
+        ask = self._w.beside
+        if ask is None:
+            return Missing(what="beside", reason="nobody said which poolers and services")
+        told = await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
+        return told if isinstance(told, Missing) else Figures(items=told)
 
     async def _service(self) -> ServiceState | Missing:
         ask = self._w.service

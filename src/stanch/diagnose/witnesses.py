@@ -17,6 +17,7 @@ from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach
+from stanch.model.readings import Reading as Figure
 from stanch.model.vitals import Vitals
 
 OpenReader = Callable[[], AbstractAsyncContextManager[ServerReader]]
@@ -44,6 +45,8 @@ class Witnesses:
     """The newest reading before things went wrong; tells who retained WAL."""
     patroni: Callable[[float], Awaitable[PatroniSeen | Missing]] | None = None
     """Asks Patroni within so many seconds; None: nobody said where."""
+    beside: Callable[[float], Awaitable[tuple[Figure, ...] | Missing]] | None = None
+    """Asks poolers and services; None: nobody said which."""
     service: Callable[[float], Awaitable[ServiceState | Missing]] | None = None
     """Asks whoever keeps the server; None: nobody is known to."""
     background: Background | None = None

@@ -60,13 +60,13 @@ def _tell_pool(evidence: Evidence) -> str:
 
 
 def _tell_clients(evidence: Evidence) -> str:
-    course = clients_of(evidence)
-    if course is None:
+    fullest = clients_of(evidence)
+    if fullest is None:
         return "A pooler takes no more client connections: max_client_conn is reached."
-    name = shortened(course.subject.removesuffix(pools.CLIENTS), NAME_CHARS_MAX)
+    pooler, share = fullest
     return (
-        f"{course.now or 0:.0f} % of the client connections of pooler {name} are taken "
-        "(max_client_conn)."
+        f"{share:.0f} % of the client connections of pooler {shortened(pooler, NAME_CHARS_MAX)} "
+        "are taken (max_client_conn)."
     )
 
 
@@ -245,9 +245,9 @@ pool_clients_exhausted = Cause(
     tell=_tell_clients,
     facts=lambda e: (
         ("server_running", True),
-        ("pooler", course.subject if (course := clients_of(e)) else None),
+        ("pooler", fullest[0] if (fullest := clients_of(e)) else None),
     ),
-    subject=lambda e: course.subject if (course := clients_of(e)) else "",
+    subject=lambda e: fullest[0] if (fullest := clients_of(e)) else "",
     apart={
         CONNECTIONS_LEAKED: "Who refuses the login: the pooler (max_client_conn) or the server "
         "(53300)?",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.clues.refusals import lately
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, Reading, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Sessions
 from stanch.diagnose.outside import Log
+from stanch.model.diagnosis import Missing
 from stanch.model.reach import Reach, ReachState
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
@@ -48,48 +50,65 @@ class PoolNow:
     max_wait_s: float
 
 
+Told = Mapping[tuple[str, str], float]
+"""What pools say now: name and subject to value."""
+
+
+def _told(evidence: Evidence) -> Reading[Told] | Missing:
+    """As poolers were asked for this diagnosis, else as they were last recorded."""
+    item, history = evidence.beside, evidence.history
+    if not isinstance(item, Missing):
+        told = {(f.name, f.subject): f.value for f in item.value.items if f.value is not None}
+        return Reading(value=told, at=item.at, source=item.source, took_ms=item.took_ms)
+    if isinstance(history, Missing):
+        return item
+    seen = _recorded(history)
+    return Reading(value=seen, at=history.at, source=history.source, took_ms=history.took_ms)
+
+
+def _recorded(history: Reading[History]) -> Told:
+    courses = (c for name in (USAGE, WAITING, WAIT) for c in history.value.named(name))
+    return {(c.name, c.subject): c.now for c in courses if c.now is not None}
+
+
 def pool_of(evidence: Evidence) -> PoolNow | None:
     """The pool in which clients wait the longest, where any wait."""
-    history = value_of(evidence.history)
-    found = [] if history is None else [p for p in _pools(history) if p.waiting >= 1]
+    told = value_of(_told(evidence)) or {}
+    found = [p for p in _pools(told) if p.waiting >= 1]
     return max(found, key=lambda p: (p.max_wait_s, p.waiting, p.name), default=None)
 
 
-def clients_of(evidence: Evidence) -> Course | None:
-    """The pooler whose client connections are the fullest."""
-    history = value_of(evidence.history)
+def clients_of(evidence: Evidence) -> tuple[str, float] | None:
+    """The pooler whose client connections are the fullest, and how full they are, in percent."""
+    told = value_of(_told(evidence)) or {}
     found = [
-        course
-        for course in (history.named(USAGE) if history is not None else ())
-        if course.subject.endswith(CLIENTS) and course.now is not None
+        (subject.removesuffix(CLIENTS), share)
+        for (name, subject), share in told.items()
+        if name == USAGE and subject.endswith(CLIENTS)
     ]
-    return max(found, key=lambda c: (c.now or 0.0, c.subject), default=None)
+    return max(found, key=lambda one: (one[1], one[0]), default=None)
 
 
-def _pools(history: History) -> list[PoolNow]:
+def _pools(told: Told) -> list[PoolNow]:
     return [
         PoolNow(
-            name=course.subject,
-            usage_pct=_now(history, USAGE, course.subject),
-            waiting=course.now or 0.0,
-            max_wait_s=_now(history, WAIT, course.subject) or 0.0,
+            name=subject,
+            usage_pct=told.get((USAGE, subject)),
+            waiting=waiting,
+            max_wait_s=told.get((WAIT, subject), 0.0),
         )
-        for course in history.named(WAITING)
+        for (name, subject), waiting in told.items()
+        if name == WAITING
     ]
 
 
-def _now(history: History, name: str, subject: str) -> float | None:
-    course = history.of(name, subject)
-    return None if course is None else course.now
+def _no_pools(told: Told) -> bool:
+    return all(name != WAITING for name, _ in told)
 
 
-def _no_pools(history: History) -> bool:
-    return not history.named(WAITING)
-
-
-def _queue(history: History, evidence: Evidence) -> YES_NO:
-    if _no_pools(history):
-        return "no pool is recorded"
+def _queue(told: Told, evidence: Evidence) -> YES_NO:
+    if _no_pools(told):
+        return "no pool told of itself"
     pool = pool_of(evidence)
     if pool is None:
         return False, "no client waits for a pool"
@@ -99,9 +118,9 @@ def _queue(history: History, evidence: Evidence) -> YES_NO:
     return pool.max_wait_s >= WAIT_S_MIN or stands, said
 
 
-def _full(history: History, evidence: Evidence) -> YES_NO:
-    if _no_pools(history):
-        return "no pool is recorded"
+def _full(told: Told, evidence: Evidence) -> YES_NO:
+    if _no_pools(told):
+        return "no pool told of itself"
     pool = pool_of(evidence)
     if pool is None:
         return False, "no client waits for a pool"
@@ -110,12 +129,11 @@ def _full(history: History, evidence: Evidence) -> YES_NO:
     return pool.usage_pct >= FULL_PCT, f"pool {pool.name} is {pool.usage_pct:.0f} % in use"
 
 
-def _clients_full(history: History, evidence: Evidence) -> YES_NO:
-    course = clients_of(evidence)
-    if course is None:
-        return "the clients of no pooler are recorded"
-    share = course.now or 0.0
-    name = course.subject.removesuffix(CLIENTS)
+def _clients_full(_told: Told, evidence: Evidence) -> YES_NO:
+    fullest = clients_of(evidence)
+    if fullest is None:
+        return "no pooler told of its clients"
+    name, share = fullest
     said = f"{share:.0f} % of the client connections of pooler {name} are taken"
     return share >= CLIENTS_FULL_PCT, said
 
@@ -138,21 +156,21 @@ def _pooler_says(seen: Reach, words: tuple[str, ...]) -> YES_NO:
 pool_queue = clue_on(
     "pool_queue",
     "Do clients wait for a connection of a pool, and for long?",
-    lambda e: e.history,
+    _told,
     _queue,
     reads=(WAITING, WAIT),
 )
 pool_full = clue_on(
     "pool_full",
     "Is that pool nearly or wholly in use?",
-    lambda e: e.history,
+    _told,
     _full,
     reads=(USAGE,),
 )
 pool_clients_full = clue_on(
     "pool_clients_full",
     "Are all client connections of a pooler taken (max_client_conn)?",
-    lambda e: e.history,
+    _told,
     _clients_full,
     reads=(USAGE,),
 )

@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import cast
 
 import psutil
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres import scratch_processes
 from stanch.adapters.postgres.binaries import Binaries
@@ -44,7 +45,7 @@ class Told:
 
 
 @contextmanager
-def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int) -> Iterator[Told]:
+def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int) -> Generator[Told]:
     """A new server with an application on it, broken until the block ends.
 
     Raises: SetupError, NotMade.
@@ -55,7 +56,7 @@ def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int)
     standing = begun(fault.id, "a throw-away server", folder=str(folder))
     brokens.put(standing)
     try:
-        rng = random.Random(seed)  # noqa: S311  repeats a break, keeps no secret
+        rng = random.Random(seed)
         with (
             Rigs(binaries, parent=folder) as rigs,
             rigs.rig(fault.needs, rng, load=LOAD) as rig,
@@ -69,7 +70,7 @@ def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int)
 
 def _told(rig: Rig) -> Told:
     return Told(
-        dsn=rig.server.dsn("stanch_watch", "app", **rig.way),
+        dsn=make_conninfo(rig.server.dsn("stanch_watch", "app"), **rig.way),
         data_directory=str(rig.server.data_directory),
         log=str(rig.server.log_path),
         standby_dsn=rig.standby.dsn("stanch_watch", "app") if rig.standby else "",
@@ -79,14 +80,14 @@ def _told(rig: Rig) -> Told:
 @contextmanager
 def on_staging(
     fault: Fault, dsn: str, allowed: Sequence[Allowed], brokens: Brokens, *, seed: int
-) -> Iterator[Allowed]:
+) -> Generator[Allowed]:
     """A server of the list, broken until the block ends. Raises: SetupError, NotMade."""
     entry = permit(fault, who_answers(dsn), allowed, at=datetime.now(UTC))
     standing = begun(fault.id, f"{entry.name} ({resolve(dsn).label})")
     brokens.put(standing)
     hand = Hand(
         dsn=dsn,
-        rng=random.Random(seed),  # noqa: S311  repeats a break, keeps no secret
+        rng=random.Random(seed),
         on_undo=lambda undo: brokens.put(replace(standing, undo=undo)),
     )
     try:

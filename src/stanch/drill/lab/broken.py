@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -69,8 +70,9 @@ class Brokens:
         found: list[Broken] = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                value = json.loads(path.read_text("utf-8"))
-                found.append(Broken(**{**value, "undo": tuple(value["undo"])}))
+                value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+                value["undo"] = tuple(value["undo"])
+                found.append(Broken(**value))
             except (OSError, ValueError, TypeError, KeyError):
                 continue
         return sorted(found, key=lambda one: one.began)

@@ -74,7 +74,7 @@ class Hand:
 
     # --- going on ---
 
-    def keep(self, work: Callable[[], None], *, threads: int = 1, pause_s: float = 0.0) -> None:
+    def keep(self, work: Callable[[], object], *, threads: int = 1, pause_s: float = 0.0) -> None:
         """Do it again and again beside everything else, until the end; its errors are its own."""
         started = [
             threading.Thread(target=self._repeat, args=(work, pause_s, self._ending), daemon=True)
@@ -146,7 +146,7 @@ class Hand:
     ) -> None:
         self.close()
 
-    def _repeat(self, work: Callable[[], None], pause_s: float, ending: threading.Event) -> None:
+    def _repeat(self, work: Callable[[], object], pause_s: float, ending: threading.Event) -> None:
         while not ending.is_set():
             try:
                 work()
@@ -174,16 +174,20 @@ class Rig(Hand):
     """Parameters of libpq with which those who look reach `server`, such as a host name."""
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
     """What whoever watches is told of `server` besides, as keys of a target in the policy."""
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What a fault's `prepare` leaves for its `make`, such as the names it drew; by the fault."""
 
     def as_superuser(self, dbname: str = "app") -> Session:
         """A superuser's session, closed at the end."""
-        session = self.server.connect(dbname=dbname)
+        session = self._at_the_machine(dbname)
         self._stack.callback(_close, session)
         return session
 
     def admin(self, text: str, values: Sequence[Any] = (), *, dbname: str = "app") -> list[Any]:
         """One statement as superuser, in a session of its own."""
-        return self.server.query(text, values, dbname=dbname)
+        with self._at_the_machine(dbname) as session:
+            cursor = session.execute(cast("LiteralString", text), values or None)
+            return cursor.fetchall() if cursor.description else []
 
     def logged(self, words: str, *, seconds: float = UNTIL_S) -> None:
         """Wait until the server log has these words. Raises: NotMade."""
@@ -191,6 +195,10 @@ class Rig(Hand):
             self.until(lambda: words in self.server.log_text(), seconds=seconds)
         except NotMade as error:
             raise NotMade(f"the log does not say {words!r} within {seconds:g} s") from error
+
+    def _at_the_machine(self, dbname: str) -> Session:
+        """A superuser's session over the Unix socket: no fault of the network is in its way."""
+        return self.server.connect(dbname=dbname, host=str(self.server.folder.sockets))
 
 
 def _close(session: Session) -> None:

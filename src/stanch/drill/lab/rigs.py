@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres.binaries import Binaries
 from stanch.adapters.postgres.load import Load, LoadOptions
@@ -56,7 +58,7 @@ class Rigs:
     @contextmanager
     def rig(
         self, needs: Needs, rng: random.Random, *, load: LoadOptions | None = None
-    ) -> Iterator[Rig]:
+    ) -> Generator[Rig]:
         """A started server, with an application that writes to it where `load` says how much.
 
         Raises: SetupError where it cannot be made, NotMade where this machine lacks something.
@@ -74,7 +76,8 @@ class Rigs:
             for prepare in needs.prepare:
                 prepare(rig)
             if load is not None:
-                application = Load(server.dsn("app", application_name="shop"), load)
+                # As the rig has it by now: what prepares it may have moved the server.
+                application = Load(make_conninfo(rig.dsn, application_name="shop"), load)
                 stack.enter_context(application)
                 application.wait_for_rows(LOAD_ROWS, timeout_s=30)
             yield rig
@@ -117,7 +120,7 @@ def joint(faults: tuple[Fault, ...]) -> Needs:
     needs = [fault.needs for fault in faults]
     return Needs(
         conf=conf,
-        auth=_one({n.auth for n in needs} - {"trust"}, "trust"),
+        auth=next((n.auth for n in needs if n.auth != "trust"), "trust"),
         data_volume_mb=max((n.data_volume_mb or 0 for n in needs), default=0) or None,
         wal_volume_mb=max((n.wal_volume_mb or 0 for n in needs), default=0) or None,
         standby=any(n.standby for n in needs),
@@ -137,7 +140,3 @@ def cannot(needs: Needs, major: int) -> str:
     path = f"{os.environ.get('PATH', '')}:{PRIVILEGED_PATH}"
     lacking = [p for p in needs.programs if shutil.which(p, path=path) is None]
     return f"not installed here: {', '.join(lacking)}" if lacking else ""
-
-
-def _one(found: set[Auth], otherwise: Auth) -> Auth:
-    return found.pop() if found else otherwise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres.load import LoadOptions
 from stanch.adapters.postgres.scratch import free_port
@@ -82,13 +85,13 @@ class Outcome:
 
 def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
     """Make the server, watch it, break it, ask. Raises: NotMade, SetupError."""
-    rng = random.Random(trial.seed)  # noqa: S311  repeats a trial, keeps no secret
+    rng = random.Random(trial.seed)
     load = LoadOptions(writers=rng.randint(1, 3), pause_s=rng.choice((0.02, 0.05, 0.1)))
     needs = joint((*trial.faults, *trial.noise))
     with ExitStack() as stack:
         rig = stack.enter_context(rigs.rig(needs, rng, load=load))
         if trial.view == "no_privileges":
-            rig.admin("CREATE ROLE stanch_blind LOGIN")
+            _create_blind(rig)
         responder = _responder(stack, rig, folder, trial.view)
         time.sleep(rng.uniform(*WATCHED_S))
         _break(rig, trial)
@@ -98,6 +101,14 @@ def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
             watched=_watched(responder, on),
             stranger=_stranger(_dsn(rig, on, trial.view), trial.view),
         )
+
+
+def _create_blind(rig: Rig) -> None:
+    rig.admin(f"CREATE ROLE {ROLES['no_privileges']} LOGIN")
+    if rig.server.passwords:
+        word = secrets.token_urlsafe(12)
+        rig.admin(f"ALTER ROLE {ROLES['no_privileges']} PASSWORD '{word}'")
+        rig.server.passwords[ROLES["no_privileges"]] = word
 
 
 def _break(rig: Rig, trial: Trial) -> None:
@@ -150,7 +161,7 @@ def _policy(rig: Rig, folder: Path, listen: str, view: View) -> dict[str, Any]:
 def _dsn(rig: Rig, name: str, view: View) -> str:
     """The connection string of those who look."""
     if name == TARGET:
-        return rig.server.dsn(ROLES[view], "app", **rig.way)
+        return make_conninfo(rig.server.dsn(ROLES[view], "app"), **rig.way)
     assert rig.standby is not None, "there is no standby to ask"
     return rig.standby.dsn(ROLES[view], "app")
 

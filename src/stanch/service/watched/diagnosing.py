@@ -39,6 +39,7 @@ from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import ServerReader
 from stanch.model.ports.traces import TraceReader
 from stanch.model.reach import Reach
+from stanch.model.readings import Reading
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.patroni import PatroniSource
@@ -110,6 +111,7 @@ async def gather_for_target(
     cluster_answering: str = "",
     background: Background | None = None,
     service: Callable[[float], Awaitable[ServiceState | Missing]] | None = None,
+    beside: Callable[[float], Awaitable[tuple[Reading, ...] | Missing]] | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> Evidence:
     """The evidence about a watched target, through the session that is held already.
@@ -134,6 +136,7 @@ async def gather_for_target(
         background=background,
         patroni=_patroni(target.patroni),
         service=service,
+        beside=beside,
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
     return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)

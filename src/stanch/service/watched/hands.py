@@ -22,6 +22,7 @@ from stanch.service.watched.background import background_of
 from stanch.service.watched.diagnosing import gather_for_target, judged
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.life import Life
+from stanch.service.watched.signs import Signs
 from stanch.service.watched.slow_lane import SlowWatch
 from stanch.steps.world import World
 from stanch.watch.hosts.run import HostWatch
@@ -42,6 +43,7 @@ class TargetHands:
         clock: Clock,
         cluster: Callable[[], ClusterSeen | Missing],
         machine: Callable[[], HostWatch | None],
+        signs: Signs,
     ) -> None:
         self._target = target
         self._life = life
@@ -52,6 +54,7 @@ class TargetHands:
         self._clock = clock
         self._cluster = cluster
         self._machine = machine
+        self._signs = signs
 
     def hands(self) -> Hands:
         """Everything that may be asked of the target."""
@@ -77,6 +80,7 @@ class TargetHands:
             cluster_answering=life.identity.answering if self._sentinel.is_open else "",
             background=background_of(incident, self._recording, self._cluster()),
             service=None if machine is None else machine.service,
+            beside=self._signs.asked,
         )
         return judged(evidence)
 

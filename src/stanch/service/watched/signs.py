@@ -15,6 +15,7 @@ from stanch.adapters.services.health import HttpHealth
 from stanch.adapters.services.log_stores import LogStore
 from stanch.adapters.services.own_numbers import OwnNumbers
 from stanch.adapters.services.prometheus import PrometheusNumbers
+from stanch.model.diagnosis import Missing
 from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
@@ -117,6 +118,17 @@ class Signs:
             return
         if told := reach_readings(reach):
             self._reached, self._noted_at = told, at
+
+    async def asked(self, deadline_s: float) -> tuple[Reading, ...] | Missing:
+        """What poolers and services say just now, for a diagnosis."""
+        if not self._watch.asks_anybody:
+            return Missing(what="beside", reason="no pooler or service of it is in the policy")
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._watch.look()
+        except TimeoutError:
+            reason = f"poolers and services did not answer within {deadline_s:.1f} s"
+            return Missing(what="beside", reason=reason)
 
     def take(self) -> tuple[Reading, ...]:
         """What is new since it was asked last."""

@@ -99,6 +99,7 @@ class Watched:
             clock=clock,
             cluster=cluster,
             machine=lambda: self.machine,
+            signs=self.signs,
         ).hands()
 
     async def run(self, emit: Emit) -> None:
