@@ -419,3 +419,11 @@ def test_poolers_that_are_asked_now_count_before_what_was_recorded() -> None:
     calm = w.read(Figures(items=(w.figure("pool_waiting", 0.0, "bouncer/app/app"),)))
     before = w.history(*c.pooled(100, 30, 12))
     assert "pool_exhausted" not in standing(w.healthy(beside=calm, history=before))
+
+
+@pytest.mark.parametrize(("lookback_s", "named"), [(900.0, False), (3600.0, True)])
+def test_what_is_looked_back_over_is_for_the_asking(lookback_s: float, named: bool) -> None:
+    said = 'password authentication failed for user "app"'
+    old = [w.line("auth_failed", 1800 + n, said) for n in range(9)]
+    evidence = replace(w.healthy(log=w.log(*reversed(old))), lookback_s=lookback_s)
+    assert ("password_wrong" in standing(evidence)) is named

@@ -158,6 +158,11 @@ def postmaster_lives(evidence: Evidence) -> bool | None:
     return False if is_nobody else None
 
 
+def is_lately(evidence: Evidence, at: datetime | None) -> bool:
+    """Within what is looked back over; a line of the log without a time stands at its end."""
+    return at is None or (evidence.at - at).total_seconds() <= evidence.lookback_s
+
+
 def value_of(item: Reading[T] | Missing) -> T | None:
     """The value where there is one."""
     return None if isinstance(item, Missing) else item.value

@@ -13,7 +13,7 @@ from stanch.diagnose.causes.ids import (
     PASSWORD_WRONG,
 )
 from stanch.diagnose.clues import logins
-from stanch.diagnose.clues.refusals import LATELY_S, first_of, lines_lately, roles_refused, whom
+from stanch.diagnose.clues.refusals import first_of, lines_lately, period, roles_refused, whom
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
@@ -48,7 +48,7 @@ def _times(evidence: Evidence, *kinds: str) -> str:
     lines = lines_lately(evidence, *kinds)
     if not lines:
         return "."
-    return f": {lines} such login{'s' if lines > 1 else ''} in the last {span(LATELY_S)}."
+    return f": {lines} such login{'s' if lines > 1 else ''} in {period(evidence)}."
 
 
 def _tell_hba(evidence: Evidence) -> str:

@@ -14,11 +14,11 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.causes.logins import FORBIDS
 from stanch.diagnose.clues import logins, security
-from stanch.diagnose.clues.refusals import LATELY_S, first_of, lately, lines_lately, roles_in
+from stanch.diagnose.clues.refusals import first_of, lately, lines_lately, period, roles_in
 from stanch.diagnose.clues.security import copying, gained, most_denied, program_run, taken
 from stanch.diagnose.evidence import Evidence
 from stanch.model.changes import ItemKind
-from stanch.model.shown import shortened, span
+from stanch.model.shown import shortened
 from stanch.model.symptoms import SymptomKind
 
 NEVER_LOGS = "Do not rotate or remove logs: they are the evidence."
@@ -29,8 +29,8 @@ def _tell_attack(evidence: Evidence) -> str:
     roles = roles_in(lately(evidence, *logins.REFUSALS))
     unknown = lines_lately(evidence, logins.UNKNOWN)
     return (
-        f"{lines} logins of {len(roles)} different roles failed in the last "
-        f"{span(LATELY_S)}, {unknown} of them of roles that do not exist: somebody tries."
+        f"{lines} logins of {len(roles)} different roles failed in "
+        f"{period(evidence)}, {unknown} of them of roles that do not exist: somebody tries."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cause import Answer, Clue
-from stanch.diagnose.clues.refusals import LATELY_S, lately, lines_lately
+from stanch.diagnose.clues.refusals import lately, lines_lately, period
 from stanch.diagnose.evidence import Evidence, is_open, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
@@ -73,7 +73,10 @@ def _hung_up(log: Log, evidence: Evidence, words: tuple[str, ...]) -> YES_NO:
         return f"nothing of use in {log.path}"
     found = [e for e in lately(evidence, TLS_REFUSED) if any(word in e.text for word in words)]
     if not found:
-        return False, f"no client that gives up for it in the log of the last {span(LATELY_S)}"
+        return (
+            False,
+            f"no client that gives up for it in the log of {period(evidence)}",
+        )
     said = f"{len(found)} clients gave up, the newest: {found[-1].text}"
     return len(found) >= TLS_REFUSED_MIN, shortened(said, TEXT_CHARS_MAX), found[-1].at
 
@@ -207,8 +210,8 @@ def _writes_refused(log: Log, evidence: Evidence) -> YES_NO:
         return f"nothing of use in {log.path}"
     events, lines = lately(evidence, READ_ONLY), lines_lately(evidence, READ_ONLY)
     if not events:
-        return False, f"no write refused as read-only in the last {span(LATELY_S)}"
-    said = f"{lines} writes refused in the last {span(LATELY_S)}, the newest: {events[-1].text}"
+        return False, f"no write refused as read-only in {period(evidence)}"
+    said = f"{lines} writes refused in {period(evidence)}, the newest: {events[-1].text}"
     return lines >= READ_ONLY_MIN, shortened(said, TEXT_CHARS_MAX), events[-1].at
 
 

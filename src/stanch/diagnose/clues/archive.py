@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom, human_bytes
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
 from stanch.diagnose.inside import Retention
@@ -16,7 +16,6 @@ from stanch.model.symptoms import SymptomKind
 FAILURES_MIN = 3
 """The archiver tries that often before it takes a pause."""
 WAITING_SEGMENTS_MIN = 3
-FAILED_WITHIN_S = 900.0
 ENDED_WITHIN_S = 180.0
 """An archiver that ends itself is started again within a minute."""
 
@@ -82,7 +81,7 @@ def _failures_logged(log: Log, evidence: Evidence) -> YES_NO:
     if count is None or newest is None or count.last_at is None:
         return False, f"no failed archive command in {log.path}"
     age_s = (evidence.at - count.last_at).total_seconds()
-    if age_s > FAILED_WITHIN_S:
+    if not is_lately(evidence, count.last_at):
         return False, f"the newest failed archive command is {span(age_s)} old"
     said = f"{count.lines} lines tell of it, the newest: {newest.text}"
     return count.lines >= FAILURES_MIN, said, count.last_at

@@ -6,7 +6,7 @@ from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.space import is_full, volume
 from stanch.diagnose.clues.wal import FILLING, SHORT_SHARE
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.outside import Log, LogEvent, Volume, Volumes
 from stanch.model.shown import span
@@ -14,7 +14,6 @@ from stanch.model.shown import span
 TEMP_SHARE_MIN = 0.2
 """Temporary files that take this share of a volume are worth naming when it is short."""
 LOG_SHARE_MIN = 0.5
-REFUSED_WITHIN_S = 900.0
 LINES_PER_S_MIN = 100.0
 LINES_MIN = 500
 """Fewer lines tell nothing about how many there are a second."""
@@ -75,8 +74,7 @@ def temp_refused(evidence: Evidence) -> LogEvent | None:
     log = value_of(evidence.log)
     for event in reversed(log.events if log else ()):
         if event.kind == "no_space_data" and TEMP_FOLDER in event.text and event.at is not None:
-            recent = (evidence.at - event.at).total_seconds() <= REFUSED_WITHIN_S
-            return event if recent else None
+            return event if is_lately(evidence, event.at) else None
     return None
 
 
@@ -151,7 +149,7 @@ def _log_refused(log: Log, evidence: Evidence) -> YES_NO:
     if event is None or event.at is None:
         return False, "no line of the log was refused for want of space"
     age_s = (evidence.at - event.at).total_seconds()
-    if age_s > REFUSED_WITHIN_S:
+    if not is_lately(evidence, event.at):
         return False, f"the newest line that was refused is {span(age_s)} old"
     return True, f"the log says: {event.text}", event.at
 

@@ -12,10 +12,10 @@ from typing import Final
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.refusals import (
-    LATELY_S,
     first_of,
     lately,
     lines_lately,
+    period,
     role_turned_away,
     roles_in,
     roles_refused,
@@ -57,10 +57,10 @@ def _logged(
         return f"nothing of use in {log.path}"
     events, lines = lately(evidence, *kinds), lines_lately(evidence, *kinds)
     if not events:
-        return False, f"no {what} in the log of the last {span(LATELY_S)}"
+        return False, f"no {what} in the log of {period(evidence)}"
     roles, own = roles_in(events), role_turned_away(evidence)
     ours = _is_turned_away(evidence) and (not own or not roles or own in roles)
-    said = f"{lines} {what} of {whom(roles)} in the last {span(LATELY_S)}"
+    said = f"{lines} {what} of {whom(roles)} in {period(evidence)}"
     return ours or lines >= lines_min, said, events[-1].at
 
 
@@ -118,7 +118,7 @@ def _many_roles(log: Log, evidence: Evidence) -> YES_NO:
         return f"nothing of use in {log.path}"
     lines = lines_lately(evidence, *REFUSALS)
     roles = roles_in(lately(evidence, *REFUSALS))
-    said = f"{lines} logins of {len(roles)} roles failed in the last {span(LATELY_S)}"
+    said = f"{lines} logins of {len(roles)} roles failed in {period(evidence)}"
     return lines >= FAILED_MANY and len(roles) >= ROLES_MANY, said
 
 

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cluster import ClusterSeen, Member
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.shown import moment, span
 
 PROMOTED_WITHIN_S = 3600.0
-DIVERGED_WITHIN_S = 900.0
 
 
 def itself(evidence: Evidence) -> Member | None:
@@ -147,7 +146,7 @@ def diverged_line(evidence: Evidence) -> LogEvent | None:
         if event.kind == "timeline_diverged"
         and not event.who
         and event.at is not None
-        and (evidence.at - event.at).total_seconds() <= DIVERGED_WITHIN_S
+        and is_lately(evidence, event.at)
     ]
     return found[-1] if found else None
 

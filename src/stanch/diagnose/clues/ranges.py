@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.history import Course
 from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.shown import shortened
 
 USED_UP_PCT = 99.99
 FAR_PCT = 90.0
-WITHIN_S = 900.0
 LINES_MIN = 3
 WRITES = re.compile(r"(?i)\s*(insert|update|copy|merge|with\b[\s\S]{0,250}\b(insert|update)\b)")
 
@@ -48,7 +47,7 @@ def overflows(evidence: Evidence) -> list[LogEvent]:
         for event in (log.events if log else ())
         if event.kind == "integer_out_of_range"
         and event.at is not None
-        and (evidence.at - event.at).total_seconds() <= WITHIN_S
+        and is_lately(evidence, event.at)
     ]
 
 
@@ -95,7 +94,6 @@ sequence_logged = clue_on_log(
     "sequence_logged",
     "Does the log tell of a sequence that has no number left (2200H)?",
     ("sequence_exhausted",),
-    within_s=WITHIN_S,
 )
 sequence_used_up = clue_on(
     "sequence_used_up",

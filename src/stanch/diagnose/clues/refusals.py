@@ -7,24 +7,23 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.outside import LogEvent
 from stanch.model.reach import ReachState
-from stanch.model.shown import shortened
+from stanch.model.shown import shortened, span
 
-LATELY_S: Final = 900.0
 NAME_CHARS_MAX: Final = 63
 
 _ROLE: Final = re.compile(r'\b(?:user|role) "([^"\n]{1,63})"')
 
 
-def is_lately(evidence: Evidence, at: datetime | None) -> bool:
-    """A line without a time counts: it stands at the end of the log."""
-    return at is None or (evidence.at - at).total_seconds() <= LATELY_S
+def period(evidence: Evidence) -> str:
+    """What is looked back over, in words."""
+    return f"the last {span(evidence.lookback_s)}"
 
 
 def lately(evidence: Evidence, *kinds: str) -> tuple[LogEvent, ...]:
-    """Events of these classes in the last quarter of an hour, oldest first."""
+    """Events of these classes within what is looked back over, oldest first."""
     log = value_of(evidence.log)
     if log is None:
         return ()

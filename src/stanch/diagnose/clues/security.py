@@ -8,7 +8,7 @@ from typing import Final
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.logins import many_roles
-from stanch.diagnose.clues.refusals import LATELY_S, lately, lines_lately
+from stanch.diagnose.clues.refusals import lately, lines_lately, period
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
@@ -17,7 +17,7 @@ from stanch.diagnose.outside import Log
 from stanch.facts.workings import Doing
 from stanch.model.changes import NotedChange
 from stanch.model.readings import Reading
-from stanch.model.shown import shortened, span
+from stanch.model.shown import shortened
 from stanch.model.symptoms import SymptomKind
 
 TEXT_CHARS_MAX: Final = 200
@@ -160,8 +160,11 @@ def _denied(log: Log, evidence: Evidence) -> YES_NO:
         return f"nothing of use in {log.path}"
     lines, events = lines_lately(evidence, DENIED), lately(evidence, DENIED)
     if not events:
-        return False, f"no statement refused for want of rights in the last {span(LATELY_S)}"
-    said = f"{lines} statements refused in the last {span(LATELY_S)}, the newest: {events[-1].text}"
+        return (
+            False,
+            f"no statement refused for want of rights in {period(evidence)}",
+        )
+    said = f"{lines} statements refused in {period(evidence)}, the newest: {events[-1].text}"
     return lines >= DENIED_MIN, shortened(said, TEXT_CHARS_MAX), events[-1].at
 
 

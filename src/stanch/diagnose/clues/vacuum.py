@@ -25,7 +25,6 @@ STOP_BEFORE = 3_000_000
 """The server takes no writes so many before the end (one million up to version 13)."""
 IDS = 2**31
 CANCELED_MIN = 3
-CANCELED_WITHIN_S = 900.0
 
 
 def most_dead(evidence: Evidence) -> Reading | None:
@@ -131,9 +130,9 @@ def _all_busy(figures: Figures, _evidence: Evidence) -> YES_NO:
 def _canceled(log: Log, evidence: Evidence) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
-    since = evidence.at - timedelta(seconds=CANCELED_WITHIN_S)
+    since = evidence.at - timedelta(seconds=evidence.lookback_s)
     found = [e for e in log.events if e.kind == "autovacuum_canceled" and e.at and e.at >= since]
-    said = f"autovacuum was called off {len(found)} times in the last quarter of an hour"
+    said = f"autovacuum was called off {len(found)} times lately"
     return len(found) >= CANCELED_MIN, said, found[-1].at if found else None
 
 
