@@ -9,18 +9,21 @@ output; the report, with --to, is Markdown.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import random
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from diagnosis_report import written
 from figures import say
@@ -36,6 +39,8 @@ from stanch.drill.lab.trial import Answer, Outcome, Trial, View, run_trial
 from stanch.model.errors import SetupError
 
 MEMORY_MB = 4096
+SLOTS = 2
+SLOT_POLL_S = 0.2
 NOISY = 0.3
 """Share of the trials with something harmless beside the fault."""
 HEALTHY_A_ROUND = 10
@@ -133,8 +138,9 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
     """One trial, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="t-", dir=folder) as own:
         try:
-            outcome = run_trial(rigs, planned.trial, folder=Path(own))
-        except (NotMade, SetupError) as error:
+            with slot():
+                outcome = run_trial(rigs, planned.trial, folder=Path(own))
+        except (NotMade, SetupError, subprocess.TimeoutExpired) as error:
             return Done(planned=planned, judged={}, told={}, why_not=str(error))
     answers = _answers(outcome)
     return Done(
@@ -142,6 +148,27 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
         judged={viewer: judge(outcome, answer) for viewer, answer in answers.items()},
         told={viewer: answer.told if answer else "" for viewer, answer in answers.items()},
     )
+
+
+@contextmanager
+def slot() -> Iterator[None]:
+    """One of the places for trials on this machine: more at once would measure each other."""
+    files = [Path(f"/tmp/stanch-trial-{n}.lock").open("w") for n in range(SLOTS)]
+    try:
+        while not any(_locked(file) for file in files):
+            time.sleep(SLOT_POLL_S)
+        yield
+    finally:
+        for file in files:
+            file.close()
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _answers(outcome: Outcome) -> Mapping[str, Answer | None]:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,6 +63,7 @@ def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int)
             rigs.rig(fault.needs, rng, load=LOAD) as rig,
         ):
             fault.make(rig)
+            time.sleep(fault.shows_after_s)
             yield _told(rig)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,6 +100,7 @@ def on_staging(
             except psycopg.Error as error:
                 words = " ".join(str(error).split())
                 raise NotMade(f"the server did not let it be made: {words}") from error
+            time.sleep(fault.shows_after_s)
             yield entry
     finally:
         brokens.forget(standing)
