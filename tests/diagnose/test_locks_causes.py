@@ -81,8 +81,8 @@ NEAR_MISSES: dict[str, tuple[str, Evidence]] = {
     "a young prepared transaction that others wait for": (
         "prepared_transaction_orphaned",
         w.healthy(
-            chains=w.chains(replace(PREPARED, root_in_state_s=5.0)),
-            figures=figures(w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 5.0)),
+            chains=w.chains(replace(PREPARED, root_in_state_s=3.0)),
+            figures=figures(w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 3.0)),
         ),
     ),
     "a lock table that is half full": (
@@ -389,3 +389,11 @@ def test_names_that_attack_change_no_verdict_and_stay_short(
     assert found.id == cause_id
     assert len(found.summary) < 400
     assert encode(diagnose(from_bytes(to_bytes(evidence))))
+
+
+def test_one_that_others_have_waited_for_is_named_after_seconds() -> None:
+    young = w.healthy(
+        chains=w.chains(replace(PREPARED, root_in_state_s=8.0, oldest_wait_s=7.0)),
+        figures=figures(w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 8.0)),
+    )
+    assert standing(young)[0] == "prepared_transaction_orphaned"

@@ -19,6 +19,8 @@ from stanch.model.shown import span
 QUEUE_MIN = 2
 """The schema change itself, and somebody behind it."""
 PREPARED_OLD_S = 300.0
+"""Without anybody who waits, it may be a slow coordinator's for so long."""
+PREPARED_BLOCKS_S = 5.0
 """A coordinator ends what it prepared within seconds."""
 ADVISORY_IDLE_S = 60.0
 ADVISORY_MANY = 1000
@@ -69,10 +71,10 @@ queue_behind = clue_on(
 
 
 def prepared_root(evidence: Evidence) -> Chain | None:
-    """The prepared transaction that others wait for, where it is older than any coordinator's."""
+    """The prepared transaction that others wait for, where it is older than a living one's."""
     chains = value_of(evidence.chains)
     found = chains.chains if chains else ()
-    return next((c for c in found if not c.root_pid and c.root_in_state_s >= PREPARED_OLD_S), None)
+    return next((c for c in found if not c.root_pid and c.root_in_state_s >= PREPARED_BLOCKS_S), None)
 
 
 def prepared_age_s(evidence: Evidence) -> float | None:
@@ -86,13 +88,15 @@ def _prepared_old(found: tuple[Reading, ...], evidence: Evidence) -> YES_NO:
     age_s = prepared_age_s(evidence)
     if age_s is None:
         return "how old it is was not read"
+    if age_s < PREPARED_OLD_S and prepared_root(evidence) is not None:
+        return ""
     return age_s >= PREPARED_OLD_S, f"a prepared transaction has waited for {span(age_s)}"
 
 
 def _prepared_blocks(_chains: Chains, evidence: Evidence) -> YES_NO:
     root = prepared_root(evidence)
     if root is None:
-        return False, "nobody waits for an old prepared transaction"
+        return False, "nobody waits for a prepared transaction"
     gid = f' "{root.prepared_gid}"' if root.prepared_gid else ""
     return True, f"{root.waiters} sessions wait for the prepared transaction{gid}"
 
