@@ -80,6 +80,8 @@ class Rigs:
                 application = Load(make_conninfo(rig.dsn, application_name="shop"), load)
                 stack.enter_context(application)
                 application.wait_for_rows(LOAD_ROWS, timeout_s=30)
+            for made in (server, *([standby] if standby is not None else [])):
+                _forget_beginnings(made)
             yield rig
 
     def _standby(self, stack: ExitStack, primary: ScratchServer, needs: Needs) -> ScratchServer:
@@ -107,6 +109,13 @@ class Rigs:
             self._stack.callback(made.destroy)
             self._templates[auth] = made
         return self._templates[auth]
+
+
+def _forget_beginnings(server: ScratchServer) -> None:
+    """Empty the log, as its rotation does: the starts and stops of what is being prepared would
+    else have happened a moment before the fault."""
+    if server.log_path.exists():
+        os.truncate(server.log_path, 0)
 
 
 def joint(faults: tuple[Fault, ...]) -> Needs:
