@@ -19,7 +19,8 @@ from cases_data import (
     of_table,
     told,
 )
-from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.diagnosis import CauseFinding, Verdict
 from stanch.model.ids import TargetName
@@ -350,3 +351,39 @@ def test_hostile_names_neither_break_nor_swell_the_answer(name: str) -> None:
     )
     diagnosis = diagnose(w.healthy(log=w.log(*lines)))
     assert all(len(c.summary) <= 600 for c in diagnosis.causes)
+
+
+# --- whose pages are damaged ----------------------------------------------------------------------
+
+BAD_INDEX_PAGE = "invalid page in block 1 of relation base/16384/16402"
+
+
+def files(*found: tuple[str, str, bool]) -> Reading[Figures]:
+    """Number, relation, and whether it is an index."""
+    return told(*(w.figure("damaged_file", float(i), number, name) for number, name, i in found))
+
+
+def test_damaged_pages_of_an_index_alone_are_a_damaged_index() -> None:
+    evidence = w.healthy(
+        log=w.log(*again("invalid_page", BAD_INDEX_PAGE, 4)),
+        figures=files(("16402", "public.orders_pkey", True)),
+    )
+    assert standing(evidence) == ["index_corruption"]
+    assert "public.orders_pkey" in diagnose(evidence).summary
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        pytest.param(
+            files(("16401", "public.orders", False), ("16402", "public.orders_pkey", True)),
+            id="of a table, too",
+        ),
+        pytest.param(files(("16402", "public.orders_pkey", True)), id="one is not known"),
+        pytest.param(told(), id="none is known"),
+    ],
+)
+def test_damaged_pages_of_anything_else_are_damaged_pages(figures: Reading[Figures]) -> None:
+    lines = (*again("invalid_page", BAD_PAGE, 4), *again("invalid_page", BAD_INDEX_PAGE, 4))
+    named = standing(w.healthy(log=w.log(*lines), figures=figures))
+    assert named[0] == "page_corruption"

@@ -14,6 +14,7 @@ TOLD_IN = (
     ROOT / "store/recorder/looks.py",
     *sorted((ROOT / "facts/sql").glob("workings*.sql")),
     *sorted((ROOT / "facts/sql").glob("slow_*.sql")),
+    ROOT / "facts/sql/damaged_files.sql",
     *sorted((ROOT / "watch").rglob("*.py")),
     *sorted((ROOT / "facts").rglob("*.py")),
 )

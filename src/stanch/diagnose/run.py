@@ -22,6 +22,7 @@ from stanch.diagnose.condense import (
     volumes_from,
 )
 from stanch.diagnose.condense_files import log_from
+from stanch.diagnose.damaged_files import damaged_files
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
@@ -195,7 +196,13 @@ class _Gathering:
         inside, home = await self._ask_server(tables=self._w.open_home is None), self._w.open_home
         if home is None or isinstance(inside, Missing):
             return inside
-        return await with_tables(inside, home, left_s=self._left_s)
+        return await with_tables(inside, home, left_s=self._left_s, damaged=self._damaged)
+
+    async def _damaged(self) -> tuple[tuple[int, int], ...]:
+        """Files that the log calls damaged, where it can be read."""
+        task = self._tasks.get("log")
+        log: object = None if task is None else await asyncio.shield(task)
+        return damaged_files(log) if isinstance(log, Log) else ()
 
     async def _ask_server(self, *, tables: bool) -> Inside | Missing:
         if self._w.held is not None:
@@ -214,8 +221,7 @@ class _Gathering:
             return await ask(reader, left_s=self._left_s, tables=tables)
 
     async def _history(self, known: Background) -> History | Missing:
-        """Only of a server that answers: what ended one is not told by what it usually does, and
-        reading it would take processor time from the first answer."""
+        """Only of a server that answers: what ended one is not told by what it usually does."""
         inside = await asyncio.shield(self._tasks["sessions"])
         if isinstance(inside, Missing):
             return Missing(what="history", reason=f"not read: {inside.reason}")

@@ -18,13 +18,15 @@ from stanch.model.symptoms import SymptomKind
 def index_named(evidence: Evidence) -> str:
     """The index that the newest line names; empty where it names none."""
     found = re.findall(r"index \"([^\"\n]{1,130})\"", said(evidence, "index_damaged"))
-    return found[-1] if found else ""
+    return found[-1] if found else next(iter(damage.damaged_indexes(evidence) or ()), "")
 
 
 def _tell_index(evidence: Evidence) -> str:
     drift = damage.collation_of_database.ask(evidence)
     why = f"; collations have changed: {drift.text}" if drift.yes else ""
-    words = said(evidence, "index_damaged") or "the watch has seen signs of it"
+    broken = damage.damaged_indexes(evidence)
+    pages = f"pages of {', '.join(broken)} are not what was written" if broken else ""
+    words = said(evidence, "index_damaged") or pages or "the watch has seen signs of it"
     return shortened(f"An index is damaged: {words}{why}.", 290)
 
 
@@ -50,11 +52,16 @@ index_corruption = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=damage.index_logged, yes=5.5, no=-3.0),
+        Weigh(clue=damage.only_indexes, yes=9.0, no=0.0),
         Weigh(clue=damage.index_seen, yes=3.5, no=0.0),
         Weigh(clue=damage.collation_of_database, yes=0.5, no=0.0),
         Weigh(clue=damage.page_logged, yes=-0.5, no=0.5),
     ),
-    shown_by=((damage.index_logged, True), (damage.index_seen, True)),
+    shown_by=(
+        (damage.index_logged, True),
+        (damage.index_seen, True),
+        (damage.only_indexes, True),
+    ),
     tell=_tell_index,
     facts=lambda e: (
         ("server_running", True),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_log
 from stanch.diagnose.cause import Answer, Clue
+from stanch.diagnose.damaged_files import INVALID_PAGE, PAGE, number_in
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History
@@ -25,10 +26,6 @@ FIRST_USER_OID = 16384
 """Files of the catalogs have lower numbers until a catalog is written anew."""
 STORAGE_TROUBLE = ("io_error", "file_system", "hardware")
 
-_PAGE = re.compile(
-    r"^(?:invalid page in block (?P<block>\d+) of relation|could not open file) "
-    r"\"?(?P<path>(?:base|global|pg_tblspc)/[\w/.]{1,120})"
-)
 _NUMBER = re.compile(r"(?P<number>\d+)(?:_\w+)?(?:\.\d+)?$")
 
 
@@ -46,9 +43,26 @@ def _is_recent(event: LogEvent, evidence: Evidence) -> bool:
 
 def pages(evidence: Evidence) -> tuple[tuple[str, int | None], ...]:
     """Files and blocks that the log calls damaged, each once."""
-    found = [_PAGE.match(event.text) for event in damaged(evidence, "invalid_page")]
+    found = [PAGE.match(event.text) for event in damaged(evidence, INVALID_PAGE)]
     named = [(m["path"], None if m["block"] is None else int(m["block"])) for m in found if m]
     return tuple(dict.fromkeys(named))
+
+
+def relation_in(evidence: Evidence, path: str) -> tuple[str, bool] | None:
+    """The relation in a file, and whether it is an index; None where nobody could look it up."""
+    figures, number = value_of(evidence.figures), number_in(path)
+    found = figures.of("damaged_file", number) if figures is not None and number else None
+    return None if found is None else (found.detail, bool(found.value))
+
+
+def damaged_indexes(evidence: Evidence) -> tuple[str, ...] | None:
+    """Indexes with damaged pages, where no page of anything else is damaged; None: not known."""
+    files = {path for path, _ in pages(evidence)}
+    known = [relation_in(evidence, path) for path in sorted(files)]
+    if not files or any(one is None for one in known):
+        return None
+    told = [one for one in known if one is not None]
+    return tuple(name for name, _ in told) if all(index for _, index in told) else ()
 
 
 def is_catalog(path: str) -> bool:
@@ -91,6 +105,17 @@ def _checksums(figures: Figures, _evidence: Evidence) -> YES_NO:
     if counted is None and not failed:
         return "data checksums are off, or their failures are not counted"
     return False, f"no checksum failed within {span(WITHIN_S)}"
+
+
+def _only_indexes(_figures: Figures, evidence: Evidence) -> YES_NO:
+    if not pages(evidence):
+        return ""
+    found = damaged_indexes(evidence)
+    if found is None:
+        return "to which relations the damaged files belong could not be read"
+    if not found:
+        return False, "damaged pages belong to tables, too"
+    return True, shortened(f"all damaged pages are those of indexes: {', '.join(found)}", 200)
 
 
 def _storage(history: History, _evidence: Evidence) -> YES_NO:
@@ -254,4 +279,11 @@ collation_logged = clue_on_log(
     "Does the log warn of a collation version mismatch?",
     ("collation_mismatch",),
     within_s=WITHIN_S,
+)
+only_indexes = clue_on(
+    "only_indexes",
+    "Do all damaged pages belong to indexes?",
+    lambda e: e.figures,
+    _only_indexes,
+    reads=("damaged_file",),
 )

@@ -74,7 +74,8 @@ def prepared_root(evidence: Evidence) -> Chain | None:
     """The prepared transaction that others wait for, where it is older than a living one's."""
     chains = value_of(evidence.chains)
     found = chains.chains if chains else ()
-    return next((c for c in found if not c.root_pid and c.root_in_state_s >= PREPARED_BLOCKS_S), None)
+    prepared = (c for c in found if not c.root_pid)
+    return next((c for c in prepared if c.root_in_state_s >= PREPARED_BLOCKS_S), None)
 
 
 def prepared_age_s(evidence: Evidence) -> float | None:

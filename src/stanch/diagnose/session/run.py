@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
@@ -24,11 +24,12 @@ from stanch.facts.workings import (
 )
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
-from stanch.model.ports.server import ServerReader
+from stanch.model.ports.server import ServerReader, SqlParams
 from stanch.model.readings import Reading
 from stanch.model.vitals import Vitals
 
 OPEN_TRANSACTIONS_SQL = load("open_transactions")
+DAMAGED_FILES_SQL = load("damaged_files")
 QUERY_S_MIN = 0.1
 HOME_S_MAX = 0.7
 """For the login into another database and one answer; it keeps nothing else waiting longer."""
@@ -59,12 +60,16 @@ async def with_tables(
     open_home: Callable[[], AbstractAsyncContextManager[ServerReader]],
     *,
     left_s: Callable[[], float],
+    damaged: Callable[[], Awaitable[Sequence[tuple[int, int]]]],
 ) -> Inside:
     """The same with what stands out among the tables of the application's own database, for which
-    one short session is opened; where that fails, without."""
+    one short session is opened; where that fails, without. `damaged` are files (database and
+    number) to be named."""
     try:
         async with asyncio.timeout(max(0.0, min(left_s(), HOME_S_MAX))), open_home() as reader:
-            told = await _Session(reader, left_s).told((TABLES_SQL,))
+            session = _Session(reader, left_s)
+            told = await session.told((TABLES_SQL,))
+            told += await session.told_of_files(await damaged())
     except (ProbeFailed, TimeoutError):
         return inside
     return replace(inside, figures=Figures(items=(*inside.figures.items, *told)))
@@ -127,12 +132,21 @@ class _Session:
                 found.extend(parse_figures(told))
         return tuple(found)
 
-    async def _more(self, sql: str) -> str | Missing:
+    async def told_of_files(self, files: Sequence[tuple[int, int]]) -> tuple[Reading, ...]:
+        """Which table or index each of them is."""
+        if not files:
+            return ()
+        databases, numbers = (",".join(map(str, part)) for part in zip(*files, strict=True))
+        params = {"databases": f"{{{databases}}}", "numbers": f"{{{numbers}}}"}
+        told = await self._more(DAMAGED_FILES_SQL, params)
+        return () if isinstance(told, Missing) else parse_figures(told)
+
+    async def _more(self, sql: str, params: SqlParams | None = None) -> str | Missing:
         """A further answer; without it, what the first one said still counts."""
         if self._left_s() < QUERY_S_MIN:
             return Missing(what="session", reason="no time was left to ask")
         try:
-            return await self._reader.fetch_json(sql, timeout_s=self._query_s())
+            return await self._reader.fetch_json(sql, params, timeout_s=self._query_s())
         except ProbeFailed as error:
             return Missing(what="session", reason=error.what)
 
