@@ -7,7 +7,7 @@ import pytest
 import cases_replication as c
 import evidences as w
 from stanch.diagnose.rank import STANDS_FROM, diagnose
-from stanch.model.diagnosis import Missing
+from stanch.model.diagnosis import Missing, not_there
 
 LEADERLESS = c.CASES["cluster_leaderless"]
 
@@ -43,3 +43,11 @@ def test_a_leader_that_has_lost_its_store_a_moment_ago_still_leads() -> None:
 )
 def test_patroni_that_cannot_say_who_leads_proves_nothing(seen: object) -> None:
     assert named(figures=c.standby(), patroni=seen) == []
+
+
+def test_whoever_is_not_there_to_be_asked_is_not_missed() -> None:
+    gone = {name: not_there(name) for name in ("patroni", "beside", "service")}
+    told = {f.evidence for f in diagnose(w.down(**gone)).absent}
+    assert not told & set(gone)
+    late = Missing(what="patroni", reason="no answer within 1.5 s")
+    assert "patroni" in {f.evidence for f in diagnose(w.down(patroni=late)).absent}

@@ -124,9 +124,9 @@ class Evidence:
     """At or below this a volume counts as full; the policy's limit."""
 
     def missing(self) -> tuple[Missing, ...]:
-        """What could not be read, in the order of the fields."""
+        """What could not be read, in the order of the fields; not who is not there to be asked."""
         values = (getattr(self, f.name) for f in fields(self))
-        return tuple(v for v in values if isinstance(v, Missing))
+        return tuple(v for v in values if isinstance(v, Missing) and v.reason)
 
 
 def to_bytes(evidence: Evidence) -> bytes:

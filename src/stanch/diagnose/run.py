@@ -41,7 +41,7 @@ from stanch.diagnose.reading.run import read_lock_file
 from stanch.diagnose.session.run import Inside, ask, with_tables
 from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.controldata import ControlData, parse_controldata
-from stanch.model.diagnosis import Missing
+from stanch.model.diagnosis import Missing, not_there
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, DirectorySizes
 from stanch.model.machine import ServiceState
@@ -230,20 +230,20 @@ class _Gathering:
     async def _patroni(self) -> PatroniSeen | Missing:
         ask = self._w.patroni
         if ask is None:
-            return Missing(what="patroni", reason="nobody said that Patroni runs this server")
+            return not_there("patroni")
         return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _beside(self) -> Figures | Missing:
         ask = self._w.beside
         if ask is None:
-            return Missing(what="beside", reason="nobody said which poolers and services")
+            return not_there("beside")
         told = await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
         return told if isinstance(told, Missing) else Figures(items=told)
 
     async def _service(self) -> ServiceState | Missing:
         ask = self._w.service
         if ask is None:
-            return Missing(what="service", reason="nobody is known to keep it")
+            return not_there("service")
         return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _log(self, host: HostReader) -> Log | Missing:

@@ -98,6 +98,12 @@ class Missing:
 
     what: str
     reason: str
+    """Empty: there is nobody to be asked, and nothing is missed."""
+
+
+def not_there(what: str) -> Missing:
+    """A witness that this server does not have, as far as anybody said."""
+    return Missing(what=what, reason="")
 
 
 DataAtRisk = Literal["none seen", "possible", "yes"]

@@ -61,7 +61,7 @@ def _told(evidence: Evidence) -> Reading[Told] | Missing:
         told = {(f.name, f.subject): f.value for f in item.value.items if f.value is not None}
         return Reading(value=told, at=item.at, source=item.source, took_ms=item.took_ms)
     if isinstance(history, Missing):
-        return item
+        return item if item.reason else history
     seen = _recorded(history)
     return Reading(value=seen, at=history.at, source=history.source, took_ms=history.took_ms)
 

@@ -15,7 +15,7 @@ from stanch.adapters.services.health import HttpHealth
 from stanch.adapters.services.log_stores import LogStore
 from stanch.adapters.services.own_numbers import OwnNumbers
 from stanch.adapters.services.prometheus import PrometheusNumbers
-from stanch.model.diagnosis import Missing
+from stanch.model.diagnosis import Missing, not_there
 from stanch.model.ports.signs import SignSource
 from stanch.model.reach import Reach
 from stanch.model.readings import Reading
@@ -122,7 +122,7 @@ class Signs:
     async def asked(self, deadline_s: float) -> tuple[Reading, ...] | Missing:
         """What poolers and services say just now, for a diagnosis."""
         if not self._watch.asks_anybody:
-            return Missing(what="beside", reason="no pooler or service of it is in the policy")
+            return not_there("beside")
         try:
             async with asyncio.timeout(deadline_s):
                 return await self._watch.look()
