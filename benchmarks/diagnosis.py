@@ -23,8 +23,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
+import psycopg
 from diagnosis_report import written
 from figures import say
 from report import machine
@@ -39,8 +39,7 @@ from stanch.drill.lab.trial import Answer, Outcome, Trial, View, run_trial
 from stanch.model.errors import SetupError
 
 MEMORY_MB = 4096
-SLOTS = 2
-SLOT_POLL_S = 0.2
+SLOTS = 3
 NOISY = 0.3
 """Share of the trials with something harmless beside the fault."""
 HEALTHY_A_ROUND = 10
@@ -138,9 +137,9 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
     """One trial, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="t-", dir=folder) as own:
         try:
-            with slot():
+            with slot(planned.trial.seed):
                 outcome = run_trial(rigs, planned.trial, folder=Path(own))
-        except (NotMade, SetupError, subprocess.TimeoutExpired) as error:
+        except (NotMade, SetupError, psycopg.Error, subprocess.TimeoutExpired) as error:
             return Done(planned=planned, judged={}, told={}, why_not=str(error))
     answers = _answers(outcome)
     return Done(
@@ -151,24 +150,12 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
 
 
 @contextmanager
-def slot() -> Iterator[None]:
-    """One of the places for trials on this machine: more at once would measure each other."""
-    files = [Path(f"/tmp/stanch-trial-{n}.lock").open("w") for n in range(SLOTS)]
-    try:
-        while not any(_locked(file) for file in files):
-            time.sleep(SLOT_POLL_S)
+def slot(number: int) -> Iterator[None]:
+    """One of the places for trials on this machine: more at once would measure each other. Whoever
+    waits longest is next."""
+    with Path(f"/tmp/stanch-trial-{number % SLOTS}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        for file in files:
-            file.close()
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _answers(outcome: Outcome) -> Mapping[str, Answer | None]:
@@ -208,7 +195,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(BY_ID), help="these faults alone")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--major", type=int, default=15, help="version of the servers")
-    parser.add_argument("--workers", type=int, default=2, help="trials side by side")
+    parser.add_argument("--workers", type=int, default=3, help="trials side by side")
     parser.add_argument("--to", type=Path, help="a folder for the report")
     options = parser.parse_args()
     found = [b for b in all_binaries() if b.major == options.major]

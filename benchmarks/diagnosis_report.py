@@ -73,7 +73,8 @@ def _faults(rows: Sequence[Row]) -> Iterator[str]:
     yield "| Fault | Truth | n | Watched | Stranger | Else |"
     yield "| --- | --- | ---: | ---: | ---: | --- |"
     single = [(t, j) for kind, t, j, _ in rows if kind == "fault" and j]
-    for fault in sorted({t.faults[0] for t, _ in single}, key=lambda f: (f.area, f.id)):
+    made = {t.faults[0].id: t.faults[0] for t, _ in single}
+    for fault in sorted(made.values(), key=lambda f: (f.area, f.id)):
         mine = [j for t, j in single if t.faults[0] is fault]
         right = {v: sum(j[v].is_first for j in mine) for v in ("watched", "stranger")}
         else_ = sorted({j[v].first for j in mine for v in j if not j[v].is_first})

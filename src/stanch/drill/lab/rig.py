@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,23 +12,28 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, LiteralString, Self, TypeVar, cast
 
+import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.drill.lab.fault import NotMade
+from stanch.model.errors import StanchError
 
 CONNECT_TIMEOUT_S = 10
 UNTIL_S = 20.0
 POLL_S = 0.02
 JOIN_S = 10.0
 
+EXPECTED = (psycopg.Error, OSError, subprocess.SubprocessError, psutil.Error, StanchError)
+"""What an undoing may meet on a server that is broken."""
+
 T = TypeVar("T")
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Hand:
     """Sessions on one database, everything that they began ended again by `close`.
 
@@ -163,7 +169,7 @@ class Hand:
             thread.join(JOIN_S)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Rig(Hand):
     """A throw-away server, with its files and processes in reach."""
 
@@ -206,5 +212,5 @@ def _close(session: Session) -> None:
 
 
 def _quietly(act: Callable[[], object]) -> None:
-    with suppress(Exception):
+    with suppress(*EXPECTED):
         act()

@@ -101,7 +101,7 @@ def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
         return Outcome(
             trial=trial,
             watched=_watched(responder, on),
-            stranger=_stranger(_dsn(rig, on, trial.view), trial.view),
+            stranger=_stranger(rig, on, trial.view),
         )
 
 
@@ -203,11 +203,15 @@ def _surest(diagnosis: dict[str, Any]) -> float:
 # --- a stranger ---------------------------------------------------------------------------------
 
 
-def _stranger(dsn: str, view: View) -> Answer | None:
-    """What `stanch diagnose` says to somebody who has never seen the server before."""
-    words = [sys.executable, "-m", "stanch", "diagnose", dsn, "--json"]
+def _stranger(rig: Rig, on: str, view: View) -> Answer | None:
+    """What `stanch diagnose` says to somebody who has never seen the server before, and who knows
+    where its files lie."""
+    server = rig.standby if on == STANDBY and rig.standby is not None else rig.server
+    words = [sys.executable, "-m", "stanch", "diagnose", _dsn(rig, on, view), "--json"]
     if view == "no_host":
         words += ["--host", "none"]
+    else:
+        words += ["--data-directory", str(server.data_directory), "--log", str(server.log_path)]
     began_s = time.monotonic()
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=CLI_S, check=False)
