@@ -182,6 +182,9 @@ async def test_all_rows_of_a_table_at_once(
     server = make_server(conf={"autovacuum": False, "log_min_duration_statement": "0"})
     run(server, *ORDERS)
     run(server, "ANALYZE orders", statement)
+    # A session tells its statistics as it ends, which is after it has answered.
+    counted = "SELECT n_tup_del + n_tup_upd >= 3000 FROM pg_stat_user_tables"
+    assert any(server.query(counted, dbname="app") == [(True,)] for _ in range(500))
     found = await look(server)
     assert named(found)[:1] == [cause], why(found)
     assert found.causes[0].subject == "public.orders"

@@ -316,3 +316,12 @@ def test_a_subscription_that_switched_itself_off_is_told() -> None:
 def test_a_consumer_that_does_not_take_what_was_decoded_is_no_spill() -> None:
     waits = w.activity(c.server("Client:WalSenderWriteData", "walsender"))
     assert standing(replace(c.CASES["decoding_spill"], activity=waits)) == []
+
+
+def test_statements_that_replay_cancels_again_and_again_are_told_though_nothing_waits() -> None:
+    words = "canceling statement due to conflict with recovery"
+    lines = [w.line("recovery_conflict", 20.0 * n + 5, words) for n in reversed(range(4))]
+    evidence = w.healthy(figures=c.standby(), log=w.log(*lines))
+    assert standing(evidence) == ["replay_conflict"]
+    assert diagnose(evidence).summary.startswith("4 statements on this standby were cancelled")
+    assert standing(w.healthy(figures=c.standby(), log=w.log(*lines[:2]))) == []

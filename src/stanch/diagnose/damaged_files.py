@@ -11,7 +11,8 @@ FILES_MAX = 20
 INVALID_PAGE = "invalid_page"
 
 PAGE = re.compile(
-    r"^(?:invalid page in block (?P<block>\d+) of relation|could not open file) "
+    r"^(?:invalid page in block (?P<block>\d+) of relation"
+    r"|could not read blocks? (?P<first>\d+)(?:\.\.\d+)? in file|could not open file) "
     r"\"?(?P<path>(?:base|global|pg_tblspc)/[\w/.]{1,120})"
 )
 _IN_DATABASE = re.compile(r"^base/(?P<database>\d{1,10})/(?P<number>\d{1,10})(?:\.\d+)?$")

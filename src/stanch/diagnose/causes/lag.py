@@ -99,6 +99,9 @@ def _tell_conflict(evidence: Evidence) -> str:
         if reader is not None and behind_by.replayer(evidence) is not None
         else ""
     )
+    ended = replay.cancelled(evidence)
+    if ended and replay.in_conflict.ask(evidence).yes is not True:
+        return f"{ended} statements on this standby were cancelled because replay could not wait."
     return (
         f"Replay stands still for sessions that read on the standby{at}: {_behind(evidence)}{who}."
     )
@@ -159,12 +162,17 @@ replay_conflict = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=replay.in_conflict, yes=5.0, no=-5.0, now=True),
+        Weigh(clue=replay.cancelled_again, yes=4.5, no=0.0, now=True),
         Weigh(clue=replay.unreplayed, yes=1.5, no=-4.0, now=True),
         Weigh(clue=replay.old_reader, yes=1.0, no=-1.0, now=True),
         Weigh(clue=replay.conflicts_logged, yes=1.0, no=0.0),
         Weigh(clue=replay.paused, yes=-3.0, no=0.0, now=True),
     ),
-    shown_by=((replay.in_conflict, True), (replay.unreplayed, True)),
+    shown_by=(
+        (replay.in_conflict, True),
+        (replay.unreplayed, True),
+        (replay.cancelled_again, True),
+    ),
     tell=_tell_conflict,
     facts=_reader_facts,
     subject=_whom,

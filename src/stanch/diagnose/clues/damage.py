@@ -44,8 +44,12 @@ def _is_recent(event: LogEvent, evidence: Evidence) -> bool:
 def pages(evidence: Evidence) -> tuple[tuple[str, int | None], ...]:
     """Files and blocks that the log calls damaged, each once."""
     found = [PAGE.match(event.text) for event in damaged(evidence, INVALID_PAGE)]
-    named = [(m["path"], None if m["block"] is None else int(m["block"])) for m in found if m]
+    named = [(m["path"], _block(m["block"] or m["first"])) for m in found if m]
     return tuple(dict.fromkeys(named))
+
+
+def _block(number: str | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def relation_in(evidence: Evidence, path: str) -> tuple[str, bool] | None:

@@ -124,13 +124,15 @@ def advisory_holders(evidence: Evidence) -> tuple[Held, ...]:
     seen = value_of(evidence.activity)
     if seen is None:
         return ()
+    root = advisory_root(evidence)
     quiet = [
         held
         for held in seen.held
         if held.lock_type == "advisory"
         and held.granted
         and held.state in (IDLE, *IDLE_IN_TRANSACTION)
-        and (held.state_s or 0.0) >= ADVISORY_IDLE_S
+        # Whoever others wait for already need not be idle for long.
+        and ((held.state_s or 0.0) >= ADVISORY_IDLE_S or (root and root.root_pid == held.pid))
     ]
     return tuple(sorted(quiet, key=lambda h: (-h.locks, -(h.state_s or 0.0), h.pid)))
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log, human_bytes
 from stanch.diagnose.clues.lag import LATE_S, backlog, lag_text, replayer, worst
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
+from stanch.diagnose.outside import Log
 from stanch.facts.workings import Doing
 from stanch.model.shown import span
+
+CANCELLED_WITHIN_S = 120.0
+CANCELLED_MIN = 3
 
 
 def is_conflict(doing: Doing) -> bool:
@@ -32,11 +38,23 @@ def in_the_way(evidence: Evidence) -> Doing | None:
     return max(clients, key=lambda d: (d.oldest_xact_s or 0.0, -d.oldest_pid), default=None)
 
 
+def cancelled(evidence: Evidence) -> int:
+    """How many statements of this standby were cancelled for replay within the last minutes; zero
+    where they are few: one is what max_standby_streaming_delay is for."""
+    log = value_of(evidence.log)
+    since = evidence.at - timedelta(seconds=CANCELLED_WITHIN_S)
+    events = log.events if log is not None else ()
+    found = [e for e in events if e.kind == "recovery_conflict" and e.at and e.at >= since]
+    return len(found) if len(found) >= CANCELLED_MIN else 0
+
+
 def _unreplayed(figures: Figures, evidence: Evidence) -> YES_NO:
     behind = backlog(evidence)
     if behind is not None:
         late = f", {span(behind.late_s)} late" if behind.late_s is not None else ""
         return True, f"{human_bytes(behind.bytes)} are received and not replayed{late}"
+    if cancelled(evidence):
+        return ""
     if figures.value("in_recovery"):
         return False, "all that was received is replayed, or nearly"
     lag = worst(evidence)
@@ -50,6 +68,8 @@ def _in_conflict(_activity: Activity, evidence: Evidence) -> YES_NO:
     if doing is None:
         return ""
     waits = f"{doing.wait_type}:{doing.wait_event}" if doing.wait_event else "nothing"
+    if not is_conflict(doing) and cancelled(evidence):
+        return ""
     return is_conflict(doing), f"the process that replays WAL waits for {waits}"
 
 
@@ -88,6 +108,22 @@ def _moves(history: History, evidence: Evidence) -> YES_NO:
         return "wal_bytes_total is not recorded"
     return course.now > 0, f"replay goes on at {human_bytes(course.now)} a second"
 
+
+def _cancelled(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    lines, within = cancelled(evidence), span(CANCELLED_WITHIN_S)
+    if not lines:
+        return False, f"no statements were cancelled for replay again and again within {within}"
+    return True, f"{lines} statements were cancelled for replay within {within}"
+
+
+cancelled_again = clue_on(
+    "cancelled_for_replay",
+    "Are statements cancelled for replay again and again?",
+    lambda e: e.log,
+    _cancelled,
+)
 
 unreplayed = clue_on(
     "wal_unreplayed",

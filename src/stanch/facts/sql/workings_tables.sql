@@ -38,7 +38,9 @@ figures AS (
         -- Inserted, never deleted, and not there: truncated, or the inserts were rolled back.
         SELECT 'table_rows_vanished', t.name, (n_tup_ins - n_tup_del)::float8,
             format('%s scans, %s by index', seq_scan, COALESCE(idx_scan, 0))
-        FROM t WHERE n_live_tup = 0 AND n_dead_tup = 0 AND n_tup_ins - n_tup_del >= 1000
+        -- A few came since, where the application goes on writing.
+        FROM t WHERE n_tup_ins - n_tup_del >= 1000
+            AND (n_live_tup + n_dead_tup) * 20 <= n_tup_ins - n_tup_del
         ORDER BY n_tup_ins - n_tup_del DESC, t.name LIMIT 5
     )
     UNION ALL

@@ -111,7 +111,8 @@ FAULTS = (
         area=Area.REPLICATION,
         story="The standby was promoted while the primary lived on, and half of the application"
         " follows each: both take writes.",
-        causes=("split_brain",),
+        # That both take writes follows from it.
+        causes=("standby_promoted",),
         make=_both_written,
         needs=Needs(standby=True),
         shows_after_s=4.0,

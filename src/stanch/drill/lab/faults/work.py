@@ -369,7 +369,7 @@ FAULTS = (
         area=Area.WORK,
         story="A job updates every row again and again where autovacuum is off; reading the table"
         " takes ten times the pages.",
-        causes=("table_bloat",),
+        causes=("autovacuum_starved",),
         make=_update_often,
         needs=Needs(conf=STATEMENTS, prepare=(often_statements, _prepare_updated)),
         shows_after_s=4,
@@ -379,7 +379,7 @@ FAULTS = (
         area=Area.WORK,
         story="A queue without autovacuum had a very busy day; its workers now look for the next"
         " entry among a million dead ones.",
-        causes=("table_bloat",),
+        causes=("autovacuum_starved",),
         make=_flood_unvacuumed_queue,
         needs=Needs(conf=STATEMENTS, prepare=(often_statements, _prepare_unvacuumed_queue)),
         shows_after_s=4,
