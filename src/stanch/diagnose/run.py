@@ -6,7 +6,7 @@ What is not there in time is missing with its reason, and the other witnesses de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -143,8 +143,8 @@ class _Gathering:
         self._start("sessions", self._ask_inside())
         known = self._w.background
         self._start("history", self._history(known) if known else _unwatched("history"))
-        self._start("patroni", self._patroni())
-        self._start("service", self._service())
+        self._start("patroni", self._told_by("patroni", self._w.patroni))
+        self._start("service", self._told_by("service", self._w.service))
         self._start("beside", self._beside())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
@@ -227,23 +227,16 @@ class _Gathering:
             return Missing(what="history", reason=f"not read: {inside.reason}")
         return await known.history()
 
-    async def _patroni(self) -> PatroniSeen | Missing:
-        ask = self._w.patroni
-        if ask is None:
-            return not_there("patroni")
-        return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
-
     async def _beside(self) -> Figures | Missing:
-        ask = self._w.beside
-        if ask is None:
-            return not_there("beside")
-        told = await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
+        told = await self._told_by("beside", self._w.beside)
         return told if isinstance(told, Missing) else Figures(items=told)
 
-    async def _service(self) -> ServiceState | Missing:
-        ask = self._w.service
+    async def _told_by(
+        self, what: str, ask: Callable[[float], Awaitable[T | Missing]] | None
+    ) -> T | Missing:
+        """The word of a witness whom not every server has."""
         if ask is None:
-            return not_there("service")
+            return not_there(what)
         return await ask(max(RESERVE_S, self._left_s() - RESERVE_S))
 
     async def _log(self, host: HostReader) -> Log | Missing:

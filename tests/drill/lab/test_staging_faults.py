@@ -10,7 +10,7 @@ import pytest
 
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.drill.lab.catalogue import BY_ID
-from stanch.drill.lab.fault import Fault
+from stanch.drill.lab.fault import Fault, NotMade
 from stanch.drill.lab.rig import Hand
 
 STAGING = [fault for fault in BY_ID.values() if fault.on_staging]
@@ -42,3 +42,16 @@ def test_it_is_made_by_an_ordinary_role_and_leaves_nothing(
 
 def test_some_may_be_made() -> None:
     assert len(STAGING) >= 5
+
+
+def test_an_undoing_that_fails_keeps_no_other_from_being_done() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise NotMade("the device is busy")
+
+    with Hand(dsn="", rng=random.Random(1)) as hand:
+        hand.undo(lambda: done.append("first made"))
+        hand.undo(fail)
+        hand.undo(lambda: done.append("last made"))
+    assert done == ["last made", "first made"]

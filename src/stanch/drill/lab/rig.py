@@ -25,7 +25,7 @@ UNTIL_S = 20.0
 POLL_S = 0.02
 JOIN_S = 10.0
 
-EXPECTED = (psycopg.Error, OSError, subprocess.SubprocessError, psutil.Error, StanchError)
+EXPECTED = (NotMade, StanchError, psycopg.Error, psutil.Error, OSError, subprocess.SubprocessError)
 """What an undoing may meet on a server that is broken."""
 
 T = TypeVar("T")
@@ -65,18 +65,17 @@ class Hand:
         session.pgconn.send_query(sql.encode())
         return session.info.backend_pid
 
-    def run(self, session: Session, sql: str) -> list[Any]:
+    def run(self, session: Session, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a statement in an open session; its rows, if it has any."""
         # Written by whoever made the fault; nothing comes from outside.
-        cursor = session.execute(cast("LiteralString", sql))
+        cursor = session.execute(cast("LiteralString", sql), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def sql(self, text: str, values: Sequence[Any] = (), **parameters: str | int) -> list[Any]:
         """Run one statement in a session of its own; its rows, if it has any."""
         dsn = make_conninfo(self.dsn, connect_timeout=CONNECT_TIMEOUT_S, **parameters)
         with psycopg.connect(dsn, autocommit=True) as session:
-            cursor = session.execute(cast("LiteralString", text), values or None)
-            return cursor.fetchall() if cursor.description else []
+            return self.run(session, text, values)
 
     # --- going on ---
 
@@ -137,10 +136,6 @@ class Hand:
         self._stack.close()
         self._ending = threading.Event()
 
-    def close(self) -> None:
-        """As `heal`, at the end; safe to repeat."""
-        self.heal()
-
     def __enter__(self) -> Self:
         return self
 
@@ -150,7 +145,7 @@ class Hand:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.heal()
 
     def _repeat(self, work: Callable[[], object], pause_s: float, ending: threading.Event) -> None:
         while not ending.is_set():
@@ -192,8 +187,7 @@ class Rig(Hand):
     def admin(self, text: str, values: Sequence[Any] = (), *, dbname: str = "app") -> list[Any]:
         """One statement as superuser, in a session of its own."""
         with self._at_the_machine(dbname) as session:
-            cursor = session.execute(cast("LiteralString", text), values or None)
-            return cursor.fetchall() if cursor.description else []
+            return self.run(session, text, values)
 
     def logged(self, words: str, *, seconds: float = UNTIL_S) -> None:
         """Wait until the server log has these words. Raises: NotMade."""

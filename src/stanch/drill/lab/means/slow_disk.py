@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
-from stanch.drill.lab.fault import NotMade
 from stanch.drill.lab.means.control_group import MB, control_group, run_in
+from stanch.drill.lab.means.storage import must
 from stanch.drill.lab.rig import Rig
 
 PROGRAMS = ("mkfs.ext4", "mount", "umount")
@@ -22,10 +21,10 @@ def wal_on_slow_disk(rig: Rig, *, size_mb: int, read_mb_per_s: int) -> None:
     disk = folder.path / DISK
     with (folder.path / IMAGE).open("wb") as file:
         file.truncate(size_mb * MB)
-    _must("mkfs.ext4", "-q", "-F", "-m", "0", str(folder.path / IMAGE))
+    must("mkfs.ext4", "-q", "-F", "-m", "0", str(folder.path / IMAGE))
     disk.mkdir(mode=0o755)
     _mount(rig)
-    rig.undo(lambda: _must("umount", "-l", str(disk)))
+    rig.undo(lambda: must("umount", "-l", str(disk)))
     rig.server.stop("fast")
     wal = disk / "pg_wal"
     wal.mkdir(mode=0o700)
@@ -41,17 +40,10 @@ def wal_on_slow_disk(rig: Rig, *, size_mb: int, read_mb_per_s: int) -> None:
 
 def forget_cached(rig: Rig) -> None:
     """As after a reset of the machine: nothing of the disk is in memory. The server is down."""
-    _must("umount", str(rig.server.folder.path / DISK))
+    must("umount", str(rig.server.folder.path / DISK))
     _mount(rig)
 
 
 def _mount(rig: Rig) -> None:
     folder = rig.server.folder.path
-    _must("mount", "-o", "loop", str(folder / IMAGE), str(folder / DISK))
-
-
-def _must(*command: str) -> None:
-    """Run it as the caller. Raises: NotMade with its last words."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise NotMade(f"{command[0]}: {done.stderr.strip()}")
+    must("mount", "-o", "loop", str(folder / IMAGE), str(folder / DISK))
