@@ -27,10 +27,10 @@ from pathlib import Path
 import psycopg
 from diagnosis_report import written
 from figures import say
+from fleet import fast_folder
 from report import machine
 
 from stanch.adapters.postgres.binaries import Binaries, all_binaries
-from stanch.adapters.postgres.volumes import mount_sized_volume
 from stanch.drill.lab.catalogue import BY_ID, HARMLESS
 from stanch.drill.lab.fault import Fault, NotMade
 from stanch.drill.lab.rigs import Rigs, cannot, joint
@@ -167,11 +167,7 @@ def run_all(binaries: Binaries, every: Sequence[Planned], *, workers: int) -> It
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stanch-d-", dir="/tmp"))
         Path(name).chmod(0o711)
-        memory = mount_sized_volume(Path(name, "m"), size_mb=MEMORY_MB, owner=None)
-        if memory is not None:
-            stack.callback(memory.unmount)
-            memory.mount_point.chmod(0o711)
-        parent = Path(name) if memory is None else memory.mount_point
+        parent = fast_folder(stack, MEMORY_MB)
         rigs = stack.enter_context(Rigs(binaries, parent=parent))
         rigs.prepare()
         pool = stack.enter_context(ThreadPoolExecutor(workers))

@@ -78,7 +78,7 @@ class Fleet:
         return "require" if self.tls else "disable"
 
     def _make(self) -> None:
-        parent = _fast_folder(self._stack)
+        parent = fast_folder(self._stack, MEMORY_MB)
         options = ScratchOptions(auth="scram-sha-256", wal_segsize_mb=1, parent=parent)
         template = ScratchServer.create(self.binaries, options=options)
         self._stack.callback(template.destroy)
@@ -154,11 +154,11 @@ def certify(server: ScratchServer) -> None:
     server.set_conf({"ssl": True, "ssl_key_file": str(key), "ssl_cert_file": str(certificate)})
 
 
-def _fast_folder(stack: ExitStack) -> Path:
+def fast_folder(stack: ExitStack, size_mb: int) -> Path:
     """Memory where it may be mounted: what is measured is the watch, not this machine's disk."""
     name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stanch-f-", dir="/tmp"))
     Path(name).chmod(0o711)
-    memory = mount_sized_volume(Path(name, "m"), size_mb=MEMORY_MB, owner=None)
+    memory = mount_sized_volume(Path(name, "m"), size_mb=size_mb, owner=None)
     if memory is None:
         return Path(name)
     stack.callback(memory.unmount)

@@ -10,7 +10,7 @@ import psutil
 
 from stanch.drill.lab.fault import Area, Fault, Needs
 from stanch.drill.lab.means import words
-from stanch.drill.lab.means.memory_limit import MemoryLimit, limit_memory
+from stanch.drill.lab.means.control_group import MemoryLimit, limit_running
 from stanch.drill.lab.means.shop import Shop, make_shop, usual_work
 from stanch.drill.lab.means.traffic import (
     STATEMENTS,
@@ -182,7 +182,7 @@ def _each(rig: Rig, statements: list[str], application: str) -> str:
 def _prepare_limited(rig: Rig) -> None:
     """The server lives under a memory limit, as in a container."""
     made = make_shop(rig, rows=(300_000, 450_000), indexed=("key",))
-    limit = limit_memory(rig, rig.rng.randint(280, 400))
+    limit = limit_running(rig, rig.rng.randint(280, 400))
     usual = f"SELECT id, state, amount FROM {made.table} WHERE {made.key} = (random() * 5000)::int"
     ask(rig, made.application, lambda session: rig.run(session, usual), sessions=4, pause_s=0.1)
     rig.notes["work-mem-too-high"] = (made, limit)

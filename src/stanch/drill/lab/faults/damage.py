@@ -11,6 +11,7 @@ import psycopg
 from stanch.drill.lab.fault import Area, Fault, Needs, NotMade
 from stanch.drill.lab.means import pages, site, words
 from stanch.drill.lab.means.site import Site
+from stanch.drill.lab.means.tables import free_name
 from stanch.drill.lab.rig import Rig, Session
 
 # So small that pages leave it again soon: damage on disk is met by the next reader.
@@ -238,7 +239,7 @@ def _names(rig: Rig) -> None:
     provider, collation = ("i", "en-x-icu") if icu else ("b", "pg_c_utf8")
     if by_database:
         _set_order(rig, provider)
-    table = site.free_name(rig)
+    table = free_name(rig)
     order = "" if by_database else f' COLLATE "{collation}"'
     rig.sql(f"CREATE TABLE {table} (id bigint PRIMARY KEY, name text{order} NOT NULL)")
     rows = rig.rng.randint(500, 20_000)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from stanch.drill.lab.fault import Area, Fault, Needs
 from stanch.drill.lab.means import site, words
 from stanch.drill.lab.means.site import Site
+from stanch.drill.lab.means.tables import free_name
 from stanch.drill.lab.rig import Rig, Session
 
 TOOLS = ("psql", "DBeaver 24.2.1", "pgAdmin 4 - CONN:5129047", "DataGrip 2024.3", "TablePlus")
@@ -198,7 +199,7 @@ def _rows_cascaded(rig: Rig) -> None:
 
 def _numbered(rig: Rig, *, of: str, last: int, key: str) -> None:
     """A table whose numbers are nearly used up, `last` being the last of them."""
-    table = site.free_name(rig)
+    table = free_name(rig)
     sequence = f"{table}_number_seq"
     left = rig.rng.randint(400, 3_000)
     rig.sql(f"CREATE SEQUENCE {sequence} {of}")

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,29 @@ def limit_memory(rig: Rig, limit_mb: int) -> None:
     """Let the server and its sessions have so much memory together; before anybody watches."""
     limits = {"memory.limit_in_bytes": str(limit_mb * MB)}
     run_in(rig, rig.enter(control_group("memory", limits)))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The group of a server that is under a limit."""
+
+    group: Path
+
+    def bytes(self, name: str) -> int:
+        """A figure such as `limit_in_bytes`, `usage_in_bytes`, `max_usage_in_bytes`."""
+        return int((self.group / f"memory.{name}").read_text(encoding="ascii"))
+
+
+def limit_running(rig: Rig, limit_mb: int) -> MemoryLimit:
+    """Put the running server's processes under a limit, until the end; what they had before is not
+    counted. Raises: NotMade."""
+    limits = {"memory.limit_in_bytes": str(limit_mb * MB)}
+    group = rig.enter(control_group("memory", limits))
+    for pid in rig.server.processes():
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            (group / "cgroup.procs").write_text(str(pid))
+    return MemoryLimit(group)
 
 
 def memory_group(rig: Rig) -> Path:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
-
-import psycopg
-from psycopg.conninfo import make_conninfo
 
 from stanch.drill.lab.means import words
-from stanch.drill.lab.rig import CONNECT_TIMEOUT_S, Rig, Session
+from stanch.drill.lab.means.tables import free_name
+from stanch.drill.lab.means.traffic import ask
+from stanch.drill.lab.rig import Rig, Session
 
 OWNERS = ("customer_id", "account_id", "user_id", "tenant_id", "shop_id")
 VALUES = ("amount", "total", "price", "balance")
 STATES = ("state", "status", "stage")
 TEXTS = ("note", "body", "comment", "payload")
-NAME_TRIES = 50
 
 LOG_STATEMENT_SHARE = 0.5
 """Of all sites, those that log who changes what."""
@@ -113,49 +110,6 @@ def log_statements(rig: Rig) -> None:
         rig.admin("SELECT pg_reload_conf()")
 
 
-def free_name(rig: Rig) -> str:
-    """A table's name that nothing else has."""
-    for _ in range(NAME_TRIES):
-        name = words.table(rig.rng)
-        if rig.sql("SELECT to_regclass(%s)", (name,)) == [(None,)]:
-            return name
-    return f"items_{rig.rng.randrange(10**6)}"
-
-
-class Caller:
-    """One session of an application, which logs in again when it was cut off."""
-
-    def __init__(self, rig: Rig, application: str, *, dbname: str, anew: bool) -> None:
-        self._dsn = make_conninfo(
-            rig.dsn,
-            application_name=application,
-            dbname=dbname,
-            connect_timeout=CONNECT_TIMEOUT_S,
-        )
-        self._anew = anew
-        self._session: Session | None = None
-
-    def ask(self, sql: str) -> list[Any]:
-        """Run one statement. Raises: psycopg.Error."""
-        if self._session is None or self._session.closed:
-            self._session = psycopg.connect(self._dsn, autocommit=True)
-        cursor = self._session.execute(cast("LiteralString", sql))
-        rows = cursor.fetchall() if cursor.description else []
-        if self._anew:
-            self.close()
-        return rows
-
-    def cancel(self) -> None:
-        """End what it waits for."""
-        if self._session is not None:
-            self._session.cancel()
-
-    def close(self) -> None:
-        """Hang up; safe to repeat."""
-        if self._session is not None:
-            self._session.close()
-
-
 def goes_on(
     rig: Rig,
     say: Say,
@@ -172,16 +126,12 @@ def goes_on(
     every statement.
     """
     for _ in range(sessions):
-        caller = Caller(rig, application, dbname=dbname, anew=anew)
         rng = random.Random(rig.rng.random())
-        rig.undo(caller.close)
-        rig.keep(lambda caller=caller, rng=rng: _ask(caller, say(rng)), pause_s=pause_s)
-        # Before its thread is waited for.
-        rig.undo(caller.cancel)
 
+        def work(session: Session, rng: random.Random = rng) -> None:
+            rig.run(session, say(rng))
 
-def _ask(caller: Caller, sql: str) -> None:
-    caller.ask(sql)
+        ask(rig, application, work, pause_s=pause_s, dbname=dbname, anew=anew)
 
 
 def lively(rig: Rig, site: Site, say: Say | None = None) -> None:

@@ -8,11 +8,17 @@ from stanch.drill.lab.means import words
 from stanch.drill.lab.rig import Hand, Session
 
 
-def new_table(rig: Hand, rows: int) -> str:
-    """A table with the columns id (its key), done and note; gone at the end."""
+def free_name(rig: Hand) -> str:
+    """A table's name that nothing else has."""
     name = words.table(rig.rng)
     while rig.sql("SELECT 1 WHERE to_regclass(%s) IS NOT NULL", [name]):
         name = f"{words.table(rig.rng)}_{rig.rng.randint(2, 999)}"
+    return name
+
+
+def new_table(rig: Hand, rows: int) -> str:
+    """A table with the columns id (its key), done and note; gone at the end."""
+    name = free_name(rig)
     with_rows = f"SELECT n AS id, 0 AS done, md5(n::text) AS note FROM generate_series(1, {rows}) n"
     rig.sql(f"CREATE TABLE {name} AS {with_rows}")
     rig.sql(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")

@@ -167,15 +167,18 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class _Asker:
     """One session of an application that logs in anew where it was cut off."""
 
-    def __init__(self, dsn: str, work: Callable[[Session], object]) -> None:
+    def __init__(self, dsn: str, work: Callable[[Session], object], *, anew: bool) -> None:
         self._dsn = dsn
         self._work = work
+        self._anew = anew
         self._session: Session | None = None
 
     def __call__(self) -> None:
         if self._session is None or self._session.closed:
             self._session = psycopg.connect(self._dsn, autocommit=True)
         self._work(self._session)
+        if self._anew:
+            self.leave()
 
     def interrupt(self) -> None:
         """End what it is waiting for."""
@@ -195,13 +198,21 @@ def ask(
     *,
     sessions: int = 1,
     pause_s: float = 0.0,
+    dbname: str = "app",
+    anew: bool = False,
 ) -> None:
-    """So many sessions that do it again and again, through errors and restarts, until the end."""
+    """So many sessions that do it again and again, through errors and restarts, until the end.
+
+    `anew` logs in each time.
+    """
     dsn = make_conninfo(
-        rig.dsn, application_name=application, connect_timeout=str(CONNECT_TIMEOUT_S)
+        rig.dsn,
+        application_name=application,
+        dbname=dbname,
+        connect_timeout=str(CONNECT_TIMEOUT_S),
     )
     for _ in range(sessions):
-        asker = _Asker(dsn, work)
+        asker = _Asker(dsn, work, anew=anew)
         rig.undo(asker.leave)
         rig.keep(asker, pause_s=pause_s)
         # Before its thread is waited for.
