@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from stanch.model.ids import TargetName
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
-from stanch.testing.virtual_time import EPOCH, run_virtually
+from stanch.testing.virtual_time import EPOCH, VirtualLoop, run_virtually
 from stanch.watch.run import Eyes, TargetWatch
 
 VITALS = vitals()
@@ -60,12 +61,17 @@ class Server:
         self.questions = 0
         self.greetings = 0
         self.lost_event = asyncio.Event()
+        self.logins_ended = 0
+        """So many of the next logins are ended with 57P01."""
 
     # WatchSession
     async def open(self, deadline_s: float) -> Reach:
         await asyncio.sleep(
             deadline_s if self.state in (ReachState.TIMEOUT, ReachState.HUNG) else 0.002
         )
+        if self.logins_ended:
+            self.logins_ended -= 1
+            return replace(reach(ReachState.SHUTTING_DOWN), sqlstate="57P01")
         self.is_open = self.state is ReachState.UP
         if self.is_open:
             self.lost_event.clear()
@@ -270,6 +276,44 @@ def test_an_ended_sentinel_on_a_living_server_is_no_verdict() -> None:
     told, server = watched(script)
     assert verdicts(told) == []
     assert server.questions > 8
+
+
+async def stopped_for(seconds: float) -> None:
+    """This process is stopped and continued."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.jump(seconds)
+
+
+@pytest.mark.parametrize(("logins_ended", "down"), [(1, False), (2, True)])
+def test_who_ends_sessions_may_end_the_next_login_too_and_who_leaves_ends_them_all(
+    logins_ended: int, down: bool
+) -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.3)
+        server.logins_ended = logins_ended
+        server.lose()
+        await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert [state for state, _ in verdicts(told)] == [ReachState.SHUTTING_DOWN] * down
+
+
+def test_after_a_stop_of_our_own_nobody_is_asked_what_became_of_an_answer() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(2.2)
+        asked, server.answer_s = server.questions, 3.4
+        while server.questions == asked:
+            await asyncio.sleep(0.01)
+        await stopped_for(3)
+        # The answer has its turn only after others.
+        await asyncio.sleep(0.5)
+        server.answer_s = 0.001
+        assert server.knocks == 0
+        await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
 
 
 def test_a_black_hole_is_a_verdict_within_three_seconds() -> None:

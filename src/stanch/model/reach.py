@@ -73,6 +73,13 @@ class Reach:
         return self.state in (ReachState.UP, ReachState.READ_ONLY)
 
     @property
+    def login_ended(self) -> bool:
+        """57P01: what was logging in was ended, by a shutdown or by whoever ends sessions. A server
+        that leaves says so to the next one, too (57P03), or refuses it.
+        """
+        return self.sqlstate == "57P01"
+
+    @property
     def failed_layer(self) -> Layer | None:
         """The layer at which it ended; None when every layer went well."""
         return next((layer for layer in reversed(self.layers) if not layer.ok), None)

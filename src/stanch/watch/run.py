@@ -255,7 +255,9 @@ class TargetWatch:
             began_s = loop.time()
             reach = await self._eyes.session.open(PROBE_DEADLINE_S)
             agreed = agreed.joined_by(reach.state, began_s=began_s)
-            sure = agreed.enough(loop.time(), limits, after_loss=lost_at is not None)
+            # A login that was ended, too, may have met whoever ended the session.
+            after_loss = lost_at is not None and not reach.login_ended
+            sure = agreed.enough(loop.time(), limits, after_loss=after_loss)
             await self._tell(reach=reach, several_witnesses=sure, lost_at=lost_at)
             if not self._eyes.session.is_open:
                 wait_s, left_s = _reprobe_s(reach.state, tries), agreed.left_s(loop.time(), limits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,15 +37,18 @@ KEEPALIVE = {
 _PERHAPS_ANOTHER_DATABASE = frozenset({"3D000", "55000", "42501", "28000"})
 
 
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_Places = tuple[asyncio.Semaphore, asyncio.Semaphore]
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, _Places] = WeakKeyDictionary()
 
 
-def _place() -> asyncio.Semaphore:
-    """What whoever opens a session without need for haste waits for."""
+def _place(*, urgent: bool) -> asyncio.Semaphore:
+    """What whoever opens a session waits for; a page waits for what is urgent, so nobody without
+    need for haste is in its way."""
     loop = asyncio.get_running_loop()
     if loop not in _places:
-        _places[loop] = asyncio.Semaphore(OPENING_MAX)
-    return _places[loop]
+        _places[loop] = (asyncio.Semaphore(OPENING_MAX), asyncio.Semaphore(OPENING_MAX))
+    return _places[loop][urgent]
 
 
 def _utc_now() -> datetime:
@@ -102,7 +104,7 @@ class KeptSession:
         """One try to open the session; how far it got.
 
         Unit: `deadline_s` runs from the moment of the try; where many sessions are being opened,
-        all but the first try after a loss wait for their turn before.
+        it waits for its turn before. The first try after a loss waits for others like it alone.
         A probe goes first: it knows the server's code for a refusal, and a wrong password is sent
         once and not twice. Within a minute of wrong credentials the last answer is given again,
         with its old `at`, and the server is left alone.
@@ -114,7 +116,7 @@ class KeptSession:
                 return refused
             # The first try after a loss is the witness that a page waits for.
             first_witness = self.last_loss is not None and not self._failures
-            async with contextlib.nullcontext() if first_witness else _place():
+            async with _place(urgent=first_witness):
                 reach = await self._connect_once(deadline_s)
             self._last_reach = reach
             self._failures = 0 if reach.answers else self._failures + 1

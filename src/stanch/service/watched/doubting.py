@@ -10,6 +10,8 @@ TICK_S = 0.02
 LAG_S_MAX = 0.1
 """An event loop later than this sees answers late: no silence is believed meanwhile."""
 REMEMBERED_S = 3.0
+CAUGHT_UP_S_MAX = 10.0
+"""What came due during a lag is caught up with in about as long again, at most in so long."""
 CONTROL_DEADLINE_S = 1.0
 
 
@@ -19,26 +21,33 @@ class LoopLag:
     def __init__(self, observe: Callable[[float], None] = lambda lag_s: None) -> None:
         self._observe = observe
         self._recent: deque[tuple[float, float]] = deque()
+        """Until when each lag counts, and how long it was."""
+        self._due_s: float | None = None
+        """When the next tick should come."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            before = loop.time()
+            self._due_s = loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
-            lag_s = max(0.0, loop.time() - before - TICK_S)
+            now_s = loop.time()
+            lag_s = max(0.0, now_s - self._due_s)
             self._observe(lag_s)
-            self._remember(loop.time(), lag_s)
+            self._remember(now_s, lag_s)
 
-    def _remember(self, at_s: float, lag_s: float) -> None:
-        while self._recent and self._recent[0][0] < at_s - REMEMBERED_S:
+    def _remember(self, now_s: float, lag_s: float) -> None:
+        while self._recent and self._recent[0][0] < now_s:
             self._recent.popleft()
         if lag_s > TICK_S / 4:
-            self._recent.append((at_s, lag_s))
+            until_s = now_s + REMEMBERED_S + min(lag_s, CAUGHT_UP_S_MAX)
+            self._recent.append((until_s, lag_s))
 
     def worst_s(self) -> float:
-        """The longest lag of the last seconds."""
-        since = asyncio.get_running_loop().time() - REMEMBERED_S
-        return max((lag for at, lag in self._recent if at >= since), default=0.0)
+        """The longest lag of the last seconds, the one that lasts included: after a stop of this
+        process others may have their turn before the tick has."""
+        now_s = asyncio.get_running_loop().time()
+        lasting_s = 0.0 if self._due_s is None else now_s - self._due_s
+        return max(0.0, lasting_s, *(lag for until_s, lag in self._recent if until_s >= now_s))
 
 
 class Doubts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable
 
 from stanch.model.reach import Reach, ReachState
@@ -30,6 +31,9 @@ LOGIN_GREET_S = 0.8
 """A login is many packets, and with three in ten lost it may well take longer than patience lasts.
 But then all twelve greetings are answered within 0.8 s only once in 20,000."""
 
+STOPPED_S = 0.5
+"""A turn that comes later than this was not late for its own target alone."""
+
 STUCK_RETRY_S = (1.5, 3.0, 6.0, 12.0, 30.0)
 """Waits between logins while none comes to its end: each may leave a process at the server."""
 
@@ -42,9 +46,12 @@ class Newcomers:
         *,
         probe: Callable[[float], Awaitable[Reach]],
         greet: Callable[[float], Awaitable[bool]],
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`jitter`: a number from 0 to 1 that differs from target to target."""
         self._probe = probe
         self._greet = greet
+        self._jitter = jitter
         self._hung = 0
         self._login_at_s = 0.0
         self._soon: asyncio.Event | None = None
@@ -73,13 +80,24 @@ class Newcomers:
         """Until the next greeting is due."""
         if not self.stuck:
             self._soon = None
+            due_s = asyncio.get_running_loop().time() + GREET_EVERY_S
             await asyncio.sleep(GREET_EVERY_S)
+            await self._after_a_stop(asyncio.get_running_loop().time() - due_s)
         else:
             wait_s = STUCK_RETRY_S[min(self._hung, len(STUCK_RETRY_S)) - 1]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._waking().wait()
             self._soon = None
+
+    async def _after_a_stop(self, late_s: float) -> None:
+        """Where this process did nothing for a while the greetings and logins of all targets are
+        due at once: they are spread over their turns again, as they were before."""
+        if late_s < STOPPED_S:
+            return
+        await asyncio.sleep(self._jitter() * GREET_EVERY_S)
+        again_s = asyncio.get_running_loop().time() + self._jitter() * LOGIN_EVERY_S
+        self._login_at_s = max(self._login_at_s, again_s)
 
     def _waking(self) -> asyncio.Event:
         if self._soon is None:
@@ -112,6 +130,10 @@ class Newcomers:
         reach = await self._probe(limits.hung_after_s if self.stuck else LOGIN_FIRST_S)
         refused = reach.state is ReachState.AUTH_FAILED
         self._login_at_s = loop.time() + (AUTH_RETRY_S if refused else LOGIN_EVERY_S)
+        if reach.login_ended:
+            # By whom is not known: the next login will tell.
+            self._login_at_s = loop.time()
+            return None
         if reach.state is ReachState.SHUTTING_DOWN:
             # The server's own word: a smart shutdown, which open sessions hear nothing of.
             return reach

@@ -11,6 +11,7 @@ from stanch.watch.silence import Hearing, Patience, Witnesses, hear, suspicious
 
 AFTERWARDS_S = 0.5
 """Between knocks once a silence was told: a thousand silent targets must not take every file."""
+OWN_LAG_S = 0.1
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
@@ -38,15 +39,20 @@ class Silences:
         self._tell = tell
         self._timer: asyncio.TimerHandle | None = None
         self._asked_s = 0.0
+        self._due_s = 0.0
         self._over: asyncio.Future[None] | None = None
         """Set once the question has ended, however it did."""
         self._asking: asyncio.Task[None] | None = None
 
     def asked(self, limits: Patience, asked_at: datetime) -> None:
         """A question goes out now."""
+        self._asked_s = asyncio.get_running_loop().time()
+        self._await_silence(limits, asked_at)
+
+    def _await_silence(self, limits: Patience, asked_at: datetime) -> None:
         loop = asyncio.get_running_loop()
-        self._asked_s = loop.time()
-        self._timer = loop.call_later(limits.unheard_after_s, self._late, limits, asked_at)
+        self._due_s = loop.time() + limits.unheard_after_s
+        self._timer = loop.call_at(self._due_s, self._late, limits, asked_at)
 
     async def ended(self) -> None:
         """It was answered, or never will be; what is being told meanwhile is told to its end."""
@@ -58,6 +64,11 @@ class Silences:
             await asking
 
     def _late(self, limits: Patience, asked_at: datetime) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._due_s > OWN_LAG_S:
+            # Late ourselves: the answer may be here already, among much else that waits its turn.
+            self._await_silence(limits, asked_at)
+            return
         self._over = asyncio.get_running_loop().create_future()
         self._asking = asyncio.create_task(self._find_witnesses(limits, asked_at, self._over))
 
