@@ -445,7 +445,7 @@ class EvidenceKept(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesNoted(Event):
-    """What was seen to change at the target in the hours before the incident opened."""
+    """What was seen to change at the target in the hours before the incident opened or reopened."""
 
     kind: ClassVar[str] = "changes.noted.v1"
     since: datetime

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stanch.incident.projection import IncidentProjection
 from stanch.incident.state import Incident
 from stanch.model import events as e
+from stanch.model.changes import NotedChange
 from stanch.model.errors import StaleDecision
 from stanch.model.ids import RESPONDER, IncidentId, PersonId, WriterId
 from stanch.model.plans import Refusal
@@ -213,3 +214,25 @@ def _resolve_once(incident: Incident, at: datetime) -> Sequence[e.Event]:
     if incident.status.ended:
         return ()
     return (e.IncidentResolved(verified=False, reason="said so", by=ANN),)
+
+
+async def test_an_incident_that_opens_again_tells_what_changed_since_and_nothing_twice(
+    store: InlineStore,
+) -> None:
+    def noted(*what: str) -> e.ChangesNoted:
+        changes = tuple(NotedChange(at=T0, kind="deploy", what=w, told=w) for w in what)
+        return e.ChangesNoted(since=T0, changes=changes)
+
+    book, known = Book(store, HandClock()), [noted("first")]
+    book.beside_opening = lambda target, at: tuple(known)
+    incident = await book.open([opened()])
+
+    async def again() -> list[tuple[str, ...]]:
+        await book.decide(incident.id, _resolve_once)
+        await book.decide(incident.id, lambda i, at: (e.IncidentReopened(reason="came back"),))
+        found = [r.event for r in await store.read(incident.id)]
+        return [tuple(c.what for c in f.changes) for f in found if isinstance(f, e.ChangesNoted)]
+
+    assert await again() == [("first",)]
+    known[:] = [noted("second", "first")]
+    assert await again() == [("first",), ("second", "first")]

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from stanch.incident.fold import apply
 from stanch.incident.state import Incident
 from stanch.model.errors import StaleDecision, StoreUnavailable
-from stanch.model.events import Event, IncidentOpened
+from stanch.model.events import ChangesNoted, Event, IncidentOpened, IncidentReopened
 from stanch.model.ids import IncidentId, TargetName
 from stanch.model.plans import Refusal
 from stanch.model.ports.timelines import Timelines
@@ -41,8 +41,8 @@ class Book:
         """Told of every open incident when it is first seen, whoever opened it. May come twice:
         one that nobody got an answer for, because the disk was slow, is met when it is due."""
         self.beside_opening: Callable[[TargetName, datetime], Sequence[Event]] = lambda t, at: ()
-        """What is known already about the target when an incident opens; asked at once, so that it
-        is in the first entry with the rest."""
+        """What is known already about the target when an incident opens, or opens again; asked at
+        once, so that it is in one entry with the rest."""
         self.on_append: Callable[[], None] = lambda: None
         """Told of every append: something else may be due now."""
 
@@ -75,6 +75,16 @@ class Book:
     def _beside(self, opened: Event, at: datetime) -> Sequence[Event]:
         return self.beside_opening(opened.target, at) if isinstance(opened, IncidentOpened) else ()
 
+    def _beside_again(
+        self, decided: Sequence[Event], incident: Incident, at: datetime
+    ) -> Sequence[Event]:
+        """What has become known since it opened first; what it says already is not said twice."""
+        if not any(isinstance(event, IncidentReopened) for event in decided):
+            return ()
+        said = incident.changes.changes if incident.changes is not None else ()
+        beside = self.beside_opening(incident.target, at)
+        return [f for f in beside if not (isinstance(f, ChangesNoted) and f.changes == said)]
+
     async def record(self, incident_id: IncidentId, *facts: Event) -> Incident:
         """Facts are never refused, at worst marked late. Raises StoreUnavailable."""
         assert all(fact.nature == "fact" for fact in facts)
@@ -93,13 +103,15 @@ class Book:
         for tries_left in reversed(range(DECIDE_TRIES)):
             async with self._turn(incident_id):
                 incident = await self.get(incident_id)
-                decided = decider(incident, self._clock.now())
+                at = self._clock.now()
+                decided = decider(incident, at)
                 if isinstance(decided, Refusal):
                     return decided
                 if not decided:
                     return incident
+                events = (*decided, *self._beside_again(decided, incident, at))
                 try:
-                    return await self._append(incident_id, incident.seq, decided, lease)
+                    return await self._append(incident_id, incident.seq, events, lease)
                 except StaleDecision:
                     if tries_left == 0:
                         raise
