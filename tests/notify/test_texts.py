@@ -9,6 +9,7 @@ from stanch.model import events as e
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
 from stanch.model.ids import CauseId, IncidentId, ObligationId, TargetName
+from stanch.model.memory import PastIncident
 from stanch.model.plans import Mode, Refusal
 from stanch.notify.body import body
 from stanch.notify.story import Story, approve_command
@@ -81,6 +82,23 @@ def test_what_changed_before_is_told_with_its_link_and_escaped() -> None:
     assert "https://ci.example.com/7" in told
     assert "\x1b" not in told
     assert "WHAT CHANGED BEFORE" not in body(STORY, at=STORY.since)
+
+
+def test_what_was_seen_before_is_told_with_what_ended_it_and_escaped() -> None:
+    before = PastIncident(
+        id=IncidentId("20260201-004"),
+        target=ORDERS,
+        title="server down",
+        cause=CauseId("killed"),
+        likeness=0.9,
+        opened_at=T0,
+        took_s=240.0,
+        fixed_by="people (ann\x1b[2J)",
+    )
+    text = body(replace(STORY, past=(before,)), at=NOW)
+    assert "SEEN BEFORE\n- 20260201-004 on orders, killed: over after 4 min, ended by" in text
+    assert "\x1b" not in text
+    assert "SEEN BEFORE" not in body(STORY, at=NOW)
 
 
 def test_a_drill_says_so_everywhere() -> None:

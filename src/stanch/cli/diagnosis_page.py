@@ -47,8 +47,6 @@ def diagnosis_page(evidence: Evidence, found: Diagnosis) -> str:
 
 
 def _values(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
-    history = value_of(evidence.history)
-    changes = value_of(evidence.changes)
     return {
         "title": f"Diagnosis of {printable(evidence.target)}",
         "label": printable(evidence.target),
@@ -60,15 +58,24 @@ def _values(evidence: Evidence, found: Diagnosis) -> dict[str, Any]:
             ("Wrong since", moment(evidence.onset) if evidence.onset else "not known"),
             ("Took", f"{evidence.elapsed_ms:.0f} ms"),
         ],
-        "causes": [_cause(cause) for cause in found.causes],
-        "separator": printable(found.separator),
+        **found_values(found, evidence),
+    }
+
+
+def found_values(found: Diagnosis | None, evidence: Evidence | None) -> dict[str, Any]:
+    """What the template of causes, plots and changes needs; without either it stays empty."""
+    history = None if evidence is None else value_of(evidence.history)
+    changes = None if evidence is None else value_of(evidence.changes)
+    absent = () if found is None else found.absent
+    return {
+        "causes": [] if found is None else [_cause(cause) for cause in found.causes],
+        "separator": "" if found is None else printable(found.separator),
         "plots": [] if history is None else [*_plots(history)],
         "changes": []
         if changes is None
         else [(moment(c.at), printable(c.told or c.what)) for c in changes.changes],
-        "absent": [
-            (printable(f.evidence).replace("_", " "), printable(f.text)) for f in found.absent
-        ],
+        "absent": [(printable(f.evidence).replace("_", " "), printable(f.text)) for f in absent],
+        "by_nature": [(f.evidence, printable(f.text)) for f in found.by_nature] if found else [],
     }
 
 

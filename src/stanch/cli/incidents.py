@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +21,7 @@ from stanch.cli.reaching import (
     path_of,
     show_found,
 )
+from stanch.model.errors import StoreUnsuitable
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the timeline.")]
 LengthOption = Annotated[
@@ -88,13 +91,51 @@ def _incident_line(one: dict[str, Any]) -> str:
 def show(
     incident: IncidentArgument,
     config: ConfigOption = DEFAULT_CONFIG,
+    html: Annotated[
+        str, typer.Option("--html", metavar="FILE", help="Write it as one HTML file, too.")
+    ] = "",
+    save: Annotated[
+        str,
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            help="Write what its diagnosis rests on, without secrets and literals, for"
+            " `stanch diagnose --from`.",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show one incident: what is known, what waits for you, and its timeline."""
     from stanch.cli.rendering import incident_lines
 
     found = fetched(config, path_of(incident))
+    if html or save:
+        _write_out(config, found, html=html, save=save)
     show_found(found, incident_lines(found), as_json=as_json)
+
+
+def _write_out(config: Path, found: dict[str, Any], *, html: str, save: str) -> None:
+    """What is known as a page, and the evidence as a bundle; either may be left out."""
+    # Here and not above: `stanch --help` need not load the store.
+    from stanch import __version__
+    from stanch.cli.incident_page import incident_page
+    from stanch.diagnose.bundle import bundle_bytes
+    from stanch.service.people.evidence import looked_at
+
+    looked = asyncio.run(looked_at(config, found["id"]))
+    if save:
+        if looked.evidence is None:
+            raise StoreUnsuitable(
+                f"has no evidence to save: {looked.why_not}",
+                on=found["id"],
+                hint="`stanch diagnose DSN --save FILE` looks afresh.",
+            )
+        write_file(save, bundle_bytes(looked.evidence, made_by=__version__), option="--save")
+    if html:
+        content = incident_page(found, looked.diagnosis, looked.evidence or looked.why_not)
+        write_file(html, content, option="--html")
+    for path in filter(None, (save, html)):
+        typer.echo(f"written: {path}", err=True)
 
 
 def ack(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 from stanch.model.errors import SetupError
@@ -11,14 +10,17 @@ from stanch.model.errors import SetupError
 def page(template: str) -> Any:
     """Jinja's template of a page. Raises: SetupError where the extra `reports` is missing."""
     try:
-        from jinja2 import Environment, StrictUndefined
+        from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise SetupError(
             "the HTML page needs stanch[reports]",
             hint="pip install 'stanch[reports]'; without it, --json and the text have the same.",
         ) from error
-    text = (files("stanch.cli") / template).read_text(encoding="utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("stanch.cli", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(text)
+    return environment.get_template(template)

@@ -54,6 +54,9 @@ def incident_lines(found: Found) -> Iterator[str]:
     elif found["status"] == "open":
         yield f"  nobody has taken it: stanch ack {found['id'].rsplit('-', 1)[-1]}"
     yield from _changes(found.get("changes") or ())
+    if found.get("past"):
+        yield "  seen before, the most alike first:"
+        yield from (f"    {one['told']}" for one in found["past"])
     yield from (f"  {link['name']}: {link['url']}" for link in found.get("links") or ())
     yield ""
     for entry in found["timeline"]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stanch.model.ids import CauseId, IncidentId, TargetName
+from stanch.model.shown import span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +24,9 @@ class PastIncident:
     """From its onset until it served again, or until it was closed."""
     fixed_by: str
     """What ended it, for a person."""
+
+    @property
+    def told(self) -> str:
+        """One line without a full stop; holds other people's words, to be escaped where shown."""
+        over = f"over after {span(self.took_s)}, ended by {self.fixed_by}"
+        return f"{self.id} on {self.target}, {self.cause}: {over}"

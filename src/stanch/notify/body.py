@@ -29,6 +29,7 @@ def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
         _withheld,
         _causes,
         _changed,
+        _past,
         _did,
         _links,
         _record,
@@ -184,6 +185,12 @@ def _changed(story: Story, at: datetime) -> Iterator[str]:
 def _change(change: NotedChange) -> str:
     link = f" {change.link}" if change.link else ""
     return f"{moment(change.at)}: {change.kind} {change.what}: {change.told}{link}"
+
+
+def _past(story: Story, at: datetime) -> Iterator[str]:
+    if story.past:
+        yield "SEEN BEFORE"
+        yield from bullets([one.told for one in story.past])
 
 
 def _did(story: Story, at: datetime) -> Iterator[str]:

@@ -13,6 +13,7 @@ from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
 from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PersonId, TargetName
 from stanch.model.links import Link
+from stanch.model.memory import PastIncident
 from stanch.model.plans import Plan
 from stanch.model.symptoms import Symptom
 from stanch.policy.quoting import printable
@@ -38,6 +39,8 @@ class Story:
     """None: nobody has looked yet."""
     changes: tuple[NotedChange, ...] = ()
     """What was seen to change in the hours before, newest first."""
+    past: tuple[PastIncident, ...] = ()
+    """Incidents of before that look like it, the most alike first."""
     did: tuple[str, ...] = ()
     """What Stanch did or tried, one sentence each, oldest first."""
     plan: Plan | None = None

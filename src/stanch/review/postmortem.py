@@ -220,9 +220,7 @@ def _past(r: Reading) -> Iterator[str]:
         yield "No earlier incident looked like it."
         return
     for one in event.incidents:
-        took = f"over after {span(one.took_s)}, ended by {shown(one.fixed_by, 200)}"
-        which = f"{shown(one.id, 60)} on {shown(one.target, 60)}, {shown(one.cause, 60)}"
-        yield bullet(f"{which}: {took}")
+        yield bullet(shown(one.told, 400))
 
 
 # --- cause and resolution -----------------------------------------------------------------------

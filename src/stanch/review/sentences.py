@@ -239,11 +239,7 @@ def _past(event: e.PastNoted, n: Names) -> str:
     one = event.incidents[0]
     more = len(event.incidents) - 1
     others = f", and {more} more" if more else ""
-    return (
-        f"Seen before: {shown(one.id, 60)} on {shown(one.target, 60)} "
-        f"({shown(one.cause, 60)}), over after "
-        f"{span(one.took_s)}; ended by {shown(one.fixed_by, 120)}{others}."
-    )
+    return f"Seen before: {shown(one.told, 300)}{others}."
 
 
 def _changes(event: e.ChangesNoted, n: Names) -> str:

@@ -224,6 +224,7 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         symptoms=(*incident.symptoms.values(), *map(_elsewhere, incident.attached.values())),
         diagnosis=incident.named or incident.diagnosis,
         changes=incident.changes.changes if incident.changes is not None else (),
+        past=incident.past.incidents if incident.past is not None else (),
         did=did(plan) if plan is not None else (),
         plan=waiting,
         withheld=incident.withheld,

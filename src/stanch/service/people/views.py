@@ -13,6 +13,7 @@ from stanch.model.codec import to_iso
 from stanch.model.events import MaintenanceSet, SilenceSet, stored_kind, to_body
 from stanch.model.ids import PersonId
 from stanch.model.links import Link
+from stanch.model.memory import PastIncident
 from stanch.model.signals import StoredSignal
 from stanch.model.timeline import ChainReport, Recorded
 from stanch.policy.policy import Policy
@@ -131,6 +132,7 @@ def full(
                 for s in plan.plan.steps
             ],
         },
+        "past": [_past(one) for one in incident.past.incidents] if incident.past else [],
         "options": list(incident.withheld.options) if incident.withheld else [],
         "links": [{"name": link.name, "url": link.url} for link in links],
         "timeline": [_entry(recorded, names) for recorded in timeline],
@@ -154,6 +156,19 @@ def _diagnosis(incident: Incident) -> dict[str, Any] | None:
         "missing": [f.text for f in first.missing] if first else [],
         "safe_first": first.safe_first if first else None,
         "never": list(first.never) if first else [],
+    }
+
+
+def _past(one: PastIncident) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "target": one.target,
+        "cause": one.cause,
+        "likeness": one.likeness,
+        "opened_at": to_iso(one.opened_at),
+        "took_s": one.took_s,
+        "fixed_by": one.fixed_by,
+        "told": one.told,
     }
 
 
