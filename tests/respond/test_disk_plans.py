@@ -68,7 +68,10 @@ def test_a_volume_that_a_forgotten_slot_filled_is_freed_like_any_full_volume() -
 def test_while_there_is_room_nothing_is_freed_and_people_get_options(cause_id: str) -> None:
     withheld = planned(d.CASES[cause_id])
     assert isinstance(withheld, PlanWithheld)
-    assert withheld.refusal.reason == "no step of the runbook fits what was found"
+    assert withheld.refusal.reason == (
+        "no step of disk-full fits just now: free_space is for volume_full = yes, now no; "
+        "start_server is for server_running = no, now yes"
+    )
     assert len(withheld.options) >= 2
 
 

@@ -62,6 +62,8 @@ def plan_for(
         assert refusal is not None
         return _withheld(cause, target, refusal)
     chosen = tuple(step for step in runbook.steps if _wanted(step, cause))
+    if not chosen:
+        return _withheld(cause, target, _nothing_fits(runbook, cause))
     steps = tuple(_planned(step, cause, n) for n, step in enumerate(chosen, 1))
     refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
@@ -155,6 +157,23 @@ def _runbook_missing(cause: CauseFinding) -> Refusal:
     return no("runbook", f"nothing Stanch can do is safe for {cause.id}", lifts=lifts)
 
 
+def _nothing_fits(runbook: Runbook, cause: CauseFinding) -> Refusal:
+    """Each step waits for a fact: before things are that bad, and after it has done its work."""
+    waiting = (
+        f"{step.do} is for {step.when.fact} = {_written(step.when.value)},"
+        f" now {_written(cause.fact(step.when.fact))}"
+        for step in runbook.steps
+        if step.when is not None
+    )
+    return no("runbook", f"no step of {runbook.id} fits just now: {'; '.join(waiting)}")
+
+
+def _written(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not known" if value is None else str(value)
+
+
 def _first_refusal(
     steps: Sequence[PlannedStep],
     cause: CauseFinding,
@@ -163,8 +182,6 @@ def _first_refusal(
     target: TargetPolicy,
     actions: Mapping[str, Action],
 ) -> Refusal | None:
-    if not steps:
-        return no("runbook", "no step of the runbook fits what was found")
     for step in steps:
         refusal = (
             _by_policy(step.action, target)
