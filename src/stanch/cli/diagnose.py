@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,8 +18,12 @@ from stanch.cli.dsn import warn_of_password
 from stanch.cli.files import write_file
 from stanch.diagnose.evidence import Evidence
 from stanch.model.diagnosis import Diagnosis, Verdict
-from stanch.model.errors import SetupError
+from stanch.model.errors import PolicyInvalid, SetupError, StanchError
+from stanch.policy.patroni import PatroniSource
 from stanch.policy.quoting import printable
+
+if TYPE_CHECKING:
+    from stanch.policy.hosts import HostPolicy
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.CAUSE: 3, Verdict.RECOVERED: 4, Verdict.UNKNOWN: 5}
 MEANINGS = {
@@ -34,9 +38,6 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(
 )
 TIMEOUT_S_MAX = 60.0
 
-HostChoice = Literal["auto", "local", "none"]
-
-
 DsnOrNothing = Annotated[
     str,
     typer.Argument(
@@ -47,17 +48,38 @@ DsnOrNothing = Annotated[
 ]
 DataDirectory = Annotated[
     str,
-    typer.Option(help="The server's data directory, where it is not found.", show_default=False),
+    typer.Option(
+        help="The server's data directory on its machine, where it is not found.",
+        show_default=False,
+    ),
 ]
 LogFile = Annotated[
     str,
-    typer.Option(help="The server's log file or folder, where it is not found."),
+    typer.Option(
+        help="The server's log file or folder on its machine, where it is not found; of a managed "
+        "server, a copy of it on this one."
+    ),
 ]
 Host = Annotated[
     str,
     typer.Option(
-        metavar="auto|local|none",
-        help="Whether this machine is the server's, so that its files may be read.",
+        metavar="HOST",
+        help="How the server's machine is seen, as under `host` in a policy: auto (find out; this "
+        "holds where nothing is said), local (it is this one), none, managed (a provider keeps "
+        "it), or a mapping for another one, such as 'ssh: {host: db1.example.com}' or "
+        "'docker: {container: orders-db}'.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="A policy that has this server: what it says of host, data directory, log and Patroni "
+        "holds where nothing else is said here.",
+        show_default=False,
     ),
 ]
 Timeout = Annotated[
@@ -131,7 +153,8 @@ def diagnose(
     *,
     data_directory: DataDirectory = "",
     log: LogFile = "",
-    host: Host = "auto",
+    host: Host = "",
+    config: Config = None,
     timeout_s: Timeout = 2.0,
     since: Since = "15m",
     recording: Recording = "",
@@ -142,7 +165,6 @@ def diagnose(
     as_json: AsJson = False,
 ) -> None:
     """Say why a server is down, full or stuck. Reads only; needs no configuration."""
-    choice = _host_choice(host)
     if bool(dsn) == bool(from_file):
         raise typer.BadParameter("a DSN, or --from FILE: one of the two", param_hint="DSN")
     if from_file:
@@ -152,13 +174,13 @@ def diagnose(
         look = Look(
             data_directory=data_directory,
             log=log,
-            host=choice,
+            host=_host(host),
             timeout_s=timeout_s,
             recording=recording,
-            patroni=patroni,
+            patroni=PatroniSource(url=patroni) if patroni else None,
             since_s=length_s(since, "--since"),
         )
-        evidence = _gathered(dsn, look)
+        evidence = _gathered(dsn, look if config is None else _filled(look, dsn, config))
     found = _judged(evidence)
     if save:
         _save(save, evidence)
@@ -177,10 +199,11 @@ class Look:
 
     data_directory: str
     log: str
-    host: HostChoice
+    host: HostPolicy | None
+    """None: nobody said."""
     timeout_s: float
     recording: str
-    patroni: str
+    patroni: PatroniSource | None
     since_s: float
 
 
@@ -197,7 +220,7 @@ def _gathered(dsn: str, look: Look) -> Evidence:
             dsn,
             data_directory=look.data_directory,
             log=look.log,
-            host=look.host,
+            host=look.host or "auto",
             deadline_s=look.timeout_s,
             background=recorded(Path(look.recording), onset=onset) if look.recording else None,
             patroni=look.patroni,
@@ -253,14 +276,35 @@ def _write(path: str, content: Callable[[], str | bytes], *, option: str) -> Non
     typer.echo(f"written: {path}", err=True)
 
 
-def _refuse(error: SetupError) -> NoReturn:
+def _refuse(error: StanchError) -> NoReturn:
     typer.echo(f"stanch: {printable(str(error))}", err=True)
     if error.hint:
         typer.echo(f"hint: {printable(error.hint)}", err=True)
     raise typer.Exit(2) from error
 
 
-def _host_choice(given: str) -> HostChoice:
-    if given == "auto" or given == "local" or given == "none":
-        return given
-    raise typer.BadParameter(f"{given!r} is none of auto, local, none", param_hint="--host")
+def _host(given: str) -> HostPolicy | None:
+    from stanch.policy.host_text import read_host
+
+    try:
+        return read_host(given, option="--host") if given else None
+    except SetupError as error:
+        _refuse(error)
+
+
+def _filled(look: Look, dsn: str, config: Path) -> Look:
+    """The same look with what the policy says of the server, where nothing was said."""
+    from stanch.service.house import read_policy_file
+    from stanch.service.watched.noting import target_at
+
+    try:
+        target = target_at(read_policy_file(config).current, dsn)
+    except (PolicyInvalid, SetupError) as error:
+        _refuse(error)
+    return replace(
+        look,
+        host=look.host or target.host,
+        data_directory=look.data_directory or target.data_directory,
+        log=look.log or target.log,
+        patroni=look.patroni or target.patroni,
+    )

@@ -37,6 +37,7 @@ def as_json_value(found: Diagnosis) -> dict[str, Any]:
         "causes": [_cause_value(cause) for cause in found.causes],
         "separator": found.separator,
         "absent": [_finding_value(finding) for finding in found.absent],
+        "by_nature": [_finding_value(finding) for finding in found.by_nature],
         "at": to_iso(found.at),
         "elapsed_ms": found.elapsed_ms,
     }
@@ -100,6 +101,11 @@ def text_lines(found: Diagnosis, *, colour: bool) -> Iterator[str]:
     if found.separator:
         yield ""
         yield f"To tell the first two apart: {_shown(found.separator)}"
+    if found.by_nature:
+        yield ""
+        yield "Not there by nature:"
+        for finding in found.by_nature:
+            yield f"  · {finding.evidence}: {_shown(finding.text)}"
     if found.absent:
         yield ""
         yield "Not read:"

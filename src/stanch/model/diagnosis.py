@@ -86,6 +86,8 @@ class Diagnosis:
     """The one question that would tell the first cause from the second."""
     absent: tuple[Finding, ...] = ()
     """Evidence that could not be gathered, with the reason."""
+    by_nature: tuple[Finding, ...] = ()
+    """Classes of evidence that nobody can gather of this server, and where each is told instead."""
 
     @property
     def first(self) -> CauseFinding | None:

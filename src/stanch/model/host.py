@@ -159,6 +159,32 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramUse:
+    """A program that is none of the server's, and how many processors it used."""
+
+    pid: int
+    name: str
+    used: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorUse:
+    """Who used a machine's processors for about a second; 1.0 is one processor all the time."""
+
+    seconds: float
+    processors: int
+    idle: float
+    server: float
+    looking: float
+    """By whoever looked."""
+    server_waited_share: float | None
+    """Of the time in which the server's processes wanted a processor, the part in which they had to
+    wait for one; None: the kernel does not count it."""
+    programs: tuple[ProgramUse, ...]
+    """That lived all the time, and are not the server's; the largest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OomKills:
     """How often the kernel killed a process for want of memory, since boot or group creation."""
 

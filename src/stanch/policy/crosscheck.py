@@ -220,6 +220,9 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
         return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
     if action in NEEDS_HOST and target.host == "none":
         return "needs the server's machine, and host is none", "Set `host: auto` or `host: local`."
+    if action in NEEDS_HOST and target.host == "managed":
+        what = "needs the server's machine, which a managed server has not"
+        return what, f"Set `actions: {{{action}: observe}}`; its provider does that."
     if action in NEEDS_HOST and not isinstance(target.host, str):
         return "needs the server's machine, which is only watched", "Run Stanch on that machine."
     if action == "start_server" and target.manager == "none":

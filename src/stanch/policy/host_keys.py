@@ -200,6 +200,6 @@ PROMETHEUS = Section(
 )
 
 HOST_POLICY = OneOf(
-    words=Choice(values=("auto", "local", "none")),
+    words=Choice(values=("auto", "local", "none", "managed")),
     by_key={"ssh": SSH, "docker": DOCKER, "kubernetes": KUBERNETES, "prometheus": PROMETHEUS},
 )

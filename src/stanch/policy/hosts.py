@@ -64,5 +64,7 @@ class PrometheusHost:
 
 
 SeenHost = SshHost | DockerHost | KubernetesHost | PrometheusHost
-HostWord = Literal["auto", "local", "none"]
+HostWord = Literal["auto", "local", "none", "managed"]
+NO_MACHINE: frozenset[object] = frozenset({"none", "managed"})
+"""Nobody looks at a machine: because somebody says so, or because nobody can."""
 HostPolicy = HostWord | SeenHost

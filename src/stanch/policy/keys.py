@@ -332,7 +332,7 @@ TARGET = Section(
             field="host",
             holds=HOST_POLICY,
             doc="Whether the server runs on this machine, so that files and processes can be read; "
-            "or how its own machine is watched.",
+            "or how its own machine is watched. `managed`: a provider keeps it to itself.",
         ),
         Key(
             name="data_directory",

@@ -140,3 +140,17 @@ async def test_what_pg_upgrade_leaves_is_seen(tmp_path: Path) -> None:
 
 async def test_a_folder_that_is_not_there_says_nothing_about_a_start(tmp_path: Path) -> None:
     assert isinstance(await LocalTraces(str(tmp_path / "none")).start_files(), Missing)
+
+
+HUNG = "3,900,5000000,-;INFO: task postgres:4711 blocked for more than 120 seconds.\n"
+
+
+async def test_a_process_that_hangs_is_read_from_the_kernel_log(tmp_path: Path) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text(f"6,1,1,-;task done\n{HUNG}3,9,x,-;task a:1 blocked for more than 120 seconds\n")
+    [found] = await LocalTraces(str(tmp_path), kernel_log=log).kernel_stalls()
+    assert (found.pid, found.name) == (4711, "postgres")
+
+
+async def test_a_kernel_log_that_may_not_be_read_tells_of_nobody(tmp_path: Path) -> None:
+    assert await LocalTraces(str(tmp_path), kernel_log=tmp_path / "none").kernel_stalls() == ()

@@ -12,6 +12,7 @@ from stanch.diagnose.cluster import ClusterSeen
 from stanch.model.ids import TargetName
 from stanch.model.samples import Sample
 from stanch.model.seats import Seat
+from stanch.model.vitals import StandbyVitals
 
 LEADER = Seat(cluster="7", primary=True, timeline=1, places=frozenset({("db1", 5432)}))
 FOLLOWER = Seat(
@@ -122,3 +123,17 @@ async def test_a_server_that_is_silent_keeps_its_last_words_and_their_time(
     assert standby.seen_at == at
     assert standby.is_fresh(at)
     assert not standby.is_fresh(house.at.replace(year=at.year + 1))
+
+
+async def test_a_standby_tells_its_primary_whether_its_replay_is_paused(
+    house: ClusterHouse,
+) -> None:
+    await sits(house, PRIMARY, LEADER)
+    house.later(1.0)
+    said = StandbyVitals(replay_paused=True, received_bytes_to_replay=4096)
+    look = vitals(in_recovery=True, standby=said)
+    await house.watching.take(Sample(target=STANDBY, at=house.at, vitals=look, seat=FOLLOWER))
+    paused, own = seen(house, PRIMARY).others(PRIMARY)[0], seen(house, PRIMARY).of(PRIMARY)
+    assert (paused.replay_paused, paused.unreplayed_bytes) == (True, 4096)
+    assert own is not None
+    assert own.replay_paused is None

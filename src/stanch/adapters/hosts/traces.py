@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -13,7 +15,13 @@ from pathlib import Path
 from stanch.adapters.hosts.kernel_log import KMSG, new_records
 from stanch.adapters.hosts.threads import OwnThreads
 from stanch.model.diagnosis import Missing
-from stanch.model.ports.traces import KernelKill, SlotOnDisk, StartFiles, WalOnDisk
+from stanch.model.ports.traces import (
+    KernelKill,
+    KernelStall,
+    SlotOnDisk,
+    StartFiles,
+    WalOnDisk,
+)
 
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
@@ -23,6 +31,7 @@ SEGMENTS_MAX = 100_000
 UPGRADES_MAX = 1000
 
 _KILLED = re.compile(r"[Oo]ut of memory: Kill(?:ed)? process (\d+) \(([^)]{1,64})\)")
+_STALLED = re.compile(r"task (\S{1,64}):(\d{1,10}) blocked for more than \d+ seconds")
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _SLOT_MAGIC = 0x1051CA1
 _RESTART_LSN_OFFSET = 96
@@ -42,6 +51,10 @@ class LocalTraces:
         """Source: /dev/kmsg, which needs root or a permissive kernel.dmesg_restrict."""
         return await self._threads.run(self._kernel_kills)
 
+    async def kernel_stalls(self) -> tuple[KernelStall, ...]:
+        """Source: as that of `kernel_kills`."""
+        return await self._threads.run(self._kernel_stalls)
+
     async def kernel_pids_are_ours(self) -> bool:
         """Source: /proc/self/ns/pid; the first PID namespace has a fixed inode number."""
         return await self._threads.run(self._kernel_pids_are_ours)
@@ -57,19 +70,11 @@ class LocalTraces:
 
     def _start_files(self) -> StartFiles | Missing:
         try:
-            self._directory.stat()
-            output, at = _newest_upgrade(self._directory / "pg_upgrade_output.d")
-            control = self._directory / "global" / "pg_control"
-            return StartFiles(
-                version=_first_line(self._directory / "PG_VERSION"),
-                control_file=control.exists(),
-                control_set_aside=control.with_name("pg_control.old").exists(),
-                upgrade_output=output,
-                upgrade_at=at,
-                backup_label=(self._directory / "backup_label").exists(),
-            )
+            seen = self._directory.stat()
+            files = _start_files_in(self._directory)
         except OSError as error:
             return _unreadable("files that a start needs", error)
+        return replace(files, owner_uid=seen.st_uid, mode=stat.S_IMODE(seen.st_mode))
 
     def _owner_uid(self) -> int | Missing:
         try:
@@ -84,6 +89,14 @@ class LocalTraces:
             return _unreadable("kernel log", error)
         booted = datetime.now(UTC) - timedelta(seconds=time.monotonic())
         return tuple(kill for kill in (parse_kill(r, booted=booted) for r in records) if kill)
+
+    def _kernel_stalls(self) -> tuple[KernelStall, ...]:
+        try:
+            records = _kernel_records(self._kernel_log)
+        except OSError:
+            return ()
+        booted = datetime.now(UTC) - timedelta(seconds=time.monotonic())
+        return tuple(one for r in records if (one := parse_stall(r, booted=booted)) is not None)
 
     def _kernel_pids_are_ours(self) -> bool:
         try:
@@ -105,13 +118,28 @@ class LocalTraces:
 
 def parse_kill(record: str, *, booted: datetime) -> KernelKill | None:
     """One line of /dev/kmsg (`6,12,1316514,-;text`); None where it tells of no kill."""
-    head, _, text = record.partition(";")
+    since_boot, text = _record(record)
     found = _KILLED.search(text)
-    parts = head.split(",")
-    if found is None or len(parts) < 3 or not parts[2].isascii() or not parts[2].isdigit():
+    if found is None or since_boot is None:
         return None
-    since_boot = timedelta(microseconds=int(parts[2][:18]))
     return KernelKill(pid=int(found[1][:18]), name=found[2], at=booted + since_boot)
+
+
+def parse_stall(record: str, *, booted: datetime) -> KernelStall | None:
+    """One line of /dev/kmsg; None where it tells of no task that hangs."""
+    since_boot, text = _record(record)
+    found = _STALLED.search(text)
+    if found is None or since_boot is None:
+        return None
+    return KernelStall(pid=int(found[2]), name=found[1], at=booted + since_boot)
+
+
+def _record(record: str) -> tuple[timedelta | None, str]:
+    head, _, text = record.partition(";")
+    parts = head.split(",")
+    if len(parts) < 3 or not parts[2].isascii() or not parts[2].isdigit():
+        return None, text
+    return timedelta(microseconds=int(parts[2][:18])), text
 
 
 def segment_number(name: str, segment_bytes: int) -> int:
@@ -175,6 +203,31 @@ def _first_line(path: Path) -> str:
             return file.readline(80).strip()
     except FileNotFoundError:
         return ""
+
+
+def _start_files_in(folder: Path) -> StartFiles:
+    control = folder / "global" / "pg_control"
+    try:
+        output, at = _newest_upgrade(folder / "pg_upgrade_output.d")
+        return StartFiles(
+            version=_first_line(folder / "PG_VERSION"),
+            control_file=control.exists(),
+            control_set_aside=control.with_name("pg_control.old").exists(),
+            upgrade_output=output,
+            upgrade_at=at,
+            backup_label=(folder / "backup_label").exists(),
+            control_owner_uid=_owner(control),
+        )
+    except PermissionError:
+        # Whose the folder is, and who may open it, can be seen all the same.
+        return StartFiles(version="", control_file=True, closed=True)
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except FileNotFoundError:
+        return None
 
 
 def _slots(folder: Path) -> tuple[SlotOnDisk, ...]:

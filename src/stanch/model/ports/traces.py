@@ -19,6 +19,15 @@ class KernelKill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelStall:
+    """One process that the kernel saw wait for minutes, most often for storage."""
+
+    pid: int
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotOnDisk:
     """A replication slot as its file tells it; whether anybody uses it is not on disk."""
 
@@ -54,6 +63,14 @@ class StartFiles:
     """When that folder was last written to."""
     backup_label: bool = False
     """A base backup whose restore is not finished, or a backup of the old, exclusive kind."""
+    owner_uid: int | None = None
+    """Whom the directory belongs to; None: this system has no such owners."""
+    control_owner_uid: int | None = None
+    """Whom the control file in it belongs to; None: it is not there, or could not be seen."""
+    mode: int | None = None
+    """Permissions of the directory, as `0o700`."""
+    closed: bool = False
+    """What lies in it could not be looked at: only its owner and its mode are known."""
 
 
 class TraceReader(Protocol):
@@ -61,6 +78,11 @@ class TraceReader(Protocol):
 
     async def kernel_kills(self) -> tuple[KernelKill, ...] | Missing:
         """Kills for memory that the kernel log still holds, oldest first."""
+        ...
+
+    async def kernel_stalls(self) -> tuple[KernelStall, ...]:
+        """Processes that hung, of which the kernel log still tells, oldest first; none where it
+        may not be read, which `kernel_kills` says."""
         ...
 
     async def kernel_pids_are_ours(self) -> bool:

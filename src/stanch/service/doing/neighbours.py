@@ -31,7 +31,7 @@ class Neighbours:
         vitals, target = sample.vitals, sample.target
         if vitals is None:
             return
-        before = self._members.get(target)
+        before, standby = self._members.get(target), vitals.standby
         promoted_at = before.promoted_at if before is not None else None
         if vitals.in_recovery:
             promoted_at = None
@@ -51,6 +51,8 @@ class Neighbours:
             position_bytes=vitals.wal_position_bytes,
             running_since=vitals.postmaster_start,
             promoted_at=promoted_at,
+            replay_paused=None if standby is None else standby.replay_paused,
+            unreplayed_bytes=None if standby is None else standby.received_bytes_to_replay,
         )
 
     def seen(self, target: TargetName) -> ClusterSeen:

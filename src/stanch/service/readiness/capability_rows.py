@@ -194,6 +194,8 @@ def _see_host(target: TargetPolicy, host: HostReadings) -> Capability:
     feature = "see the server's machine"
     if target.host == "none":
         return _row(feature, can=False, why="host is none", change="Set `host: auto`.")
+    if target.host == "managed":
+        return _row(feature, can=False, why="its provider keeps the machine to itself", change="")
     if host.shared is None:
         return _row(feature, can=None, why=host.source, change="Set `host: local` if it is here.")
     if not host.shared:

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from stanch.adapters.backups.dump_folder import DumpFolder
 from stanch.adapters.postgres.conninfo import resolve
 from stanch.adapters.postgres.visit import visiting
-from stanch.model.errors import SetupError
 from stanch.model.ports.backups import BackupReader
-from stanch.policy.policy import Policy, TargetPolicy
+from stanch.policy.policy import Policy
 from stanch.service.watched.backups import BackupPlaces
-from stanch.service.watched.noting import address_of
+from stanch.service.watched.noting import target_at
 from stanch.watch.health.report import Report
 from stanch.watch.health.run import CheckUp
 
@@ -28,7 +27,7 @@ async def check_up(
     Raises: SetupError for a string that libpq cannot use, and for a server that is not in the
     policy; ProbeFailed where no session was had.
     """
-    ways = None if policy is None else BackupPlaces(_target(policy, dsn), now=_now)
+    ways = None if policy is None else BackupPlaces(target_at(policy, dsn), now=_now)
     places = [DumpFolder(backups, now=_now)] if backups else list[BackupReader]()
     if ways is not None:
         places += [reader for reader, _ in ways.places.backups]
@@ -37,19 +36,6 @@ async def check_up(
     finally:
         if ways is not None:
             await ways.close()
-
-
-def _target(policy: Policy, dsn: str) -> TargetPolicy:
-    """The target on the same host and port."""
-    wanted = resolve(dsn)
-    known = [t for t in policy.targets if address_of(t) == f"{wanted.host}:{wanted.port}"]
-    if known:
-        return known[0]
-    raise SetupError(
-        "no target of the policy is this server",
-        on=wanted.label,
-        hint="Name it as the policy does, or leave --config out.",
-    )
 
 
 async def _report(dsn: str, deadline_s: float, places: Sequence[BackupReader]) -> Report:

@@ -8,13 +8,16 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from stanch.adapters.hosts.discover import describe_local_server, discover_local_server
+from stanch.adapters.hosts.far_host import FarHost
 from stanch.adapters.hosts.here import is_this_machine
 from stanch.adapters.hosts.local import LocalHost
+from stanch.adapters.hosts.log_files import LogFile
+from stanch.adapters.hosts.no_machine import NoMachine
+from stanch.adapters.hosts.processor_use import ProcessorWatch
 from stanch.adapters.hosts.traces import LocalTraces
 from stanch.adapters.postgres.binaries import find_binaries
 from stanch.adapters.postgres.conninfo import Conninfo, resolve
@@ -25,14 +28,16 @@ from stanch.adapters.postgres.visit import visiting
 from stanch.adapters.services.patroni import ask_patroni
 from stanch.diagnose.background import Background
 from stanch.diagnose.evidence import Evidence, to_bytes
+from stanch.diagnose.managed import ANY_PROVIDER, provider_of_name, without_machine
 from stanch.diagnose.outside import Place
 from stanch.diagnose.rank import diagnose
 from stanch.diagnose.run import DEADLINE_S, gather
 from stanch.diagnose.witnesses import OpenReader, Witnesses
 from stanch.facts.lock_file import LockFileWitness
-from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.diagnosis import Diagnosis, Missing, not_there
 from stanch.model.errors import ProbeFailed, SetupError
-from stanch.model.host import Found, LocalServer, OomKills
+from stanch.model.host import Found, LocalServer, OomKills, ProcessorUse
+from stanch.model.ids import TargetName
 from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
@@ -42,10 +47,12 @@ from stanch.model.reach import Reach
 from stanch.model.readings import Reading
 from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
+from stanch.policy.hosts import HostPolicy, HostWord
 from stanch.policy.patroni import PatroniSource
 from stanch.policy.policy import TargetPolicy
+from stanch.service.watched.afar import Afar, Glance
 
-HostChoice = Literal["auto", "local", "none"]
+HostChoice = HostPolicy
 
 RESOLVE_S = 0.5
 NO_NOTE = Missing(
@@ -55,16 +62,42 @@ NO_NOTE = Missing(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """Where a target's server lives on this machine, and who can read it there."""
+    """Where a target's server lives, on this machine or on another, and who can read it there."""
 
     place: Place | Missing
     host: HostReader | Missing
     traces: TraceReader | Missing
+    found: Callable[[], Place | Missing] | None = None
+    """Where it lives, for a host that first has to find it."""
 
 
 def _nowhere(reason: str) -> Located:
     gone = Missing(what="host", reason=reason)
     return Located(place=Missing(what="place", reason=reason), host=gone, traces=gone)
+
+
+def _exported(log: str) -> Located:
+    """A provider's server of whose log somebody fetched a copy to this machine."""
+    gone = not_there("host")
+    host = FarHost(
+        NoMachine(),
+        None,
+        log=LogFile(log),
+        log_at=lambda _path: gone,
+        given_log=log,
+        data_directory="",
+        port=0,
+        own=False,
+        still=None,
+        deadline_s=DEADLINE_S,
+    )
+    return Located(place=not_there("place"), host=host, traces=gone)
+
+
+def located_afar(afar: Afar) -> Located:
+    """A server on a machine that is seen from afar."""
+    late = Missing(what="place", reason="it was not found in time")
+    return Located(place=late, host=afar.host, traces=afar.traces, found=afar.place)
 
 
 async def gather_for_dsn(
@@ -75,15 +108,24 @@ async def gather_for_dsn(
     host: HostChoice = "auto",
     deadline_s: float = DEADLINE_S,
     background: Background | None = None,
-    patroni: str = "",
+    patroni: PatroniSource | None = None,
 ) -> Evidence:
     """The evidence about a server that needs no policy and no earlier reading.
 
     `background` is what somebody recorded of it all the same, `patroni` where its REST API is.
+    `host` is as in a policy; of another machine, `data_directory` and `log` are its own paths. Of a
+    managed server `log` is a copy that was fetched to this machine.
     Cost: one fresh connection and two sessions, one after the other.
     Raises: SetupError for a string that libpq cannot use.
     """
-    located = await locate(dsn, data_directory=data_directory, log=log, host=host)
+    glance: Glance | None = None
+    if isinstance(host, str):
+        located = await locate(dsn, data_directory=data_directory, log=log, host=host)
+    else:
+        name = TargetName(resolve(dsn).label)
+        target = TargetPolicy(name=name, dsn=dsn, host=host, data_directory=data_directory, log=log)
+        glance = Glance(target, deadline_s=deadline_s)
+        located = located_afar(glance.afar)
     witnesses = Witnesses(
         probe=_prober(dsn),
         open_reader=lambda: _opened(dsn, deadline_s),
@@ -91,11 +133,19 @@ async def gather_for_dsn(
         host=located.host,
         traces=located.traces,
         place=located.place,
+        found=located.found,
+        machine=_processors(located.host),
         lock_witness=NO_NOTE,
         background=background,
-        patroni=_patroni(PatroniSource(url=patroni) if patroni else None),
+        patroni=_patroni(patroni),
+        service=None if glance is None else glance.afar.host.service,
     )
-    return await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s)
+    try:
+        evidence = await gather(resolve(dsn).label, witnesses, deadline_s=deadline_s)
+    finally:
+        if glance is not None:
+            await glance.close()
+    return without_machine(replace(evidence, managed=managed_by(dsn, host)))
 
 
 async def gather_for_target(
@@ -128,6 +178,8 @@ async def gather_for_target(
         host=located.host,
         traces=located.traces,
         place=located.place,
+        found=located.found,
+        machine=_processors(located.host),
         lock_witness=lock_witness,
         oom_before=oom_before,
         vitals_before=vitals_before,
@@ -139,7 +191,23 @@ async def gather_for_target(
         beside=beside,
     )
     full = int(target.limit(SymptomKind.DISK_FULL))
-    return await gather(target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full)
+    evidence = await gather(
+        target.name, witnesses, deadline_s=deadline_s, disk_full_free_bytes=full
+    )
+    old_s = target.limit(SymptomKind.BACKUP_OLD)
+    known = replace(evidence, managed=managed_by(target.dsn, target.host), backup_old_s=old_s)
+    return without_machine(known)
+
+
+def managed_by(dsn: str, host: HostPolicy) -> str:
+    """Which provider keeps the server, as far as its name or somebody says so; empty: nobody does.
+
+    Where a machine is named, or is this one, there is one, whatever the server is called.
+    """
+    if not isinstance(host, str) or host == "local":
+        return ""
+    named = provider_of_name(resolve(dsn).host)
+    return named or (ANY_PROVIDER if host == "managed" else "")
 
 
 def judged(evidence: Evidence) -> tuple[Diagnosis, bytes]:
@@ -152,7 +220,7 @@ async def locate(
     *,
     data_directory: str = "",
     log: str = "",
-    host: HostChoice = "auto",
+    host: HostWord = "auto",
 ) -> Located:
     """Find the server of a connection string on this machine, running or not.
 
@@ -161,6 +229,11 @@ async def locate(
     if host == "none":
         return _nowhere("told not to look at any host")
     conninfo = resolve(dsn)
+    if host == "managed" or (
+        host == "auto" and not data_directory and provider_of_name(conninfo.host)
+    ):
+        # There is nobody to be asked, and nothing that somebody left out.
+        return _exported(log) if log else _nowhere("")
     if host == "auto" and not data_directory and not await _is_here(conninfo):
         return _nowhere("the server is not on this machine")
     found = await asyncio.to_thread(_found, conninfo, data_directory)
@@ -261,6 +334,13 @@ def _patroni(
     if source is None:
         return None
     return lambda deadline_s: ask_patroni(source, deadline_s=deadline_s)
+
+
+def _processors(
+    host: HostReader | Missing,
+) -> Callable[[float], Awaitable[ProcessorUse | Missing]] | None:
+    """Who uses them can be measured on this machine alone."""
+    return ProcessorWatch(host.data_directory).used if isinstance(host, LocalHost) else None
 
 
 def _home(dsn: str, deadline_s: float) -> OpenReader | None:

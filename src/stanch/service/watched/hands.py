@@ -10,6 +10,7 @@ from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.diagnose.cluster import ClusterSeen
+from stanch.diagnose.run import DEADLINE_S
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.events import RescueChecked
@@ -18,10 +19,12 @@ from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
+from stanch.service.watched.afar import see_afar
 from stanch.service.watched.background import background_of
-from stanch.service.watched.diagnosing import gather_for_target, judged
+from stanch.service.watched.diagnosing import gather_for_target, judged, located_afar
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.life import Life
+from stanch.service.watched.machines import Machine
 from stanch.service.watched.signs import Signs
 from stanch.service.watched.slow_lane import SlowWatch
 from stanch.steps.world import World
@@ -43,8 +46,10 @@ class TargetHands:
         clock: Clock,
         cluster: Callable[[], ClusterSeen | Missing],
         machine: Callable[[], HostWatch | None],
+        far: Machine | None,
         signs: Signs,
     ) -> None:
+        """`far`: the machine as it is seen from afar; None where that is not how it is seen."""
         self._target = target
         self._life = life
         self._sentinel = sentinel
@@ -54,6 +59,7 @@ class TargetHands:
         self._clock = clock
         self._cluster = cluster
         self._machine = machine
+        self._far = far
         self._signs = signs
 
     def hands(self) -> Hands:
@@ -68,20 +74,30 @@ class TargetHands:
     async def _diagnose(self, incident: Incident) -> tuple[Diagnosis, bytes]:
         life, machine = self._life, self._machine()
         home = await life.at_home()
-        evidence = await gather_for_target(
-            self._target,
-            home.located,
-            held=self._sentinel if self._sentinel.is_open else None,
-            probe=self._slow.probe,
-            lock_witness=life.witness,
-            oom_before=life.oom_before,
-            vitals_before=life.vitals_before,
-            cluster_expected=life.identity.expected,
-            cluster_answering=life.identity.answering if self._sentinel.is_open else "",
-            background=background_of(incident, self._recording, self._cluster()),
-            service=None if machine is None else machine.service,
-            beside=self._signs.asked,
-        )
+        service = None if machine is None else machine.service
+        located, afar = home.located, None
+        if self._far is not None:
+            folder = life.folder()
+            afar = see_afar(self._target, self._far, folder=folder, deadline_s=DEADLINE_S)
+            located, service = located_afar(afar), afar.host.service
+        try:
+            evidence = await gather_for_target(
+                self._target,
+                located,
+                held=self._sentinel if self._sentinel.is_open else None,
+                probe=self._slow.probe,
+                lock_witness=life.witness,
+                oom_before=life.oom_before,
+                vitals_before=life.vitals_before,
+                cluster_expected=life.identity.expected,
+                cluster_answering=life.identity.answering if self._sentinel.is_open else "",
+                background=background_of(incident, self._recording, self._cluster()),
+                service=service,
+                beside=self._signs.asked,
+            )
+        finally:
+            if afar is not None:
+                await afar.close()
         return judged(evidence)
 
     async def _check_rescue(self, incident: Incident) -> RescueChecked:

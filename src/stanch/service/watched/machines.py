@@ -8,6 +8,7 @@ from datetime import datetime
 
 from stanch.adapters.hosts.commands import Commands, SshCommands
 from stanch.adapters.hosts.docker_exec import DockerCommands
+from stanch.adapters.hosts.docker_files import DockerFiles
 from stanch.adapters.hosts.docker_link import DockerLink
 from stanch.adapters.hosts.docker_log import DockerLog
 from stanch.adapters.hosts.docker_machine import DockerMachine
@@ -44,6 +45,8 @@ class Machine:
     """Another log file of that machine."""
     commands: Commands | None = None
     """How commands run there; None: they cannot."""
+    still: DockerFiles | None = None
+    """How files are read where nothing runs; None: they are not."""
 
 
 def far_machine(
@@ -68,6 +71,7 @@ def far_machine(
                 reader=DockerMachine(docker, now=now),
                 log=DockerLog(docker),
                 commands=DockerCommands(docker),
+                still=DockerFiles(docker),
             )
         case KubernetesHost() as host:
             cluster = KubernetesLink(host)

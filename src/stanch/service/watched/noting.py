@@ -18,9 +18,10 @@ from stanch.facts.lock_file import LockFileWitness, parse_lock_file
 from stanch.facts.log_lines import LogFormat, LogParser
 from stanch.facts.recoveries import longest_recovery_s
 from stanch.model.diagnosis import Missing
+from stanch.model.errors import SetupError
 from stanch.model.host import LockFileRead, LogChunk, ProcessInfo
 from stanch.model.ports.host import HostReader
-from stanch.policy.policy import TargetPolicy
+from stanch.policy.policy import Policy, TargetPolicy
 from stanch.store.statedir import write_durably
 
 Roles = tuple[tuple[datetime, bool], ...]
@@ -225,3 +226,19 @@ def write_note(path: Path, kept: Kept) -> None:
         # Without the note a stale lock file stays unproven after our own restart, and a primary
         # that came back as a standby is not known to have been one.
         log.warning("the note about the server's start was not kept", error=str(error))
+
+
+def target_at(policy: Policy, dsn: str) -> TargetPolicy:
+    """The target of a policy on the same host and port.
+
+    Raises: SetupError where there is none, and for a string that libpq cannot use.
+    """
+    wanted = resolve(dsn)
+    known = [t for t in policy.targets if address_of(t) == f"{wanted.host}:{wanted.port}"]
+    if known:
+        return known[0]
+    raise SetupError(
+        "no target of the policy is this server",
+        on=wanted.label,
+        hint="Name it as the policy does, or leave --config out.",
+    )

@@ -18,6 +18,7 @@ from stanch.model.ids import TargetName
 from stanch.model.plans import Mode
 from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
+from stanch.policy.hosts import NO_MACHINE
 from stanch.policy.policy import TargetPolicy
 from stanch.service.clock import Clock
 from stanch.service.watched.backups import BackupPlaces, backup_watch
@@ -99,6 +100,7 @@ class Watched:
             clock=clock,
             cluster=cluster,
             machine=lambda: self.machine,
+            far=self.far,
             signs=self.signs,
         ).hands()
 
@@ -185,7 +187,7 @@ class Watched:
                 # The server itself knows best where its data lies; a server that is down does not.
                 async with asyncio.timeout(FIRST_SAMPLE_S):
                     await self._sampled.wait()
-        elif self.target.host == "none":
+        elif self.target.host in NO_MACHINE:
             return
         else:
             await self._life.at_home()
@@ -197,7 +199,7 @@ class Watched:
     async def watch_logs(self) -> None:
         """Follow its logs until cancelled, from afar as the policy says, else once it is at home
         here. Returns where there is nothing to read."""
-        if self.far is None and self.target.host == "none":
+        if self.far is None and self.target.host in NO_MACHINE:
             return
         if self.far is None:
             await self._life.at_home()

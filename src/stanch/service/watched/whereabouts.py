@@ -20,6 +20,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.host import Found, LocalServer, LockFileRead
 from stanch.model.ports.acting import KeptFile, ManagerStatus
 from stanch.model.restarts import Restarts
+from stanch.policy.hosts import NO_MACHINE
 from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.managers import manager_of
 from stanch.service.watched.noting import last_recovery_s
@@ -62,8 +63,8 @@ async def host_readings(target: TargetPolicy, *, address: str, data_directory: s
     if not isinstance(target.host, str):
         return HostReadings(shared=False, source="its machine is only watched, from afar")
     shared, source = await _shared(target, address)
-    if target.host == "none" or not shared:
-        why = "the policy says host: none" if target.host == "none" else ""
+    if target.host in NO_MACHINE or not shared:
+        why = f"the policy says host: {target.host}" if target.host in NO_MACHINE else ""
         return HostReadings(shared=shared, source=source, files_why=why)
     folder = target.data_directory or data_directory
     server = await in_own_thread(lambda: discovered(target, folder), name="stanch-find")
