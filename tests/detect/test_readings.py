@@ -24,7 +24,7 @@ BY_UNIT = re.compile(r"[a-z]\w*_(?:pct|bytes|s|ms|days|days_left|total|times)")
 """A reading's name ends with its unit."""
 NO_READINGS = frozenset({"max_wait_s", "skipped_bytes", "timeout_s"})
 """Fields and keys that end as readings do."""
-OF_A_DIAGNOSIS = ("diagnose.", "facts.workings")
+OF_A_DIAGNOSIS = ("diagnose.", "facts.workings", "facts.flushing")
 """Their numbers are asked once, for a diagnosis; causes read them, not rules."""
 ONLY: dict[str, frozenset[str]] = {
     "log_class_total": frozenset(LogClass),

@@ -22,7 +22,7 @@ from stanch.facts.lock_file import (
 )
 from stanch.model import host
 from stanch.model.diagnosis import Missing
-from stanch.model.ports.traces import KernelKill
+from stanch.model.ports.traces import KernelKill, KernelStall
 
 AT = datetime(2026, 3, 1, 3, 0, 0, tzinfo=UTC)
 GONE = Missing(what="x", reason="permission denied")
@@ -147,6 +147,13 @@ def test_the_servers_own_processes_that_wait_for_storage_are_counted() -> None:
     assert processes_from(seen).waiting_for_storage == 2
 
 
+def test_the_servers_own_processes_that_are_suspended_are_named() -> None:
+    states = ("stopped", "sleeping", "tracing-stop")
+    members = tuple(replace(process(n, "walsender"), state=s) for n, s in enumerate(states))
+    seen = host.DataDirectoryProcesses(postmaster=None, members=members, orphans=(), holders=())
+    assert processes_from(seen).suspended == (0, 2)
+
+
 def kills(n: int) -> host.OomKills:
     return host.OomKills(host=n, cgroup=None)
 
@@ -253,3 +260,10 @@ def test_no_title_of_a_process_breaks_the_counting(titles: list[str]) -> None:
         holders=(),
     )
     sessions_from_titles(seen)
+
+
+def test_of_processes_that_hung_the_servers_are_kept() -> None:
+    hung = tuple(KernelStall(pid=n, name=name, at=AT) for n, name in ((7, "postgres"), (8, "cp")))
+    found = kernel_from((), kills(0), GONE, before=None, stalls=hung)
+    assert not isinstance(found, Missing)
+    assert [s.pid for s in found.stalls] == [7]

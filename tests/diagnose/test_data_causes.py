@@ -387,3 +387,23 @@ def test_damaged_pages_of_anything_else_are_damaged_pages(figures: Reading[Figur
     lines = (*again("invalid_page", BAD_PAGE, 4), *again("invalid_page", BAD_INDEX_PAGE, 4))
     named = standing(w.healthy(log=w.log(*lines), figures=figures))
     assert named[0] == "page_corruption"
+
+
+COLUMN_MOVED = 'collation "en-x-icu" has version mismatch'
+UNKNOWN_NOW = 'database "app" has no actual collation version, but a version was recorded'
+
+
+def warned(text: str, seconds_ago: float) -> Evidence:
+    line = w.line("collation_mismatch", seconds_ago, text, severity="WARNING")
+    return w.healthy(log=w.log(line), history=w.history(w.course("collation_mismatches", 0, 0)))
+
+
+def test_a_collation_of_one_column_is_told_by_the_warning_alone() -> None:
+    assert standing(warned(COLUMN_MOVED, 40)) == ["collation_drift"]
+
+
+@pytest.mark.parametrize(("text", "seconds_ago"), [(COLUMN_MOVED, 1800), (UNKNOWN_NOW, 40)])
+def test_a_warning_of_long_ago_or_of_a_version_nobody_knows_is_no_drift(
+    text: str, seconds_ago: float
+) -> None:
+    assert standing(warned(text, seconds_ago)) == []

@@ -67,7 +67,7 @@ QUIET: dict[str, Evidence] = {
         volumes=ROOM,
     ),
     "a slot whose consumer is away for a moment, on a volume with room": w.healthy(
-        figures=d.figures(*d.slot("nightly", 3 * GIB, active=False)),
+        figures=d.figures(*d.slot("nightly", 1.5 * GIB, active=False)),
         volumes=d.wal_room(90 * GIB),
         history=d.courses(w.course("wal_bytes_total", 1e5, 1e5)),
     ),

@@ -19,6 +19,7 @@ from stanch.diagnose.rank import diagnose
 from stanch.diagnose.run import gather
 from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
 from stanch.diagnose.witnesses import Witnesses
+from stanch.facts.pace import PACE_SQL
 from stanch.facts.sessions import SESSIONS_WAITING_SQL
 from stanch.facts.vitals import VITALS_SQL
 from stanch.facts.workings import MORE_FROM, TABLES_SQL, TEMP_SQL, WORKINGS_SQL
@@ -69,6 +70,8 @@ class Reader:
         if self._fails == sql:
             raise ProbeFailed("server closed the connection")
         await asyncio.sleep(self._late_s)
+        if sql not in self._answers:
+            raise ProbeFailed("it does not know that statement")
         return self._answers[sql]
 
     async def fetch_rows(
@@ -128,7 +131,7 @@ async def test_tables_are_asked_about_where_the_application_lives() -> None:
     home = Door(there)
     await look(Door(here), open_home=home.session)
     assert TABLES_SQL not in here.asked
-    assert there.asked == [TABLES_SQL]
+    assert there.asked == [TABLES_SQL, PACE_SQL]
     assert home.opened == 1
 
 

@@ -78,6 +78,16 @@ NEAR_MISSES: dict[str, tuple[str, Evidence]] = {
             figures=figures(w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 2.0))
         ),
     ),
+    "a prepared transaction that thousands have overtaken": (
+        "prepared_transaction_orphaned",
+        w.healthy(
+            figures=figures(
+                w.figure("prepared_xacts", 1.0),
+                w.figure("prepared_xact_age_s", 20.0),
+                w.figure("horizon_age_xids", 90_000, "prepared:pay-1"),
+            )
+        ),
+    ),
     "a young prepared transaction that others wait for": (
         "prepared_transaction_orphaned",
         w.healthy(
@@ -283,6 +293,16 @@ def test_an_old_prepared_transaction_is_the_root_of_who_waits_for_it() -> None:
     ]
     assert first(evidence).fact("prepared_gid") == "pay-1"
     assert "end_blocking_session" in first(evidence).forbids
+
+
+def test_a_prepared_transaction_that_millions_have_overtaken_is_an_old_one() -> None:
+    age = w.figure("horizon_age_xids", 2_400_000, "prepared:pay-1")
+    known = (w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 20.0), age)
+    told = story(w.healthy(figures=figures(*known)))
+    assert [c for c, follows in told.items() if follows is None] == [
+        "prepared_transaction_orphaned"
+    ]
+    assert first(w.healthy(figures=figures(*known))).subject == "pay-1"
 
 
 def test_advisory_locks_by_the_thousand_that_nobody_gives_back_fill_the_lock_table() -> None:

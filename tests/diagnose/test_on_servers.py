@@ -230,7 +230,9 @@ async def test_every_connection_waits_and_nobody_gets_in(make_server: MakeServer
     server = make_server(conf={"max_connections": 20})
     with ExitStack() as stack, waiting_crowd(server, stack, 16):
         found = await look(server)
-    assert named(found) == ["connections_behind_lock"], why(found)
+    # What the processes' titles tell: who is idle in a transaction, and that all others wait.
+    assert named(found) == ["idle_in_transaction", "connections_behind_lock"], why(found)
+    assert found.causes[1].follows == "idle_in_transaction"
 
 
 @on_18

@@ -20,6 +20,7 @@ from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import ScratchOptions
 from stanch.diagnose.background import Background
 from stanch.diagnose.rank import STANDS_FROM, diagnose
+from stanch.diagnose.run import DEADLINE_S
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.facts.workings import WORKINGS_SQL, parse_workings
 from stanch.model.diagnosis import Diagnosis, Missing, Verdict
@@ -38,11 +39,12 @@ BIG = "SELECT repeat('x', 900) FROM generate_series(1, 24000)"
 Pair = tuple[ScratchServer, ScratchServer]
 
 
-async def look(server: ScratchServer) -> Diagnosis:
+async def look(server: ScratchServer, deadline_s: float = DEADLINE_S) -> Diagnosis:
     return await diagnose_dsn(
         server.dsn(user="stanch_watch", dbname="app"),
         data_directory=str(server.data_directory),
         log=str(server.log_path),
+        deadline_s=deadline_s,
     )
 
 
@@ -187,8 +189,8 @@ async def test_a_slot_that_lost_its_wal(make_server: MakeServer) -> None:
     assert found.causes[0].subject == "gone"
 
 
-@on_15
-async def test_commits_that_wait_for_a_standby_that_is_gone(server: ScratchServer) -> None:
+def payer(server: ScratchServer) -> threading.Thread:
+    """Somebody whose commit waits, for seconds by now."""
     server.query("CREATE TABLE paid (n int)")
     server.query("GRANT INSERT ON paid TO app")
     server.set_conf({"synchronous_standby_names": "two"})
@@ -197,18 +199,35 @@ async def test_commits_that_wait_for_a_standby_that_is_gone(server: ScratchServe
         with suppress(psycopg.Error), psycopg.connect(server.dsn()) as connection:
             connection.execute("INSERT INTO paid VALUES (1)")
 
-    payer = threading.Thread(target=pay, daemon=True)
-    payer.start()
+    paying = threading.Thread(target=pay, daemon=True)
+    paying.start()
     waits = (
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' "
         "AND clock_timestamp() - query_start > '2.05 s'"
     )
     until(lambda: server.query(waits) == [(1,)], "a commit waits")
+    return paying
+
+
+@on_15
+async def test_commits_that_wait_for_a_standby_that_is_gone(server: ScratchServer) -> None:
+    paying = payer(server)
     found = await look(server)
     server.set_conf({"synchronous_standby_names": ""})
-    payer.join(10)
+    paying.join(10)
     assert named(found) == ["sync_standby_gone"], why(found)
     assert found.causes[0].fact("waiting_commits") == 1
+
+
+@on_15
+async def test_commits_that_wait_for_a_standby_of_another_name(pair: Pair) -> None:
+    primary, _ = pair
+    paying = payer(primary)
+    found = await look(primary)
+    primary.set_conf({"synchronous_standby_names": ""})
+    paying.join(10)
+    assert named(found) == ["sync_standby_gone"], why(found)
+    assert 'connected is "walreceiver"' in found.summary
 
 
 async def test_a_subscription_whose_worker_fails_again_and_again(make_server: MakeServer) -> None:
@@ -276,6 +295,71 @@ async def judged(house: ClusterHouse, target: TargetName, server: ScratchServer)
         background=Background(history=nothing, changes=nothing, cluster=seen),
     )
     return diagnose(evidence)
+
+
+@on_15
+async def test_replay_that_is_paused_as_its_primary_sees_it(pair: Pair) -> None:
+    primary, standby = pair
+    house = await cluster_house()
+    standby.query("SELECT pg_wal_replay_pause()")
+    primary.query("CREATE TABLE written AS SELECT 1 AS n")
+    waits = "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
+    until(lambda: standby.query(waits) == [(True,)], "WAL waits to be replayed")
+    for target, server in ((PRIMARY, primary), (STANDBY, standby)):
+        await heard(house, target, server)
+    found = await judged(house, PRIMARY, primary)
+    assert named(found) == ["replay_paused"], why(found)
+    assert found.causes[0].subject == STANDBY
+
+
+@on_15
+async def test_a_walsender_that_somebody_has_suspended(pair: Pair) -> None:
+    primary, _ = pair
+    primary.set_conf({"max_wal_size": "1GB"})
+    [(sender,)] = primary.query("SELECT pid FROM pg_stat_replication")
+    os.kill(sender, signal.SIGSTOP)
+    try:
+        primary.query(f"CREATE TABLE big AS {BIG}")
+        found = await look(primary, deadline_s=15.0)
+    finally:
+        os.kill(sender, signal.SIGCONT)
+    assert named(found) == ["lag_sending"], why(found)
+    assert f"(process {sender}) is suspended" in found.summary
+
+
+@pytest.mark.parametrize("pg_major", [15, 18], indirect=True)
+async def test_a_standby_that_its_primary_no_longer_lets_in(pair: Pair) -> None:
+    primary, standby = pair
+    primary.add_hba("host replication all all reject")
+    primary.add_hba("local replication all reject")
+    standby.restart()
+    until(lambda: "pg_hba.conf" in standby.log_text(), "the standby is turned away")
+    found = await look(standby)
+    assert named(found) == ["hba_refused"], why(found)
+    assert "This standby is turned away as role" in found.summary
+
+
+@pytest.mark.parametrize("pg_major", [15, 18], indirect=True)
+def test_a_primary_tells_when_each_receiver_last_spoke_and_which_slot_it_uses(pair: Pair) -> None:
+    primary, standby = pair
+    primary.query("SELECT pg_create_physical_replication_slot('two')")
+    standby.set_conf({"primary_slot_name": "two"})
+    standby.restart()
+    active = "SELECT active_pid FROM pg_replication_slots WHERE active"
+    until(lambda: len(primary.query(active)) == 1, "the slot is used")
+    [(sender,)] = primary.query(active)
+
+    def said() -> list[tuple[str, float | None]]:
+        [(text,)] = primary.query(WORKINGS_SQL, user="stanch_watch")
+        figures = [f for f in parse_workings(str(text)).figures if f.name == "sender_silent_s"]
+        assert [f.subject for f in figures] == [str(sender)]
+        return [(f.detail, f.value) for f in figures]
+
+    until(lambda: said()[0][1] is not None, "the receiver has spoken")
+    [(slot, silent_s)] = said()
+    assert slot == "two"
+    assert silent_s is not None
+    assert 0 <= silent_s <= 10
 
 
 @on_15

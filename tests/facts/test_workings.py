@@ -47,7 +47,9 @@ def test_a_server_tells_who_works_who_holds_and_how_much(shared_server: ScratchS
         ("advisory", True, pid),
         ("relation", True, pid),
     }
-    assert (value(found, "horizon_age_xids", "session:shop") or 0) >= 0
+    # One has a view, the other has written something: both keep rows.
+    keepers = [f for f in found.figures if f.name == "horizon_age_xids"]
+    assert [f.subject for f in keepers].count("session:shop") == 2
     assert value(found, "xid_age_of_database", "postgres") is not None
     settings = {f.subject: f.detail for f in found.figures if f.name == "setting"}
     assert settings["wal_level"] == "replica"
@@ -211,3 +213,105 @@ def test_a_vacuum_is_not_said_to_hold_back_others(make_server: MakeServer) -> No
         while sweeper.pgconn.get_result() is not None:
             pass
     assert "session:sweeper" not in {f.subject for f in told if f.name == "horizon_age_xids"}
+
+
+def test_whoever_wrote_something_keeps_rows_between_its_statements(
+    shared_server: ScratchServer,
+) -> None:
+    with psycopg.connect(shared_server.dsn("app", application_name="writer")) as writer:
+        writer.execute("SELECT pg_current_xact_id()")
+        seen = "SELECT backend_xmin FROM pg_stat_activity WHERE pid = %s"
+        [(xmin,)] = shared_server.query(seen, [writer.info.backend_pid])
+        found = asked(shared_server)
+    assert xmin is None
+    assert value(found, "horizon_age_xids", "session:writer") is not None
+    assert (value(found, "horizon_held_s", "session:writer") or -1) >= 0
+
+
+def test_dead_rows_that_a_vacuum_had_to_leave_are_told(make_server: MakeServer) -> None:
+    server = make_server(conf={"autovacuum": False})
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in ("kept", "swept"):
+            session.execute(f"CREATE TABLE {name} AS SELECT generate_series(1, 2000) AS n")  # type: ignore[arg-type]
+        session.execute("UPDATE swept SET n = n + 1")
+        session.execute("VACUUM (ANALYZE) swept")
+        session.execute("UPDATE swept SET n = n + 1")
+    with (
+        psycopg.connect(server.dsn("app", "app")) as reader,
+        psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session,
+    ):
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT count(*) FROM pg_class")
+        for _ in range(6):
+            session.execute("UPDATE kept SET n = n + 1")
+        session.close()
+        # Another session, as autovacuum is one: what a session did is counted when it says so.
+        with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as vacuum:
+            vacuum.execute("VACUUM (ANALYZE) kept")
+    with psycopg.connect(server.dsn(WATCH_ROLE, "app"), autocommit=True) as session:
+        row = session.execute(TABLES_SQL.encode()).fetchone()
+    assert row is not None
+    told = {(f.name, f.subject): f.value for f in parse_figures(row[0])}
+    assert {s for name, s in told if name == "table_dead_rows_left"} == {"public.kept"}
+    assert told["table_dead_rows_left", "public.kept"] == 12_000
+    assert 0 <= (told["table_vacuum_age_s", "public.kept"] or -1) < 60
+
+
+def test_a_table_that_was_emptied_is_told_before_and_after_its_session_has_told_it(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(conf={"autovacuum": False})
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in ("cut", "rewritten", "fine"):
+            session.execute(f"CREATE TABLE {name} AS SELECT generate_series(1, 3000) AS n")  # type: ignore[arg-type]
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        session.execute("VACUUM (ANALYZE)")
+
+    def told() -> dict[tuple[str, str], float | None]:
+        with psycopg.connect(server.dsn(WATCH_ROLE, "app"), autocommit=True) as watch:
+            row = watch.execute(TABLES_SQL.encode()).fetchone()
+        assert row is not None
+        return {(f.name, f.subject): f.value for f in parse_figures(row[0])}
+
+    with (
+        psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session,
+        psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as shop,
+    ):
+        session.execute("TRUNCATE cut")
+        shop.execute("SELECT n FROM cut WHERE n = 7")
+        before = told()
+    after = told()
+    assert before["table_rows_in_new_file", "public.cut"] == 3000
+    assert (before["table_sessions", "public.cut"] or 0) >= 1
+    assert after["table_rows_vanished", "public.cut"] == 3000
+    assert {s for name, s in after if name == "table_rows_vanished"} == {"public.cut"}
+    for found in (before, after):
+        assert 0 <= (found["table_changed_age_s", "public.cut"] or -1) < 60
+
+
+def test_what_sessions_ran_last_over_whole_tables_is_told_without_its_values(
+    shared_server: ScratchServer,
+) -> None:
+    shared_server.query("CREATE TABLE IF NOT EXISTS renewed_here (n int, word text)")
+    with psycopg.connect(
+        shared_server.dsn(SUPERUSER, application_name="psql"), autocommit=True
+    ) as person:
+        person.execute("UPDATE renewed_here SET word = 'hidden-word'")
+        [whole] = [f for f in asked(shared_server).figures if f.name == "last_statement"]
+        person.execute("UPDATE renewed_here SET word = 'x' WHERE n = 7")
+        assert not [f for f in asked(shared_server).figures if f.name == "last_statement"]
+    assert whole.detail == "UPDATE renewed_here SET word = '…'"
+    assert whole.subject.endswith("(psql)")
+    assert 0 <= (whole.value or 0) < 60
+
+
+def test_when_a_role_became_a_member_of_a_dangerous_one_is_told(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    before = value(asked(server), "dangerous_roles") or 0
+    server.query("CREATE ROLE bo")
+    server.query("GRANT pg_write_server_files TO bo")
+    found = asked(server)
+    assert value(found, "dangerous_roles") == before + 1
+    assert 0 <= (value(found, "dangerous_member_age_s", "bo") or -1) < 60

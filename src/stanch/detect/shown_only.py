@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SHOWN_ONLY: Mapping[str, str] = {
+    "archive_missed_bytes": "WAL that one walk missed; what two walks miss is judged",
+    "backup_unusable_s": "how long the newest backup is there and not whole; judged as failed",
     "blocked_total": "packets that a firewall dropped; any machine on the Internet sees thousands",
     "canary_ms": "how long the canary's write took",
     "canary_stuck_s": "since when the canary's write has not ended; its failing is judged",

@@ -25,6 +25,10 @@ class Member:
     running_since: datetime | None = None
     promoted_at: datetime | None = None
     """When it was seen to turn from a standby into a primary."""
+    replay_paused: bool | None = None
+    """Of a standby: pg_is_wal_replay_paused()."""
+    unreplayed_bytes: int | None = None
+    """Received by a standby and not replayed."""
 
     def is_fresh(self, at: datetime) -> bool:
         """It told of itself just now."""

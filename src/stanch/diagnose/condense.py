@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stanch.diagnose.inside import Chain, Chains, Retention, SessionGroup, Sessions, Slot
-from stanch.diagnose.outside import Control, Kernel, Kill, ServerProcesses, Volume, Volumes
+from stanch.diagnose.outside import Control, Kernel, Kill, ServerProcesses, Stall, Volume, Volumes
 from stanch.facts.blocking import BlockingChain, blocking_roots
 from stanch.facts.controldata import ControlData
 from stanch.facts.reading import Answer, read_object
 from stanch.facts.sessions import WaitingSession
 from stanch.model import host
 from stanch.model.diagnosis import Missing
-from stanch.model.ports.traces import KernelKill, WalOnDisk
+from stanch.model.ports.traces import KernelKill, KernelStall, WalOnDisk
 from stanch.model.vitals import Vitals
 
 CHAINS_MAX = 10
 NAMES_MAX = 200
 SERVER_NAMES = frozenset({"postgres", "postmaster", "postgresql"})
 KILLS_MAX = 20
+SUSPENDED = frozenset({"stopped", "tracing-stop"})
+SUSPENDED_MAX = 20
 
 
 # --- from inside the server ---------------------------------------------------------------------
@@ -152,14 +154,25 @@ def retention_before(vitals: Vitals) -> Retention:
 # --- from the machine ---------------------------------------------------------------------------
 
 
-def retention_on_disk(wal: WalOnDisk, ready_files: int | None) -> Retention:
-    """What keeps WAL, as files tell it; whether a slot is in use is not on disk."""
+def retention_on_disk(
+    wal: WalOnDisk, ready_files: int | None, before: Vitals | None = None
+) -> Retention:
+    """What keeps WAL, as files tell it. Whether a slot was in use, and whether archiving failed, is
+    not on disk: that is known where somebody saw it while the server lived."""
+    used = {s.name: s.active for s in before.slots} if before else {}
+    archiver = before.archiver if before else None
     return Retention(
         slots=tuple(
-            Slot(name=s.name, active=None, retained_bytes=max(0, wal.newest_lsn - s.restart_lsn))
+            Slot(
+                name=s.name,
+                active=used.get(s.name),
+                retained_bytes=max(0, wal.newest_lsn - s.restart_lsn),
+            )
             for s in wal.slots
             if s.restart_lsn
         ),
+        # It may have begun to fail since.
+        archiver_failing=True if archiver and archiver.failing else None,
         ready_files=ready_files,
         wal_segment_bytes=wal.segment_bytes,
         wal_end_bytes=wal.newest_lsn,
@@ -208,13 +221,13 @@ def processes_from(seen: host.DataDirectoryProcesses) -> ServerProcesses:
     replaying = next((t for t in titles if "startup recovering" in t or "startup  rec" in t), "")
     return ServerProcesses(
         postmaster_pid=seen.postmaster.pid if seen.postmaster else None,
-        postmaster_stopped=seen.postmaster is not None
-        and seen.postmaster.state in {"stopped", "tracing-stop"},
+        postmaster_stopped=seen.postmaster is not None and seen.postmaster.state in SUSPENDED,
         postmaster_traced=seen.postmaster is not None and seen.postmaster.state == "tracing-stop",
         children=len(seen.members),
         orphans=len(seen.orphans),
         recovering=replaying[:NAMES_MAX],
         waiting_for_storage=sum(process.state == "disk-sleep" for process in seen.members),
+        suspended=tuple(p.pid for p in seen.members if p.state in SUSPENDED)[:SUSPENDED_MAX],
         uninspected=seen.unreadable,
     )
 
@@ -269,6 +282,7 @@ def kernel_from(
     *,
     before: host.OomKills | None,
     same_pids: bool = False,
+    stalls: Sequence[KernelStall] = (),
 ) -> Kernel | Missing:
     """The kernel's account; the log tells whom and when, the counters only how many."""
     counts = None if isinstance(counted, Missing) else _kills(counted)
@@ -279,7 +293,7 @@ def kernel_from(
         counts = 0
     earlier = _kills(before) if before else None
     new = max(0, counts - earlier) if counts is not None and earlier is not None else None
-    known = None if isinstance(memory, Missing) else memory
+    total, available = (None, None) if isinstance(memory, Missing) else _memory(memory)
     # A log that was read and holds no kill of a server says more than a counter without times.
     silent_log = not isinstance(kills, Missing) and not ours and not new
     return Kernel(
@@ -288,9 +302,22 @@ def kernel_from(
         own_group=not isinstance(counted, Missing) and counted.own_group,
         kills=ours,
         same_pids=same_pids and not isinstance(kills, Missing),
-        memory_total_bytes=known.total_bytes if known else None,
-        memory_available_bytes=known.available_bytes if known else None,
+        stalls=tuple(
+            Stall(pid=s.pid, name=s.name, at=s.at) for s in stalls if s.name in SERVER_NAMES
+        )[-KILLS_MAX:],
+        memory_total_bytes=total,
+        memory_available_bytes=available,
     )
+
+
+def _memory(known: host.Memory) -> tuple[int, int]:
+    """How much there is and how much of it is left: of the server's own control group, where that
+    may have less than the machine. Page cache is given back when somebody needs it."""
+    limit, used = known.cgroup_limit_bytes, known.cgroup_used_bytes
+    if limit is None or used is None or limit >= known.total_bytes:
+        return known.total_bytes, known.available_bytes
+    left = max(0, limit - max(0, used - known.cgroup_cache_bytes))
+    return limit, min(left, known.available_bytes)
 
 
 def _kills(counted: host.OomKills) -> int | None:

@@ -70,6 +70,8 @@ ABOUT_DATA = frozenset(
     }
 )
 """Of these it is the statement that says which table is affected."""
+RAN = "Failed process was running: "
+"""What the server itself says of a process that was ended by a signal."""
 TELLING = STATEMENTS | ABOUT_DATA
 """What is missed by many is told by few lines of these: they are kept beside the flood."""
 
@@ -127,7 +129,7 @@ def _is_life(record: LogRecord) -> bool:
 
 def _event(record: LogRecord) -> LogEvent:
     told = redacted(record.message) if record.log_class in STATEMENTS else record.message
-    asked = record.statement if record.log_class in ABOUT_DATA else ""
+    asked = _asked(record)
     return LogEvent(
         kind=record.log_class.value,
         text=told[:TEXT_CHARS_MAX],
@@ -137,9 +139,18 @@ def _event(record: LogRecord) -> LogEvent:
         severity=record.severity,
         signal=record.signal,
         named_pid=record.named_pid,
+        pid=record.pid,
         statement=shortened(redacted(asked), TEXT_CHARS_MAX),
         detail=_detail(record),
     )
+
+
+def _asked(record: LogRecord) -> str:
+    """The statement that tells what is affected, or which brought the process down."""
+    if record.log_class in ABOUT_DATA:
+        return record.statement
+    _, ran, asked = record.detail.partition(RAN)
+    return asked if ran and record.log_class is LogClass.CRASH_CHILD_SIGNAL else ""
 
 
 def _detail(record: LogRecord) -> str:

@@ -23,8 +23,10 @@ from stanch.diagnose.outside import (
     ServerProcesses,
     Volumes,
 )
+from stanch.facts.pace import Pace
 from stanch.model.codec import decode, encode
 from stanch.model.diagnosis import Missing
+from stanch.model.host import ProcessorUse
 from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.traces import StartFiles
@@ -97,6 +99,8 @@ class Evidence:
     history: Reading[History] | Missing = NOT_KEPT
     """The flight recorder: what was usual before, and the last value of everything recorded."""
     changes: Reading[Changes] | Missing = NOT_KEPT
+    pace: Reading[Pace] | Missing = NOT_KEPT
+    """What the server did in the second or so between two looks."""
     cluster: Reading[ClusterSeen] | Missing = NOT_KEPT
     """The servers that belong together, as the watch of each of them knows it."""
     patroni: Reading[PatroniSeen] | Missing = NOT_KEPT
@@ -104,6 +108,8 @@ class Evidence:
     """What poolers in front of it and services that use it say."""
     service: Reading[ServiceState] | Missing = NOT_KEPT
     """The server's container or service, as whoever keeps it says."""
+    machine: Reading[ProcessorUse] | Missing = NOT_KEPT
+    """Who used the processors of its machine meanwhile."""
     files: Reading[StartFiles] | Missing = NOT_KEPT
     """What of the data directory decides whether it can be started."""
     symptoms: tuple[Symptom, ...] = ()
@@ -122,6 +128,10 @@ class Evidence:
     """What ended longer ago than this is history, not a finding."""
     disk_full_free_bytes: int = 32 * 1024 * 1024
     """At or below this a volume counts as full; the policy's limit."""
+    managed: str = ""
+    """The provider that keeps the server, by its name or as somebody says; see `managed`."""
+    backup_old_s: float | None = None
+    """From this age on the newest good backup is too old; the policy's limit, None: nobody said."""
 
     def missing(self) -> tuple[Missing, ...]:
         """What could not be read, in the order of the fields; not who is not there to be asked."""

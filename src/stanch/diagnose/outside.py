@@ -22,6 +22,8 @@ class LogEvent:
     signal: int | None = None
     named_pid: int | None = None
     """The process that the line tells of."""
+    pid: int | None = None
+    """The process that wrote it."""
     statement: str = ""
     """What the session had asked for, without literals; kept where it tells what is affected."""
     detail: str = ""
@@ -112,6 +114,8 @@ class ServerProcesses:
     """Title of the startup process where it replays WAL."""
     waiting_for_storage: int = 0
     """Of the server's own, in uninterruptible sleep (state D)."""
+    suspended: tuple[int, ...] = ()
+    """PIDs of the postmaster's children that are suspended (SIGSTOP) or being traced."""
     uninspected: int = 0
     """Processes of the machine that did not show where they work; above 0 absence is no proof."""
 
@@ -150,8 +154,17 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """One process that the kernel saw wait for minutes without an end."""
+
+    pid: int
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """The kernel's own account of killing for memory."""
+    """The kernel's own account: of killing for memory, and of processes that hung."""
 
     oom_kills: int | None
     """Since boot, or of the server's control group. None: not counted on this system."""
@@ -163,7 +176,10 @@ class Kernel:
     """Of server processes, from the kernel's own log, oldest first."""
     same_pids: bool = False
     """The log was read, and its PIDs are those that the server has, too (no container between)."""
+    stalls: tuple[Stall, ...] = ()
+    """Server processes that hung for minutes, from the kernel's own log, oldest first."""
     memory_total_bytes: int | None = None
+    """Of the machine, or of the server's control group where that may have less."""
     memory_available_bytes: int | None = None
 
 

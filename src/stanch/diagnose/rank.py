@@ -22,6 +22,8 @@ from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.managed import by_nature, provider_of
+from stanch.diagnose.managed_moves import for_provider, question_for
 from stanch.diagnose.unwell import unwell
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
@@ -279,20 +281,27 @@ def _why_unknown(evidence: Evidence) -> str:
     reach = value_of(evidence.reach)
     if reach is None:
         return "Whether the server answers could not be found out."
-    meaning = STATE_MEANINGS[reach.state]
-    return f"{meaning.sentence} Why is not known. {meaning.check_next}".strip()
+    meaning, provider = STATE_MEANINGS[reach.state], provider_of(evidence)
+    look = meaning.check_next if provider is None else f"Look at {provider.events}."
+    return f"{meaning.sentence} Why is not known. {look}".strip()
 
 
 def _answer(
     evidence: Evidence, verdict: Verdict, found: tuple[CauseFinding, ...], summary: str
 ) -> Diagnosis:
     rivals = [f for f in found if f.follows is None][:2]
+    between_two = separator(rivals[0].id, rivals[1].id) if len(rivals) == 2 else ""
+    provider = provider_of(evidence)
+    if provider is not None:
+        found = tuple(for_provider(f, provider) for f in found)
+        between_two = question_for(between_two, provider)
     return Diagnosis(
         verdict=verdict,
         causes=found,
         at=evidence.at,
         elapsed_ms=round(evidence.elapsed_ms, 1),
         summary=summary,
-        separator=separator(rivals[0].id, rivals[1].id) if len(rivals) == 2 else "",
+        separator=between_two,
         absent=tuple(Finding(evidence=m.what, text=m.reason) for m in evidence.missing()),
+        by_nature=by_nature(evidence),
     )

@@ -26,14 +26,13 @@ from stanch.diagnose.damaged_files import damaged_files
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
-from stanch.diagnose.inside import Activity, Chains, Changes, Retention, Sessions
+from stanch.diagnose.inside import Changes, Retention, Sessions
 from stanch.diagnose.lateness.run import OwnLateness
 from stanch.diagnose.outside import (
     Control,
     Kernel,
     LockFileSeen,
     Log,
-    Place,
     ServerProcesses,
     Volumes,
 )
@@ -43,7 +42,7 @@ from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.model.diagnosis import Missing, not_there
 from stanch.model.errors import ProbeFailed
-from stanch.model.host import DataDirectoryProcesses, DirectorySizes
+from stanch.model.host import DataDirectoryProcesses, DirectorySizes, ProcessorUse
 from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
@@ -74,8 +73,8 @@ async def gather(
 ) -> Evidence:
     """Ask all witnesses at once and keep what they said within the deadline.
 
-    Cost: one fresh connection, one session where none is held, then a short one for tables. Never
-    raises for what a target or a machine does.
+    Cost: one fresh connection, one session where none is held, then one of a second for tables.
+    Never raises for what a target or a machine does.
     """
     return await _Gathering(witnesses, deadline_s).evidence(target, disk_full_free_bytes)
 
@@ -99,7 +98,7 @@ class _Gathering:
         self._start_all()
         await self._wait()
         own.cancel()
-        inside = self._done("sessions", Inside)
+        inside = self._told()
         processes = self._done("processes", DataDirectoryProcesses)
         noted, before = self._w.lock_witness, self._w.vitals_before
         return Evidence(
@@ -108,7 +107,7 @@ class _Gathering:
             elapsed_ms=(self._loop.time() - self._began) * 1000,
             reach=self._reading("reach", Reach, "a fresh connection"),
             sessions=self._sessions(inside, processes),
-            chains=self._chains(inside),
+            chains=self._inside("chains", inside, lambda i: i.chains, "pg_blocking_pids()"),
             retention=self._retention(inside),
             log=self._reading("log", Log, "server log"),
             control=self._control(),
@@ -116,15 +115,19 @@ class _Gathering:
             processes=self._kept("processes", _condensed(processes), "process list"),
             volumes=self._reading("volumes", Volumes, "statfs"),
             kernel=self._reading("kernel", Kernel, "kernel log and counters"),
-            place=self._place(),
-            activity=self._activity(inside),
-            figures=self._figures(inside),
+            place=self._kept("place", self._w.where(), "lock file, settings, process list"),
+            activity=self._inside(
+                "activity", inside, lambda i: i.activity, "pg_stat_activity, pg_locks"
+            ),
+            pace=self._inside("pace", inside, lambda i: i.pace, "two looks at counters"),
+            figures=self._inside("figures", inside, lambda i: i.figures, "statistics"),
             history=self._reading("history", History, "flight recorder"),
             changes=self._reading("changes", Changes, "changes that were seen"),
             cluster=self._kept("cluster", cluster_known(self._w.background), "the watch"),
             patroni=self._reading("patroni", PatroniSeen, "GET /patroni, /cluster"),
             beside=self._reading("beside", Figures, "poolers and services"),
             service=self._reading("service", ServiceState, "whoever keeps it"),
+            machine=self._reading("machine", ProcessorUse, "/proc"),
             files=self._reading("files", StartFiles, "files of the data directory"),
             symptoms=self._w.background.symptoms if self._w.background else (),
             onset=self._w.background.onset if self._w.background else None,
@@ -140,11 +143,13 @@ class _Gathering:
     def _start_all(self) -> None:
         """Cheapest and most separating first; they run side by side all the same."""
         self._start("reach", self._reach())
+        self._start("asked", self._ask_server(tables=self._w.open_home is None))
         self._start("sessions", self._ask_inside())
         known = self._w.background
         self._start("history", self._history(known) if known else _unwatched("history"))
         self._start("patroni", self._told_by("patroni", self._w.patroni))
         self._start("service", self._told_by("service", self._w.service))
+        self._start("machine", self._told_by("machine", self._w.machine))
         self._start("beside", self._beside())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):
@@ -193,7 +198,7 @@ class _Gathering:
         return reach
 
     async def _ask_inside(self) -> Inside | Missing:
-        inside, home = await self._ask_server(tables=self._w.open_home is None), self._w.open_home
+        inside, home = await asyncio.shield(self._tasks["asked"]), self._w.open_home
         if home is None or isinstance(inside, Missing):
             return inside
         return await with_tables(inside, home, left_s=self._left_s, damaged=self._damaged)
@@ -222,7 +227,7 @@ class _Gathering:
 
     async def _history(self, known: Background) -> History | Missing:
         """Only of a server that answers: what ended one is not told by what it usually does."""
-        inside = await asyncio.shield(self._tasks["sessions"])
+        inside = await asyncio.shield(self._tasks["asked"])
         if isinstance(inside, Missing):
             return Missing(what="history", reason=f"not read: {inside.reason}")
         return await known.history()
@@ -246,7 +251,7 @@ class _Gathering:
         chunk = await host.log_tail(bytes_max=LOG_BYTES_MAX)
         if isinstance(chunk, Missing):
             return chunk
-        place = self._w.place
+        place = self._w.where()
         zone = "" if isinstance(place, Missing) else place.log_timezone
         return log_from(chunk, log_timezone=zone)
 
@@ -269,8 +274,9 @@ class _Gathering:
         kills = traces if isinstance(traces, Missing) else await traces.kernel_kills()
         counted, memory = await host.oom_kills(), await host.memory()
         same = not isinstance(traces, Missing) and await traces.kernel_pids_are_ours()
+        hung = () if isinstance(traces, Missing) else await traces.kernel_stalls()
         before = self._w.oom_before
-        return kernel_from(kills, counted, memory, before=before, same_pids=same)
+        return kernel_from(kills, counted, memory, before=before, same_pids=same, stalls=hung)
 
     async def _wal_on_disk(self) -> Retention | Missing:
         traces = self._w.traces
@@ -282,13 +288,13 @@ class _Gathering:
         if isinstance(wal, Missing):
             return wal
         sizes = await self._sizes()
-        return retention_on_disk(wal, None if isinstance(sizes, Missing) else sizes.archive_ready)
+        ready = None if isinstance(sizes, Missing) else sizes.archive_ready
+        return retention_on_disk(wal, ready, self._w.vitals_before)
 
     async def _lock_file(self, host: HostReader) -> LockFileSeen | Missing:
-        place = self._w.place
         return await read_lock_file(
             host,
-            data_directory="" if isinstance(place, Missing) else place.data_directory,
+            folder=self._w.folder,
             witness=self._w.lock_witness,
             traces=self._w.traces,
             left_s=self._left_s,
@@ -339,22 +345,23 @@ class _Gathering:
         )
         return told if titles is None else self._kept("processes", titles, "titles of processes")
 
-    def _chains(self, inside: Inside | Missing) -> Reading[Chains] | Missing:
-        told = inside.chains if isinstance(inside, Inside) else inside
-        if isinstance(told, Missing):
-            return Missing(what="chains", reason=told.reason)
-        return self._kept("sessions", told, "pg_blocking_pids()")
+    def _told(self) -> Inside | Missing:
+        """What the session said; where it did not come to an end, what it said first."""
+        whole = self._tasks["sessions"]
+        if "asked" in self._ended:
+            # Ages are of then, and not of the second look.
+            self._ended["sessions"] = self._ended["asked"]
+            if whole.cancelled() or not whole.done():
+                return self._done("asked", Inside)
+        return self._done("sessions", Inside)
 
-    def _activity(self, inside: Inside | Missing) -> Reading[Activity] | Missing:
-        told = inside.activity if isinstance(inside, Inside) else inside
+    def _inside(
+        self, what: str, by: Inside | Missing, part: Callable[[Inside], T | Missing], source: str
+    ) -> Reading[T] | Missing:
+        told = part(by) if isinstance(by, Inside) else by
         if isinstance(told, Missing):
-            return Missing(what="activity", reason=told.reason)
-        return self._kept("sessions", told, "pg_stat_activity, pg_locks")
-
-    def _figures(self, inside: Inside | Missing) -> Reading[Figures] | Missing:
-        if isinstance(inside, Missing):
-            return Missing(what="figures", reason=inside.reason)
-        return self._kept("sessions", inside.figures, "the server's statistics")
+            return Missing(what=what, reason=told.reason)
+        return self._kept("sessions", told, source)
 
     def _retention(self, inside: Inside | Missing) -> Reading[Retention] | Missing:
         on_disk = self._done("wal_on_disk", Retention)
@@ -376,9 +383,6 @@ class _Gathering:
         if isinstance(found, Missing):
             return Missing(what="control", reason=found.reason)
         return self._kept("controldata", found, "pg_controldata")
-
-    def _place(self) -> Reading[Place] | Missing:
-        return self._kept("place", self._w.place, "lock file, settings, process list")
 
 
 async def _unwatched(what: str) -> Missing:

@@ -10,7 +10,7 @@ from stanch.diagnose.background import Background
 from stanch.diagnose.outside import Place
 from stanch.facts.lock_file import LockFileWitness
 from stanch.model.diagnosis import Missing
-from stanch.model.host import OomKills
+from stanch.model.host import OomKills, ProcessorUse
 from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
@@ -38,6 +38,8 @@ class Witnesses:
     host: HostReader | Missing
     traces: TraceReader | Missing
     place: Place | Missing
+    found: Callable[[], Place | Missing] | None = None
+    """Where the server lives, for a host that first has to find it; asked once it was."""
     lock_witness: LockFileWitness | Missing
     """What was noted while the server was known to live."""
     oom_before: OomKills | None = None
@@ -49,9 +51,20 @@ class Witnesses:
     """Asks poolers and services; None: nobody said which."""
     service: Callable[[float], Awaitable[ServiceState | Missing]] | None = None
     """Asks whoever keeps the server; None: nobody is known to."""
+    machine: Callable[[float], Awaitable[ProcessorUse | Missing]] | None = None
+    """Looks at who uses the processors; None: it is another machine."""
     background: Background | None = None
     """What whoever watches the target knows of it; None: nobody does."""
     cluster_expected: str = ""
     """System identifier of the cluster that is watched; empty: nobody knows it."""
     cluster_answering: str = ""
     """Of the one in which the held session is."""
+
+    def where(self) -> Place | Missing:
+        """Where the server lives, as far as that is known by now."""
+        return self.place if self.found is None else self.found()
+
+    def folder(self) -> str:
+        """Its data directory; empty where that is not known."""
+        place = self.where()
+        return "" if isinstance(place, Missing) else place.data_directory

@@ -10,12 +10,11 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final, cast
-from zoneinfo import ZoneInfo
 
+from stanch.facts.log_guesses import PrefixGuess
 from stanch.facts.log_prefix import AUTO, Prefix, compile_prefix
 from stanch.facts.log_records import (
     RECORD_CHARS_MAX,
@@ -64,6 +63,7 @@ class LogParser:
         self._format = log_format
         self._prefix = None if log_line_prefix is None else compile_prefix(log_line_prefix)
         self._zone = zone_named(log_timezone)
+        self._guess = PrefixGuess()
         self._buffer = b""
         self._cutting = False
         self._open: LogRecord | None = None
@@ -78,6 +78,8 @@ class LogParser:
 
     def feed(self, content: bytes) -> list[LogRecord]:
         """The records that these bytes complete."""
+        if self._prefix is None:
+            self._guess.learn(content)
         records: list[LogRecord] = []
         *whole, rest = content.split(b"\n")
         for piece in whole:
@@ -158,7 +160,11 @@ class LogParser:
             self._add_part(part, message)
             return []
         done = self._close()
-        self._open = _begun(match.groupdict(), severity, message, zone=self._zone)
+        fields = {name: value for name, value in match.groupdict().items() if value is not None}
+        if "prefix" in fields:
+            fields |= self._guess.fields(fields["prefix"])
+        fields |= {"severity": severity, "message": message}
+        self._open = from_fields(fields, zone=self._zone)
         self._last_part = "message"
         return done
 
@@ -309,25 +315,3 @@ _EARLY: Final = re.compile(
     r"database system|access (?:directory|the server configuration file)))[^\n]*)"
 )
 """What a server says before it can log: without prefix and severity, and it ends then."""
-
-
-def _begun(
-    groups: Mapping[str, str | None], severity: str, message: str, *, zone: ZoneInfo | None
-) -> LogRecord:
-    fields = {name: value for name, value in groups.items() if value is not None}
-    if "prefix" in fields:
-        fields |= _guessed(fields["prefix"])
-    fields |= {"severity": severity, "message": message}
-    return from_fields(fields, zone=zone)
-
-
-def _guessed(prefix: str) -> dict[str, str]:
-    """What an unknown prefix gives away: a time stamp, and a pid in square brackets."""
-    found: dict[str, str] = {}
-    stamp = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})? [A-Za-z+-][\w:/+-]*", prefix)
-    pid = re.search(r"\[(\d{1,10})[\]-]", prefix)
-    if stamp is not None:
-        found["stamp"] = stamp[0]
-    if pid is not None:
-        found["pid"] = pid[1]
-    return found

@@ -164,6 +164,13 @@ BY_TEXT: Final = (
         r"|^incompatible library \"",
         frozenset({"FATAL"}),
     ),
+    # Whatever the system said of it: a file that is too short has no code of its own.
+    _rule(
+        LogClass.LIBRARY_MISSING,
+        "",
+        r"^could not load library \"/|^could not access file \"[^\n]*\": (No such file|Permission)",
+        frozenset({"ERROR"}),
+    ),
     _rule(LogClass.PANIC_FSYNC, "", r"^could not (fsync|fdatasync) ", frozenset({"PANIC"})),
     _rule(
         LogClass.ARCHIVE_FAILED,
@@ -227,7 +234,9 @@ BY_TEXT: Final = (
     _rule(
         LogClass.PRIMARY_UNREACHABLE,
         "",
-        r"^could not connect to the primary server|^terminating walreceiver due to timeout"
+        # Newer versions say first who it is.
+        r"^((streaming replication receiver|synchronization worker) \"[^\n]{1,80}\" )?"
+        r"could not connect to the primary server|^terminating walreceiver due to timeout"
         r"|^replication terminated by primary server|^could not receive data from WAL stream",
         SERVER,
     ),

@@ -51,7 +51,7 @@ WITHOUT_SQLSTATE: Final = (
     _rule(LogClass.NO_SUCH_TABLE, "", r"^relation \"[^\n]*\" does not exist"),
     _rule(LogClass.NO_SUCH_COLUMN, "", r"^column [^\n]* does not exist"),
     _rule(LogClass.NO_SUCH_DATABASE, "", r"^database \"[^\n]*\" does not exist", _FATAL),
-    _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied for "),
+    _rule(LogClass.PERMISSION_DENIED, "", r"^permission denied (for|to) |^must be owner of "),
     _rule(LogClass.UNIQUE_VIOLATION, "", r"^duplicate key value violates unique constraint"),
     _rule(LogClass.SEQUENCE_EXHAUSTED, "", r"^nextval: reached (maximum|minimum) value of"),
     _rule(
@@ -92,7 +92,8 @@ WITHOUT_SQLSTATE: Final = (
     _rule(
         LogClass.INVALID_PAGE,
         "",
-        r"^could not open file \"(base|global)/|^could not access status of transaction ",
+        r"^could not open file \"(base|global)/|^could not access status of transaction "
+        r"|^could not read blocks? [\d.]{1,30} in file \"[^\n\"]*\": read only \d+ of \d+ bytes",
     ),
     _rule(LogClass.CATALOG_DAMAGED, "", r"^cache lookup failed for |^could not open relation with"),
     _rule(LogClass.INVALID_PAGE, "", r"^invalid page in block|^page verification failed"),

@@ -15,10 +15,17 @@ WORKINGS_SQL: Final = load("workings")
 TABLES_SQL: Final = load("workings_tables")
 """Of the database that is asked in."""
 TEMP_SQL: Final = load("workings_temp")
-MORE_FROM: Final = ((14, load("workings_14")), (15, load("workings_15")))
+MORE_FROM: Final = (
+    (14, load("workings_14")),
+    (15, load("workings_15")),
+    # By itself: a slot that is dropped meanwhile is an error.
+    (15, load("workings_spill")),
+)
 """Further numbers, each from a version on."""
 
 TEXT_CHARS_MAX = 300
+LAST_STATEMENT: Final = "last_statement"
+"""The only number beside which a statement stands; its literals are replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +94,16 @@ def parse_figures(payload: str) -> tuple[Reading, ...]:
 
 
 def _figures(answer: Answer) -> tuple[Reading, ...]:
-    return tuple(
-        Reading(
-            name=part.text("name"),
-            value=part.number_or_none("value"),
-            subject=_short(part, "subject"),
-            detail=_short(part, "detail"),
-        )
-        for part in answer.parts("figures")
+    return tuple(_figure(part) for part in answer.parts("figures"))
+
+
+def _figure(part: Answer) -> Reading:
+    name, detail = part.text("name"), part.text("detail")
+    return Reading(
+        name=name,
+        value=part.number_or_none("value"),
+        subject=_short(part, "subject"),
+        detail=shortened(redacted(detail) if name == LAST_STATEMENT else detail, TEXT_CHARS_MAX),
     )
 
 

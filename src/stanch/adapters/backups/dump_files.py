@@ -17,6 +17,8 @@ READ_BYTES_MAX: Final = 256 * 1024 * 1024
 TAIL_BYTES: Final = 4096
 _PIECE_BYTES: Final = 1024 * 1024
 _LIST_S: Final = 20.0
+_READ_S: Final = 30.0
+_CUT: Final = re.compile(r"end of file|could not uncompress")
 UNPACKED_BYTES_MAX: Final = 16 * 1024 * 1024 * 1024
 _LAST_LINES: Final = (
     b"-- PostgreSQL database dump complete",
@@ -49,8 +51,8 @@ def is_wal_name(path: str) -> bool:
 def fault_of(path: str, kind: str) -> str:
     """Why it cannot be restored from; empty: nothing was found.
 
-    Cost: reads a compressed dump whole, once. Never: what `pg_restore --list` cannot see, such as a
-    custom dump whose data is cut off behind its table of contents.
+    Cost: reads a compressed dump whole, once. Never: what `pg_restore --list` cannot see, where a
+    custom dump is too large to be read: data that is cut off behind its table of contents.
     """
     try:
         match kind:
@@ -63,7 +65,7 @@ def fault_of(path: str, kind: str) -> str:
             case "custom":
                 with _opened(path) as file:
                     fault = custom_fault(file.read(TAIL_BYTES))
-                return fault or _list_fault(path)
+                return fault or _custom_path_fault(path)
             case _:
                 return _list_fault(path)
     except OSError as error:
@@ -121,22 +123,36 @@ def gzip_fault(file: BinaryIO) -> str:
     return sql_fault(tail)
 
 
+def _custom_path_fault(path: str) -> str:
+    """What lies behind the table of contents is only seen by whoever reads it."""
+    fault = _list_fault(path)
+    if fault or os.stat(path).st_size > READ_BYTES_MAX:
+        return fault
+    read = _restore_fault(path, "--file=/dev/null", within_s=_READ_S)
+    # Any other complaint is of this pg_restore: time, or a compression that it does not know.
+    return read if _CUT.search(read) else ""
+
+
 def _list_fault(path: str) -> str:
+    return _restore_fault(path, "--list", within_s=_LIST_S)
+
+
+def _restore_fault(path: str, how: str, *, within_s: float) -> str:
     program = shutil.which("pg_restore") or _newest_program()
     if program is None:
         return ""
     try:
         ran = subprocess.run(
-            (program, "--list", "--", path),
+            (program, how, "--", path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=_LIST_S,
+            timeout=within_s,
             check=False,
             env={"PATH": os.defpath, "LC_ALL": "C"},
         )
     except subprocess.TimeoutExpired:
-        return f"pg_restore could not list it within {_LIST_S:g} s"
+        return f"pg_restore could not read it within {within_s:g} s"
     lines = ran.stderr[:2000].decode("utf-8", "replace").strip().splitlines()
     return "" if ran.returncode == 0 else (lines[-1][:200] if lines else "pg_restore refuses it")
 

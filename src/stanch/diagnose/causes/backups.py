@@ -36,14 +36,23 @@ def _tell_failed(evidence: Evidence) -> str:
 
 
 def _tell_unverified(evidence: Evidence) -> str:
-    said = shortened(_said(backups.backup_unverified.ask(evidence)), 200)
-    return f"A backup did not stand its test and may not be restorable ({said})."
+    tested = backups.backup_unverified.ask(evidence)
+    unusable = backups.backup_unusable.ask(evidence)
+    if tested.yes or not unusable.yes:
+        said = shortened(_said(tested), 200)
+        return f"A backup did not stand its test and may not be restorable ({said})."
+    return f"The newest backup cannot be restored ({shortened(unusable.text, 220)})."
+
+
+def _unverified_where(evidence: Evidence) -> str:
+    return backups.where(evidence, *UNVERIFIED) or backups.where(evidence, backups.UNUSABLE)
 
 
 def _tell_gap(evidence: Evidence) -> str:
     holes, gap = backups.archive_holes.ask(evidence), backups.archive_gap.ask(evidence)
-    where = "inside" if holes.yes else "at the end of"
-    return f"WAL files are missing {where} the archive ({shortened(_said(holes, gap), 220)})."
+    inside = holes if holes.yes else backups.archive_seen_missing.ask(evidence)
+    where = "inside" if inside.yes else "at the end of"
+    return f"WAL files are missing {where} the archive ({shortened(_said(inside, gap), 220)})."
 
 
 def _whole(course: Course | None) -> int | None:
@@ -74,6 +83,7 @@ backup_failed = Cause(
         Weigh(clue=backups.backup_old, yes=6.0, no=-1.5, now=True),
         # A backup that failed its test counts as failed, too; it is told by its own cause.
         Weigh(clue=backups.backup_unverified, yes=-5.0, no=0.0, now=True),
+        Weigh(clue=backups.backup_unusable, yes=-5.0, no=0.0, now=True),
     ),
     shown_by=((backups.backup_failed, True), (backups.backup_old, True)),
     tell=_tell_failed,
@@ -107,13 +117,16 @@ backup_unrestorable = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=backups.backup_unverified, yes=7.0, no=-6.0, now=True),
+        Weigh(clue=backups.backup_unusable, yes=6.5, no=0.0, now=True),
         Weigh(clue=backups.backup_odd, yes=0.5, no=0.0, now=True),
     ),
-    shown_by=((backups.backup_unverified, True),),
+    shown_by=((backups.backup_unverified, True), (backups.backup_unusable, True)),
     tell=_tell_unverified,
-    facts=lambda e: _facts(e, backups.where(e, *UNVERIFIED)),
-    subject=lambda e: backups.where(e, *UNVERIFIED),
+    facts=lambda e: _facts(e, _unverified_where(e)),
+    subject=_unverified_where,
     symptoms=(SymptomKind.BACKUP_VERIFICATION_FAILED, SymptomKind.BACKUP_SMALL),
+    # What is not whole is no backup: the newest good one becomes too old.
+    brings_about=(BACKUP_FAILED,),
     follows_change=(ItemKind.SERVER, ItemKind.IMAGE, ItemKind.SETTING),
     began=lambda e: s.since if (s := backups.symptom(e, UNVERIFIED[1])) else None,
     safe_first="Find out whether the server's own pages are damaged (checksums, pg_amcheck) or "
@@ -139,8 +152,14 @@ archive_gap = Cause(
     weighs=(
         Weigh(clue=backups.archive_holes, yes=6.0, no=-1.5, now=True),
         Weigh(clue=backups.archive_gap, yes=6.0, no=-1.5, now=True),
+        # Of one walk; the server fills its archive in order.
+        Weigh(clue=backups.archive_seen_missing, yes=4.0, no=0.0, now=True),
     ),
-    shown_by=((backups.archive_holes, True), (backups.archive_gap, True)),
+    shown_by=(
+        (backups.archive_holes, True),
+        (backups.archive_gap, True),
+        (backups.archive_seen_missing, True),
+    ),
     tell=_tell_gap,
     facts=lambda e: _facts(e, backups.where(e, *HOLES)),
     subject=lambda e: backups.where(e, *HOLES),

@@ -32,10 +32,13 @@ FAMILY = "contention"
 
 def _tell_subtrans(evidence: Evidence) -> str:
     seen, age_s = value_of(evidence.activity), longest_xact_s(evidence)
+    looked_up = contention.subtrans_looked_up.ask(evidence)
     if seen is None:
         return "Sessions wait to look up subtransactions."
     _, total = lwlock_waits(seen)
     old = f", while a transaction has been open for {span(age_s)}" if age_s else ""
+    if looked_up.yes:
+        return f"{looked_up.text[0].upper()}{looked_up.text[1:]}{old}."
     return f"{subtrans_waits(seen)} of {total} active sessions look up subtransactions{old}."
 
 
@@ -60,6 +63,7 @@ subtransaction_overflow = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=contention.on_subtrans, yes=5.5, no=-6.0, now=True),
+        Weigh(clue=contention.subtrans_looked_up, yes=5.5, no=-0.5, now=True),
         Weigh(clue=contention.long_xact, yes=1.0, no=-1.0, now=True),
         Weigh(clue=contention.subtrans_read, yes=1.0, no=-0.5, now=True),
         Weigh(clue=pace.less_done, yes=1.0, no=-1.0, now=True),
@@ -90,7 +94,7 @@ subtransaction_overflow = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}subxacts.html",
-    shown_by=((contention.on_subtrans, True),),
+    shown_by=((contention.on_subtrans, True), (contention.subtrans_looked_up, True)),
 )
 
 lwlock_contention = Cause(
@@ -105,6 +109,7 @@ lwlock_contention = Cause(
     weighs=(
         Weigh(clue=contention.on_lwlock, yes=3.0, no=-6.0, now=True),
         Weigh(clue=contention.lwlock_pile, yes=2.0, no=0.0, now=True),
+        Weigh(clue=contention.lwlock_lasts, yes=1.5, no=0.0, now=True),
         Weigh(clue=pace.piled_up, yes=2.0, no=-3.0, now=True),
         Weigh(clue=pace.less_done, yes=1.0, no=-0.5, now=True),
     ),

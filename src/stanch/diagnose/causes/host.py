@@ -29,9 +29,10 @@ def _tell_limit(evidence: Evidence) -> str:
 
 
 def _tell_clock(evidence: Evidence) -> str:
-    answer = host.clock_off.ask(evidence)
-    if answer.yes:
-        return f"The machine's time is wrong: {answer.text}."
+    for clue in (host.clock_differs, host.clock_off):
+        answer = clue.ask(evidence)
+        if answer.yes:
+            return f"The machine's time is wrong: {answer.text}."
     return f"The machine's time is wrong: {host.log_disordered.ask(evidence).text}."
 
 
@@ -90,10 +91,16 @@ clock_wrong = Cause(
     impact="For whoever trusts times: failover leases, certificates, tokens, restores to a moment.",
     prior=-2.5,
     weighs=(
+        # What keeps this machine's clock right says nothing of a server elsewhere.
+        Weigh(clue=host.clock_differs, yes=7.0, no=-0.5, now=True),
         Weigh(clue=host.clock_off, yes=4.5, no=-4.0, now=True),
         Weigh(clue=host.log_disordered, yes=2.0, no=0.0, now=True),
     ),
-    shown_by=((host.clock_off, True), (host.log_disordered, True)),
+    shown_by=(
+        (host.clock_differs, True),
+        (host.clock_off, True),
+        (host.log_disordered, True),
+    ),
     tell=_tell_clock,
     facts=lambda e: (("clock_offset_s", _offset(e)),),
     apart={
@@ -145,6 +152,9 @@ extension_library_missing = Cause(
 
 
 def _offset(evidence: Evidence) -> float | None:
+    ahead_s = host.clock_ahead_s(evidence)
+    if ahead_s is not None and abs(ahead_s) >= host.CLOCK_DIFFERS_S:
+        return round(ahead_s)
     history = value_of(evidence.history)
     course = history.of("clock_offset_s") if history else None
     return None if course is None or course.now is None else round(course.now, 3)

@@ -101,8 +101,9 @@ collation_drift = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=damage.collation_of_database, yes=4.5, no=-0.5, now=True),
-        Weigh(clue=damage.collation_recorded, yes=4.0, no=-2.0, now=True),
-        Weigh(clue=damage.collation_logged, yes=2.0, no=0.0),
+        # Looked for every few minutes alone; a warning is from the moment at which it was met.
+        Weigh(clue=damage.collation_recorded, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=damage.collation_logged, yes=5.0, no=0.0),
     ),
     shown_by=(
         (damage.collation_of_database, True),

@@ -69,6 +69,11 @@ def _whom(evidence: Evidence) -> str:
 
 def _tell_sending(evidence: Evidence) -> str:
     lag, ahead = behind_by.worst(evidence), behind_by.ahead_bytes(evidence)
+    if lag is not None and behind_by.is_suspended(lag, evidence):
+        return (
+            f'The walsender of standby "{lag.name}" (process {lag.pid}) is suspended, by a signal '
+            f"or a debugger: {human_bytes(lag.sending_bytes)} are not sent."
+        )
     if lag is not None:
         return (
             f'Standby "{lag.name}" is {human_bytes(lag.total_bytes)} behind, of which '
@@ -107,6 +112,32 @@ def _tell_conflict(evidence: Evidence) -> str:
     )
 
 
+def _tell_paused(evidence: Evidence) -> str:
+    other = replay.paused_elsewhere(evidence)
+    if other is None:
+        return f"Replay on the standby is paused: {_behind(evidence)}."
+    waiting = human_bytes(other.unreplayed_bytes or 0)
+    return f'Replay on the standby "{other.target}" is paused: {waiting} of WAL wait there.'
+
+
+def _paused_facts(evidence: Evidence) -> Facts:
+    other = replay.paused_elsewhere(evidence)
+    if other is None:
+        return _lag_facts(evidence)
+    told = {"standby": other.target, "unreplayed_bytes": other.unreplayed_bytes}
+    return tuple({**dict(_lag_facts(evidence)), **told}.items())
+
+
+def _whose_replay(evidence: Evidence) -> str:
+    other = replay.paused_elsewhere(evidence)
+    return _whom(evidence) if other is None else other.target
+
+
+def _hurts_the_standby_alone(evidence: Evidence) -> bool:
+    """Who works on the primary is kept from nothing by it."""
+    return replay.paused_elsewhere(evidence) is not None and not behind_by.lag_since(evidence)
+
+
 lag_sending = Cause(
     id=LAG_SENDING,
     section=Section.REPLICATION,
@@ -120,6 +151,7 @@ lag_sending = Cause(
         Weigh(clue=sending.unsent, yes=5.0, no=-4.0, now=True),
         Weigh(clue=sending.primary_ahead, yes=5.0, no=-1.0, now=True),
         Weigh(clue=sending.sender_waits, yes=1.0, no=0.0, now=True),
+        Weigh(clue=sending.sender_suspended, yes=4.0, no=0.0, now=True),
         Weigh(clue=sending.catching_up, yes=-1.5, no=0.0, now=True),
         Weigh(clue=sending.was_level, yes=-2.0, no=0.5, now=True),
         Weigh(clue=replay.unreplayed, yes=-2.0, no=0.0, now=True),
@@ -210,10 +242,11 @@ replay_paused = Cause(
         Weigh(clue=replay.unreplayed, yes=0.5, no=-0.5, now=True),
     ),
     shown_by=((replay.paused, True), (replay.unreplayed, True)),
-    tell=lambda e: f"Replay on the standby is paused: {_behind(e)}.",
-    facts=_lag_facts,
-    subject=_whom,
+    tell=_tell_paused,
+    facts=_paused_facts,
+    subject=_whose_replay,
     began=_since,
+    hurts_later=_hurts_the_standby_alone,
     apart={
         REPLAY_SATURATED: "On the standby: what does pg_is_wal_replay_paused() say?",
     },

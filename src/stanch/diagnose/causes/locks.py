@@ -38,7 +38,9 @@ def _tell_chain(evidence: Evidence) -> str:
 def _tell_idle(evidence: Evidence) -> str:
     root = idle_root(evidence)
     if root is None:
-        return "A session sits idle in an open transaction."
+        waits = sessions.idle_before_waiters.ask(evidence)
+        seen = f": {waits.text}" if waits.yes else ""
+        return f"A session sits idle in an open transaction{seen}."
     since = span(root.root_in_state_s)
     blocks = f" and blocks {root.waiters} others" if root.waiters else ", holding vacuum back"
     name = root_name(root)
@@ -100,12 +102,21 @@ idle_in_transaction = Cause(
     weighs=(
         Weigh(clue=sessions.root_is_idle, yes=6.5, no=-2.0, now=True),
         Weigh(clue=sessions.old_idle, yes=5.5, no=-1.0, now=True),
+        Weigh(clue=sessions.idle_before_waiters, yes=4.5, no=0.0, now=True),
+        # Of minutes, or of seconds in which vacuum came and had to leave what died.
+        Weigh(clue=sessions.idle_keeper, yes=7.5, no=0.0, now=True),
     ),
     tell=_tell_idle,
     facts=lambda e: (("server_running", True), *chain_facts(idle_root(e))),
     subject=lambda e: _pid(idle_root(e)),
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
-    brings_about=(BLOCKING_CHAIN, DDL_LOCK_QUEUE, SUBTRANSACTION_OVERFLOW, VACUUM_HELD_BACK),
+    brings_about=(
+        BLOCKING_CHAIN,
+        CONNECTIONS_BEHIND_LOCK,
+        DDL_LOCK_QUEUE,
+        SUBTRANSACTION_OVERFLOW,
+        VACUUM_HELD_BACK,
+    ),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.ROLLOUT,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
@@ -14,6 +16,14 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.clues import logins
 from stanch.diagnose.clues.refusals import first_of, lines_lately, period, roles_refused, whom
+from stanch.diagnose.clues.turned_away import (
+    Refusal,
+    by_hba,
+    by_password,
+    standby_hba,
+    standby_password,
+    told,
+)
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
@@ -25,16 +35,36 @@ NEVER_MAKE_ANEW = (
     "Do not drop the role and make it anew: what it owns and what it was granted goes with it."
 )
 SYMPTOMS = (SymptomKind.UNWATCHED, SymptomKind.LOGIN_FAILURES)
+STANDBYS_TOO = (*SYMPTOMS, SymptomKind.STANDBY_GONE)
 FORBIDS = ("start_server", "set_aside_lock_file")
 
 
+def _of_standby(evidence: Evidence, *kinds: str) -> Refusal | None:
+    """The standby that is turned away for it, where one is."""
+    if logins.HBA in kinds:
+        return by_hba(evidence)
+    return by_password(evidence) if logins.WRONG in kinds else None
+
+
+def _roles(evidence: Evidence, *kinds: str) -> tuple[str, ...]:
+    standby = _of_standby(evidence, *kinds)
+    if standby is not None and standby.role:
+        return (standby.role,)
+    return roles_refused(evidence, *kinds)
+
+
+def _since(evidence: Evidence, *kinds: str) -> datetime | None:
+    standby = _of_standby(evidence, *kinds)
+    return first_of(evidence, *kinds) if standby is None else standby.since
+
+
 def _subject(evidence: Evidence, *kinds: str) -> str:
-    roles = roles_refused(evidence, *kinds)
+    roles = _roles(evidence, *kinds)
     return f"role {roles[0]}" if len(roles) == 1 else ""
 
 
 def _facts(evidence: Evidence, *kinds: str) -> Facts:
-    roles = roles_refused(evidence, *kinds)
+    roles = _roles(evidence, *kinds)
     return (
         *server_facts(evidence),
         ("role", roles[0] if roles else None),
@@ -52,6 +82,9 @@ def _times(evidence: Evidence, *kinds: str) -> str:
 
 
 def _tell_hba(evidence: Evidence) -> str:
+    standby = by_hba(evidence)
+    if standby is not None:
+        return f"{told(standby)} by pg_hba.conf of its primary, and gets no WAL: {standby.text}"
     who = whom(roles_refused(evidence, logins.HBA))
     return f"pg_hba.conf does not let {who} in{_times(evidence, logins.HBA)}"
 
@@ -77,6 +110,9 @@ def _tell_not_permitted(evidence: Evidence) -> str:
 
 
 def _tell_wrong(evidence: Evidence) -> str:
+    standby = by_password(evidence)
+    if standby is not None:
+        return f"{told(standby)} for a wrong password, and gets no WAL: {standby.text}"
     who = whom(roles_refused(evidence, logins.WRONG))
     return f"Logins of {who} come with a wrong password{_times(evidence, logins.WRONG)}"
 
@@ -94,20 +130,21 @@ hba_refused = Cause(
         Weigh(clue=logins.hba_said, yes=7.0, no=0.0, now=True),
         Weigh(clue=logins.hba_logged, yes=2.5, no=-1.5),
         Weigh(clue=logins.hba_reloaded, yes=2.0, no=-0.5),
+        Weigh(clue=standby_hba, yes=7.0, no=0.0, now=True),
         # The Internet tries every door; a file that locks applications out names their roles.
         Weigh(clue=logins.many_roles, yes=-4.0, no=0.5),
     ),
-    shown_by=((logins.hba_said, True), (logins.hba_logged, True)),
+    shown_by=((logins.hba_said, True), (logins.hba_logged, True), (standby_hba, True)),
     tell=_tell_hba,
     facts=lambda e: _facts(e, logins.HBA),
     subject=lambda e: _subject(e, logins.HBA),
-    began=lambda e: first_of(e, logins.HBA),
+    began=lambda e: _since(e, logins.HBA),
     apart={
         CREDENTIALS_REFUSED: "Does the refusal name pg_hba.conf (28000), or the password (28P01)?",
         PASSWORD_WRONG: "Does the refusal name pg_hba.conf (28000), or the password (28P01)?",
         LOGIN_ATTACK: "Are the refused logins of roles that exist, from addresses of your own?",
     },
-    symptoms=SYMPTOMS,
+    symptoms=STANDBYS_TOO,
     brings_about=(CREDENTIALS_REFUSED,),
     safe_first="Compare pg_hba.conf with its last good copy (the socket on the machine most often "
     "still lets you in), put that copy back and reload.",
@@ -202,6 +239,7 @@ password_wrong = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=logins.wrong_logged, yes=4.5, no=-2.0),
+        Weigh(clue=standby_password, yes=7.5, no=0.0, now=True),
         Weigh(clue=logins.password_said, yes=1.5, no=0.0, now=True),
         Weigh(clue=logins.role_changed, yes=1.0, no=0.0),
         Weigh(clue=logins.expiry_logged, yes=-4.0, no=0.0),
@@ -209,16 +247,16 @@ password_wrong = Cause(
         Weigh(clue=logins.not_permitted_logged, yes=-3.0, no=0.0),
         Weigh(clue=logins.many_roles, yes=-4.0, no=0.0),
     ),
-    shown_by=((logins.wrong_logged, True),),
+    shown_by=((logins.wrong_logged, True), (standby_password, True)),
     tell=_tell_wrong,
     facts=lambda e: _facts(e, logins.WRONG),
     subject=lambda e: _subject(e, logins.WRONG),
-    began=lambda e: first_of(e, logins.WRONG),
+    began=lambda e: _since(e, logins.WRONG),
     apart={
         CREDENTIALS_REFUSED: "What does the log say in the DETAIL under the refusal?",
         LOGIN_ATTACK: "Do the failed logins come from the application's own addresses?",
     },
-    symptoms=SYMPTOMS,
+    symptoms=STANDBYS_TOO,
     brings_about=(CREDENTIALS_REFUSED,),
     safe_first="Find out which side changed (a rotated secret, ALTER ROLE ... PASSWORD) and bring "
     "the other in line; until then stop the application's retries.",

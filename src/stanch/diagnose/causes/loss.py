@@ -12,7 +12,7 @@ from stanch.diagnose.causes.ids import (
     TABLE_DROPPED,
     TABLE_TRUNCATED,
 )
-from stanch.diagnose.clues import loss, truncated
+from stanch.diagnose.clues import loss, newcomers, truncated
 from stanch.diagnose.clues import missed as seen
 from stanch.diagnose.clues.missed import Missed, missed
 from stanch.diagnose.evidence import Evidence
@@ -112,6 +112,9 @@ table_dropped = Cause(
         Weigh(clue=seen.relations_missed, yes=3.0, no=-4.0),
         Weigh(clue=loss.table_gone, yes=4.0, no=-1.5),
         Weigh(clue=loss.table_drop_logged, yes=4.5, no=0.0),
+        # A drop in a function or among other statements of one message is not seen as one.
+        Weigh(clue=newcomers.drops_logged, yes=-1.5, no=0.0),
+        Weigh(clue=newcomers.missed_by_newcomers, yes=-2.5, no=1.0, now=True),
         Weigh(clue=loss.table_still_there, yes=-5.0, no=0.5, now=True),
         Weigh(clue=truncated.table_size_lost, yes=1.5, no=0.0, now=True),
         Weigh(clue=seen.missed_by_several, yes=0.5, no=0.0),
@@ -155,6 +158,8 @@ schema_mismatch = Cause(
         Weigh(clue=loss.search_path_changed, yes=3.0, no=0.0),
         Weigh(clue=loss.table_gone, yes=-4.0, no=0.5),
         Weigh(clue=loss.table_drop_logged, yes=-4.0, no=0.0),
+        Weigh(clue=newcomers.drops_logged, yes=1.5, no=0.0),
+        Weigh(clue=newcomers.missed_by_newcomers, yes=3.0, no=-1.5, now=True),
     ),
     shown_by=((seen.relations_missed, True), (seen.columns_missed, True)),
     tell=_tell_mismatch,
@@ -195,12 +200,14 @@ table_truncated = Cause(
     weighs=(
         Weigh(clue=truncated.table_truncated, yes=2.0, no=-1.0),
         Weigh(clue=truncated.table_vanished, yes=1.5, no=-1.5, now=True),
-        Weigh(clue=truncated.table_much_read, yes=1.5, no=-1.5),
+        Weigh(clue=truncated.table_emptied_lately, yes=2.5, no=-1.0, now=True),
+        # What is filled, read through and emptied is emptied lately, too, every day.
+        Weigh(clue=truncated.table_much_read, yes=1.5, no=-3.5),
         Weigh(clue=truncated.table_size_lost, yes=3.0, no=0.0, now=True),
         Weigh(clue=truncated.truncated_before, yes=-3.0, no=0.0),
         Weigh(clue=seen.relations_missed, yes=-2.0, no=0.0),
     ),
-    shown_by=((truncated.table_truncated, True),),
+    shown_by=((truncated.table_truncated, True), (truncated.table_emptied_lately, True)),
     tell=_tell_truncated,
     facts=lambda e: (
         ("server_running", True),

@@ -59,11 +59,14 @@ def _tell_work_mem(evidence: Evidence) -> str:
     if claim is None or kernel is None or kernel.memory_available_bytes is None:
         return "Sessions at work take nearly all memory with their work_mem."
     whose = f" of {claim.whose}" if claim.whose else ""
-    return (
-        f"{claim.sessions} sessions{whose} are at work with work_mem = "
-        f"{human_bytes(claim.work_mem)} each, and {human_bytes(kernel.memory_available_bytes)} of "
-        "memory are left: the kernel will kill next."
-    )
+    who = "1 session" if claim.sessions == 1 else f"{claim.sessions} sessions"
+    are = "is" if claim.sessions == 1 else "are"
+    work = f"{who}{whose} {are} at work with work_mem = {human_bytes(claim.work_mem)} each"
+    if host.memory_short.ask(evidence).yes:
+        left = human_bytes(kernel.memory_available_bytes)
+        return f"{work}, and {left} of memory are left: the kernel will kill next."
+    total = human_bytes(kernel.memory_total_bytes or 0)
+    return f"{work}, of {total} of memory: {host.memory_ran_out.ask(evidence).text}."
 
 
 out_of_memory = Cause(
@@ -139,11 +142,11 @@ work_mem_too_high = Cause(
     impact="Soon: the kernel kills a server process, and all sessions end with it.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=host.memory_short, yes=3.0, no=-6.0, now=True),
+        Weigh(clue=host.memory_ran_out, yes=2.5, no=-6.0, now=True),
         Weigh(clue=host.work_mem_claims, yes=3.0, no=-4.0, now=True),
         Weigh(clue=wire.answers, yes=0.5, no=-1.0, now=True),
     ),
-    shown_by=((host.memory_short, True),),
+    shown_by=((host.memory_ran_out, True),),
     tell=_tell_work_mem,
     facts=lambda e: (("server_running", True), *_memory_facts(e)),
     subject=lambda e: claim.whose if (claim := host.largest_claim(e)) else "",

@@ -21,7 +21,7 @@ from stanch.model.symptoms import SymptomKind
 
 
 def _tell_neighbour(evidence: Evidence) -> str:
-    clues = (neighbours.cpu_stolen, neighbours.load_of_others)
+    clues = (neighbours.cpu_stolen, neighbours.programs_burn, neighbours.load_of_others)
     said = [answer.text for clue in clues if (answer := clue.ask(evidence)).yes]
     return f"Somebody else uses the machine: {'; '.join(said) or 'who is not known'}."
 
@@ -37,6 +37,7 @@ noisy_neighbour = Cause(
     weighs=(
         Weigh(clue=neighbours.cpu_stolen, yes=4.5, no=-1.0, now=True),
         Weigh(clue=neighbours.load_of_others, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=neighbours.programs_burn, yes=6.5, no=-0.5, now=True),
         Weigh(clue=pace.less_done, yes=1.0, no=-0.5, now=True),
         Weigh(clue=pace.more_done, yes=-2.0, no=0.0, now=True),
         Weigh(clue=neighbours.job_runs, yes=-1.5, no=0.0, now=True),
@@ -59,7 +60,11 @@ noisy_neighbour = Cause(
     forbids=("end_idle_sessions", "end_blocking_session", *RUNS),
     runbook="",
     source=f"{DOC}monitoring.html",
-    shown_by=((neighbours.cpu_stolen, True), (neighbours.load_of_others, True)),
+    shown_by=(
+        (neighbours.cpu_stolen, True),
+        (neighbours.load_of_others, True),
+        (neighbours.programs_burn, True),
+    ),
 )
 
 

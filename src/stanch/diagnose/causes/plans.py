@@ -16,7 +16,7 @@ from stanch.diagnose.causes.work import (
     leading_words,
     statement_facts,
 )
-from stanch.diagnose.clues import pace, work
+from stanch.diagnose.clues import pace, slow_runs, twice, work
 from stanch.diagnose.clues.work import (
     gone_index,
     invalid_index,
@@ -26,26 +26,37 @@ from stanch.diagnose.clues.work import (
 )
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
+from stanch.model.shown import shortened
 from stanch.model.symptoms import SymptomKind
 
 
 def _slow_query_id(evidence: Evidence) -> str:
     history = value_of(evidence.history)
     found = slowest(history) if history else None
-    return f"query {found.subject}" if found and found.subject else leading_query(evidence)
+    if found is not None and found.subject:
+        return f"query {found.subject}"
+    own = slow_runs.slower_than_mean(evidence)
+    return f"query {own[0]}" if own and own[1] >= work.SLOWER_TIMES else leading_query(evidence)
+
+
+def _table_read_whole(evidence: Evidence) -> str:
+    """The table that is read whole: as two looks saw it, else by all that was ever counted."""
+    now = twice.whole_read(evidence)
+    table = None if now else whole_read_table(evidence)
+    return now.name if now else table.subject if table else ""
 
 
 def _tell_index(evidence: Evidence) -> str:
     figures, gone = value_of(evidence.figures), gone_index(evidence)
     invalid = invalid_index(figures) if figures else None
-    table = whole_read_table(evidence)
-    whole = f"; {table.subject[:80]} is read whole" if table else ""
+    now, table = twice.whole_reads_new.ask(evidence), _table_read_whole(evidence)
+    whole = f"; {table[:80]} is read whole" if table else ""
     if gone is not None:
         return f"An index is missing: {gone.what[:80]}, {gone.told[:80]}{whole}."
     if invalid is not None:
         return f"Index {invalid.subject[:80]} of {invalid.detail[:60]} is invalid{whole}."
-    read = f"{table.subject[:80]} is read whole" if table else "a large table is read whole"
-    return f"An index is missing: {read}.{leading_words(evidence)}"
+    read = f"{table[:80]} is read whole" if table else "a large table is read whole"
+    return f"An index is missing: {now.text if now.yes else read}.{leading_words(evidence)}"
 
 
 missing_index = Cause(
@@ -61,18 +72,21 @@ missing_index = Cause(
         Weigh(clue=work.index_gone, yes=3.5, no=-0.5),
         Weigh(clue=work.index_invalid, yes=2.5, no=0.0, now=True),
         Weigh(clue=work.read_whole, yes=2.0, no=-2.0, now=True),
+        Weigh(clue=twice.whole_reads_new, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=twice.index_ignored, yes=-4.0, no=1.0, now=True),
+        Weigh(clue=slow_runs.planner_forced, yes=-2.0, no=0.0, now=True),
         Weigh(clue=work.one_leads, yes=0.5, no=-1.0, now=True),
-        Weigh(clue=work.statement_slower, yes=1.0, no=-0.5, now=True),
-        Weigh(clue=pace.piled_up, yes=1.5, no=-3.0, now=True),
+        Weigh(clue=slow_runs.statement_slower, yes=1.0, no=-0.5, now=True),
+        Weigh(clue=pace.piled_up, yes=1.5, no=-1.5, now=True),
         Weigh(clue=pace.more_done, yes=-2.0, no=0.5, now=True),
     ),
     tell=_tell_index,
     facts=lambda e: (
         *statement_facts(e),
-        ("table", table.subject if (table := whole_read_table(e)) else None),
+        ("table", _table_read_whole(e) or None),
         ("index", gone.what if (gone := gone_index(e)) else None),
     ),
-    subject=lambda e: table.subject if (table := whole_read_table(e)) else leading_query(e),
+    subject=lambda e: _table_read_whole(e) or leading_query(e),
     began=lambda e: gone.at if (gone := gone_index(e)) else None,
     apart={
         PLAN_FLIP: "Does the index that the statement needs exist and is it valid (pg_index."
@@ -95,25 +109,45 @@ missing_index = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
-    shown_by=((work.index_gone, True), (work.index_invalid, True), (work.read_whole, True)),
+    shown_by=(
+        (work.index_gone, True),
+        (work.index_invalid, True),
+        (work.read_whole, True),
+        (twice.whole_reads_new, True),
+    ),
 )
 
 
+def _flip_why(evidence: Evidence) -> str:
+    """What made the planner choose so, as far as it shows; empty where it does not."""
+    figures = value_of(evidence.figures)
+    clues = (slow_runs.planner_forced, twice.index_ignored, slow_runs.slow_on_stale)
+    said = [answer.text for clue in clues if (answer := clue.ask(evidence)).yes]
+    stale = stale_table(figures) if figures and not said else None
+    if stale is not None:
+        said = [f"{stale.value:.0f} rows of {stale.subject[:80]} changed since it was analyzed"]
+    return "; ".join(shortened(text, 180) for text in said)
+
+
 def _tell_flip(evidence: Evidence) -> str:
-    figures, history = value_of(evidence.figures), value_of(evidence.history)
-    stale = stale_table(figures) if figures else None
-    slow = slowest(history) if history else None
+    slower, why = slow_runs.statement_slower.ask(evidence), _flip_why(evidence)
     times = (
-        f"Statement {slow.subject[:40]} takes {slow.now:.1f} times as long as usual"
-        if slow is not None and slow.now is not None and slow.now >= work.SLOWER_TIMES
+        f"{slower.text[:1].upper()}{slower.text[1:]}"
+        if slower.yes
         else "The planner may have chosen another plan"
     )
-    table = (
-        f"; {stale.value:.0f} rows of {stale.subject[:80]} changed since it was analyzed"
-        if stale is not None
-        else ""
+    return f"{times}{'; ' if why else ''}{why}.{leading_words(evidence)}"
+
+
+def _flip_table(evidence: Evidence) -> str | None:
+    figures, now, run = (
+        value_of(evidence.figures),
+        twice.whole_read(evidence),
+        slow_runs.long_run(evidence),
     )
-    return f"{times}{table}.{leading_words(evidence)}"
+    stale = slow_runs.stale_in(evidence, run.query) if run else None
+    stale = stale or (stale_table(figures) if figures else None)
+    return now.name if now else stale.subject if stale else None
 
 
 plan_flip = Cause(
@@ -126,11 +160,18 @@ plan_flip = Cause(
     family=FAMILY,
     prior=-3.0,
     weighs=(
-        Weigh(clue=work.statement_slower, yes=3.0, no=-2.5, now=True),
-        Weigh(clue=work.stats_stale, yes=2.0, no=-1.0, now=True),
+        Weigh(clue=slow_runs.statement_slower, yes=3.0, no=-2.5, now=True),
+        Weigh(clue=work.stats_stale, yes=2.0, no=-0.5, now=True),
+        Weigh(clue=slow_runs.slow_on_stale, yes=4.0, no=-0.5, now=True),
+        Weigh(clue=twice.index_ignored, yes=2.5, no=0.0, now=True),
+        Weigh(clue=slow_runs.planner_forced, yes=3.0, no=0.0, now=True),
+        Weigh(clue=twice.scans_heavier, yes=1.0, no=0.0, now=True),
+        Weigh(clue=slow_runs.queries_grew_old, yes=1.0, no=-0.5, now=True),
         Weigh(clue=work.one_leads, yes=0.5, no=0.0, now=True),
-        Weigh(clue=pace.piled_up, yes=1.0, no=-1.5, now=True),
+        Weigh(clue=pace.piled_up, yes=1.0, no=-1.0, now=True),
         Weigh(clue=pace.more_done, yes=-1.5, no=0.5, now=True),
+        Weigh(clue=twice.busier, yes=-1.0, no=0.0, now=True),
+        Weigh(clue=work.plan_forced, yes=-2.5, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-3.0, no=0.0),
         Weigh(clue=work.index_invalid, yes=-1.0, no=0.0, now=True),
         Weigh(clue=work.statement_new, yes=-3.0, no=0.5, now=True),
@@ -138,7 +179,7 @@ plan_flip = Cause(
     tell=_tell_flip,
     facts=lambda e: (
         *statement_facts(e),
-        ("table", t.subject if (f := value_of(e.figures)) and (t := stale_table(f)) else None),
+        ("table", _flip_table(e)),
     ),
     subject=_slow_query_id,
     symptoms=SLOWED,
@@ -159,13 +200,24 @@ plan_flip = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}planner-stats.html",
-    shown_by=((work.statement_slower, True), (work.stats_stale, True)),
+    shown_by=(
+        (slow_runs.statement_slower, True),
+        (work.stats_stale, True),
+        (slow_runs.slow_on_stale, True),
+        (twice.index_ignored, True),
+    ),
 )
+
+
+_SLOW = (slow_runs.statement_slower, twice.scans_heavier, slow_runs.long_prepared)
+"""What it does to statements, by whichever shows it."""
 
 
 def _tell_generic(evidence: Evidence) -> str:
     forced = work.plan_forced.ask(evidence)
-    slow = work.statement_slower.ask(evidence)
+    slow = next(
+        (a for c in _SLOW if (a := c.ask(evidence)).yes), slow_runs.statement_slower.ask(evidence)
+    )
     why = forced.text if forced.yes else "a prepared statement keeps one plan for all parameters"
     how = f"; {slow.text}" if slow.yes else ""
     return f"{why[0].upper()}{why[1:]}{how}."
@@ -181,12 +233,21 @@ generic_plan = Cause(
     family=FAMILY,
     prior=-3.0,
     weighs=(
-        Weigh(clue=work.plan_forced, yes=2.5, no=-2.0, now=True),
-        Weigh(clue=work.statement_slower, yes=3.0, no=-3.0, now=True),
+        # Without it the sixth execution in a session does the same.
+        Weigh(clue=work.plan_forced, yes=2.5, no=-0.5, now=True),
+        Weigh(clue=slow_runs.statement_slower, yes=3.0, no=-3.0, now=True),
+        Weigh(clue=slow_runs.has_parameters, yes=0.5, no=-4.0, now=True),
+        Weigh(clue=slow_runs.long_prepared, yes=1.0, no=0.0, now=True),
+        Weigh(clue=twice.scans_heavier, yes=1.5, no=-0.5, now=True),
+        Weigh(clue=slow_runs.queries_grew_old, yes=1.5, no=-0.5, now=True),
         Weigh(clue=work.one_leads, yes=0.5, no=0.0, now=True),
         Weigh(clue=work.stats_stale, yes=-1.5, no=0.0, now=True),
+        Weigh(clue=slow_runs.slow_on_stale, yes=-3.0, no=0.5, now=True),
+        Weigh(clue=twice.whole_reads_new, yes=-2.0, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-2.0, no=0.0),
         Weigh(clue=pace.more_done, yes=-1.5, no=0.5, now=True),
+        Weigh(clue=twice.busier, yes=-1.0, no=0.0, now=True),
+        Weigh(clue=work.statement_new, yes=-3.0, no=0.5, now=True),
     ),
     tell=_tell_generic,
     facts=statement_facts,
@@ -212,5 +273,5 @@ generic_plan = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}runtime-config-query.html#GUC-PLAN-CACHE-MODE",
-    shown_by=((work.plan_forced, True),),
+    shown_by=((work.plan_forced, True), (slow_runs.long_prepared, True)),
 )

@@ -12,10 +12,11 @@ from stanch.diagnose.causes.ids import (
     CONNECTIONS_LEAKED,
     CONNECTIONS_LOAD,
     CREDENTIALS_REFUSED,
+    LOAD_SPIKE,
     POOL_CLIENTS_EXHAUSTED,
     POOL_EXHAUSTED,
 )
-from stanch.diagnose.clues import pools, sessions
+from stanch.diagnose.clues import pools, sessions, twice
 from stanch.diagnose.clues.pools import clients_of, pool_of
 from stanch.diagnose.clues.refusals import first_of
 from stanch.diagnose.evidence import Evidence, value_of
@@ -43,9 +44,12 @@ def _tell_limit(evidence: Evidence) -> str:
 def _tell_storm(evidence: Evidence) -> str:
     figures = value_of(evidence.figures)
     young = figures.of("sessions_begun_10s") if figures is not None else None
+    top = f" ({shortened(young.detail, NAME_CHARS_MAX)})" if young and young.detail else ""
+    fast = twice.logins_fast.ask(evidence)
+    if fast.yes:
+        return f"A flood of new connections: {fast.text}{top}."
     if young is None or young.value is None:
         return "Many times as many connections arrive as usual."
-    top = f" ({shortened(young.detail, NAME_CHARS_MAX)})" if young.detail else ""
     return f"A flood of new connections: {young.value:.0f} sessions are younger than 10 s{top}."
 
 
@@ -133,14 +137,20 @@ connection_storm = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=pools.logins_surged, yes=4.0, no=-1.0, now=True),
-        Weigh(clue=pools.sessions_young, yes=2.0, no=-2.0, now=True),
+        Weigh(clue=twice.logins_fast, yes=5.0, no=-2.0, now=True),
+        # Those that ask once and leave are gone before anybody looks.
+        Weigh(clue=pools.sessions_young, yes=2.0, no=-0.5, now=True),
         Weigh(clue=pools.sessions_grown, yes=1.5, no=-0.5, now=True),
         Weigh(clue=sessions.refused_logged, yes=1.0, no=0.0),
         Weigh(clue=sessions.waiting, yes=-1.5, no=0.0, now=True),
         # New sessions that stay and do nothing are a leak that has just begun.
-        Weigh(clue=sessions.leaking, yes=-4.0, no=0.0, now=True),
+        Weigh(clue=pools.sessions_stay, yes=-4.0, no=0.0, now=True),
     ),
-    shown_by=((pools.logins_surged, True), (pools.sessions_young, True)),
+    shown_by=(
+        (twice.logins_fast, True),
+        (pools.logins_surged, True),
+        (pools.sessions_young, True),
+    ),
     tell=_tell_storm,
     facts=lambda e: (("server_running", True), *_storm_facts(e)),
     apart={
@@ -154,7 +164,7 @@ connection_storm = Cause(
         SymptomKind.CONNECTIONS_EXHAUSTED,
         SymptomKind.LOAD_HIGH,
     ),
-    brings_about=(CONNECTIONS_LOAD,),
+    brings_about=(CONNECTIONS_LOAD, LOAD_SPIKE),
     safe_first="Slow the clients down where they are (a pause between tries, fewer instances, a "
     "pooler in front), and find out what made them lose their connections.",
     never=(

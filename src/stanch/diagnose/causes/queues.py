@@ -22,6 +22,7 @@ from stanch.diagnose.clues.queues import (
     advisory_holders,
     advisory_root,
     prepared_age_s,
+    prepared_oldest,
     prepared_root,
     waiting_change,
 )
@@ -112,9 +113,17 @@ ddl_lock_queue = Cause(
 )
 
 
+def _prepared_gid(evidence: Evidence) -> str:
+    root, oldest = prepared_root(evidence), prepared_oldest(evidence)
+    if root is not None:
+        return root.prepared_gid
+    return oldest.subject.removeprefix(queues.PREPARED) if oldest is not None else ""
+
+
 def _tell_prepared(evidence: Evidence) -> str:
     root, age_s = prepared_root(evidence), prepared_age_s(evidence)
-    name = f' "{root.prepared_gid[:80]}"' if root and root.prepared_gid else ""
+    gid = _prepared_gid(evidence)[:80]
+    name = f' "{gid}"' if gid else ""
     since = root.root_in_state_s if root else age_s or 0.0
     blocks = f" and blocks {root.waiters} sessions" if root else ", holding vacuum back"
     return f"The prepared transaction{name} has waited {span(since)} to be ended{blocks}."
@@ -149,7 +158,7 @@ prepared_transaction_orphaned = Cause(
     ),
     tell=_tell_prepared,
     facts=_prepared_facts,
-    subject=lambda e: root.prepared_gid if (root := prepared_root(e)) is not None else "",
+    subject=_prepared_gid,
     began=_prepared_since,
     apart={
         IDLE_IN_TRANSACTION: "Does pg_blocking_pids() name a process, or 0 for a prepared "

@@ -11,15 +11,15 @@ from stanch.diagnose.causes.ids import (
     LONG_RECOVERY,
     STANDBY_WITHOUT_SESSIONS,
 )
-from stanch.diagnose.clues import lock, startup, wire
+from stanch.diagnose.clues import lock, recovering, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
 
 def _tell(evidence: Evidence) -> str:
-    lasts_s, pace = startup.recovering_for_s(evidence), startup.replay_bytes_per_s(evidence)
-    left_s, left = startup.recovery_left_s(evidence), startup.wal_left_bytes(evidence)
+    lasts_s, pace = recovering.recovering_for_s(evidence), recovering.replay_bytes_per_s(evidence)
+    left_s, left = recovering.recovery_left_s(evidence), recovering.wal_left_bytes(evidence)
     said = f"The server replays its WAL for {span(lasts_s)}" if lasts_s else "It replays its WAL"
     if pace is not None:
         said += f", {human_bytes(pace)} a second"
@@ -30,12 +30,12 @@ def _tell(evidence: Evidence) -> str:
 
 def _facts(evidence: Evidence) -> Facts:
     processes = value_of(evidence.processes)
-    lasts_s, pace = startup.recovering_for_s(evidence), startup.replay_bytes_per_s(evidence)
+    lasts_s, pace = recovering.recovering_for_s(evidence), recovering.replay_bytes_per_s(evidence)
     return (
         *server_facts(evidence),
         ("recovering_s", None if lasts_s is None else round(lasts_s, 1)),
         ("replay_bytes_per_s", None if pace is None else round(pace)),
-        ("wal_left_bytes", startup.wal_left_bytes(evidence)),
+        ("wal_left_bytes", recovering.wal_left_bytes(evidence)),
         ("startup_process", processes.recovering if processes and processes.recovering else None),
     )
 
@@ -55,10 +55,10 @@ long_recovery = Cause(
         Weigh(clue=wire.no_hot_standby, yes=-6.0, no=0.0, now=True),
         Weigh(clue=lock.recovering, yes=1.0, no=-0.5, now=True),
         Weigh(clue=lock.postmaster_alive, yes=0.5, no=-6.0, now=True),
-        Weigh(clue=startup.recovery_long, yes=3.5, no=-4.0, now=True),
-        Weigh(clue=startup.recovery_advances, yes=1.0, no=-1.5, now=True),
+        Weigh(clue=recovering.recovery_long, yes=3.5, no=-4.0, now=True),
+        Weigh(clue=recovering.recovery_advances, yes=1.0, no=-1.5, now=True),
     ),
-    shown_by=((startup.recovery_long, True),),
+    shown_by=((recovering.recovery_long, True),),
     tell=_tell,
     facts=_facts,
     apart={
@@ -66,7 +66,7 @@ long_recovery = Cause(
         CRASHED: "Does the server recover at this moment, or is it gone?",
         STANDBY_WITHOUT_SESSIONS: "Does the refusal name hot standby mode?",
     },
-    began=startup.recovery_began,
+    began=recovering.recovery_began,
     symptoms=(SymptomKind.SERVER_DOWN,),
     safe_first="Wait, and tell people how long it will take: the segment in the startup process's "
     "title, or the server's own `redo in progress` lines, say how far it is.",

@@ -13,7 +13,8 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.clues import replication as r
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.shown import span
+from stanch.diagnose.figures import Figures
+from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
 NOT_OF_A_STANDBY = ("start_server", "set_aside_lock_file")
@@ -22,12 +23,24 @@ NOT_OF_A_STANDBY = ("start_server", "set_aside_lock_file")
 def _tell_sync(evidence: Evidence) -> str:
     activity, figures = value_of(evidence.activity), value_of(evidence.figures)
     waiting = r.sync_waiters(activity) if activity else ()
-    names = figures.setting("synchronous_standby_names") if figures else None
+    names = (figures.setting("synchronous_standby_names") if figures else None) or ""
+    longest = span(max((d.oldest_query_s or 0 for d in waiting), default=0))
     return (
         f"{sum(d.sessions for d in waiting)} sessions wait at their commit for a synchronous "
-        f"standby, the longest for {span(max((d.oldest_query_s or 0 for d in waiting), default=0))}"
-        f", and none of synchronous_standby_names = '{(names or '')[:80]}' is connected."
+        f"standby, the longest for {longest}, and {_who_is_there(figures, names)}."
     )
+
+
+def _who_is_there(figures: Figures | None, names: str) -> str:
+    """Whom commits wait for, and who is connected instead: a name that is no longer right shows."""
+    asked = f"synchronous_standby_names = '{shortened(names, 80)}'"
+    there = r.sync_standbys(figures) if figures else ()
+    if there:
+        return f"only {len(there)} of {r.sync_asked_for(names)} that {asked} asks for are connected"
+    others = sorted({s.subject for s in figures.named("sender")}) if figures else []
+    named = ", ".join(f'"{shortened(name, 60)}"' for name in others[:3])
+    beside = f"; connected is {named}" if others else ""
+    return f"none of {asked} is connected{beside}"
 
 
 def _sync_facts(evidence: Evidence) -> Facts:
@@ -98,7 +111,7 @@ wal_removed = Cause(
 sync_standby_gone = Cause(
     id=SYNC_STANDBY_GONE,
     section=Section.REPLICATION,
-    sentence="Commits wait for a synchronous standby, and none is connected: readers go on, "
+    sentence="Commits wait for a synchronous standby that is not connected: readers go on, "
     "every writer hangs at its commit.",
     onset=Onset.AT_ONCE,
     impact="At once for everybody who writes; within minutes for all, when connections run out.",

@@ -98,7 +98,7 @@ mass_update = Cause(
     impact="At once: values are wrong without an error; WAL, bloat and lag come with it.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=rows.rows_rewritten, yes=2.5, no=-1.5, now=True),
+        Weigh(clue=rows.rows_rewritten, yes=4.0, no=-1.5, now=True),
         Weigh(clue=rows.update_of_all, yes=3.5, no=0.0),
         Weigh(clue=rows.updates_jumped, yes=2.0, no=-0.5),
     ),

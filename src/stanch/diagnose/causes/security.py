@@ -13,12 +13,19 @@ from stanch.diagnose.causes.ids import (
     STANDBY_WRITTEN_TO,
 )
 from stanch.diagnose.causes.logins import FORBIDS
-from stanch.diagnose.clues import logins, security
+from stanch.diagnose.clues import copies, logins, security
 from stanch.diagnose.clues.refusals import first_of, lately, lines_lately, period, roles_in
-from stanch.diagnose.clues.security import copying, gained, most_denied, program_run, taken
+from stanch.diagnose.clues.security import (
+    copying,
+    gained,
+    most_denied,
+    newest_member,
+    program_run,
+    taken,
+)
 from stanch.diagnose.evidence import Evidence
 from stanch.model.changes import ItemKind
-from stanch.model.shown import shortened
+from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
 NEVER_LOGS = "Do not rotate or remove logs: they are the evidence."
@@ -78,16 +85,26 @@ def _tell_gained(evidence: Evidence) -> str:
             f'Role "{shortened(change.what, 80)}" was given rights over everything: '
             f"{shortened(change.told, 150)}."
         )
+    if (member := newest_member(evidence)) is not None:
+        return (
+            f'Role "{shortened(member.subject, 80)}" was made a member of {member.detail} '
+            f"{span(member.value or 0.0)} ago, by estimate."
+        )
     if doing is not None and not security.dangerous_rose.ask(evidence).yes:
         return f'Role "{doing.usename}" runs a program of the server\'s machine through COPY.'
     return "More roles than before have rights over everything, or over files and programs."
 
 
+def _gainer(evidence: Evidence) -> str:
+    change, member = gained(evidence), newest_member(evidence)
+    return change.what if change else member.subject if member else ""
+
+
 def _gained_facts(evidence: Evidence) -> Facts:
-    change, doing = gained(evidence), program_run(evidence)
+    doing = program_run(evidence)
     return (
         ("server_running", True),
-        ("role", change.what if change else None),
+        ("role", _gainer(evidence) or None),
         ("program_pid", doing.oldest_pid if doing else None),
         ("program_role", doing.usename if doing else None),
     )
@@ -104,13 +121,19 @@ dangerous_rights_gained = Cause(
     weighs=(
         Weigh(clue=security.dangerous_rose, yes=5.0, no=-1.5),
         Weigh(clue=security.rights_gained, yes=4.5, no=-0.5),
+        # The catalog tells the age of a membership, not of a role's own rights.
+        Weigh(clue=security.became_member, yes=4.5, no=0.0),
         Weigh(clue=security.program_runs, yes=2.0, no=0.0, now=True),
         Weigh(clue=security.after_attack, yes=1.0, no=0.0),
     ),
-    shown_by=((security.dangerous_rose, True), (security.rights_gained, True)),
+    shown_by=(
+        (security.dangerous_rose, True),
+        (security.rights_gained, True),
+        (security.became_member, True),
+    ),
     tell=_tell_gained,
     facts=_gained_facts,
-    subject=lambda e: f"role {change.what}" if (change := gained(e)) else "",
+    subject=lambda e: f"role {role}" if (role := _gainer(e)) else "",
     began=lambda e: change.at if (change := gained(e)) else None,
     apart={
         RIGHTS_REVOKED: "Were rights given or taken?",
@@ -131,13 +154,14 @@ dangerous_rights_gained = Cause(
 
 
 def _tell_copied(evidence: Evidence) -> str:
-    found = copying(evidence)
+    found, table = copying(evidence), copies.whole_table(evidence)
     if found is None:
         return "Rows are copied out of the server by somebody who does not do so usually."
     changed = security.copied_by_changed_role.ask(evidence).yes
     new = ", a role that is new or was changed lately" if changed else ""
+    what = f"the whole of {shortened(table, 80)}" if table else "rows"
     return (
-        f'Role "{shortened(found.subject, 63)}" copies rows out of the server{new}: '
+        f'Role "{shortened(found.subject, 63)}" copies {what} out of the server{new}: '
         f"{shortened(found.detail, 120)}."
     )
 
@@ -151,10 +175,12 @@ data_copied_out = Cause(
     family="copied_out",
     prior=-3.5,
     weighs=(
-        # People and reports copy tables, too: alone it means nothing.
+        # Reports copy rows, too: it is whole tables, by hand, that are asked about.
         Weigh(clue=security.copying_out, yes=1.0, no=-4.0, now=True),
         Weigh(clue=security.copied_by_stranger, yes=1.0, no=-2.0, now=True),
-        Weigh(clue=security.copied_by_changed_role, yes=3.0, no=-0.5),
+        Weigh(clue=copies.copied_whole, yes=1.5, no=-1.0, now=True),
+        Weigh(clue=copies.copied_by_hand, yes=1.0, no=-1.0, now=True),
+        Weigh(clue=security.copied_by_changed_role, yes=3.0, no=0.0),
         Weigh(clue=security.after_attack, yes=2.0, no=0.0),
     ),
     shown_by=((security.copying_out, True),),
@@ -201,6 +227,7 @@ rights_revoked = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=security.denied_logged, yes=2.5, no=-2.0),
+        Weigh(clue=security.denied_often, yes=1.5, no=0.0, now=True),
         Weigh(clue=security.denied_rose, yes=1.5, no=-1.0, now=True),
         Weigh(clue=security.rights_taken, yes=2.5, no=-0.5),
         Weigh(clue=logins.connect_revoked, yes=7.0, no=0.0, now=True),

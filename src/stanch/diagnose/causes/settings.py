@@ -104,7 +104,8 @@ restart_pending = Cause(
         (x.at for x in settings.last_reload(e) if x.kind == "needs_restart"), None
     ),
     hurts_later=lambda _e: True,
-    symptoms=(SymptomKind.PENDING_RESTART,),
+    # The server says of its file that it "contains errors", where a setting only waits.
+    symptoms=(SymptomKind.PENDING_RESTART, SymptomKind.LOG_CONFIG_ERROR),
     safe_first="Ask who changed it; then plan the restart, or take the change back (ALTER SYSTEM "
     "RESET of that one setting, and a reload).",
     never=(

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, server_facts
+from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import CANNOT_START
 from stanch.diagnose.causes.stopping import NEVER_RESETWAL
-from stanch.diagnose.clues import ending, lock, startup, wire
-from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.clues import directory, ending, lock, startup, wire
+from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.symptoms import SymptomKind
 
 
 def _tell(evidence: Evidence) -> str:
-    event = ending.gave_up(evidence)
+    event, refused = ending.gave_up(evidence), directory.refused_for(evidence)
+    if event is None and refused:
+        return f"The server cannot be started: {refused}."
     said = f": {event.text.rstrip('.')}" if event else ""
     return f"The server was told to start and gave up{said}."
+
+
+def _facts(evidence: Evidence) -> Facts:
+    files = value_of(evidence.files)
+    return (
+        *server_facts(evidence),
+        ("data_directory_uid", files.owner_uid if files else None),
+        ("data_directory_mode", f"{files.mode:04o}" if files and files.mode is not None else None),
+    )
 
 
 cannot_start = Cause(
@@ -32,6 +43,8 @@ cannot_start = Cause(
         Weigh(clue=wire.answers, yes=-9.0, no=0.0, now=True),
         Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
         Weigh(clue=ending.start_gave_up, yes=8.0, no=-7.0),
+        # Who may not even open the folder writes nothing into a log.
+        Weigh(clue=directory.directory_refused, yes=13.0, no=0.0, now=True),
         # Then that cause tells it, and this one is only its general case.
         Weigh(clue=startup.reason_named, yes=-9.0, no=0.0),
         Weigh(clue=startup.control_set_aside, yes=-6.0, no=0.0),
@@ -40,7 +53,7 @@ cannot_start = Cause(
         Weigh(clue=lock.foreign_holder, yes=-5.0, no=0.0, now=True),
     ),
     tell=_tell,
-    facts=server_facts,
+    facts=_facts,
     symptoms=(SymptomKind.SERVER_DOWN,),
     follows_change=(
         ItemKind.SETTING,

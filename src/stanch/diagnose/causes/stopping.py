@@ -17,7 +17,7 @@ from stanch.diagnose.causes.ids import (
     STALE_LOCK_FILE,
     STOPPED_CLEANLY,
 )
-from stanch.diagnose.clues import ending, keeper, lock, memory, startup, wire
+from stanch.diagnose.clues import directory, ending, keeper, lock, memory, startup, wire
 from stanch.diagnose.clues.ending import SHUTDOWN_REQUESTS
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
@@ -37,6 +37,7 @@ def _down() -> tuple[Weigh, ...]:
         Weigh(clue=wire.silent, yes=-3.0, no=0.0, now=True),
         # Whatever ended it before: since then something else keeps it down.
         Weigh(clue=ending.start_gave_up, yes=-6.0, no=0.0),
+        Weigh(clue=directory.directory_refused, yes=-6.0, no=0.0, now=True),
         Weigh(clue=startup.upgrade_left, yes=-6.0, no=0.0, now=True),
         Weigh(clue=startup.control_set_aside, yes=-6.0, no=0.0, now=True),
     )
@@ -85,9 +86,10 @@ def _tell_killed(evidence: Evidence) -> str:
 
 
 def _tell_oom(evidence: Evidence) -> str:
-    kill = memory.oom_kill(evidence)
+    kill, died = memory.oom_kill(evidence), ending.killed_child(evidence)
     victim = f" (process {kill.pid}, {kill.name})" if kill else ""
-    return f"The kernel killed the server for want of memory{victim}."
+    ran = f" Its process was running: {died.statement[:160]}" if died and died.statement else ""
+    return f"The kernel killed the server for want of memory{victim}.{ran}"
 
 
 stopped_cleanly = Cause(

@@ -25,7 +25,8 @@ from stanch.model.symptoms import SymptomKind
 def _tell_stalled(evidence: Evidence) -> str:
     seen = storage.waiting_for_storage(evidence)
     less = storage.commits_fell.ask(evidence)
-    rate = f"; {less.text}" if less.yes else ""
+    stands = storage.flush_stands.ask(evidence)
+    rate = "".join(f"; {answer.text}" for answer in (less, stands) if answer.yes)
     if seen is None or not seen[0]:
         kernel = storage.kernel_stall.ask(evidence)
         return f"Storage does not answer{f': {kernel.text}' if kernel.yes else ''}."
@@ -65,6 +66,8 @@ storage_stalled = Cause(
     weighs=(
         # A server whose data does not fit in memory waits for storage all day long.
         Weigh(clue=storage.io_waits, yes=2.0, no=-3.0, now=True),
+        # Measured, whatever was usual: no work that is asked of a disk explains it.
+        Weigh(clue=storage.flush_stands, yes=5.0, no=-0.5, now=True),
         # A lost index makes one statement read everything; that is no fault of the storage.
         Weigh(clue=storage.waits_alike, yes=0.5, no=-3.5, now=True),
         Weigh(clue=storage.commits_fell, yes=2.0, no=-2.0, now=True),
@@ -74,7 +77,11 @@ storage_stalled = Cause(
         Weigh(clue=storage.kernel_errors, yes=1.5, no=0.0, now=True),
         Weigh(clue=neighbours.job_runs, yes=-4.0, no=0.0, now=True),
     ),
-    shown_by=((storage.io_waits, True), (storage.kernel_stall, True)),
+    shown_by=(
+        (storage.io_waits, True),
+        (storage.flush_stands, True),
+        (storage.kernel_stall, True),
+    ),
     tell=_tell_stalled,
     facts=_stalled_facts,
     apart={

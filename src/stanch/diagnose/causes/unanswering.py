@@ -48,16 +48,17 @@ def _tell_refused(evidence: Evidence) -> str:
 
 def _tell_other(evidence: Evidence) -> str:
     return (
-        f"Another database cluster answers: its system identifier is {evidence.cluster_answering}, "
-        f"and that of the one watched here is {evidence.cluster_expected}."
+        "Another database cluster answers: its system identifier is "
+        f"{wire.cluster_answering(evidence)}, and that of the one that is meant is "
+        f"{wire.cluster_expected(evidence)}."
     )
 
 
 def _other_facts(evidence: Evidence) -> Facts:
     return (
         *server_facts(evidence),
-        ("cluster_expected", evidence.cluster_expected),
-        ("cluster_answering", evidence.cluster_answering),
+        ("cluster_expected", wire.cluster_expected(evidence)),
+        ("cluster_answering", wire.cluster_answering(evidence)),
     )
 
 

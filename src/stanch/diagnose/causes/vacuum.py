@@ -22,9 +22,11 @@ from stanch.diagnose.clues.vacuum import (
     STOP_BEFORE,
     holder_named,
     horizon,
+    left_by_vacuum,
     most_bloated,
     most_dead,
     nearest_end,
+    rows_holder,
 )
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
@@ -94,9 +96,12 @@ def _tell_held(evidence: Evidence) -> str:
     found = horizon(evidence)
     if found is None or found.value is None:
         return "Somebody keeps rows that died long ago from being removed."
-    name = holder_named(found)
+    name, left = holder_named(found), left_by_vacuum(evidence)
+    head = f"{name[0].upper()}{name[1:]} keeps"
+    if left is not None and left.value is not None and rows_holder(evidence) is not None:
+        return f"{head} {left.value:.0f} dead rows of {left.subject[:100]} from being removed."
     return (
-        f"{name[0].upper()}{name[1:]} keeps rows that died up to {found.value / 1e6:.1f} million "
+        f"{head} rows that died up to {found.value / 1e6:.1f} million "
         "transactions ago from being removed."
     )
 
@@ -110,8 +115,10 @@ vacuum_held_back = Cause(
     impact="Over hours for all: every table that changes grows, in the end ids run out.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=vacuum.horizon_old, yes=2.5, no=-6.0, now=True),
+        Weigh(clue=vacuum.horizon_old, yes=2.5, no=-3.0, now=True),
         Weigh(clue=vacuum.horizon_far, yes=3.0, no=0.0, now=True),
+        # What vacuum had to leave needs no million transactions to be believed.
+        Weigh(clue=vacuum.rows_held, yes=9.0, no=0.0, now=True),
         Weigh(clue=vacuum.dead_rows, yes=3.0, no=-1.5, now=True),
     ),
     tell=_tell_held,
@@ -140,7 +147,7 @@ vacuum_held_back = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}routine-vacuuming.html",
-    shown_by=((vacuum.horizon_old, True),),
+    shown_by=((vacuum.horizon_old, True), (vacuum.rows_held, True)),
 )
 
 
@@ -172,6 +179,7 @@ autovacuum_starved = Cause(
         Weigh(clue=vacuum.workers_busy, yes=2.0, no=0.0, now=True),
         Weigh(clue=vacuum.dead_rows, yes=2.0, no=-2.0, now=True),
         Weigh(clue=vacuum.horizon_old, yes=-2.5, no=0.5, now=True),
+        Weigh(clue=vacuum.rows_held, yes=-4.0, no=0.0, now=True),
     ),
     tell=_tell_starved,
     facts=lambda e: (

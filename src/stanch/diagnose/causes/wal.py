@@ -11,11 +11,13 @@ from stanch.diagnose.causes.disk import NEVER_FAIL_OVER, NEVER_IN_PG_WAL, disk_f
 from stanch.diagnose.causes.ids import (
     ARCHIVER_FAILING,
     DISK_FULL_WAL,
+    LAG_SENDING,
     SLOT_INACTIVE,
     SLOT_STUCK,
     WAL_BURST,
 )
-from stanch.diagnose.clues import archive, slots, wal
+from stanch.diagnose.clues import archive, left_wal, slots, wal
+from stanch.diagnose.clues.space import is_full, volume
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
@@ -38,7 +40,9 @@ def _has_room(evidence: Evidence) -> bool:
 
 
 def _lasts(evidence: Evidence) -> str:
-    left_s = wal.fills_in_s(evidence)
+    left_s, seen = wal.fills_in_s(evidence), volume(evidence, "wal")
+    if seen is not None and is_full(seen, evidence):
+        return " The volume of pg_wal is full."
     return f" At this rate its volume is full in {span(left_s)}." if left_s else ""
 
 
@@ -88,8 +92,9 @@ archiver_failing = Cause(
         Weigh(clue=archive.segments_wait, yes=1.5, no=-2.0, now=True),
         Weigh(clue=archive.none_archived, yes=1.5, no=-1.5, now=True),
         Weigh(clue=archive.archive_told_failing, yes=2.5, no=-0.5, now=True),
+        Weigh(clue=left_wal.archive_left, yes=4.5, no=-4.0, now=True),
     ),
-    shown_by=((archive.archive_failing, True),),
+    shown_by=((archive.archive_failing, True), (left_wal.archive_left, True)),
     tell=_tell_archiver,
     facts=_archiver_facts,
     subject=archive.failed_file,
@@ -162,7 +167,8 @@ def _tell_inactive(evidence: Evidence) -> str:
     slot = slots.unused_slot(evidence)
     if slot is None:
         return "A slot without a consumer retains WAL."
-    return f"The {_slot_text(slot)} and has no consumer.{_slot_ends(evidence)}"
+    consumer = "has no consumer" if slot.active is False else "nobody is known to read from it"
+    return f"The {_slot_text(slot)} and {consumer}.{_slot_ends(evidence)}"
 
 
 def _tell_stuck(evidence: Evidence) -> str:
@@ -196,10 +202,12 @@ slot_inactive = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=slots.slot_unused, yes=4.0, no=-6.0, now=True),
+        Weigh(clue=left_wal.slot_left, yes=5.5, no=-6.0, now=True),
         Weigh(clue=slots.slot_told_unused, yes=1.5, no=-0.5, now=True),
+        Weigh(clue=slots.slot_keeps_many_times, yes=2.0, no=0.0, now=True),
         Weigh(clue=wal.retention_hurts, yes=1.5, no=-2.0, now=True),
     ),
-    shown_by=((slots.slot_unused, True),),
+    shown_by=((slots.slot_unused, True), (left_wal.slot_left, True)),
     tell=_tell_inactive,
     facts=lambda e: _slot_facts(e, slots.unused_slot(e)),
     subject=lambda e: _name(slots.unused_slot(e)),
@@ -207,7 +215,7 @@ slot_inactive = Cause(
         SLOT_STUCK: "Is pg_replication_slots.active true for the slot that retains most?",
         WAL_BURST: "Does pg_replication_slots show a slot whose restart_lsn is far behind?",
     },
-    symptoms=(SymptomKind.SLOT_INACTIVE, *SLOT_SYMPTOMS),
+    symptoms=(SymptomKind.SLOT_INACTIVE, SymptomKind.STANDBY_GONE, *SLOT_SYMPTOMS),
     brings_about=(DISK_FULL_WAL,),
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.SERVER, ItemKind.OBJECT),
     began=lambda e: _told_since(e, SymptomKind.SLOT_INACTIVE),
@@ -241,8 +249,13 @@ slot_stuck = Cause(
         Weigh(clue=slots.slot_told_stuck, yes=3.5, no=-0.5, now=True),
         Weigh(clue=slots.slot_keeps_everything, yes=3.0, no=-3.0, now=True),
         Weigh(clue=slots.sender_waits, yes=1.0, no=0.0, now=True),
+        Weigh(clue=slots.consumer_stands_still, yes=3.5, no=-3.0, now=True),
     ),
-    shown_by=((slots.slot_told_stuck, True), (slots.slot_keeps_everything, True)),
+    shown_by=(
+        (slots.slot_told_stuck, True),
+        (slots.slot_keeps_everything, True),
+        (slots.consumer_stands_still, True),
+    ),
     tell=_tell_stuck,
     facts=lambda e: _slot_facts(e, slots.used_slot(e)),
     subject=lambda e: _name(slots.used_slot(e)),
@@ -250,9 +263,10 @@ slot_stuck = Cause(
         ARCHIVER_FAILING: "Does confirmed_flush_lsn (of a physical slot restart_lsn) stand still "
         "while pg_current_wal_lsn() moves on?",
         WAL_BURST: "Does confirmed_flush_lsn (of a physical slot restart_lsn) move at all?",
+        LAG_SENDING: "Has the receiver said anything lately (reply_time in pg_stat_replication)?",
     },
     symptoms=(SymptomKind.SLOT_STUCK, *SLOT_SYMPTOMS),
-    brings_about=(DISK_FULL_WAL,),
+    brings_about=(DISK_FULL_WAL, LAG_SENDING),
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.RELATION, ItemKind.OBJECT),
     began=lambda e: _told_since(e, SymptomKind.SLOT_STUCK),
     impact_in_s=_slot_lasts_s,

@@ -17,7 +17,7 @@ from stanch.diagnose.causes.ids import (
     STATEMENT_TIMEOUTS,
 )
 from stanch.diagnose.causes.queues import RUNS
-from stanch.diagnose.clues import pace, work
+from stanch.diagnose.clues import pace, pools, slow_runs, twice, work
 from stanch.diagnose.clues.work import (
     leading,
 )
@@ -58,8 +58,10 @@ def leading_query(evidence: Evidence) -> str:
 
 def _tell_spike(evidence: Evidence) -> str:
     said = pace.more_done.ask(evidence)
+    said = said if said.yes else twice.busier.ask(evidence)
     more = f": {said.text}" if said.yes else ""
     busy = pace.piled_up.ask(evidence)
+    busy = busy if busy.yes else twice.crowd.ask(evidence)
     work_now = f"; {busy.text}" if busy.yes else ""
     return f"More work arrives than usual{more}{work_now}."
 
@@ -75,11 +77,19 @@ load_spike = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=pace.more_done, yes=4.0, no=-5.0, now=True),
+        Weigh(clue=pace.far_more_done, yes=2.0, no=0.0, now=True),
+        # Whoever never watched knows the mean of months: a day has its own ups and downs.
+        Weigh(clue=twice.busier, yes=2.0, no=-1.0, now=True),
+        Weigh(clue=twice.crowd, yes=2.0, no=-0.5, now=True),
         Weigh(clue=pace.piled_up, yes=2.5, no=-4.0, now=True),
+        Weigh(clue=pools.sessions_grown, yes=1.5, no=0.0, now=True),
         Weigh(clue=pace.many_on_processor, yes=1.0, no=-0.5, now=True),
         Weigh(clue=pace.cpu_full, yes=1.0, no=-0.5, now=True),
-        Weigh(clue=work.statement_slower, yes=-2.0, no=0.5, now=True),
+        Weigh(clue=slow_runs.statement_slower, yes=-2.0, no=0.5, now=True),
+        Weigh(clue=slow_runs.long_prepared, yes=-1.5, no=0.0, now=True),
+        Weigh(clue=twice.whole_reads_new, yes=-3.0, no=0.0, now=True),
         Weigh(clue=work.statement_new, yes=-2.0, no=0.5, now=True),
+        Weigh(clue=twice.logins_fast, yes=-3.0, no=0.0, now=True),
     ),
     tell=_tell_spike,
     facts=statement_facts,
@@ -101,7 +111,7 @@ load_spike = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW",
-    shown_by=((pace.more_done, True),),
+    shown_by=((pace.more_done, True), (twice.busier, True)),
 )
 
 

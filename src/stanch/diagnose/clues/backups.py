@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.wal import DAY_S
 from stanch.diagnose.evidence import Evidence, value_of
@@ -9,6 +10,9 @@ from stanch.diagnose.history import Course
 from stanch.model.diagnosis import Missing
 from stanch.model.shown import shortened, span
 from stanch.model.symptoms import Symptom, SymptomKind
+
+UNUSABLE = "backup_unusable_s"
+SEEN_MISSING = "archive_missed_bytes"
 
 
 def symptom(evidence: Evidence, *kinds: SymptomKind) -> Symptom | None:
@@ -67,29 +71,70 @@ def age_s(evidence: Evidence) -> float | None:
 
 
 def _old(evidence: Evidence) -> Answer:
-    """How old is too old is for the policy to say: only what the watch tells counts as yes."""
+    """How old is too old is for the policy to say: by its rule, or by the limit of that rule."""
     found, age = symptom(evidence, SymptomKind.BACKUP_OLD), age_s(evidence)
     if found is not None:
         return _told(found)
     if age is None:
         return Answer(yes=None, text="the age of the newest backup is not recorded")
-    said = f"the newest good backup is {span(age)} old"
+    said, old_s = f"the newest good backup is {span(age)} old", evidence.backup_old_s
+    # A rule waits a while before it wakes somebody; who asks is told what is so now.
+    if old_s is not None and age >= old_s:
+        return Answer(yes=True, text=f"{said}; {span(old_s)} is the limit")
     if age < DAY_S:
         return Answer(yes=False, text=said)
     return Answer(yes=None, text=f"{said}, which policy may allow")
 
 
+def _unusable(evidence: Evidence) -> Answer:
+    course, told = worst(evidence, UNUSABLE), symptom(evidence, SymptomKind.BACKUP_FAILED)
+    if course is None:
+        return Answer(yes=None, text="whether the newest backup shows a fault is not recorded")
+    if not course.now:
+        return Answer(yes=False, text="the newest backup shows no fault")
+    why = f": {shortened(told.detail, 140)}" if told is not None and told.detail else ""
+    at = told.since if told is not None else None
+    said = f"the newest backup of {shortened(course.subject, 80)} is there and is not whole{why}"
+    return Answer(yes=True, text=said, at=at)
+
+
+def _seen_missing(evidence: Evidence) -> Answer:
+    """One walk has not found them: they are lost, unless they were being renamed just then."""
+    course = worst(evidence, SEEN_MISSING)
+    if course is None:
+        return Answer(yes=None, text="what the newest walk of the archive found is not recorded")
+    if not course.now:
+        return Answer(yes=False, text="the newest walk through the archive missed no file")
+    said = f"{human_bytes(course.now)} of WAL were not inside it at the newest walk"
+    return Answer(yes=True, text=f"{said} ({shortened(course.subject, 80)}), and later ones were")
+
+
+def _holes(evidence: Evidence) -> Answer:
+    """Those that two walks have missed; of what one has missed the next one tells more."""
+    told = _confirmed_holes.ask(evidence)
+    if told.yes is False and _seen_missing(evidence).yes:
+        return Answer(yes=None, text="the next walk through the archive has to tell")
+    return told
+
+
 def _gap(evidence: Evidence) -> Answer:
-    """The newest files may be on their way: a gap counts once the watch has seen it last."""
+    """The newest files may be on their way: a gap counts once the watch has seen it last, or where
+    it was there before anything else was wrong."""
     found = symptom(evidence, SymptomKind.ARCHIVE_GAP)
     course = worst(evidence, "archive_gap_segments")
     if found is not None:
         return _told(found)
     if course is None:
         return Answer(yes=None, text="how far the archive reaches is not recorded")
+    if not course.now and _seen_missing(evidence).yes:
+        # Its end says nothing of what is missing before it.
+        return Answer(yes=None, text="")
     if not course.now:
         return Answer(yes=False, text="the archive reaches as far as the server believes")
-    return Answer(yes=None, text=f"{course.now:.0f} WAL files are not in the archive yet")
+    said = f"{course.now:.0f} WAL files are not in the archive"
+    if course.low is not None and course.low >= 1:
+        return Answer(yes=True, text=f"{said}, and {course.low:.0f} were not before")
+    return Answer(yes=None, text=f"{said} yet")
 
 
 backup_failed = _recorded(
@@ -112,12 +157,30 @@ backup_unverified = _recorded(
     (SymptomKind.BACKUP_VERIFICATION_FAILED,),
     no="the newest backup that was tested stood its test",
 )
-archive_holes = _recorded(
+_confirmed_holes = _recorded(
     "archive_holes",
     "Are WAL files missing inside the archive?",
     "archive_holes",
     (SymptomKind.ARCHIVE_HOLES,),
     no="no WAL file is missing inside the archive",
+)
+archive_holes = Clue(
+    id=_confirmed_holes.id,
+    question=_confirmed_holes.question,
+    ask=_holes,
+    reads=(*_confirmed_holes.reads, SEEN_MISSING),
+)
+archive_seen_missing = Clue(
+    id="archive_seen_missing",
+    question="Did the newest walk through the archive miss files before its newest one?",
+    ask=_seen_missing,
+    reads=(SEEN_MISSING,),
+)
+backup_unusable = Clue(
+    id="backup_unusable",
+    question="Is the newest backup there, and not whole?",
+    ask=_unusable,
+    reads=(UNUSABLE,),
 )
 archive_gap = Clue(
     id="archive_gap",

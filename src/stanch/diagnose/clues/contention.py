@@ -10,6 +10,7 @@ from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Activity
+from stanch.facts.pace import Pace
 from stanch.model.shown import span
 
 LWLOCK = "LWLock"
@@ -18,6 +19,13 @@ SUBTRANS = frozenset({"SubtransSLRU", "SubtransBuffer"})
 SHARE_MIN = 0.5
 SESSIONS_MIN = 5
 """A look sees one moment: some sessions on one of these locks are nothing."""
+LOOKUPS_PER_S = 10_000.0
+"""Who writes in savepoints asks once for each; who reads behind too many, once for each row."""
+SUBTRANS_MIN = 3
+"""Nobody waits for these where snapshots need not look subtransactions up."""
+LASTING_MIN = 10
+LASTING_S = 1.0
+"""Short statements meet on a lock for a moment; what lasts meets there again and again."""
 PILE_SESSIONS = 20
 PILE_SHARE = 0.7
 LONG_XACT_S = 60.0
@@ -71,14 +79,31 @@ def subtrans_waits(activity: Activity) -> int:
     return sum(n for event, n in waits.items() if event in SUBTRANS)
 
 
-def _many(sessions: int, total: int) -> bool:
-    return sessions >= SESSIONS_MIN and sessions >= SHARE_MIN * total
+def _many(sessions: int, total: int, least: int = SESSIONS_MIN) -> bool:
+    return sessions >= least and sessions >= SHARE_MIN * total
 
 
-def _on_subtrans(activity: Activity, _evidence: Evidence) -> YES_NO:
+def looked_up_per_s(evidence: Evidence) -> float:
+    """How often subtransactions are looked up; 0.0 where it was not counted."""
+    pace = value_of(evidence.pace)
+    if pace is None or pace.subtrans_lookups is None:
+        return 0.0
+    return pace.rate(pace.subtrans_lookups)
+
+
+def _looked_up(pace: Pace, evidence: Evidence) -> YES_NO:
+    if pace.subtrans_lookups is None:
+        return "look-ups of subtransactions were not counted"
+    often = looked_up_per_s(evidence)
+    return often >= LOOKUPS_PER_S, f"subtransactions are looked up {often:.0f} times a second"
+
+
+def _on_subtrans(activity: Activity, evidence: Evidence) -> YES_NO:
     found, (_, total) = subtrans_waits(activity), lwlock_waits(activity)
+    if found < SUBTRANS_MIN and looked_up_per_s(evidence) >= LOOKUPS_PER_S:
+        return ""  # They come and go between two looks; how many came is counted.
     said = f"{found} of {total} active sessions look up subtransactions (SubtransSLRU)"
-    return _many(found, total), said
+    return _many(found, total, SUBTRANS_MIN), said
 
 
 def _on_lwlock(activity: Activity, _evidence: Evidence) -> YES_NO:
@@ -92,6 +117,20 @@ def _piled(activity: Activity, _evidence: Evidence) -> YES_NO:
     (event, found), (_, total) = leading_lwlock(activity), lwlock_waits(activity)
     said = f"{found} of {total} active sessions" + (f" wait for {event}" if event else "")
     return found >= PILE_SESSIONS and found >= PILE_SHARE * total, said
+
+
+def _lasting(activity: Activity, _evidence: Evidence) -> YES_NO:
+    event, _ = leading_lwlock(activity)
+    found = sum(
+        one.sessions
+        for one in activity.doings
+        if one.wait_type == LWLOCK
+        and one.wait_event == event
+        and one.state == "active"
+        and (one.oldest_query_s or 0.0) >= LASTING_S
+    )
+    said = f"{found} of them at statements that take longer than {LASTING_S:g} s"
+    return found >= LASTING_MIN, said
 
 
 def longest_xact_s(evidence: Evidence) -> float | None:
@@ -115,6 +154,12 @@ def _slru_read(figures: Figures, _evidence: Evidence) -> YES_NO:
     return "pg_stat_slru was not read"
 
 
+subtrans_looked_up = clue_on(
+    "subtrans_looked_up",
+    "Are subtransactions looked up by the ten thousand each second?",
+    lambda e: e.pace,
+    _looked_up,
+)
 on_subtrans = clue_on(
     "on_subtrans",
     "Do most active sessions look up subtransactions?",
@@ -132,6 +177,12 @@ lwlock_pile = clue_on(
     "Are there twenty and more of them?",
     lambda e: e.activity,
     _piled,
+)
+lwlock_lasts = clue_on(
+    "lwlock_lasts",
+    "Do ten and more wait for it in statements that last?",
+    lambda e: e.activity,
+    _lasting,
 )
 long_xact = clue_on(
     "long_xact",

@@ -19,6 +19,8 @@ from stanch.model.symptoms import SymptomKind
 
 WITHIN_S = 3600.0
 """Damage does not heal; an older line may tell of what has been mended since."""
+WARNED_WITHIN_S = 900.0
+"""A warning may be older than the rebuilding that it asked for."""
 SAME_LINES_MIN = 3
 """A catalog that changes while it is read gives such a line once; a damaged one again and again."""
 DROPPED_WITHIN = timedelta(minutes=10)
@@ -187,6 +189,18 @@ def _recorded(_history: History, evidence: Evidence) -> YES_NO:
     return True, f"collations of another version than when indexes were built: {', '.join(differ)}"
 
 
+def _warned(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    since = evidence.at - timedelta(seconds=WARNED_WITHIN_S)
+    # That the present version is not known is no mismatch.
+    told = [e for e in damaged(evidence, "collation_mismatch") if "version mismatch" in e.text]
+    lately = [e for e in told if e.at is None or e.at >= since]
+    if not lately:
+        return False, f"no such line in {log.path} lately"
+    return True, f"the log says: {shortened(lately[-1].text, 150)}", lately[-1].at
+
+
 def _seen(*kinds: tuple[SymptomKind, str]) -> Clue:
     """Whether the watch sees that the log or the counters tell of this very damage."""
 
@@ -278,11 +292,11 @@ collation_recorded = clue_on(
     _recorded,
     reads=("collation_mismatches",),
 )
-collation_logged = clue_on_log(
+collation_logged = clue_on(
     "collation_logged",
     "Does the log warn of a collation version mismatch?",
-    ("collation_mismatch",),
-    within_s=WITHIN_S,
+    lambda e: e.log,
+    _warned,
 )
 only_indexes = clue_on(
     "only_indexes",

@@ -8,10 +8,12 @@ from datetime import timedelta
 from itertools import pairwise
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_log, human_bytes
-from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.clues import memory
+from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
 from stanch.diagnose.outside import Kernel, Log, LogEvent
+from stanch.model.diagnosis import Missing
 from stanch.model.shown import span
 
 RECENT_S = 900.0
@@ -23,6 +25,8 @@ WORK_MEM_LARGE = 32 * 1024 * 1024
 """Below it, hundreds of sessions are needed to fill any machine: then they are the cause."""
 CLOCK_OFF_S = 2.0
 """From where on the watch says so."""
+CLOCK_DIFFERS_S = 5.0
+"""More than passes between the server's answer and the moment that is noted for it."""
 DISORDER = timedelta(seconds=5)
 """Two processes write their lines in another order by milliseconds, never by this."""
 NO_PROCESS = "Resource temporarily unavailable"
@@ -66,6 +70,27 @@ def _memory_short(kernel: Kernel, _evidence: Evidence) -> YES_NO:
 memory_short = clue_on(
     "memory_short", "Is nearly all memory taken?", lambda e: e.kernel, _memory_short
 )
+
+
+def _ran_out(kernel: Kernel, evidence: Evidence) -> YES_NO:
+    """Who was killed for it gave the memory back: a moment later there is enough again."""
+    kill = memory.oom_kill(evidence)
+    if kill is not None and is_lately(evidence, kill.at):
+        ago = span((evidence.at - kill.at).total_seconds())
+        said = f"{ago} ago the kernel killed process {kill.pid} ({kill.name}) for want of memory"
+        return True, said, kill.at
+    if kernel.new_oom_kills and kernel.own_group:
+        return True, "the kernel has killed in this server's control group for want of memory"
+    return _memory_short(kernel, evidence)
+
+
+memory_ran_out = clue_on(
+    "memory_ran_out",
+    "Is nearly all memory taken, or did the kernel kill this server's processes for it lately?",
+    lambda e: e.kernel,
+    _ran_out,
+)
+
 
 _MEMORY = re.compile(r"(\d{1,12})(kB|MB|GB|TB|B)?")
 _UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
@@ -213,6 +238,33 @@ def _disorder(log: Log, evidence: Evidence) -> YES_NO:
     return False, "the times in the log go forward and end before now"
 
 
+def clock_ahead_s(evidence: Evidence) -> float | None:
+    """How far the server's clock is ahead of ours, to some seconds; None: it was not told."""
+    figures = evidence.figures
+    told = None if isinstance(figures, Missing) else figures.value.value("server_clock_s")
+    if told is None or isinstance(figures, Missing):
+        return None
+    return told - figures.at.timestamp()
+
+
+def _differs(_figures: Figures, evidence: Evidence) -> YES_NO:
+    ahead_s = clock_ahead_s(evidence)
+    if ahead_s is None:
+        return "the server's clock was not read"
+    way = "ahead of" if ahead_s > 0 else "behind"
+    said = f"the server's clock is {span(abs(ahead_s))} {way} the one here"
+    if abs(ahead_s) < CLOCK_DIFFERS_S:
+        return False, "the server's clock says what the one here says"
+    return True, said
+
+
+clock_differs = clue_on(
+    "clock_differs",
+    "Does the server's clock say another time than the one here?",
+    lambda e: e.figures,
+    _differs,
+    reads=("server_clock_s",),
+)
 clock_off = clue_on_course(
     "clock_off",
     f"Is the machine's clock off by {CLOCK_OFF_S:g} s or more?",

@@ -16,6 +16,9 @@ LAG_BYTES = 64 * MIB
 """So much is behind no healthy server for want of a moment."""
 LATE_BYTES_MIN = 16 * MIB
 LATE_S = 10.0
+SILENT_S = 12.0
+"""Receivers speak every ten seconds at least (wal_receiver_status_interval, the --status-interval
+of pg_receivewal and pg_recvlogical), and each time they have written something."""
 LAG_KINDS = (SymptomKind.REPLICATION_LAG, SymptomKind.REPLICATION_DELAY)
 WANTED = "RecoveryApplyDelay"
 """recovery_min_apply_delay: the standby is late because somebody wants it to be."""
@@ -35,6 +38,12 @@ class Lag:
     replaying_bytes: float
     """On its disk and not replayed yet."""
     late_s: float | None
+    pid: int = 0
+    """Of its walsender."""
+    silent_s: float | None = None
+    """Since its last word; None: it has not said one, or nobody was told."""
+    slot: str = ""
+    """The slot it uses."""
 
     @property
     def total_bytes(self) -> float:
@@ -47,19 +56,20 @@ def lags(figures: Figures) -> tuple[Lag, ...]:
     Two standbys may have one name: the figures of one come in the order of the receivers.
     """
     senders = figures.named("sender")
+    said = {figure.subject: figure for figure in figures.named("sender_silent_s")}
     stages = [
         [figure.value for figure in figures.named(name)]
         for name in ("sent_lag_bytes", "flush_lag_bytes", "replay_lag_bytes", "replay_lag_s")
     ]
     found = [
-        _lag(sender, row)
+        _lag(sender, row, said.get(f"{sender.value or 0:.0f}"))
         for sender, *row in zip(senders, *stages, strict=False)
         if row[0] is not None
     ]
     return tuple(sorted(found, key=lambda lag: (-lag.total_bytes, lag.name)))
 
 
-def _lag(sender: Figure, row: list[float | None]) -> Lag:
+def _lag(sender: Figure, row: list[float | None], said: Figure | None) -> Lag:
     sent, flushed, replayed, late_s = row
     sent = max(0.0, sent or 0.0)
     # Receivers that only keep WAL do not replay; some do not say what they have flushed.
@@ -74,6 +84,9 @@ def _lag(sender: Figure, row: list[float | None]) -> Lag:
         flushing_bytes=flushed - sent,
         replaying_bytes=replayed - flushed,
         late_s=late_s,
+        pid=round(sender.value or 0),
+        silent_s=None if said is None else said.value,
+        slot="" if said is None else said.detail,
     )
 
 
@@ -87,10 +100,19 @@ def worst(evidence: Evidence) -> Lag | None:
 def _matters(lag: Lag, evidence: Evidence) -> bool:
     if lag.state == "backup":
         return False
-    late = lag.late_s is not None and lag.late_s >= LATE_S
+    if is_suspended(lag, evidence):
+        return lag.sending_bytes >= MIB
+    # What was measured last stays as it is while the receiver says nothing.
+    late = (lag.late_s or 0.0) >= LATE_S or (lag.silent_s or 0.0) >= SILENT_S
     stands = any(s.subject in ("", lag.name) for s in _told(evidence))
     least = LATE_BYTES_MIN if late or stands else LAG_BYTES
     return lag.total_bytes >= least
+
+
+def is_suspended(lag: Lag, evidence: Evidence) -> bool:
+    """Somebody has suspended its walsender, or traces it: nothing is sent, no word is heard."""
+    processes = value_of(evidence.processes)
+    return processes is not None and lag.pid in processes.suspended
 
 
 def _told(evidence: Evidence) -> tuple[Symptom, ...]:

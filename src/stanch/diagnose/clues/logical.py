@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures, human_bytes
+from stanch.diagnose.clues.wal import setting_bytes
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Activity
@@ -13,9 +14,10 @@ LOOP_WITHIN_S = 300.0
 LOOP_ENDS_MIN = 3
 """A worker that ended once was cancelled, or its publisher restarted; it tries every 5 s."""
 ERROR_WITHIN_S = 60.0
-SPILLED_BYTES_MIN = 64 * 1024 * 1024
-"""As much as logical_decoding_work_mem holds of its own accord."""
-UNCONFIRMED_BYTES_MIN = 64 * 1024 * 1024
+SPILLED_BYTES_MIN = 8 * 1024 * 1024
+"""What goes to disk and back within a moment keeps nobody waiting."""
+WORK_MEM_BYTES = 64 * 1024 * 1024
+"""logical_decoding_work_mem of its own accord."""
 AT_WORK = ("", "reorderbufferwrite", "reorderbufferread", "walread", "walsenderwaitforwal")
 """Where a walsender is that decodes; later versions write some of them in other letters.
 
@@ -61,19 +63,29 @@ def failing_subscription(evidence: Evidence) -> str:
 
 
 def spilling(evidence: Evidence) -> tuple[str, float, float] | None:
-    """The slot that spills: its name, the bytes on disk so far, and what it has not confirmed."""
+    """The slot that spills: its name, the bytes on disk so far, and what it has not confirmed.
+
+    Where the server lists the files of a transaction that is not over, they decide; else what was
+    ever spilled has to do, together with what is not confirmed, as a spill of last night counts as
+    well.
+    """
     figures = value_of(evidence.figures)
     if figures is None:
         return None
-    found = [
-        (spilled.subject, spilled.value or 0.0, waiting)
-        for spilled in figures.named("decoding_spilled_bytes_total")
-        if (waiting := figures.value("slot_unconfirmed_bytes", spilled.subject)) is not None
-        and figures.value("slot_active", spilled.subject)
-        and (spilled.value or 0.0) >= SPILLED_BYTES_MIN
-        and waiting >= UNCONFIRMED_BYTES_MIN
-    ]
-    return max(found, key=lambda f: (f[2], f[0]), default=None)
+    files = {f.subject: f.value for f in figures.named("decoding_spill_files_bytes")}
+    fits = setting_bytes(evidence, "logical_decoding_work_mem") or WORK_MEM_BYTES
+    least = max(SPILLED_BYTES_MIN, fits)
+    found: list[tuple[str, float, float]] = []
+    for slot in figures.named("decoding_spilled_bytes_total"):
+        waiting = figures.value("slot_unconfirmed_bytes", slot.subject) or 0.0
+        on_disk, ever = files.get(slot.subject), slot.value or 0.0
+        if not figures.value("slot_active", slot.subject):
+            continue
+        if on_disk is not None and on_disk >= SPILLED_BYTES_MIN:
+            found.append((slot.subject, on_disk, waiting))
+        if on_disk is None and min(ever, waiting) >= least:
+            found.append((slot.subject, ever, waiting))
+    return max(found, key=lambda f: (f[2], f[1], f[0]), default=None)
 
 
 def _loop(log: Log, evidence: Evidence) -> YES_NO:

@@ -42,8 +42,15 @@ def removals(evidence: Evidence, kind: str) -> Iterator[tuple[LogEvent, str]]:
             continue
         if event.at and (evidence.at - event.at).total_seconds() > SAID_WITHIN_S:
             continue
-        for name in _ENDS.sub("", found["names"]).split(","):
-            yield event, plain(name)
+        for name in names_of(event.text):
+            yield event, name
+
+
+def names_of(statement: str) -> Iterator[str]:
+    """Every name that a DROP or a TRUNCATE has."""
+    found = _WHAT.search(statement)
+    for name in _ENDS.sub("", found["names"]).split(",") if found is not None else ():
+        yield plain(name)
 
 
 def gone(evidence: Evidence, kind: ItemKind, name: str) -> NotedChange | None:

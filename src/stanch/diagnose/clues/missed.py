@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.clues.twice import times_more
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.outside import Log, LogCount, LogEvent
+from stanch.model.diagnosis import Missing
 from stanch.model.shown import shortened, span
 
 BURST_WITHIN_S = 600.0
@@ -19,6 +21,10 @@ SILENT_BEFORE = 3.0
 """So many times the usual gap between two complaints it was silent before the first: what asked for
 a table that never was has asked for it since the log begins."""
 SILENT_BEFORE_S_MIN = 1.0
+TAKEN_BEFORE = timedelta(minutes=1)
+FAILING_TIMES = 3.0
+NEW_WITHIN = timedelta(seconds=3)
+"""A new version asks for everything soon after it has logged in."""
 
 _QUOTED = r'"((?:[^"]|"")*)"'
 MISSING = {
@@ -91,6 +97,38 @@ def _missed(name: str, events: list[LogEvent], log: Log, counted: LogCount | Non
     )
 
 
+def began_with_it(log: Log, evidence: Evidence, kind: str, since: datetime) -> tuple[int, int]:
+    """How many of the sessions that missed something had only just begun as it was missed first,
+    and how many were there long before; only of those that are left and among the youngest."""
+    figures = evidence.figures
+    if isinstance(figures, Missing):
+        return 0, 0
+    asked = {str(event.pid) for event in log.events if event.kind == kind and event.pid}
+    began = [
+        figures.at - timedelta(seconds=one.value)
+        for one in figures.value.named("session_age_s")
+        if one.subject in asked and one.value is not None
+    ]
+    new = sum(at >= since - NEW_WITHIN for at in began)
+    return new, len(began) - new
+
+
+def _is_new(log: Log, evidence: Evidence, kind: str, found: Missed) -> bool:
+    """Nobody complained before, by the log; where that begins with it, by who complains, by what
+    was dropped right before, or by how much more fails than ever."""
+    if found.is_new:
+        return True
+    new, old = began_with_it(log, evidence, kind, found.first_at)
+    if new and not old:
+        return True
+    taken = [event.at for event in log.events if event.kind == "object_dropped" and event.at]
+    if any(timedelta() <= found.first_at - at <= TAKEN_BEFORE for at in taken):
+        return True
+    pace = value_of(evidence.pace)
+    fails = pace is not None and pace.rollbacks.by >= BURST_LINES_MIN
+    return pace is not None and fails and times_more(pace, pace.rollbacks) >= FAILING_TIMES
+
+
 def burst(log: Log, evidence: Evidence, kind: str, what: str) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
@@ -104,7 +142,7 @@ def burst(log: Log, evidence: Evidence, kind: str, what: str) -> YES_NO:
     )
     if age_s > BURST_WITHIN_S or found.lines < BURST_LINES_MIN:
         return False, f"{said}, the last {span(age_s)} ago"
-    if not found.is_new:
+    if not _is_new(log, evidence, kind, found):
         return False, f"{said}, as long as the log goes back"
     return True, said, found.first_at
 

@@ -7,6 +7,7 @@ from stanch.diagnose.clues.work import at_work
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity
+from stanch.model.host import ProcessorUse
 
 STEAL_PCT = 10.0
 """As the rule `cpu_stolen` has it."""
@@ -14,6 +15,11 @@ OTHERS_LOAD = 1.5
 OTHERS_TIMES = 2.0
 QUIET_TIMES = 1.3
 QUIET_MORE = 1.0
+BURNS_FROM = 0.4
+"""Of one processor."""
+BURNT_SHARE = 0.6
+IDLE_SHARE = 0.1
+WAITS_SHARE = 0.2
 IO_SHARE = 0.5
 IO_MIN = 3
 JOBS = ("pg_dump", "pg_dumpall", "pg_basebackup", "pgbackrest", "wal-g", "barman", "vacuumdb")
@@ -47,6 +53,23 @@ def _load_of_others(history: History, _evidence: Evidence) -> YES_NO:
     loaded = load.now >= OTHERS_LOAD and load.now >= OTHERS_TIMES * load.usual
     quiet = active.now <= QUIET_TIMES * active.usual + QUIET_MORE
     return loaded and quiet, said
+
+
+def _programs_burn(use: ProcessorUse, _evidence: Evidence) -> YES_NO:
+    """A few programs that go on and on; many that come and go are told by the load. A busy machine
+    on which the server gets its processor at once has no bad neighbours."""
+    burning = [program for program in use.programs if program.used >= BURNS_FROM]
+    theirs = sum(program.used for program in burning)
+    said = f"other programs use little of {use.processors} processors"
+    if burning:
+        names = ", ".join(f"{p.name[:30]} (pid {p.pid})" for p in burning[:3])
+        said = f"{names} use {theirs:.1f} of {use.processors} processors"
+    waited = use.server_waited_share
+    said += f", the server {use.server:.1f}"
+    said += "" if waited is None else f", and it waits for one {waited:.0%} of its time"
+    taken = theirs >= BURNT_SHARE * (use.processors - use.looking) and theirs >= 2 * use.server
+    full = use.idle <= IDLE_SHARE * use.processors
+    return taken and full and (waited is None or waited >= WAITS_SHARE), said
 
 
 def jobs(evidence: Evidence) -> tuple[str, ...]:
@@ -90,6 +113,12 @@ load_of_others = clue_on(
     lambda e: e.history,
     _load_of_others,
     reads=("load_per_cpu", "active_sessions"),
+)
+programs_burn = clue_on(
+    "programs_burn",
+    "Do a few other programs use most of the processors, so that the server waits for one?",
+    lambda e: e.machine,
+    _programs_burn,
 )
 job_runs = clue_on(
     "job_runs",

@@ -8,9 +8,14 @@ from stanch.diagnose.ask import YES_NO, clue_on_course, clue_on_figures
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import Course
 from stanch.model.readings import Reading
+from stanch.model.symptoms import SymptomKind
 
 MORE = 1.3
 """So many times the usual work done is more, where it also exceeds the highest before."""
+MORE_TIMES = 2.0
+"""The same, where nobody knows what the highest before was."""
+FAR_TIMES = 5.0
+FAR_COMMITS = 50.0
 LESS = 0.6
 COMMITS_MIN = 5.0
 """A second: of a server that does next to nothing, no rate says anything."""
@@ -18,6 +23,7 @@ PILED_TIMES = 2.0
 PILED_MIN = 3.0
 PROCESSOR_MANY = 10
 LOAD_FULL = 1.0
+BY_PEOPLE = frozenset({SymptomKind.REPORTED, SymptomKind.OUTSIDE_ALERT})
 
 
 def against_usual(
@@ -39,13 +45,25 @@ def _rate(now: float, usual: float) -> str:
     return f"{now:.0f} commits a second, usually {usual:.0f}"
 
 
-def _more(now: float, usual: float, course: Course, _evidence: Evidence) -> YES_NO:
+def _told_late(evidence: Evidence) -> bool:
+    """Nobody but people said so: it began before they did, and the highest before may be it."""
+    return bool(evidence.symptoms) and all(s.kind in BY_PEOPLE for s in evidence.symptoms)
+
+
+def _more(now: float, usual: float, course: Course, evidence: Evidence) -> YES_NO:
+    if _told_late(evidence):
+        return now >= max(MORE_TIMES * usual, usual + COMMITS_MIN), _rate(now, usual)
     above = now > (course.high or 0.0) and now >= max(MORE * usual, usual + COMMITS_MIN)
     return above, _rate(now, usual)
 
 
-def _less(now: float, usual: float, course: Course, _evidence: Evidence) -> YES_NO:
-    below = usual >= COMMITS_MIN and now <= LESS * usual and now < (course.low or 0.0)
+def _far_more(now: float, usual: float, _course: Course, _evidence: Evidence) -> YES_NO:
+    return now >= max(FAR_TIMES * usual, usual + FAR_COMMITS), _rate(now, usual)
+
+
+def _less(now: float, usual: float, course: Course, evidence: Evidence) -> YES_NO:
+    below = usual >= COMMITS_MIN and now <= LESS * usual
+    below = below and (_told_late(evidence) or now < (course.low or 0.0))
     return below, _rate(now, usual)
 
 
@@ -58,7 +76,9 @@ def working(course: Course, evidence: Evidence) -> float:
 
 def _piled(_now: float, usual: float, course: Course, evidence: Evidence) -> YES_NO:
     busy = working(course, evidence)
-    above = busy > (course.high or 0.0) and busy >= PILED_TIMES * usual + PILED_MIN
+    above = busy >= PILED_TIMES * usual + PILED_MIN and (
+        _told_late(evidence) or busy > (course.high or 0.0)
+    )
     return above, f"{busy:.0f} sessions at work at once, usually {usual:.0f}"
 
 
@@ -80,6 +100,12 @@ more_done = clue_on_course(
     "Is much more done than usual (commits a second)?",
     ("commits_total", ""),
     against_usual(_more),
+)
+far_more_done = clue_on_course(
+    "far_more_done",
+    "Is it many times as much as usual?",
+    ("commits_total", ""),
+    against_usual(_far_more),
 )
 less_done = clue_on_course(
     "less_done",

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
+from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.refusals import lately
+from stanch.diagnose.clues.sessions import leaking
+from stanch.diagnose.clues.twice import logins_fast
 from stanch.diagnose.evidence import Evidence, Reading, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History
@@ -295,4 +298,17 @@ sessions_grown = clue_on_course(
     "Are there several times as many client sessions as usual?",
     ("client_backends", ""),
     _grown,
+)
+
+
+def _stay(evidence: Evidence) -> Answer:
+    if logins_fast.ask(evidence).yes:
+        return Answer(yes=False, text="so many log in each second that they must leave again")
+    return leaking.ask(evidence)
+
+
+sessions_stay = Clue(
+    id="sessions_stay",
+    question="Do idle sessions of one application hold most connections, and stay?",
+    ask=_stay,
 )

@@ -18,8 +18,11 @@ from stanch.model.shown import span
 
 QUEUE_MIN = 2
 """The schema change itself, and somebody behind it."""
+PREPARED = "prepared:"
 PREPARED_OLD_S = 300.0
 """Without anybody who waits, it may be a slow coordinator's for so long."""
+PREPARED_OLD_XIDS = 1_000_000
+"""Nor does a slow one let so many transactions pass, however busy the server is."""
 PREPARED_BLOCKS_S = 5.0
 """A coordinator ends what it prepared within seconds."""
 ADVISORY_IDLE_S = 60.0
@@ -83,9 +86,21 @@ def prepared_age_s(evidence: Evidence) -> float | None:
     return figures.value("prepared_xact_age_s") if figures else None
 
 
+def prepared_oldest(evidence: Evidence) -> Reading | None:
+    """The oldest one, with how many transactions have begun since it was prepared."""
+    figures = value_of(evidence.figures)
+    told = figures.named("horizon_age_xids") if figures else ()
+    prepared = [f for f in told if f.subject.startswith(PREPARED) and f.value is not None]
+    return max(prepared, key=lambda f: (f.value or 0.0, f.subject), default=None)
+
+
 def _prepared_old(found: tuple[Reading, ...], evidence: Evidence) -> YES_NO:
     if not any(one.value for one in found):
         return False, "no transaction is prepared"
+    oldest = prepared_oldest(evidence)
+    if oldest is not None and (oldest.value or 0.0) >= PREPARED_OLD_XIDS:
+        xids = oldest.value or 0.0
+        return True, f"{xids / 1e6:.1f} million transactions have begun since one was prepared"
     age_s = prepared_age_s(evidence)
     if age_s is None:
         return "how old it is was not read"

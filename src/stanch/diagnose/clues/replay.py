@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log, human_bytes
 from stanch.diagnose.clues.lag import LATE_S, backlog, lag_text, replayer, worst
+from stanch.diagnose.cluster import Member
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
@@ -81,7 +82,28 @@ def _replay_works(_activity: Activity, evidence: Evidence) -> YES_NO:
     return doing.wait_type in ("", "IO"), f"the process that replays WAL is at {at}"
 
 
+def paused_elsewhere(evidence: Evidence) -> Member | None:
+    """On a primary: the standby that says itself that its replay is paused, with most to replay."""
+    cluster, figures = value_of(evidence.cluster), value_of(evidence.figures)
+    own = cluster.of(evidence.target) if cluster is not None else None
+    if cluster is None or own is None or figures is None or figures.value("in_recovery"):
+        return None
+    found = [
+        member
+        for member in cluster.others(evidence.target)
+        if member.replay_paused
+        and (member.unreplayed_bytes or 0) > 0
+        and member.is_fresh(evidence.at)
+        and member.system_identifier == own.system_identifier
+    ]
+    return max(found, key=lambda m: (m.unreplayed_bytes or 0, m.target), default=None)
+
+
 def _paused(figures: Figures, evidence: Evidence) -> YES_NO:
+    other = paused_elsewhere(evidence)
+    if other is not None:
+        waiting = human_bytes(other.unreplayed_bytes or 0)
+        return True, f'"{other.target}" says that its replay is paused, with {waiting} to replay'
     if not figures.value("in_recovery"):
         return ""
     if not figures.value("replay_paused"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures, clue_on_log
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.figures import Figures
@@ -13,7 +15,8 @@ from stanch.model.symptoms import SymptomKind
 
 SYNC_WAIT_S = 2.0
 """A commit waits for its standby a few milliseconds; for seconds only where none answers."""
-SYNC_STATES = ("sync", "quorum")
+SYNC_STATES = frozenset({"sync", "quorum"})
+_ASKED_FOR = re.compile(r"\s*(?:(?:first|any)\s+)?(\d{1,4})\s*\(", re.IGNORECASE)
 
 
 def _sync_waiters(activity: Activity, _evidence: Evidence) -> YES_NO:
@@ -37,16 +40,33 @@ def _sync_named(figures: Figures, _evidence: Evidence) -> YES_NO:
     return bool(names), f"synchronous_standby_names is '{names[:100]}'"
 
 
+def sync_asked_for(names: str) -> int:
+    """How many standbys a commit waits for, by synchronous_standby_names; a bare list asks for the
+    first of them."""
+    found = _ASKED_FOR.match(names)
+    return int(found[1]) if found is not None else 1
+
+
+def sync_standbys(figures: Figures) -> tuple[str, ...]:
+    """Names of the connected standbys that commits wait for."""
+    senders = figures.named("sender")
+    return tuple(s.subject for s in senders if s.detail.partition(" ")[2] in SYNC_STATES)
+
+
 def _no_sync(figures: Figures, _evidence: Evidence) -> YES_NO:
-    if not figures.setting("synchronous_standby_names"):
+    names = figures.setting("synchronous_standby_names")
+    if not names:
         return ""
     if not figures.named("standbys"):
         return "who receives WAL was not told"
-    found = [s for s in figures.named("sender") if s.detail.endswith(SYNC_STATES)]
-    if found:
-        return False, f'"{found[0].subject}" is connected as a synchronous standby'
-    others = len(figures.named("sender"))
-    return True, f"no synchronous standby is connected ({others} others)"
+    found, asked_for = sync_standbys(figures), sync_asked_for(names)
+    others = len(figures.named("sender")) - len(found)
+    if not found:
+        return True, f"no synchronous standby is connected ({others} others)"
+    said = f'"{found[0]}" is connected as a synchronous standby'
+    if len(found) < asked_for:
+        return True, f"{len(found)} of {asked_for} are connected: {said}"
+    return False, said
 
 
 def _standby_gone(evidence: Evidence) -> bool:
@@ -89,7 +109,7 @@ sync_named = clue_on(
 
 no_sync_standby = clue_on(
     "no_sync_standby",
-    "Is no synchronous standby connected?",
+    "Are fewer synchronous standbys connected than commits wait for?",
     lambda e: e.figures,
     _no_sync,
     reads=("sender", "standbys"),

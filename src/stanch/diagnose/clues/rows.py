@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
@@ -16,6 +16,10 @@ from stanch.diagnose.history import Course
 from stanch.model.shown import shortened
 
 ROWS_MIN = 1000
+DIED_TIMES_MAX = 1.5
+"""Dead rows for each that is lost: a DELETE leaves one, what is taken and then deleted two."""
+UNTOLD_S = 12.0
+"""So long a session that is idle may keep to itself what its last statement did (ten seconds)."""
 TURNOVER_MAX = 3.0
 """A queue deletes, and a counter updates, many times the rows it holds; one statement only once."""
 UNVACUUMED_SHARE_MIN = 0.4
@@ -46,7 +50,7 @@ class WorkedOver:
             lost * 2 >= self.before
             and self.deleted * 2 >= self.before
             and self.deleted <= TURNOVER_MAX * self.before
-            and self.dead >= UNVACUUMED_SHARE_MIN * lost
+            and UNVACUUMED_SHARE_MIN * lost <= self.dead <= DIED_TIMES_MAX * lost
         )
 
     @property
@@ -92,8 +96,9 @@ class WholeWrite:
 
 
 def whole_write(evidence: Evidence, verb: str) -> WholeWrite | None:
-    """The newest DELETE or UPDATE without WHERE that runs, or that the log shows."""
-    return _running(evidence, verb) or _logged(evidence, verb)
+    """The newest DELETE or UPDATE without WHERE that runs, that a session ran last, or that the log
+    shows."""
+    return _running(evidence, verb) or _ran_last(evidence, verb) or _logged(evidence, verb)
 
 
 def _running(evidence: Evidence, verb: str) -> WholeWrite | None:
@@ -104,6 +109,44 @@ def _running(evidence: Evidence, verb: str) -> WholeWrite | None:
             who = f"{doing.usename}@{doing.datname} ({doing.application_name})"
             return WholeWrite(table=table, text=doing.query, who=who, pid=doing.oldest_pid)
     return None
+
+
+def _ran_last(evidence: Evidence, verb: str) -> WholeWrite | None:
+    """Of a session that is idle now; a table of a few rows is written whole every second."""
+    figures = value_of(evidence.figures)
+    for figure in figures.named("last_statement") if figures else ():
+        table = _whole(figure.detail, verb)
+        if figures is None or figure.value is None or not table:
+            continue
+        rows, done = _rows_known(figures, table), _done_ever(figures, table, verb)
+        if rows >= ROWS_MIN and done <= TURNOVER_MAX * rows:
+            at = evidence.at - timedelta(seconds=figure.value)
+            return WholeWrite(table=table, text=figure.detail, at=at, who=figure.subject)
+    return None
+
+
+def _rows_known(figures: Figures, table: str) -> float:
+    """Living and dead ones of the largest table of that name, as the statistics have them."""
+    found: dict[str, float] = {}
+    for name in ("table_live_rows", "table_dead_rows"):
+        for figure in figures.named(name):
+            if plain(figure.subject) == plain(table):
+                found[figure.subject] = found.get(figure.subject, 0.0) + (figure.value or 0.0)
+    return max(found.values(), default=0.0)
+
+
+def _done_ever(figures: Figures, table: str, verb: str) -> float:
+    """Rows of it that were ever deleted or updated: what is done every hour is no accident."""
+    told = figures.named(f"table_{verb}d_rows_total")
+    return max((f.value or 0.0 for f in told if plain(f.subject) == plain(table)), default=0.0)
+
+
+def _is_untold(evidence: Evidence, verb: str) -> bool:
+    """A statement was run so lately that the statistics may not have it yet."""
+    ran = _ran_last(evidence, verb)
+    if ran is None or ran.at is None:
+        return False
+    return (evidence.at - ran.at).total_seconds() < UNTOLD_S
 
 
 def _logged(evidence: Evidence, verb: str) -> WholeWrite | None:
@@ -154,6 +197,8 @@ def _statistics(figures: Figures, evidence: Evidence, verb: str) -> YES_NO:
     if not figures.named("tables"):
         return "table_rows_before was not told"
     found = next((t for t in worked_over(evidence) if _fits(t, verb)), None)
+    if found is None and _is_untold(evidence, verb):
+        return "the session that did it has not told the statistics yet"
     if found is None:
         return False, f"of no table most rows were {verb}d once"
     if verb == "delete":
@@ -175,12 +220,15 @@ def _statement(evidence: Evidence, verb: str) -> Answer:
     return Answer(yes=True, text=f"{now}{shortened(found.text, 150)}{by}", at=found.at)
 
 
-def _jump(course: Course, _evidence: Evidence) -> YES_NO:
+def _jump(course: Course, evidence: Evidence, verb: str) -> YES_NO:
     if course.usual is None:
         return "what is usual is not known yet"
     top = max(course.high or 0.0, course.peak or 0.0)
     said = f"up to {top:.0f} rows a second, where {course.usual:.0f} are usual"
-    return top >= max(JUMP_ROWS_S_MIN, JUMP_TIMES * course.usual), said
+    has_jumped = top >= max(JUMP_ROWS_S_MIN, JUMP_TIMES * course.usual)
+    if not has_jumped and _is_untold(evidence, verb):
+        return "the session that did it has not told the statistics yet"
+    return has_jumped, said
 
 
 rows_lost = clue_on(
@@ -213,11 +261,11 @@ deletes_jumped = clue_on_course(
     "deletes_jumped",
     "Were far more rows deleted at once than usual?",
     ("rows_deleted_total", ""),
-    _jump,
+    lambda course, e: _jump(course, e, "delete"),
 )
 updates_jumped = clue_on_course(
     "updates_jumped",
     "Were far more rows updated at once than usual?",
     ("rows_updated_total", ""),
-    _jump,
+    lambda course, e: _jump(course, e, "update"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
@@ -26,6 +27,9 @@ BEFORE_S: Final = 7200.0
 DENIED: Final = "permission_denied"
 DENIED_MIN: Final = 10
 DENIED_PER_S: Final = 0.05
+DENIED_OFTEN: Final = 10
+"""Within a minute: whoever was never allowed to, such as a probe, asks more seldom."""
+OFTEN_S: Final = 60.0
 SURGE_TIMES: Final = 5.0
 ONE_SHARE: Final = 0.8
 FAILURES_PER_S: Final = 0.1
@@ -71,12 +75,40 @@ def _dangerous_rose(evidence: Evidence) -> Answer:
             detail = f": {symptom.detail}" if symptom.detail else ""
             text = f"more roles have dangerous rights than before{detail}"
             return Answer(yes=True, text=text[:300], at=symptom.since)
-    history = value_of(evidence.history)
+    history, figures = value_of(evidence.history), value_of(evidence.figures)
     course = history.of("dangerous_roles") if history is not None else None
-    if course is None or course.now is None or course.usual is None:
+    counted = figures.value("dangerous_roles") if figures is not None else None
+    # What the watch read last is what was so before, to whoever counts now.
+    before = course.usual if course is not None else None
+    if before is None and course is not None and counted is not None:
+        before = course.now
+    now = max((n for n in (counted, course.now if course else None) if n is not None), default=None)
+    if before is None or now is None:
         return Answer(yes=None, text="how many roles have dangerous rights is not recorded")
-    said = f"{course.now:.0f} roles have dangerous rights; usual are {course.usual:.0f}"
-    return Answer(yes=course.now > course.usual, text=said)
+    said = f"{now:.0f} roles have dangerous rights; usual are {before:.0f}"
+    return Answer(yes=now > before, text=said)
+
+
+def newest_member(evidence: Evidence) -> Reading | None:
+    """The role that was made a member of one with dangerous rights within what is looked back
+    over; its detail is that one."""
+    figures = value_of(evidence.figures)
+    found = [
+        one
+        for one in (figures.named("dangerous_member_age_s") if figures is not None else ())
+        if one.value is not None and one.value <= evidence.lookback_s
+    ]
+    return min(found, key=lambda one: (one.value or 0.0, one.subject), default=None)
+
+
+def _became_member(figures: Figures, evidence: Evidence) -> YES_NO:
+    if figures.of("dangerous_roles") is None:
+        return "whose rights reach over files and programs was not told"
+    found = newest_member(evidence)
+    if found is None or found.value is None:
+        return ""
+    since = evidence.at - timedelta(seconds=found.value)
+    return True, f'role "{found.subject}" is a member of {found.detail} since about then', since
 
 
 def _gained(_changes: Changes, evidence: Evidence) -> YES_NO:
@@ -106,6 +138,13 @@ dangerous_rose = Clue(
     question="Have more roles rights over everything, or over files and programs, than before?",
     ask=_dangerous_rose,
     reads=("dangerous_roles",),
+)
+became_member = clue_on(
+    "became_member",
+    "Was a role made a member of one that may write the server's files or run its programs?",
+    lambda e: e.figures,
+    _became_member,
+    reads=("dangerous_roles", "dangerous_member_age_s"),
 )
 rights_gained = clue_on(
     "rights_gained",
@@ -168,6 +207,15 @@ def _denied(log: Log, evidence: Evidence) -> YES_NO:
     return lines >= DENIED_MIN, shortened(said, TEXT_CHARS_MAX), events[-1].at
 
 
+def _denied_often(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.records_read:
+        return f"nothing of use in {log.path}"
+    since = evidence.at - timedelta(seconds=OFTEN_S)
+    lately_denied = [e for e in lately(evidence, DENIED) if e.at is not None and e.at >= since]
+    said = f"{len(lately_denied)} of them within the last minute"
+    return len(lately_denied) >= DENIED_OFTEN, said
+
+
 def _denied_rose(course: Course, _evidence: Evidence) -> YES_NO:
     if course.now is None:
         return "it is not read any more"
@@ -189,6 +237,12 @@ denied_logged = clue_on(
     "Does the log show many statements refused for want of rights (42501)?",
     lambda e: e.log,
     _denied,
+)
+denied_often = clue_on(
+    "denied_often",
+    "Are ten and more of them from the last minute?",
+    lambda e: e.log,
+    _denied_often,
 )
 denied_rose = clue_on_course(
     "denied_rose",

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
-from stanch.diagnose.clues.lag import LAG_BYTES, LATE_BYTES_MIN, ahead_bytes, lag_text, worst
+from stanch.diagnose.clues.lag import (
+    LAG_BYTES,
+    LATE_BYTES_MIN,
+    ahead_bytes,
+    is_suspended,
+    lag_text,
+    worst,
+)
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
+from stanch.diagnose.outside import ServerProcesses
 
 SOCKET_FULL = ("WalSenderMain", "WalSenderWriteData")
 """Where a walsender waits whose socket takes no more; at the first also with nothing to send."""
@@ -45,6 +53,16 @@ def _sender_waits(activity: Activity, evidence: Evidence) -> YES_NO:
     said = f'the walsender of "{name}" is at {waits}'
     # With WAL left to send it would be sending, did anybody take it.
     return any(d.wait_event in SOCKET_FULL for d in found), said
+
+
+def _suspended(_processes: ServerProcesses, evidence: Evidence) -> YES_NO:
+    lag = worst(evidence)
+    if lag is None or not lag.pid:
+        return ""
+    who = f'the walsender of "{lag.name}" (process {lag.pid})'
+    if is_suspended(lag, evidence):
+        return True, f"{who} is suspended, by a signal or a debugger"
+    return False, f"{who} is not suspended"
 
 
 def _primary_ahead(_cluster: object, evidence: Evidence) -> YES_NO:
@@ -86,6 +104,14 @@ sender_waits = clue_on(
     "Does the walsender wait for the other end to take what it sends?",
     lambda e: e.activity,
     _sender_waits,
+)
+
+sender_suspended = clue_on(
+    "sender_suspended",
+    "Is the walsender itself suspended (state T)?",
+    lambda e: e.processes,
+    _suspended,
+    reads=("sender",),
 )
 
 primary_ahead = clue_on(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on
+from stanch.diagnose.clues.vacuum import holder_pid, rows_holder
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.inside import Chain, Chains, Sessions
 from stanch.diagnose.outside import Log
@@ -92,7 +93,15 @@ def idle_root(evidence: Evidence) -> Chain | None:
     for other in chains.chains:
         if matters(other) and other.root_state in IDLE_IN_TRANSACTION:
             return other
-    return next((c for c in chains.old_idle if c.root_in_state_s >= OLD_IDLE_S), None)
+    old = next((c for c in chains.old_idle if c.root_in_state_s >= OLD_IDLE_S), None)
+    return old or _keeper(chains, evidence)
+
+
+def _keeper(chains: Chains, evidence: Evidence) -> Chain | None:
+    """The one that has made vacuum leave rows, however young."""
+    holder = rows_holder(evidence)
+    pid = holder_pid(holder) if holder is not None else None
+    return next((c for c in chains.old_idle if c.root_pid == pid), None)
 
 
 def _share(part: int, whole: int) -> str:
@@ -126,9 +135,13 @@ def _idle_long(sessions: Sessions, _evidence: Evidence) -> YES_NO:
 
 
 def _waiting(sessions: Sessions, _evidence: Evidence) -> YES_NO:
-    total = sessions.client_backends
-    said = f"{_share(sessions.waiting, total)} wait for a lock"
-    return sessions.waiting >= WAITING_MIN and sessions.waiting >= WAITING_SHARE * total, said
+    said = f"{_share(sessions.waiting, sessions.client_backends)} wait for a lock"
+    return _many_wait(sessions), said
+
+
+def _many_wait(sessions: Sessions) -> bool:
+    share = WAITING_SHARE * sessions.client_backends
+    return sessions.waiting >= WAITING_MIN and sessions.waiting >= share
 
 
 def _busy(sessions: Sessions, _evidence: Evidence) -> YES_NO:
@@ -183,6 +196,22 @@ def _old_idle(_chains: Chains, evidence: Evidence) -> YES_NO:
     )
 
 
+def _idle_keeper(chains: Chains, evidence: Evidence) -> YES_NO:
+    keeper = _keeper(chains, evidence)
+    if keeper is None:
+        return False, "no idle transaction is known to have made vacuum leave rows"
+    since = span(keeper.root_in_state_s)
+    return True, f"session {keeper.root_pid} is the oldest view, {keeper.root_state} for {since}"
+
+
+def _idle_before_waiters(sessions: Sessions, evidence: Evidence) -> YES_NO:
+    if value_of(evidence.chains) is not None:
+        return ""  # Who blocks whom is known, and tells more.
+    idle = sum(g.sessions for g in sessions.groups if g.state in IDLE_IN_TRANSACTION)
+    said = f"{sessions.waiting} sessions wait for a lock, and {idle} are idle in a transaction"
+    return idle > 0 and _many_wait(sessions), said
+
+
 near_limit = clue_on(
     "near_limit", "Are nearly all usable connections taken?", lambda e: e.sessions, _near_limit
 )
@@ -217,6 +246,19 @@ root_is_idle = clue_on(
     "Is the root of the chain idle in a transaction?",
     lambda e: e.chains,
     _idle_root,
+)
+idle_before_waiters = clue_on(
+    "idle_before_waiters",
+    "Where nobody can ask who blocks whom: is a session idle in a transaction, and many wait?",
+    lambda e: e.sessions,
+    _idle_before_waiters,
+)
+idle_keeper = clue_on(
+    "idle_keeper",
+    "Is it an idle transaction for which vacuum had to leave dead rows?",
+    lambda e: e.chains,
+    _idle_keeper,
+    reads=("table_dead_rows_left", "table_vacuum_age_s", "horizon_held_s"),
 )
 old_idle = clue_on(
     "old_idle",

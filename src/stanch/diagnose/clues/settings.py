@@ -32,6 +32,10 @@ def refused(evidence: Evidence) -> tuple[LogEvent, ...]:
     errors": that line counts only beside one that names an error.
     """
     said_of_it = [e for e in last_reload(evidence) if e.kind == "config_error"]
+    if any(_is_hba(e) for e in said_of_it):
+        # It is read after the settings; what it has wrong does not name the file.
+        ends = [n for n, e in enumerate(said_of_it) if "contains errors" in e.text]
+        said_of_it = said_of_it[: ends[-1] if ends else 0]
     return tuple(e for e in said_of_it if not _is_hba(e) and "contains errors" not in e.text)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_symptom, human_bytes
+from stanch.diagnose.clues.lag import SILENT_S, Lag, is_suspended, lags
+from stanch.diagnose.clues.left_wal import left_slot
 from stanch.diagnose.clues.space import volume
 from stanch.diagnose.clues.wal import is_short, setting_bytes
 from stanch.diagnose.evidence import Evidence, value_of
@@ -20,6 +22,9 @@ MAX_WAL_BYTES = 1024**3
 """PostgreSQL's own max_wal_size, for where the setting was not read."""
 BEYOND = frozenset({"extended", "unreserved"})
 """The server's own words for more than max_wal_size."""
+MANY_TIMES = 2.0
+"""Of max_wal_size: beyond it goes a server for a while under load, so far it does not by itself."""
+UNCONFIRMED_SHARE_MIN = 0.5
 KEPT_SHARE_STUCK = 0.9
 KEPT_SHARE_MOVING = 0.5
 WATCHED_S_MIN = 120.0
@@ -37,6 +42,8 @@ class SlotSeen:
     status: str
     """wal_status; empty where the slot reserves nothing."""
     retained_bytes: float
+    unconfirmed_bytes: float | None = None
+    """Of a logical slot: written since what its consumer has confirmed."""
 
 
 def slots(evidence: Evidence) -> tuple[SlotSeen, ...]:
@@ -45,6 +52,7 @@ def slots(evidence: Evidence) -> tuple[SlotSeen, ...]:
     if figures is None:
         return ()
     active = {f.subject: f for f in figures.named("slot_active")}
+    unconfirmed = {f.subject: f.value for f in figures.named("slot_unconfirmed_bytes")}
     found = [
         SlotSeen(
             name=kept.subject,
@@ -52,6 +60,7 @@ def slots(evidence: Evidence) -> tuple[SlotSeen, ...]:
             active=_flag(active[kept.subject].value) if kept.subject in active else None,
             status=kept.detail,
             retained_bytes=kept.value or 0.0,
+            unconfirmed_bytes=unconfirmed.get(kept.subject),
         )
         for kept in figures.named("slot_retained_bytes")
     ]
@@ -73,10 +82,33 @@ def keeps_much(slot: SlotSeen, evidence: Evidence) -> bool:
     return slot.retained_bytes >= RETAINED_SHARE_MIN * (wal.total_bytes - wal.free_bytes)
 
 
+def keeps_many_times(slot: SlotSeen, evidence: Evidence) -> bool:
+    """So much that it needs no watching to see that the slot stays behind."""
+    allowed = setting_bytes(evidence, "max_wal_size") or MAX_WAL_BYTES
+    short = bool(is_short(evidence)) and keeps_much(slot, evidence)
+    return short or slot.retained_bytes >= MANY_TIMES * allowed
+
+
+def consumer_of(slot: SlotSeen, evidence: Evidence) -> Lag | None:
+    """Who uses it just now, and how far that one is."""
+    figures = value_of(evidence.figures)
+    found = lags(figures) if figures is not None else ()
+    return next((lag for lag in found if lag.slot == slot.name), None)
+
+
 def unused_slot(evidence: Evidence) -> SlotSeen | None:
-    """The one without a consumer that keeps most."""
+    """The one without a consumer that keeps most; of a server that is down, what its files tell."""
     found = (s for s in slots(evidence) if s.active is False and keeps_much(s, evidence))
-    return next(found, None)
+    left = left_slot(evidence)
+    if left is None:
+        return next(found, None)
+    return SlotSeen(
+        name=left.name,
+        kind="",
+        active=left.active,
+        status="",
+        retained_bytes=left.retained_bytes,
+    )
 
 
 def used_slot(evidence: Evidence) -> SlotSeen | None:
@@ -131,6 +163,39 @@ def _sender_waits(activity: Activity, _evidence: Evidence) -> YES_NO:
     return False, "no consumer keeps its sender waiting"
 
 
+def _stands_still(_figures: Figures, evidence: Evidence) -> YES_NO:
+    """A consumer that works says every few seconds how far it is, and its slot follows."""
+    slot = used_slot(evidence)
+    if slot is None or not keeps_many_times(slot, evidence):
+        return ""
+    consumer = consumer_of(slot, evidence)
+    if consumer is None:
+        return f'who uses slot "{slot.name}" was not told'
+    who = f'the consumer "{consumer.name}"'
+    if is_suspended(consumer, evidence):
+        return False, f"{who} is sent nothing: its walsender is suspended"
+    if consumer.silent_s is not None and consumer.silent_s >= SILENT_S:
+        return True, f"{who} has said nothing for {span(consumer.silent_s)}"
+    unconfirmed, unsent = slot.unconfirmed_bytes or 0.0, consumer.sending_bytes
+    said = f"{human_bytes(unsent)} are not sent to it, {human_bytes(unconfirmed)} not confirmed"
+    # A long transaction keeps restart_lsn back, and confirmed_flush_lsn goes on; what is on its
+    # way nobody can confirm.
+    if unconfirmed >= UNCONFIRMED_SHARE_MIN * slot.retained_bytes and unsent < unconfirmed / 2:
+        return True, f"{who} has what was written and does not confirm it: {said}"
+    if consumer.silent_s is None:
+        return f"when {who} last said how far it is was not told"
+    return False, f"{who} spoke {span(consumer.silent_s)} ago: {said}"
+
+
+def _many_times(_figures: Figures, evidence: Evidence) -> YES_NO:
+    slot = unused_slot(evidence)
+    if slot is None:
+        return ""
+    allowed = setting_bytes(evidence, "max_wal_size") or MAX_WAL_BYTES
+    said = f"{human_bytes(slot.retained_bytes)} are kept, max_wal_size is {human_bytes(allowed)}"
+    return keeps_many_times(slot, evidence), said
+
+
 slot_unused = clue_on(
     "slot_unused",
     "Does a slot without a consumer retain more WAL than the server keeps anyway?",
@@ -167,4 +232,18 @@ sender_waits = clue_on(
     "Does a consumer not take what is sent to it?",
     lambda e: e.activity,
     _sender_waits,
+)
+consumer_stands_still = clue_on(
+    "consumer_stands_still",
+    "Does the consumer of a slot say nothing, or not confirm what it was sent?",
+    lambda e: e.figures,
+    _stands_still,
+    reads=("sender", "sender_silent_s", "sent_lag_bytes", "slot_unconfirmed_bytes"),
+)
+slot_keeps_many_times = clue_on(
+    "slot_keeps_many_times",
+    "Does a slot without a consumer keep at least twice what WAL is meant to take?",
+    lambda e: e.figures,
+    _many_times,
+    reads=("slot_active", "slot_retained_bytes"),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from enum import StrEnum
 
 from stanch.diagnose.ask import YES_NO, clue_on
@@ -14,8 +13,6 @@ from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.ports.traces import StartFiles
 from stanch.model.shown import shortened, span
 
-RECOVERY_LONG_S = 30.0
-"""A recovery that lasts as long as this is taken for a hang by whoever waits for it."""
 SAID_CHARS_MAX = 200
 
 
@@ -180,108 +177,6 @@ control_gone = clue_on("control_gone", "Is the control file gone?", lambda e: e.
 backup_label_left = clue_on(
     "backup_label_left", "Is a backup_label there?", lambda e: e.files, _label
 )
-
-
-# --- recovery that takes its time -----------------------------------------------------------------
-
-_BEGINS = frozenset({"interrupted_recovery", "reinitializing"})
-_PROGRESS = re.compile(
-    r"redo in progress, elapsed time: (?P<s>\d{1,7}\.\d\d) s, current LSN: (?P<lsn>[0-9A-F/]{3,17})"
-)
-
-
-def recovery_began(evidence: Evidence) -> datetime | None:
-    """When the recovery that is under way began, as far as the log tells."""
-    at = None
-    for event in ending(evidence):
-        begins = event.kind in _BEGINS or event.text.startswith("redo starts at")
-        if event.kind == "starting":
-            at = None
-        elif begins and event.at is not None:
-            at = at or event.at
-    return at
-
-
-def recovering_for_s(evidence: Evidence) -> float | None:
-    """How long it has lasted."""
-    began = recovery_began(evidence)
-    return None if began is None else max(0.0, (evidence.at - began).total_seconds())
-
-
-def replayed(evidence: Evidence) -> tuple[tuple[datetime, int], ...]:
-    """Moments and how far replay was then, in bytes; the server tells every ten seconds from
-    version 15 on (log_startup_progress_interval), and never on a standby."""
-    found: list[tuple[datetime, int]] = []
-    for event in ending(evidence):
-        match = _PROGRESS.match(event.text)
-        if event.kind == "starting":
-            found.clear()
-        elif match is not None and event.at is not None:
-            found.append((event.at, _bytes(match["lsn"])))
-    return tuple(found)
-
-
-def replay_bytes_per_s(evidence: Evidence) -> float | None:
-    seen = replayed(evidence)
-    if len(seen) < 2:
-        return None
-    (first_at, first), (last_at, last) = seen[0], seen[-1]
-    seconds = (last_at - first_at).total_seconds()
-    return None if seconds <= 0 else max(0.0, (last - first) / seconds)
-
-
-def _bytes(lsn: str) -> int:
-    high, _, low = lsn.partition("/")
-    return (int(high or "0", 16) << 32) + int(low or "0", 16)
-
-
-def _long(log: Log, evidence: Evidence) -> YES_NO:
-    if not log.events:
-        return f"nothing of use in {log.path}"
-    lasts_s = recovering_for_s(evidence)
-    if lasts_s is None:
-        return "the log does not say since when it recovers"
-    return lasts_s >= RECOVERY_LONG_S, f"it recovers for {span(lasts_s)}", recovery_began(evidence)
-
-
-def _advances(log: Log, evidence: Evidence) -> YES_NO:
-    seen = replayed(evidence)
-    if len(seen) < 2:
-        return ""
-    last_at, last = seen[-1]
-    if last > seen[-2][1]:
-        return True, "the position it tells of moves on", last_at
-    return False, "the position it tells of has not moved between two lines", last_at
-
-
-recovery_long = clue_on(
-    "recovery_long",
-    f"Has it been recovering for {RECOVERY_LONG_S:g} s or longer?",
-    lambda e: e.log,
-    _long,
-)
-recovery_advances = clue_on(
-    "recovery_advances",
-    "Does the position that it tells of in its log move on?",
-    lambda e: e.log,
-    _advances,
-)
-
-
-def wal_left_bytes(evidence: Evidence) -> int | None:
-    """WAL that is still to be replayed, at most one segment more than there is."""
-    seen, retention = replayed(evidence), value_of(evidence.retention)
-    if not seen or retention is None or retention.wal_end_bytes is None:
-        return None
-    return max(0, retention.wal_end_bytes - seen[-1][1])
-
-
-def recovery_left_s(evidence: Evidence) -> float | None:
-    """How long it will still take, at the pace it has."""
-    left, pace, seen = wal_left_bytes(evidence), replay_bytes_per_s(evidence), replayed(evidence)
-    if left is None or not pace:
-        return None
-    return max(0.0, left / pace - (evidence.at - seen[-1][0]).total_seconds())
 
 
 def version_of(evidence: Evidence) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom, human_bytes
+from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log, LogEvent, ServerProcesses
@@ -20,6 +23,11 @@ QUEUED = frozenset({"WALWRITE", "WALINSERT"})
 LESS_SHARE_MAX = 0.5
 AS_USUAL_TIMES_MAX = 1.5
 IN_D_MIN = 3
+HUNG_WITHIN_S = 180.0
+"""The kernel repeats itself every two minutes while a process hangs; what is older may be over."""
+STOOD_S = 0.35
+"""A slow disk takes a twentieth of this, and one that has much to do a fifth."""
+STALLED_BYTES_S_MAX = 2 * 1024 * 1024
 PANIC_WITHIN_S = 6 * 3600.0
 """PostgreSQL comes back by itself; what it has lost, it has lost then, too."""
 
@@ -50,6 +58,28 @@ def waiting_for_storage(evidence: Evidence) -> tuple[int, int, str] | None:
     )
 
 
+def _flush_stood(evidence: Evidence) -> tuple[float, float] | None:
+    """For how long no flush ended although sessions waited, and the bytes flushed a second; None:
+    nobody waited for one, or there was no time to look."""
+    figures = value_of(evidence.figures)
+    if figures is None:
+        return None
+    stood, rate = figures.value("wal_flush_stood_s"), figures.value("wal_flushed_bytes_per_s")
+    return None if stood is None or rate is None else (stood, rate)
+
+
+def _flush_stands(_figures: Figures, evidence: Evidence) -> YES_NO:
+    """A disk that writes at speed is not stalled: there is much to write."""
+    seen = _flush_stood(evidence)
+    if seen is None:
+        return ""
+    stood_s, rate = seen
+    said = f"no flush of WAL ended for {stood_s:.1f} s, while sessions waited for it"
+    if stood_s >= STOOD_S and rate < STALLED_BYTES_S_MAX:
+        return True, f"{said}; {human_bytes(rate)} a second were flushed"
+    return False, f"{human_bytes(rate)} of WAL a second are flushed, none in over {stood_s:.1f} s"
+
+
 def _io_waits(_activity: Activity, evidence: Evidence) -> YES_NO:
     seen = waiting_for_storage(evidence)
     assert seen is not None
@@ -57,7 +87,9 @@ def _io_waits(_activity: Activity, evidence: Evidence) -> YES_NO:
     if not waiting:
         return False, "no session waits for storage"
     said = f"{waiting} of {active} active sessions wait for storage, most in {most}"
-    return waiting >= max(WAITING_MIN, WAITING_SHARE_MIN * active), said
+    # Where a flush is seen to hang, few who wait are enough.
+    least = 1 if flush_stands.ask(evidence).yes else WAITING_MIN
+    return waiting >= max(least, WAITING_SHARE_MIN * active), said
 
 
 def _waits_alike(activity: Activity, _evidence: Evidence) -> YES_NO:
@@ -121,6 +153,31 @@ def _fsync_panic(log: Log, evidence: Evidence) -> YES_NO:
     return True, f"{when} the log said: {event.text}", event.at
 
 
+flush_stands = clue_on(
+    "flush_stands",
+    "Does a flush of WAL that sessions wait for take a third of a second or longer?",
+    lambda e: e.figures,
+    _flush_stands,
+    reads=("wal_flush_stood_s", "wal_flushed_bytes_per_s"),
+)
+
+
+def _or_in_its_log(watched: Clue) -> Clue:
+    """Where the watch sees nothing, or nobody watches, what the kernel's own log says of the
+    server's processes."""
+
+    def ask(evidence: Evidence) -> Answer:
+        kernel, answer = value_of(evidence.kernel), watched.ask(evidence)
+        stalls = kernel.stalls if kernel is not None and not answer.yes else ()
+        newest = stalls[-1] if stalls else None
+        if newest is None or (evidence.at - newest.at).total_seconds() > HUNG_WITHIN_S:
+            return answer
+        told = f"the kernel's log has process {newest.pid} ({newest.name}) hang for minutes"
+        return Answer(yes=True, text=told, at=newest.at)
+
+    return replace(watched, ask=ask)
+
+
 io_waits = clue_on(
     "io_waits", "Do most active sessions wait for storage?", lambda e: e.activity, _io_waits
 )
@@ -149,10 +206,12 @@ in_d_state = clue_on(
     lambda e: e.processes,
     _in_d,
 )
-kernel_stall = clue_on_symptom(
-    "kernel_stall",
-    "Does the kernel tell of tasks that waited for storage for minutes?",
-    SymptomKind.STORAGE_STALLED,
+kernel_stall = _or_in_its_log(
+    clue_on_symptom(
+        "kernel_stall",
+        "Does the kernel tell of tasks that waited for storage for minutes?",
+        SymptomKind.STORAGE_STALLED,
+    )
 )
 kernel_errors = clue_on_symptom(
     "kernel_errors",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from typing import Final
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures, clue_on_log
 from stanch.diagnose.clues.work import live_rows
@@ -25,6 +27,14 @@ STOP_BEFORE = 3_000_000
 """The server takes no writes so many before the end (one million up to version 13)."""
 IDS = 2**31
 CANCELED_MIN = 3
+LEFT_ROWS_MIN = 10_000
+HELD_S_MIN = 5.0
+"""A transaction that is younger is nobody's story."""
+FEEDBACK_S = 10.0
+"""So seldom a standby says anew what it needs (wal_receiver_status_interval)."""
+
+HERE: Final = ("session:", "prepared:")
+_PID: Final = re.compile(r"pid (\d{1,10}), ")
 
 
 def most_dead(evidence: Evidence) -> Reading | None:
@@ -68,12 +78,26 @@ def _bloat_estimated(_history: History, evidence: Evidence) -> YES_NO:
 def horizon(evidence: Evidence) -> Reading | None:
     """Who holds back vacuum furthest: a session, a standby, a slot or a prepared transaction."""
     figures = value_of(evidence.figures)
-    told = figures.named("horizon_age_xids") if figures else ()
-    return max(
-        (one for one in told if one.value is not None),
-        key=lambda one: (one.value or 0.0, one.subject),
-        default=None,
+    if figures is None:
+        return None
+
+    def place(one: Reading) -> tuple[float, bool, float, str]:
+        # Whoever begins later takes over the oldest id: the same age is that of who began first, on
+        # this server before those elsewhere.
+        is_here = one.subject.startswith(HERE)
+        return one.value or 0.0, is_here, _held_s(figures, one) or 0.0, one.subject
+
+    told = (one for one in figures.named("horizon_age_xids") if one.value is not None)
+    return max(told, key=place, default=None)
+
+
+def _held_s(figures: Figures, holder: Reading) -> float | None:
+    found = (
+        one.value
+        for one in figures.named("horizon_held_s")
+        if (one.subject, one.detail) == (holder.subject, holder.detail)
     )
+    return next(found, None)
 
 
 def holder_named(one: Reading) -> str:
@@ -102,6 +126,50 @@ def _held(evidence: Evidence, at_least: int) -> YES_NO:
         return False, "nobody holds back vacuum"
     said = f"{holder_named(found)} holds back vacuum by {found.value:.0f} transactions"
     return found.value >= at_least, said
+
+
+def left_by_vacuum(evidence: Evidence) -> Reading | None:
+    """The table in which vacuum left most dead rows, where they are half as many as the living."""
+    figures = value_of(evidence.figures)
+    left = [
+        one
+        for one in (figures.named("table_dead_rows_left") if figures else ())
+        if one.value is not None
+        and one.value >= LEFT_ROWS_MIN
+        and one.value >= DEAD_SHARE * (live_rows(one) or 0)
+    ]
+    return max(left, key=lambda one: (one.value or 0.0, one.subject), default=None)
+
+
+def rows_holder(evidence: Evidence) -> Reading | None:
+    """Whose view made that vacuum leave them: it is the oldest, and was there before the vacuum."""
+    figures, left, oldest = value_of(evidence.figures), left_by_vacuum(evidence), horizon(evidence)
+    if figures is None or left is None or oldest is None:
+        return None
+    vacuum_age_s = figures.value("table_vacuum_age_s", left.subject)
+    held_s = _held_s(figures, oldest)
+    if vacuum_age_s is None or held_s is None:
+        return None
+    at_least_s = HELD_S_MIN if oldest.subject.startswith(HERE) else FEEDBACK_S
+    return oldest if held_s > max(at_least_s, vacuum_age_s) else None
+
+
+def holder_pid(holder: Reading) -> int | None:
+    """Of a session; a slot or a prepared transaction has none."""
+    found = _PID.match(holder.detail) if holder.subject.startswith("session:") else None
+    return int(found[1]) if found else None
+
+
+def _rows_held(figures: Figures, evidence: Evidence) -> YES_NO:
+    if not figures.named("tables"):
+        return "the statistics of tables were not told"
+    left, holder = left_by_vacuum(evidence), rows_holder(evidence)
+    if left is None:
+        return False, "of no large table vacuum left the dead rows"
+    said = f"vacuum came to {left.subject} and left {left.value:.0f} dead rows"
+    if holder is None:
+        return False, f"{said}; nobody is known whose view was there before it"
+    return True, f"{said}, which {holder_named(holder)} may still see"
 
 
 def _is_off(figures: Figures, _evidence: Evidence) -> YES_NO:
@@ -175,6 +243,13 @@ bloat_estimated = clue_on(
     lambda e: e.history,
     _bloat_estimated,
     reads=("table_bloat_pct",),
+)
+rows_held = clue_on(
+    "rows_held",
+    "Did vacuum have to leave the dead rows of a table, for somebody who may still see them?",
+    lambda e: e.figures,
+    _rows_held,
+    reads=("tables", "table_dead_rows_left", "table_vacuum_age_s", "horizon_held_s"),
 )
 horizon_old = clue_on(
     "horizon_old",

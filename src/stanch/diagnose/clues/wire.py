@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cause import Answer, Clue
-from stanch.diagnose.evidence import Evidence, is_open
+from stanch.diagnose.evidence import Evidence, is_open, value_of
 from stanch.model.reach import Reach, ReachState
 
 SILENT = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE})
@@ -51,16 +51,34 @@ def _full(seen: Reach, _evidence: Evidence) -> YES_NO:
     return (False, _says(seen)) if seen.answers else ""
 
 
+def cluster_expected(evidence: Evidence) -> str:
+    """Which one is meant: as it is watched, else that of the data directory that somebody named."""
+    control = None if _is_watched(evidence) else value_of(evidence.control)
+    return control.system_identifier if control else evidence.cluster_expected
+
+
+def cluster_answering(evidence: Evidence) -> str:
+    """Which one it is that takes sessions; empty: none does, or it did not say."""
+    figures = None if _is_watched(evidence) else value_of(evidence.figures)
+    told = figures.of("system_identifier") if figures else None
+    return told.detail if told else evidence.cluster_answering
+
+
+def _is_watched(evidence: Evidence) -> bool:
+    """Whoever watches a cluster knows which one it is, or does not know it yet."""
+    return bool(evidence.cluster_expected or evidence.cluster_answering)
+
+
 def _other_cluster(evidence: Evidence) -> Answer:
-    expected, answering = evidence.cluster_expected, evidence.cluster_answering
+    expected, answering = cluster_expected(evidence), cluster_answering(evidence)
     if not expected or not answering:
         return Answer(yes=None, text="")
     if answering == expected:
-        return Answer(yes=False, text=f"the cluster that is watched answers ({answering})")
+        return Answer(yes=False, text=f"the cluster that is meant answers ({answering})")
     return Answer(
         yes=True,
         text=f"the system identifier of who answers is {answering}, and that of the cluster "
-        f"watched here is {expected}",
+        f"that is meant is {expected}",
     )
 
 
@@ -68,6 +86,7 @@ other_cluster = Clue(
     id="other_cluster",
     question="Does another database cluster answer at this address?",
     ask=_other_cluster,
+    reads=("system_identifier",),
 )
 
 

@@ -27,19 +27,22 @@ HOLDS_DEADLINE_S = 1.0
 async def read_lock_file(
     host: HostReader,
     *,
-    data_directory: str,
+    folder: Callable[[], str],
     witness: LockFileWitness | Missing,
     traces: TraceReader | Missing,
     left_s: Callable[[], float],
 ) -> LockFileSeen | Missing:
-    """`postmaster.pid`, judged; `left_s` says how much time there still is."""
+    """`postmaster.pid`, judged; `left_s` says how much time there still is.
+
+    `folder`: the data directory, asked once there was a lock file in it.
+    """
     read = await host.lock_file()
     if read is None:
         return NO_LOCK_FILE
     if isinstance(read, Missing):
         return read
     lock = parse_lock_file(read.content)
-    facts = await _facts(host, lock, data_directory=data_directory, witness=witness, left_s=left_s)
+    facts = await _facts(host, lock, data_directory=folder(), witness=witness, left_s=left_s)
     return lock_from(
         read,
         lock,

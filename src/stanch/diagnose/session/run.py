@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 
 from stanch.diagnose.condense import chains_from, retention_before, retention_from, sessions_from
 from stanch.diagnose.figures import Figures, figures_from
+from stanch.diagnose.flushing.run import is_waited_for, look_at_flushes
 from stanch.diagnose.inside import Activity, Chains, Retention, Sessions
+from stanch.diagnose.twice.run import NOT_LOOKED, TwoLooks
+from stanch.facts.pace import Pace
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.sql import load
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
@@ -31,8 +34,8 @@ from stanch.model.vitals import Vitals
 OPEN_TRANSACTIONS_SQL = load("open_transactions")
 DAMAGED_FILES_SQL = load("damaged_files")
 QUERY_S_MIN = 0.1
-HOME_S_MAX = 0.7
-"""For the login into another database and one answer; it keeps nothing else waiting longer."""
+HOME_S_MAX = 1.2
+"""For the login into another database and its first answers; a second look may follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Inside:
     retention: Retention
     figures: Figures
     activity: Activity | Missing
+    pace: Pace | Missing = NOT_LOOKED
 
 
 async def ask(reader: ServerReader, *, left_s: Callable[[], float], tables: bool = True) -> Inside:
@@ -62,17 +66,27 @@ async def with_tables(
     left_s: Callable[[], float],
     damaged: Callable[[], Awaitable[Sequence[tuple[int, int]]]],
 ) -> Inside:
-    """The same with what stands out among the tables of the application's own database, for which
-    one short session is opened; where that fails, without. `damaged` are files (database and
-    number) to be named."""
+    """The same with what stands out among the tables of the application's own database, and how
+    fast they are read, for which one short session is opened; where that fails, without. `damaged`
+    are files (database and number) to be named."""
+    told: tuple[Reading, ...] = ()
+    pace: Pace | Missing = NOT_LOOKED
+    clock = asyncio.get_running_loop().time
     try:
-        async with asyncio.timeout(max(0.0, min(left_s(), HOME_S_MAX))), open_home() as reader:
-            session = _Session(reader, left_s)
+        within_s = max(0.0, min(left_s(), HOME_S_MAX))
+        async with asyncio.timeout(within_s) as limit, open_home() as reader:
+            session, looks = _Session(reader, left_s), TwoLooks(reader, left_s)
             told = await session.told((TABLES_SQL,))
+            # Whoever let us in and has answered is given what time there is.
+            limit.reschedule(clock() + max(0.0, left_s()))
+            await looks.first()
             told += await session.told_of_files(await damaged())
-    except (ProbeFailed, TimeoutError):
-        return inside
-    return replace(inside, figures=Figures(items=(*inside.figures.items, *told)))
+            pace = await looks.second()
+    except ProbeFailed as failed:
+        pace = Missing(what="pace", reason=failed.what)
+    except TimeoutError:
+        pace = Missing(what="pace", reason="no time was left for a second look")
+    return replace(inside, figures=Figures(items=(*inside.figures.items, *told)), pace=pace)
 
 
 class _Session:
@@ -85,9 +99,17 @@ class _Session:
         seen = sessions_from(vitals)
         opened = await self._more(OPEN_TRANSACTIONS_SQL)
         chains = await self._chains(seen, opened)
+        looks = TwoLooks(self._reader, self._left_s)
+        if tables:
+            await looks.first()
         # What separates causes that keep nobody from working comes after all that says who waits.
         workings = await self._workings()
         known = None if isinstance(workings, Missing) else workings
+        activity: Activity | Missing = (
+            workings
+            if isinstance(workings, Missing)
+            else Activity(doings=workings.doings, held=workings.held)
+        )
         return Inside(
             sessions=seen,
             chains=chains,
@@ -98,10 +120,10 @@ class _Session:
                 vitals,
                 known.figures if known else (),
                 await self._more_numbers(vitals, tables=tables),
+                await self.flushes(activity),
             ),
-            activity=workings
-            if isinstance(workings, Missing)
-            else Activity(doings=workings.doings, held=workings.held),
+            activity=activity,
+            pace=await looks.second(),
         )
 
     async def _chains(self, seen: Sessions | Missing, opened: str | Missing) -> Chains | Missing:
@@ -122,6 +144,12 @@ class _Session:
         """Numbers of newer versions, of the tables, and of temporary files."""
         newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
         return await self.told((*newer, *((TABLES_SQL,) if tables else ()), TEMP_SQL))
+
+    async def flushes(self, activity: Activity | Missing) -> tuple[Reading, ...]:
+        """It takes up to a second where somebody waits for one, and it hangs."""
+        if isinstance(activity, Missing) or not is_waited_for(activity.doings):
+            return ()
+        return await look_at_flushes(self._more, left_s=self._left_s)
 
     async def told(self, statements: Sequence[str]) -> tuple[Reading, ...]:
         """Numbers of statements that tell nothing else; one that fails tells none."""

@@ -30,6 +30,21 @@ groups AS (
     ORDER BY count(*) DESC, min(query_start) NULLS LAST, backend_type, wait_event
     LIMIT 60
 ),
+anchor AS (
+    -- How long one transaction id has lasted since the last checkpoint: by it the age of an id, which
+    -- carries no time, becomes one in seconds. Of those before it, only where it is no wild guess.
+    SELECT
+        since_s / greatest(xids, 1) AS s_per_xid,
+        CASE WHEN since_s >= 60 AND xids >= 1000 THEN 5 * xids ELSE xids END AS xids_max
+    FROM (
+        SELECT
+            age(split_part(next_xid, ':', 2)::xid) AS xids,
+            extract(
+                epoch FROM clock_timestamp() - greatest(checkpoint_time, pg_postmaster_start_time())
+            ) AS since_s
+        FROM pg_control_checkpoint()
+    ) AS last
+),
 held AS (
     SELECT
         l.pid, l.locktype, l.mode, l.granted, c.relname AS relation, s.state, s.application_name,
@@ -53,22 +68,29 @@ horizon AS (
         SELECT
             CASE WHEN backend_type = 'walsender' THEN 'standby:' ELSE 'session:' END
                 || COALESCE(application_name, '') AS subject,
-            age(backend_xmin) AS xids,
-            format('pid %s, %s, %s', pid, usename, state) AS detail
+            -- What has written something keeps rows between its statements, too, by its own id.
+            greatest(age(backend_xid), age(backend_xmin)) AS xids,
+            format('pid %s, %s, %s', pid, usename, state) AS detail,
+            extract(epoch FROM clock_timestamp() - xact_start) AS held_s
         FROM sessions
-        WHERE backend_xmin IS NOT NULL
+        WHERE (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)
             -- Others do not wait for the snapshot of a VACUUM (its ANALYZE is another matter).
             AND query !~* '^\s*(autovacuum: )?vacuum\y(?!.*analyze)'
-        ORDER BY age(backend_xmin) DESC, pid LIMIT 3
+        ORDER BY
+            greatest(age(backend_xid), age(backend_xmin)) DESC, xact_start NULLS LAST, pid
+        LIMIT 3
     )
     UNION ALL
     SELECT
         'slot:' || slot_name,
         greatest(age(xmin), age(catalog_xmin)),
-        CASE WHEN active THEN 'active' ELSE 'inactive' END
+        CASE WHEN active THEN 'active' ELSE 'inactive' END, NULL
     FROM pg_replication_slots WHERE xmin IS NOT NULL OR catalog_xmin IS NOT NULL
     UNION ALL
-    SELECT 'prepared:' || gid, age(transaction), owner FROM pg_prepared_xacts
+    SELECT
+        'prepared:' || gid, age(transaction), owner,
+        extract(epoch FROM clock_timestamp() - prepared)
+    FROM pg_prepared_xacts
 ),
 settings AS (
     SELECT
@@ -77,12 +99,14 @@ settings AS (
     FROM unnest(ARRAY[
         'autovacuum', 'autovacuum_freeze_max_age', 'autovacuum_max_workers',
         'autovacuum_multixact_freeze_max_age', 'checkpoint_completion_target', 'checkpoint_timeout',
-        'default_transaction_read_only', 'enable_hashjoin', 'enable_indexscan', 'enable_nestloop',
+        'default_transaction_read_only', 'enable_bitmapscan', 'enable_hashjoin',
+        'enable_indexonlyscan', 'enable_indexscan', 'enable_mergejoin', 'enable_nestloop',
         'enable_seqscan', 'fsync', 'full_page_writes', 'hot_standby_feedback', 'idle_session_timeout',
         'idle_in_transaction_session_timeout', 'lock_timeout', 'log_connections', 'log_lock_waits',
-        'log_min_duration_statement', 'log_statement', 'max_connections',
+        'log_min_duration_statement', 'log_statement', 'logical_decoding_work_mem', 'max_connections',
         'max_locks_per_transaction', 'max_prepared_transactions', 'max_slot_wal_keep_size',
         'max_standby_streaming_delay', 'max_wal_size', 'password_encryption', 'plan_cache_mode',
+        'random_page_cost',
         'server_version', 'shared_buffers', 'ssl', 'statement_timeout', 'synchronous_commit',
         'synchronous_standby_names', 'temp_file_limit', 'track_counts', 'transaction_timeout',
         'wal_compression', 'wal_level', 'work_mem'
@@ -90,6 +114,46 @@ settings AS (
 ),
 figures AS (
     SELECT 'horizon_age_xids' AS name, subject, xids::float8 AS value, detail FROM horizon
+    UNION ALL
+    -- A standby and a slot tell an id alone: for how long is a guess.
+    SELECT
+        'horizon_held_s', subject, COALESCE(held_s, xids * s_per_xid)::float8, detail
+    FROM horizon CROSS JOIN anchor
+    UNION ALL
+    -- Roles that can do anything, or reach the files and programs of the server, as the watch counts
+    -- them; then how long ago, by estimate, some became members of those that may.
+    SELECT
+        'dangerous_roles', '', count(*)::float8, left(string_agg(rolname, ', ' ORDER BY rolname), 200)
+    FROM pg_roles
+    WHERE rolname !~ '^pg_' AND (
+        rolsuper OR pg_has_role(oid, 'pg_write_server_files', 'MEMBER')
+        OR pg_has_role(oid, 'pg_execute_server_program', 'MEMBER')
+    )
+    UNION ALL
+    (
+        SELECT
+            'dangerous_member_age_s', r.rolname,
+            (CASE WHEN age(m.xmin) <= xids_max THEN age(m.xmin) * s_per_xid END)::float8, g.rolname
+        FROM pg_auth_members AS m
+        JOIN pg_roles AS g ON g.oid = m.roleid
+        JOIN pg_roles AS r ON r.oid = m.member
+        CROSS JOIN anchor
+        WHERE g.rolname IN ('pg_write_server_files', 'pg_execute_server_program')
+            AND r.rolname !~ '^pg_'
+        ORDER BY age(m.xmin), r.rolname LIMIT 5
+    )
+    UNION ALL
+    -- What sessions that are idle now have run last, where it took in a whole table and stood alone.
+    (
+        SELECT
+            'last_statement', format('%s@%s (%s)', usename, datname, application_name),
+            extract(epoch FROM clock_timestamp() - state_change)::float8, left(query, 300)
+        FROM sessions
+        WHERE state = 'idle' AND backend_type = 'client backend'
+            AND query ~* '^\s*(truncate|delete\s+from|update)\s'
+            AND query !~* '\ywhere\y|;\s*\S' AND state_change > clock_timestamp() - interval '1 h'
+        ORDER BY state_change DESC, pid LIMIT 10
+    )
     UNION ALL
     SELECT 'xid_age_of_database', datname, age(datfrozenxid)::float8, ''
     FROM pg_database WHERE datfrozenxid <> '0'
@@ -151,6 +215,27 @@ figures AS (
     SELECT 'role_expired', rolname, extract(epoch FROM now() - rolvaliduntil)::float8, ''
     FROM pg_roles WHERE rolcanlogin AND rolvaliduntil < now()
     UNION ALL
+    -- The role that initdb made: no dump brings it along, so it tells a provider's server.
+    SELECT 'cluster_owner', '', NULL, rolname FROM pg_roles WHERE oid = 10
+    UNION ALL
+    -- Since the last word of each receiver, by the pid of its walsender; the detail is the slot it
+    -- uses. Null where it said none, or its clock (the time is the receiver's) cannot be right.
+    SELECT
+        'sender_silent_s', w.pid::text,
+        CASE WHEN w.reply_time BETWEEN s.backend_start AND clock_timestamp() + interval '1 min'
+            THEN greatest(0, extract(epoch FROM clock_timestamp() - w.reply_time))
+        END::float8,
+        COALESCE(r.slot_name::text, '')
+    FROM pg_stat_get_wal_senders() AS w
+    LEFT JOIN sessions AS s ON s.pid = w.pid
+    LEFT JOIN pg_replication_slots AS r ON r.active_pid = w.pid
+    UNION ALL
+    -- Roles by which standbys and backups log in.
+    (
+        SELECT 'role_replicates', rolname::text, 1::float8, ''
+        FROM pg_roles WHERE rolreplication AND rolcanlogin ORDER BY rolname LIMIT 20
+    )
+    UNION ALL
     SELECT 'role_settings', COALESCE(r.rolname, '') || '@' || COALESCE(d.datname, ''), NULL,
         array_to_string(s.setconfig, ', ')
     FROM pg_db_role_setting AS s
@@ -175,12 +260,26 @@ figures AS (
         )
     FROM sessions AS s
     UNION ALL
+    -- The youngest: who came with a new version, and who was there before.
+    (
+        SELECT
+            'session_age_s', s.pid::text,
+            extract(epoch FROM clock_timestamp() - s.backend_start)::float8, s.application_name
+        FROM sessions AS s
+        WHERE s.backend_type = 'client backend' AND s.backend_start IS NOT NULL
+        ORDER BY s.backend_start DESC, s.pid LIMIT 40
+    )
+    UNION ALL
     SELECT
         'settings_pending_restart', '', count(*)::float8,
         left(string_agg(name, ', ' ORDER BY name), 200)
     FROM pg_settings WHERE pending_restart
     UNION ALL
     SELECT 'settings_loaded_age_s', '', extract(epoch FROM now() - pg_conf_load_time())::float8, ''
+    UNION ALL
+    SELECT 'server_clock_s', '', extract(epoch FROM clock_timestamp())::float8, ''
+    UNION ALL
+    SELECT 'system_identifier', '', NULL, system_identifier::text FROM pg_control_system()
     UNION ALL
     SELECT 'lock_slots_used', '', count(*)::float8, '' FROM pg_locks WHERE NOT fastpath
     UNION ALL

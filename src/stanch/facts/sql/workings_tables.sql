@@ -1,9 +1,25 @@
 -- The tables of one database that stand out, from the statistics alone. PostgreSQL 13 to 18.
 -- Privilege: none. Cost: one reading of every table's statistics; once per diagnosis.
 -- Never: a function that takes a lock on a user's table.
-WITH t AS MATERIALIZED (
+WITH anchor AS (
+    -- How long one transaction id has lasted since the last checkpoint: by it the age of an id, which
+    -- carries no time, becomes one in seconds. Of those before it, only where it is no wild guess.
     SELECT
-        s.schemaname || '.' || s.relname AS name, s.n_live_tup, s.n_dead_tup,
+        since_s / greatest(xids, 1) AS s_per_xid,
+        CASE WHEN since_s >= 60 AND xids >= 1000 THEN 5 * xids ELSE xids END AS xids_max
+    FROM (
+        SELECT
+            age(split_part(next_xid, ':', 2)::xid) AS xids,
+            extract(
+                epoch FROM clock_timestamp() - greatest(checkpoint_time, pg_postmaster_start_time())
+            ) AS since_s
+        FROM pg_control_checkpoint()
+    ) AS last
+),
+t AS MATERIALIZED (
+    SELECT
+        s.schemaname || '.' || s.relname AS name, s.relname, s.n_live_tup, s.n_dead_tup,
+        age(c.xmin) AS changed_xids,
         s.n_mod_since_analyze, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, s.seq_scan, s.seq_tup_read,
         s.idx_scan, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
         greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed,
@@ -13,8 +29,32 @@ WITH t AS MATERIALIZED (
         c.reltuples >= 1000 AND (
             (s.n_live_tup * 2 <= c.reltuples AND s.n_tup_del * 2 >= c.reltuples)
             OR least(s.n_tup_upd, s.n_dead_tup) >= 0.8 * c.reltuples
-        ) AS worked_over
+        ) AS worked_over,
+        -- Inserted, never deleted, and not there: truncated, or the inserts were rolled back. Some came
+        -- since, where the application goes on writing.
+        s.n_tup_ins - s.n_tup_del >= 1000
+            AND (s.n_live_tup + s.n_dead_tup) * 4 <= s.n_tup_ins - s.n_tup_del AS vanished,
+        -- Counted before, and now of a file that nobody has counted yet: truncated or rewritten, of
+        -- which its session has not told the statistics.
+        c.relpages = 0 AND c.reltuples <= 0 AND s.n_live_tup >= 1000
+            AND COALESCE(s.last_vacuum, s.last_autovacuum, s.last_analyze, s.last_autoanalyze)
+                IS NOT NULL AS in_new_file
     FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = s.relid
+),
+cut AS MATERIALIZED (
+    SELECT name, relname, changed_xids, n_live_tup, vanished, in_new_file
+    FROM t WHERE vanished OR in_new_file
+    ORDER BY changed_xids, name LIMIT 5
+),
+kept AS MATERIALIZED (
+    -- Dead rows that lay there already when the table was analysed last, right after a vacuum: it
+    -- came, and had to leave them. At most what changed since then can have died since then.
+    SELECT
+        name, n_live_tup, n_dead_tup - n_mod_since_analyze AS rows_left,
+        extract(epoch FROM clock_timestamp() - vacuumed) AS vacuum_age_s
+    FROM t
+    WHERE n_dead_tup > n_mod_since_analyze AND analyzed <= vacuumed + interval '1 min'
+    ORDER BY n_dead_tup - n_mod_since_analyze DESC, name LIMIT 5
 ),
 figures AS (
     (
@@ -35,14 +75,38 @@ figures AS (
     )
     UNION ALL
     (
-        -- Inserted, never deleted, and not there: truncated, or the inserts were rolled back.
         SELECT 'table_rows_vanished', t.name, (n_tup_ins - n_tup_del)::float8,
             format('%s scans, %s by index', seq_scan, COALESCE(idx_scan, 0))
-        -- A few came since, where the application goes on writing.
-        FROM t WHERE n_tup_ins - n_tup_del >= 1000
-            AND (n_live_tup + n_dead_tup) * 20 <= n_tup_ins - n_tup_del
-        ORDER BY n_tup_ins - n_tup_del DESC, t.name LIMIT 5
+        FROM t WHERE vanished ORDER BY n_tup_ins - n_tup_del DESC, t.name LIMIT 5
     )
+    UNION ALL
+    SELECT 'table_rows_in_new_file', name, n_live_tup::float8, ''
+    FROM cut WHERE in_new_file AND NOT vanished
+    UNION ALL
+    -- Since its definition or its file was another, by estimate; null: longer ago than can be told.
+    SELECT
+        'table_changed_age_s', name,
+        (CASE WHEN changed_xids <= xids_max THEN changed_xids * s_per_xid END)::float8, ''
+    FROM cut CROSS JOIN anchor
+    UNION ALL
+    -- Sessions whose newest statement picks rows from it; null where statements may not be seen.
+    SELECT 'table_sessions', cut.name, (
+        SELECT CASE WHEN bool_or(a.query = '<insufficient privilege>') THEN NULL ELSE count(*) FILTER (
+            WHERE a.state_change > clock_timestamp() - interval '1 min'
+            AND a.query ~* '^\s*((select|with|update|delete)\y|insert\s.*\yvalues\y)'
+            AND a.query ~* (
+                '\y' || regexp_replace(cut.relname, '([^[:alnum:]_])', '\\\1', 'g') || '\y'
+            )
+        ) END
+        FROM pg_stat_activity AS a
+        WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+            AND a.pid <> pg_backend_pid()
+    )::float8, ''
+    FROM cut
+    UNION ALL
+    SELECT 'table_dead_rows_left', name, rows_left::float8, format('%s live', n_live_tup) FROM kept
+    UNION ALL
+    SELECT 'table_vacuum_age_s', name, vacuum_age_s::float8, '' FROM kept
     UNION ALL
     SELECT 'tables', current_database(), count(*)::float8, '' FROM t
     UNION ALL

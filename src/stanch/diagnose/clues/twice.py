@@ -1,0 +1,211 @@
+"""What a server does in a second, against all that it has ever counted: nobody need have watched.
+
+One second is held against every transaction since the server counts: how much is read for each of
+them is the same at noon and at night, and changes with a plan, an index or a version.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
+from stanch.diagnose.evidence import Evidence, value_of
+from stanch.facts.pace import Grown, Pace, TablePace
+from stanch.facts.workings import Doing
+from stanch.model.readings import Reading
+
+NEW_TIMES = 2.0
+"""So many times as much for each transaction as in the mean of all before is new."""
+LARGE_ROWS_MIN = 10_000
+WHOLE_ROWS_S_MIN = 500_000
+WHOLE_READS_MIN = 2.0
+"""A report reads a table whole once; a query that lacks an index does so again and again."""
+INDEX_ROWS_S_MIN = 100_000
+ROWS_A_SCAN_MIN = 1000.0
+ROWS_A_SCAN_TIMES = 5.0
+LOGINS_S_MIN = 30.0
+LOGINS_TIMES = 2.0
+LOGINS_A_COMMIT_MIN = 0.2
+"""A session that lives lets hundreds of transactions through."""
+BUSIER_TIMES = 2.0
+BUSIER_COMMITS_S_MIN = 50.0
+CROWD_MIN = 10
+CROWD_SHARE = 0.5
+
+_FROM_WHERE = re.compile(r"(?is)\bwhere\b(.*?)(?:\b(?:group|order)\s+by\b|\blimit\b|$)")
+_FROM_ORDER = re.compile(r"(?is)\border\s+by\b(.*)")
+_WORD = re.compile(r"[^\W\d][\w$]*")
+
+
+def times_more(pace: Pace, counter: Grown) -> float:
+    """How many times as much comes for each transaction as before; infinite where nothing did."""
+    now = counter.by / max(1.0, pace.commits.by)
+    before = counter.before / max(1.0, pace.commits.before)
+    if before > 0:
+        return now / before
+    return math.inf if now > 0 else 0.0
+
+
+# --- tables that are read whole -----------------------------------------------------------------
+
+
+def names_table(query: str, table: str) -> bool:
+    """Whether a statement names the table, with or without its schema."""
+    name = re.escape(table.rpartition(".")[2])
+    return re.search(rf"(?i)(?<![\w$]){name}(?![\w$])", query) is not None
+
+
+def searches(evidence: Evidence, table: str) -> tuple[Doing, ...]:
+    """Statements that run now and look for rows of a table, those of most sessions first."""
+    activity = value_of(evidence.activity)
+    found = [
+        one
+        for one in (activity.doings if activity else ())
+        if one.state == "active"
+        and one.backend_type == "client backend"
+        and names_table(one.query, table)
+        and (_FROM_WHERE.search(one.query) or _FROM_ORDER.search(one.query))
+    ]
+    return tuple(sorted(found, key=lambda d: (-d.sessions, -(d.oldest_query_s or 0.0), d.query)))
+
+
+def whole_read(evidence: Evidence) -> TablePace | None:
+    """The large table of which most rows are read by reading it whole, again and again, while
+    somebody looks for some of them."""
+    pace = value_of(evidence.pace)
+    found = [
+        table
+        for table in (pace.tables if pace else ())
+        if pace is not None
+        and table.rows >= LARGE_ROWS_MIN
+        and pace.rate(table.whole_rows) >= WHOLE_ROWS_S_MIN
+        and table.whole_rows.by >= WHOLE_READS_MIN * table.rows
+        and searches(evidence, table.name)
+    ]
+    return max(found, key=lambda table: (table.whole_rows.by, table.name), default=None)
+
+
+def _whole_reads_new(pace: Pace, evidence: Evidence) -> YES_NO:
+    table = whole_read(evidence)
+    if table is None:
+        return False, "no large table is read whole again and again by whoever looks for rows"
+    times, reads = times_more(pace, table.whole_rows), table.whole_rows.by / table.rows
+    said = (
+        f"{table.name} ({table.rows} rows) was read whole {reads:.0f} times in {pace.seconds:.1f} s"
+    )
+    if times < NEW_TIMES:
+        return False, f"{said}, as it always is"
+    more = "as never before" if math.isinf(times) else f"{times:.0f} times as much as before"
+    return True, f"{said}, for each transaction {more}"
+
+
+def _looked_for(query: str) -> set[str]:
+    """The words of its conditions; where it has none, those that it is sorted by."""
+    found = _FROM_WHERE.search(query) or _FROM_ORDER.search(query)
+    return {word.casefold() for word in _WORD.findall(found[1])} if found else set()
+
+
+def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
+    table = whole_read(evidence)
+    if table is None:
+        return ""
+    search = searches(evidence, table.name)[0]
+    fits = sorted(_looked_for(search.query) & {column.casefold() for column in table.indexed})
+    if fits:
+        return True, f"{table.name} has an index on {fits[0]}, by which {search.query[:90]} looks"
+    return False, f"no index of {table.name} begins with what {search.query[:90]} looks for"
+
+
+# --- rows by index ------------------------------------------------------------------------------
+
+
+def heavy_scans(evidence: Evidence) -> tuple[TablePace, float, float] | None:
+    """The table of which an index scan fetches many times the rows it did before: now, before."""
+    pace = value_of(evidence.pace)
+    found: list[tuple[float, TablePace, float, float]] = []
+    for table in pace.tables if pace else ():
+        if pace is None or pace.rate(table.index_rows) < INDEX_ROWS_S_MIN:
+            continue
+        now = table.index_rows.by / max(1.0, table.index_scans.by)
+        before = table.index_rows.before / max(1.0, table.index_scans.before)
+        if now >= ROWS_A_SCAN_MIN and now >= ROWS_A_SCAN_TIMES * before:
+            found.append((table.index_rows.by, table, now, before))
+    most = max(found, key=lambda one: (one[0], one[1].name), default=None)
+    return None if most is None else most[1:]
+
+
+def _scans_heavier(_pace: Pace, evidence: Evidence) -> YES_NO:
+    found = heavy_scans(evidence)
+    if found is None:
+        return False, "index scans fetch about as many rows as before"
+    table, now, before = found
+    return True, f"an index scan of {table.name} fetches {now:.0f} rows, before {before:.0f}"
+
+
+# --- logins and transactions --------------------------------------------------------------------
+
+
+def _logins_fast(pace: Pace, _evidence: Evidence) -> YES_NO:
+    if pace.sessions is None:
+        return "logins are counted from version 14 on"
+    rate, mean = pace.rate(pace.sessions), pace.mean(pace.sessions)
+    said = (
+        f"{rate:.0f} logins a second beside {pace.rate(pace.commits):.0f} commits; "
+        f"its mean is {mean:.1f}"
+    )
+    fast = rate >= LOGINS_S_MIN and rate >= LOGINS_TIMES * mean
+    return fast and pace.sessions.by >= LOGINS_A_COMMIT_MIN * pace.commits.by, said
+
+
+def _busier(pace: Pace, _evidence: Evidence) -> YES_NO:
+    rate, mean = pace.rate(pace.commits), pace.mean(pace.commits)
+    said = f"{rate:.0f} commits a second; the mean since it counts is {mean:.0f}"
+    return rate >= BUSIER_COMMITS_S_MIN and rate >= BUSIER_TIMES * mean, said
+
+
+def _crowd(found: tuple[Reading, ...], evidence: Evidence) -> YES_NO:
+    figures, working = value_of(evidence.figures), found[0].value
+    sessions = figures.value("client_backends") if figures else None
+    if working is None or not sessions:
+        return "who is at work was not read"
+    said = f"{working:.0f} of {sessions:.0f} client sessions want a processor at once"
+    return working >= CROWD_MIN and working >= CROWD_SHARE * sessions, said
+
+
+whole_reads_new = clue_on(
+    "whole_reads_new",
+    "Is a large table read whole again and again, for every transaction more than ever?",
+    lambda e: e.pace,
+    _whole_reads_new,
+)
+index_ignored = clue_on(
+    "index_ignored",
+    "Has that table a usable index on a column that the statement looks for?",
+    lambda e: e.pace,
+    _index_ignored,
+)
+scans_heavier = clue_on(
+    "scans_heavier",
+    "Does an index scan fetch many times as many rows as before?",
+    lambda e: e.pace,
+    _scans_heavier,
+)
+logins_fast = clue_on(
+    "logins_fast",
+    "Do far more logins succeed in a second than ever, one for a few transactions each?",
+    lambda e: e.pace,
+    _logins_fast,
+)
+busier = clue_on(
+    "busier",
+    "Are there several times as many commits a second as in the mean since it counts?",
+    lambda e: e.pace,
+    _busier,
+)
+crowd = clue_on_figures(
+    "crowd",
+    "Do most sessions want a processor at the same time?",
+    "active_without_wait",
+    _crowd,
+)

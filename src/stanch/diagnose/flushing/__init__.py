@@ -1,0 +1,1 @@
+"""Whether a flush of WAL that sessions wait for comes to an end while somebody looks."""

@@ -1,0 +1,1 @@
+"""What a server counts, looked at twice from one session."""
