@@ -1,9 +1,9 @@
 """How often the right cause is named first: faults made on real servers, and what is said of them.
 
-`python benchmarks/diagnosis.py [--rounds N] [--seed S] [--only FAULT...]` makes each fault so many
-times, each time with other names, numbers and neighbours, and asks twice: those who watched, and
-`stanch diagnose` from somebody who never saw the server. One JSON line a trial goes to standard
-output; the report, with --to, is Markdown.
+`python benchmarks/diagnosis.py [--rounds N] [--seed S] [--set NAME | --only FAULT...]` makes each
+fault so many times, each time with other names, numbers and neighbours, and asks twice: those who
+watched, and `stanch diagnose` from somebody who never saw the server. One JSON line a trial goes to
+standard output; the report, with --to, is Markdown.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from diagnosis_report import written
@@ -31,15 +32,16 @@ from fleet import fast_folder
 from report import machine
 
 from stanch.adapters.postgres.binaries import Binaries, all_binaries
-from stanch.drill.lab.catalogue import BY_ID, HARMLESS
-from stanch.drill.lab.fault import Fault, NotMade
+from stanch.drill.lab.catalogue import BY_ID, HARMLESS, SETS
+from stanch.drill.lab.fault import Area, Fault, NotMade
 from stanch.drill.lab.rigs import Rigs, cannot, joint
 from stanch.drill.lab.scoring import Judged, judge
 from stanch.drill.lab.trial import Answer, Outcome, Trial, View, run_trial
 from stanch.model.errors import SetupError
 
 MEMORY_MB = 4096
-SLOTS = 3
+SLOTS = 4
+SLOT_POLL_S = 0.2
 NOISY = 0.3
 """Share of the trials with something harmless beside the fault."""
 HEALTHY_A_ROUND = 10
@@ -100,10 +102,10 @@ def plan(
     noises = [*HARMLESS.values()]
     possible = [fault for fault in faults if not cannot(fault.needs, major)]
 
-    def trial(*these: Fault, view: View = "all", quiet: bool = False) -> Trial:
-        noisy = not quiet and rng.random() < NOISY
-        noise = (rng.choice(noises),) if noisy else ()
-        return Trial(faults=these, noise=noise, seed=rng.randrange(2**32), view=view)
+    def trial(*these: Fault, view: View = "all", healed: bool = False) -> Trial:
+        noise = (rng.choice(noises),) if rng.random() < NOISY else ()
+        seed = rng.randrange(2**32)
+        return Trial(faults=these, noise=noise, seed=seed, view=view, heal_first=healed)
 
     every: list[Planned] = []
     for _ in range(rounds):
@@ -112,12 +114,18 @@ def plan(
         every += [Planned(kind="two faults", trial=trial(*two)) for two in _pairs(possible, rng)]
     every += [Planned(kind="no host", trial=trial(f, view="no_host")) for f in possible]
     every += [Planned(kind="no rights", trial=trial(f, view="no_privileges")) for f in possible]
+    every += [Planned(kind="recovered", trial=trial(f, healed=True)) for f in possible if _ends(f)]
     every += [
         Planned(kind="harmless", trial=Trial(faults=(), noise=(noise,), seed=rng.randrange(2**32)))
         for noise in noises
     ]
     rng.shuffle(every)
     yield from (planned for planned in every if planned.kind in kinds)
+
+
+def _ends(fault: Fault) -> bool:
+    """With its sessions it is gone, and nothing stays behind that is still wrong."""
+    return fault.answers and not fault.is_over and (fault.on_staging or fault.area is Area.LOCKS)
 
 
 def _pairs(faults: Sequence[Fault], rng: random.Random) -> Iterator[tuple[Fault, Fault]]:
@@ -137,7 +145,7 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
     """One trial, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="t-", dir=folder) as own:
         try:
-            with slot(planned.trial.seed):
+            with slot():
                 outcome = run_trial(rigs, planned.trial, folder=Path(own))
         except (NotMade, SetupError, psycopg.Error, subprocess.TimeoutExpired) as error:
             return Done(planned=planned, judged={}, told={}, why_not=str(error))
@@ -150,12 +158,23 @@ def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
 
 
 @contextmanager
-def slot(number: int) -> Iterator[None]:
-    """One of the places for trials on this machine: more at once would measure each other. Whoever
-    waits longest is next."""
-    with Path(f"/tmp/stanch-trial-{number % SLOTS}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def slot() -> Iterator[None]:
+    """One of the places for trials on this machine: more at once would measure each other."""
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(Path(f"/tmp/stanch-trial-{n}.lock").open("w")) for n in range(SLOTS)
+        ]
+        while not any(map(_taken, files)):
+            time.sleep(SLOT_POLL_S)
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _answers(outcome: Outcome) -> Mapping[str, Answer | None]:
@@ -186,18 +205,19 @@ def _tell(done: Done, n: int, of: int, passed_s: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="times each fault is made")
+    parser.add_argument("--rounds", type=int, default=1, help="times each fault is made")
     parser.add_argument("--seed", type=int, default=1, help="everything random follows from it")
+    parser.add_argument("--set", default=USUAL, choices=sorted(SETS), help="which faults")
     parser.add_argument("--only", nargs="+", choices=sorted(BY_ID), help="these faults alone")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--major", type=int, default=15, help="version of the servers")
-    parser.add_argument("--workers", type=int, default=3, help="trials side by side")
+    parser.add_argument("--workers", type=int, default=SLOTS, help="trials side by side")
     parser.add_argument("--to", type=Path, help="a folder for the report")
     options = parser.parse_args()
     found = [b for b in all_binaries() if b.major == options.major]
     if not found:
         parser.error(f"no PostgreSQL {options.major} server here")
-    faults = [BY_ID[name] for name in options.only or sorted(BY_ID)]
+    faults = [BY_ID[name] for name in options.only or sorted(SETS[options.set])]
     every = [
         *plan(
             faults,
@@ -220,12 +240,14 @@ def main() -> None:
         say(text)
         return
     options.to.mkdir(exist_ok=True)
-    path = options.to / f"diagnosis-{options.major}-{datetime.now(UTC):%Y-%m-%d}.md"
+    called = "diagnosis" if options.set == USUAL else f"diagnosis-{options.set}"
+    path = options.to / f"{called}-{options.major}-{datetime.now(UTC):%Y-%m-%d}.md"
     path.write_text(text, encoding="utf-8")
     say(f"written: {path}")
 
 
-KINDS = ("fault", "healthy", "harmless", "two faults", "no host", "no rights")
+KINDS = ("fault", "healthy", "harmless", "recovered", "two faults", "no host", "no rights")
+USUAL = "faults"
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ MADE_OF = {
     "fault": "one fault, with something harmless beside it in three of ten",
     "healthy": "a server with nothing but its load",
     "harmless": "something that looks like trouble and is none",
+    "recovered": "one fault that was taken back before anybody asked",
     "two faults": "two faults of different areas",
     "no host": "one fault; nothing of the server's machine can be read",
     "no rights": "one fault; the role that looks is a member of nothing",

@@ -109,6 +109,20 @@ async def test_what_pg_dump_makes_is_whole_in_every_format(
     assert all(b.is_good for b in found.values()), found
 
 
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+async def test_a_dump_whose_rows_are_cut_off_behind_its_list_is_not_whole(
+    shared_server: ScratchServer, tmp_path: Path
+) -> None:
+    shared_server.query(
+        "CREATE TABLE IF NOT EXISTS dumped AS SELECT md5(n::text) FROM generate_series(1, 9000) n"
+    )
+    path = tmp_path / "c.dump"
+    command = ("/usr/lib/postgresql/15/bin/pg_dump", "-Fc", "-f", str(path))
+    subprocess.run((*command, shared_server.dsn("postgres")), check=True, capture_output=True)
+    put(path, path.read_bytes()[:-20_000], hours=1)
+    assert "end of file" in (await by_name(tmp_path))["c.dump"].fault
+
+
 async def test_a_link_that_does_not_lead_to_the_newest_good_dump_is_told(tmp_path: Path) -> None:
     put(tmp_path / "old.sql.gz", zipped(), hours=30)
     put(tmp_path / "new.sql.gz", zipped(), hours=6)

@@ -62,9 +62,18 @@ def test_nothing_is_the_right_answer_for_a_healthy_server() -> None:
 
 
 def test_what_is_over_is_to_be_told_as_over() -> None:
-    over = judge(outcome(LOCK, heal_first=True), answer(verdict="recovered"))
-    assert over.expected == over.verdict == "recovered"
-    assert judge(outcome(replace(LOCK, is_over=True)), answer()).expected == "recovered"
+    assert judge(outcome(replace(LOCK, is_over=True)), answer()).expected == ("recovered",)
+    healed = outcome(LOCK, heal_first=True)
+    for right in ("recovered", "healthy"):
+        over = judge(healed, answer(("idle_in_transaction", 0.9), verdict=right))
+        assert over.verdict in over.expected
+        assert over.is_first
+
+
+def test_what_was_taken_back_and_is_told_as_the_cause_of_now_is_a_false_alarm() -> None:
+    late = judge(outcome(LOCK, heal_first=True), answer(("idle_in_transaction", 0.9)))
+    assert not late.is_first
+    assert score([late]).false_alarms == 1
 
 
 def test_nobody_answering_is_a_wrong_answer() -> None:

@@ -23,15 +23,16 @@ from stanch.adapters.postgres.binaries import Binaries
 from stanch.adapters.postgres.conninfo import resolve
 from stanch.adapters.postgres.load import LoadOptions
 from stanch.adapters.postgres.os_user import server_user
-from stanch.adapters.postgres.volumes import SizedVolume
 from stanch.drill.lab.allowed import Allowed, permit, who_answers
 from stanch.drill.lab.broken import Brokens, begun
 from stanch.drill.lab.fault import Fault, NotMade
+from stanch.drill.lab.means import daemons
 from stanch.drill.lab.rig import Hand, Rig
 from stanch.drill.lab.rigs import Rigs
 from stanch.model.errors import SetupError
 
 PREFIX = "stanch-lab-"
+GONE_S = 5.0
 LOAD = LoadOptions(writers=2, pause_s=0.05)
 
 
@@ -43,6 +44,10 @@ class Told:
     data_directory: str = ""
     log: str = ""
     standby_dsn: str = ""
+    patroni: str = ""
+    """Where Patroni is asked about the server that somebody looks at."""
+    container: str = ""
+    """The server's, and the socket of its daemon."""
 
 
 @contextmanager
@@ -64,18 +69,22 @@ def throw_away(fault: Fault, binaries: Binaries, brokens: Brokens, *, seed: int)
         ):
             fault.make(rig)
             time.sleep(fault.shows_after_s)
-            yield _told(rig)
+            yield _told(rig, fault)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         brokens.forget(standing)
 
 
-def _told(rig: Rig) -> Told:
+def _told(rig: Rig, fault: Fault) -> Told:
+    policy = rig.standby_policy if fault.seen_on == "standby" else rig.policy
+    docker = rig.policy.get("host", {}).get("docker", {})
     return Told(
         dsn=make_conninfo(rig.server.dsn("stanch_watch", "app"), **rig.way),
         data_directory=str(rig.server.data_directory),
-        log=str(rig.server.log_path),
+        log=str(rig.server.log_path) if rig.has_log_file else "",
         standby_dsn=rig.standby.dsn("stanch_watch", "app") if rig.standby else "",
+        patroni=policy.get("patroni", {}).get("url", ""),
+        container=f"{docker['container']} of {docker['socket']}" if docker else "",
     )
 
 
@@ -110,13 +119,31 @@ def remove_left(folder: Path) -> None:
     """Remove a throw-away server whose process is gone. Raises: SetupError for another folder."""
     if not folder.name.startswith(PREFIX) or folder.is_symlink():
         raise SetupError("this is no folder of the lab", on=str(folder))
+    _end_programs(folder)
     user = server_user()
     for data in (*folder.glob("*/data"), *folder.glob("*/volume/data")):
         left = scratch_processes.server_processes(data, user)
         scratch_processes.signal_all(left, signal.SIGCONT)
         scratch_processes.signal_all(left, signal.SIGKILL)
         scratch_processes.wait_until_gone(data, user, timeout_s=10)
-    for mounted in psutil.disk_partitions(all=True):
-        if Path(mounted.mountpoint).is_relative_to(folder):
-            SizedVolume(mount_point=Path(mounted.mountpoint), size_bytes=0).unmount()
+    daemons.unmount_below(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_programs(folder: Path) -> None:
+    """What works in the folder: first what would start the rest again."""
+    for name in daemons.NAMES:
+        found = [
+            process
+            for process in psutil.process_iter(["name"])
+            if (process.info["name"] or "").startswith(name) and _works_in(process, folder)
+        ]
+        scratch_processes.signal_all([process.pid for process in found], signal.SIGKILL)
+        psutil.wait_procs(found, timeout=GONE_S)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder)
+    except psutil.Error:
+        return False

@@ -28,6 +28,9 @@ class Area(StrEnum):
     SECURITY = "security signs"
 
 
+RunBy = Literal["nobody", "patroni", "docker"]
+
+
 class NotMade(Exception):
     """The fault could not be made this time; says why. Nothing is wrong with anybody."""
 
@@ -47,6 +50,9 @@ class Needs:
     programs: tuple[str, ...] = ()
     """Found on the search path or in /usr/sbin."""
     major_min: int = 13
+    run_by: RunBy = "nobody"
+    """Who keeps the server running, where anybody does. Only faults made for it can be made then,
+    and those by SQL alone; what `prepare` begins with brings it there."""
     prepare: tuple[Callable[[Rig], None], ...] = ()
     """What is there before anybody watches: tables of some age, a pooler, a certificate. They may
     set `rig.way` and `rig.policy`."""

@@ -175,6 +175,10 @@ class Rig(Hand):
     """Parameters of libpq with which those who look reach `server`, such as a host name."""
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
     """What whoever watches is told of `server` besides, as keys of a target in the policy."""
+    standby_policy: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The same of `standby`."""
+    has_log_file: bool = True
+    """Whether the server log is a file; else whoever keeps the server running has it."""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     """What a fault's `prepare` leaves for its `make`, such as the names it drew; by the fault."""
 

@@ -17,7 +17,7 @@ from stanch.adapters.postgres.binaries import Binaries
 from stanch.adapters.postgres.load import Load, LoadOptions
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_folder import Auth, ScratchOptions, Setting
-from stanch.drill.lab.fault import Fault, Needs, NotMade
+from stanch.drill.lab.fault import Fault, Needs, NotMade, RunBy
 from stanch.drill.lab.rig import Rig
 
 WAL_SEGSIZE_MB = 1
@@ -87,7 +87,7 @@ class Rigs:
     def _standby(self, stack: ExitStack, primary: ScratchServer, needs: Needs) -> ScratchServer:
         standby = self._copy(needs)
         stack.callback(standby.destroy)
-        (standby.data_directory / "standby.signal").touch()
+        standby.folder.write_owned(standby.data_directory / "standby.signal", "")
         standby.set_conf({"primary_conninfo": f"{primary.dsn()} application_name=standby1"})
         standby.start()
         return standby
@@ -120,6 +120,7 @@ def _forget_beginnings(server: ScratchServer) -> None:
 
 def joint(faults: tuple[Fault, ...]) -> Needs:
     """What it takes to make all of them on one server. Raises: NotMade where they exclude."""
+    run_by = _run_by(faults)
     conf: dict[str, Setting] = {}
     for fault in faults:
         clash = {k for k, v in fault.needs.conf.items() if conf.get(k, v) != v}
@@ -136,8 +137,18 @@ def joint(faults: tuple[Fault, ...]) -> Needs:
         root=any(n.root for n in needs),
         programs=tuple(sorted({p for n in needs for p in n.programs})),
         major_min=max((n.major_min for n in needs), default=13),
-        prepare=tuple(p for n in needs for p in n.prepare),
+        run_by=run_by,
+        # What two of them begin with is begun once.
+        prepare=tuple(dict.fromkeys(p for n in needs for p in n.prepare)),
     )
+
+
+def _run_by(faults: tuple[Fault, ...]) -> RunBy:
+    """Who keeps their server running. Raises: NotMade where some are not made for that."""
+    found: set[RunBy] = {f.needs.run_by for f in faults if f.causes and not f.on_staging}
+    if len(found) > 1:
+        raise NotMade(f"the faults are made on different servers: {', '.join(sorted(found))}")
+    return found.pop() if found else "nobody"
 
 
 def cannot(needs: Needs, major: int) -> str:

@@ -28,8 +28,8 @@ class Judged:
     all_named: bool
     """Every root stands; for one fault the same as that its cause stands."""
     verdict: str
-    expected: str
-    """The verdict that is right."""
+    expected: tuple[str, ...]
+    """The verdicts that are right."""
     probability: float
     """Of the first cause."""
     took_s: float
@@ -41,31 +41,39 @@ def judge(outcome: Outcome, answer: Answer | None) -> Judged:
     ranked = answer.ranked if answer is not None else ()
     named = [one for one in ranked if one.probability >= STANDS_FROM]
     first = named[0].id if named else NOTHING
+    verdict = answer.verdict if answer is not None else NOTHING
+    expected = expected_verdicts(outcome)
     three = [one.id for one in ranked[:3]]
+    # What is over may be called by its name; told as healthy it needs none.
+    quiet = verdict in expected if outcome.trial.heal_first else not named
     return Judged(
         truth=truth,
         first=first,
-        is_first=first in truth if truth else first == NOTHING,
-        among_three=any(one in three for one in truth) if truth else not named,
+        is_first=first in truth if truth else quiet,
+        among_three=any(one in three for one in truth) if truth else quiet,
         all_named={*truth} <= {one.id for one in named},
-        verdict=answer.verdict if answer is not None else NOTHING,
-        expected=expected_verdict(outcome),
+        verdict=verdict,
+        expected=expected,
         probability=named[0].probability if named else 0.0,
         took_s=answer.took_s if answer is not None else float("inf"),
     )
 
 
-def expected_verdict(outcome: Outcome) -> str:
+def expected_verdicts(outcome: Outcome) -> tuple[str, ...]:
     """What a good diagnosis concludes."""
     trial = outcome.trial
     if not trial.faults:
-        return "healthy"
-    over = trial.heal_first or all(fault.is_over for fault in trial.faults)
-    return "recovered" if over else "cause"
+        return ("healthy",)
+    if trial.heal_first:
+        # Not everything that has ended leaves a trace.
+        return ("recovered", "healthy")
+    return ("recovered",) if all(fault.is_over for fault in trial.faults) else ("cause",)
 
 
 def _truth(outcome: Outcome) -> tuple[str, ...]:
-    """The first cause of each fault."""
+    """The first cause of each fault; none where nothing is wrong any more."""
+    if outcome.trial.heal_first:
+        return ()
     return tuple(dict.fromkeys(fault.causes[0] for fault in outcome.trial.faults))
 
 
@@ -97,8 +105,8 @@ def score(judged: Sequence[Judged]) -> Score:
         first=_share(judged, lambda j: j.is_first),
         three=_share(judged, lambda j: j.among_three),
         all_named=_share(judged, lambda j: j.all_named),
-        verdicts=_share(judged, lambda j: j.verdict == j.expected),
-        false_alarms=sum(1 for j in judged if j.expected == "healthy" and j.verdict == "cause"),
+        verdicts=_share(judged, lambda j: j.verdict in j.expected),
+        false_alarms=sum(1 for j in judged if "healthy" in j.expected and j.verdict == "cause"),
         brier=_mean((one.probability - one.is_first) ** 2 for one in named),
         took_s=median(times),
         took_s_p95=times[min(len(times) - 1, int(len(times) * 0.95))],

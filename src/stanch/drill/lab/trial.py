@@ -32,6 +32,9 @@ ASKED_AFTER_S = 3.0
 SETTLED_S = 4.0
 """After the question the watched diagnosis is taken as it is then."""
 CLI_S = 30.0
+OVER_S = 30.0
+"""After a healing every incident is known to be over within this time."""
+POLL_S = 0.25
 TARGET, STANDBY = "orders", "orders-2"
 
 View = Literal["all", "no_host", "no_privileges"]
@@ -100,7 +103,7 @@ def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
         on = STANDBY if any(f.seen_on == "standby" for f in trial.faults) else TARGET
         return Outcome(
             trial=trial,
-            watched=_watched(responder, on),
+            watched=_after(responder) if trial.heal_first else _watched(responder, on),
             stranger=_stranger(rig, on, trial.view),
         )
 
@@ -117,8 +120,13 @@ def _break(rig: Rig, trial: Trial) -> None:
     for fault in (*trial.noise, *trial.faults):
         fault.make(rig)
     if trial.heal_first:
+        time.sleep(_shown_after_s(trial))
         rig.heal()
-    time.sleep(max([ASKED_AFTER_S, *(fault.shows_after_s for fault in trial.faults)]))
+    time.sleep(_shown_after_s(trial))
+
+
+def _shown_after_s(trial: Trial) -> float:
+    return max([ASKED_AFTER_S, *(fault.shows_after_s for fault in trial.faults)])
 
 
 # --- those who watched --------------------------------------------------------------------------
@@ -148,8 +156,8 @@ def _policy(rig: Rig, folder: Path, listen: str, view: View) -> dict[str, Any]:
                 "dsn": _dsn(rig, name, view),
                 "desired": "running",
                 "manager": "none",
+                **(rig.policy if name == TARGET else rig.standby_policy),
                 **({"host": "none"} if view == "no_host" else {}),
-                **(rig.policy if name == TARGET else {}),
             }
             for name in names
         },
@@ -183,6 +191,23 @@ def _watched(responder: ResponderProcess, on: str) -> Answer | None:
     return _answer(value, took_s=(first_at - began).total_seconds())
 
 
+def _after(responder: ResponderProcess) -> Answer:
+    """What those who watched say once it is over: every incident serves again, or still has a
+    cause. An incident that nobody had opened by then is not opened for it."""
+    began_s = time.monotonic()
+    while True:
+        left = [one for one in _open(responder) if one["status"] != "rescued"]
+        waited_s = time.monotonic() - began_s
+        if not left or waited_s > OVER_S:
+            break
+        time.sleep(POLL_S)
+    verdict = "cause" if left else "recovered"
+    ranked = tuple(
+        Ranked(id=one["cause"], probability=1.0, follows=None) for one in left if one["cause"]
+    )
+    return Answer(verdict=verdict, ranked=ranked, took_s=waited_s, told=verdict)
+
+
 def _open(responder: ResponderProcess) -> list[dict[str, Any]]:
     return [one for one in responder.incidents() if one["status"] not in ("resolved", "merged")]
 
@@ -206,12 +231,8 @@ def _surest(diagnosis: dict[str, Any]) -> float:
 def _stranger(rig: Rig, on: str, view: View) -> Answer | None:
     """What `stanch diagnose` says to somebody who has never seen the server before, and who knows
     where its files lie."""
-    server = rig.standby if on == STANDBY and rig.standby is not None else rig.server
     words = [sys.executable, "-m", "stanch", "diagnose", _dsn(rig, on, view), "--json"]
-    if view == "no_host":
-        words += ["--host", "none"]
-    else:
-        words += ["--data-directory", str(server.data_directory), "--log", str(server.log_path)]
+    words += _places(rig, on, view)
     began_s = time.monotonic()
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=CLI_S, check=False)
@@ -223,6 +244,18 @@ def _stranger(rig: Rig, on: str, view: View) -> Answer | None:
     except ValueError as error:
         raise SetupError(f"stanch diagnose said no JSON: {done.stderr[-1000:]}") from error
     return _answer(value, took_s=took_s)
+
+
+def _places(rig: Rig, on: str, view: View) -> list[str]:
+    """Where else somebody may look, as options."""
+    server, policy = rig.server, rig.policy
+    if on == STANDBY and rig.standby is not None:
+        server, policy = rig.standby, rig.standby_policy
+    words = ["--patroni", policy["patroni"]["url"]] if "patroni" in policy else []
+    if view == "no_host":
+        return [*words, "--host", "none"]
+    words += ["--data-directory", str(server.data_directory)]
+    return [*words, "--log", str(server.log_path)] if rig.has_log_file else words
 
 
 def _answer(value: dict[str, Any], *, took_s: float) -> Answer:

@@ -199,6 +199,7 @@ def ask(
     sessions: int = 1,
     pause_s: float = 0.0,
     dbname: str = "app",
+    user: str = "app",
     anew: bool = False,
 ) -> None:
     """So many sessions that do it again and again, through errors and restarts, until the end.
@@ -209,6 +210,7 @@ def ask(
         rig.dsn,
         application_name=application,
         dbname=dbname,
+        user=user,
         connect_timeout=str(CONNECT_TIMEOUT_S),
     )
     for _ in range(sessions):
