@@ -189,9 +189,13 @@ def _throw_away(fault: Fault, *, major: int, seed: int, wait: _Wait) -> None:
         typer.echo(f"server   {told.dsn}")
         if told.standby_dsn:
             typer.echo(f"standby  {told.standby_dsn}")
-        typer.echo(f"data     {told.data_directory}\nlog      {told.log}\nseed     {seed}\n")
+        typer.echo(f"data     {told.data_directory}")
+        if told.container:
+            typer.echo(f"docker   {told.container}")
+        typer.echo(f"log      {told.log or 'that of the container'}\nseed     {seed}\n")
         asked = told.standby_dsn if fault.seen_on == "standby" else told.dsn
-        typer.echo(f"    stanch diagnose '{asked}'\n    stanch lab heal")
+        patroni = f" --patroni {told.patroni}" if told.patroni else ""
+        typer.echo(f"    stanch diagnose '{asked}'{patroni}\n    stanch lab heal")
         wait()
 
 

@@ -22,7 +22,7 @@ from stanch.model.host import (
     Volume,
     VolumeUse,
 )
-from stanch.model.ports.traces import KernelKill, StartFiles, WalOnDisk
+from stanch.model.ports.traces import KernelKill, KernelStall, StartFiles, WalOnDisk
 from stanch.testing.simworld import SimServer
 from stanch.testing.simworld_life import Life
 from stanch.testing.simworld_parts import SERVER_UID, TOTAL_BYTES
@@ -172,6 +172,9 @@ class SimTraces:
     """Nothing was killed for memory, and nothing retains WAL."""
 
     async def kernel_kills(self) -> tuple[KernelKill, ...] | Missing:
+        return ()
+
+    async def kernel_stalls(self) -> tuple[KernelStall, ...]:
         return ()
 
     async def kernel_pids_are_ours(self) -> bool:

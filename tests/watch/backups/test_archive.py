@@ -13,7 +13,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading
 from stanch.testing.virtual_time import run_virtually
 from stanch.watch.backups.archive import ArchiveReadings
-from stanch.watch.backups.run import EVERY_S, BackupWatch, Places
+from stanch.watch.backups.run import EVERY_S, FIRST_TRIES, SOON_S, BackupWatch, Places
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEGMENT = 16 * 1024 * 1024
@@ -45,7 +45,9 @@ def walked(made: ArchiveReadings, *repositories: WalHeld) -> dict[tuple[str, str
 
 def test_a_file_counts_as_missing_when_two_walks_in_a_row_have_not_found_it() -> None:
     made = ArchiveReadings(place="here", tells_gap=True)
-    assert walked(made, held([2, 3, 5, 9]))["archive_holes", "here"].value == 0
+    first = walked(made, held([2, 3, 5, 9]))
+    assert first["archive_holes", "here"].value == 0
+    assert first["archive_missed_bytes", "here"].value == 4 * SEGMENT
     assert made.unsure
     # 4 was on its way; 7 is now missing for the second time, 6 and 8 arrived.
     later = walked(made, held([2, 3, 4, 5, 6, 8, 9]))["archive_holes", "here"]
@@ -63,7 +65,7 @@ def test_a_hole_says_from_which_backup_on_nothing_is_missing() -> None:
     files = [*range(2, 5), *range(7, 10)]
     walked(made, held(files, kept=[2, 8]))
     told = walked(made, held(files, kept=[2, 8]))
-    assert set(told) == {("archive_holes", "here")}
+    assert set(told) == {("archive_holes", "here"), ("archive_missed_bytes", "here")}
     assert told["archive_holes", "here"].detail.endswith(
         "from the backup backup-8 on nothing is missing"
     )
@@ -77,6 +79,8 @@ def test_of_several_repositories_each_is_told_by_itself() -> None:
     assert {k: r.value for k, r in told.items()} == {
         ("archive_holes", "here repo1"): 0,
         ("archive_holes", "here repo2"): 2,
+        ("archive_missed_bytes", "here repo1"): 0,
+        ("archive_missed_bytes", "here repo2"): 2 * SEGMENT,
     }
 
 
@@ -86,6 +90,7 @@ def test_an_archive_that_ends_before_what_the_server_believes_has_a_gap_and_no_h
     told = walked(made, held(range(2, 7)))
     assert {n: r.value for (n, _), r in told.items()} == {
         "archive_holes": 0,
+        "archive_missed_bytes": 0,
         "archive_gap_segments": 3,
     }
 
@@ -93,7 +98,7 @@ def test_an_archive_that_ends_before_what_the_server_believes_has_a_gap_and_no_h
 def test_how_large_files_are_is_remembered_while_the_server_cannot_be_asked() -> None:
     made = ArchiveReadings(place="here", tells_gap=True)
     assert made.found([held([2, 4])], DOWN) == DOWN
-    assert [r.value for r in made.of([held([2, 4])], DOWN, found=DOWN, when={})] == [None]
+    assert [r.value for r in made.of([held([2, 4])], DOWN, found=DOWN, when={})] == [None, None]
     made.found([held([2, 4])], ARCHIVED)
     found = made.found([held([2, 4])], DOWN)
     assert not isinstance(found, Missing)
@@ -122,9 +127,9 @@ class Place:
         return AT
 
 
-def watching(place: Place, *, looks: int) -> list[tuple[Reading, ...]]:
+def watching(place: Place, *, looks: int, answers_from_s: float = 0) -> list[tuple[Reading, ...]]:
     async def archived() -> Archived | Missing:
-        return ARCHIVED
+        return ARCHIVED if asyncio.get_running_loop().time() >= answers_from_s else DOWN
 
     async def run() -> list[tuple[Reading, ...]]:
         loop = asyncio.get_running_loop()
@@ -164,6 +169,29 @@ def test_a_hole_is_walked_again_at_the_next_look_and_told_with_the_end_of_restor
     assert len(place.walked_at_s) == 2
     [detail] = [r.detail for r in told[1] if r.name == "archive_holes"]
     assert f"{name(4)} is missing: a restore of an older backup ends at 2026-11-21 12:00" in detail
+
+
+def test_a_second_walk_comes_soon_and_no_third_one() -> None:
+    lost = Place([(0, 2), (0, 3), (0, 5)])
+    watching(lost, looks=2)
+    assert lost.walked_at_s == [0, SOON_S]
+    # Another file is missing at every walk: nothing is certain, and nobody hurries for ever.
+    late_s, last_s = SOON_S + EVERY_S, 2 * SOON_S + EVERY_S
+    come = [(0, 2), (0, 3), (0, 5), (SOON_S, 4), (SOON_S, 7), (late_s, 6), (late_s, 9), (last_s, 8)]
+    moving = Place(come)
+    watching(moving, looks=2)
+    assert moving.walked_at_s == [0, SOON_S, late_s, last_s]
+
+
+def test_a_server_that_is_being_reached_is_waited_for_before_the_first_walk() -> None:
+    place = Place([(0, 2), (0, 3)])
+    told = watching(place, looks=2, answers_from_s=3)
+    assert values(told[1], "archive_holes") == [0]
+    assert place.walked_at_s == [3]
+    silent = Place([(0, 2), (0, 3)])
+    told = watching(silent, looks=2, answers_from_s=9)
+    assert values(told[1], "archive_holes") == [None], "it is not waited for without end"
+    assert silent.walked_at_s == [FIRST_TRIES, FIRST_TRIES + EVERY_S]
 
 
 def test_an_archive_that_cannot_be_seen_is_unknown_and_tried_at_every_look() -> None:

@@ -13,7 +13,7 @@ from stanch.model.backups import Archived, Backup, BackupsSeen, Uploads
 from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading
 from stanch.testing.virtual_time import run_virtually
-from stanch.watch.backups.readings import NAMES, PlaceReadings
+from stanch.watch.backups.readings import NAMES, UNUSABLE, PlaceReadings
 from stanch.watch.backups.run import EVERY_S, BackupWatch, Places
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -50,11 +50,14 @@ def test_the_age_is_that_of_the_newest_good_one() -> None:
     found = told(backup(2), backup(1), failed, running)
     assert found["backup_age_s"] == 86_400
     assert found["backup_failed"] == 1
+    assert found["backup_unusable_s"] == 0.1 * 86_400
     assert told(backup(2), backup(1), running)["backup_failed"] == 0
+    assert told(backup(2), backup(1), running)["backup_unusable_s"] == 0
     assert told(failed, backup(0.05))["backup_failed"] == 0
 
 
 def test_no_good_backup_is_a_failure_and_not_an_age_of_nothing() -> None:
+    assert told()["backup_unusable_s"] == 0, "there is none"
     for found in (told(), told(replace(backup(0), fault="is empty"))):
         assert (found["backup_age_s"], found["backup_failed"]) == (None, 1)
     # The very first one is under way.
@@ -133,7 +136,7 @@ def test_the_gap_is_what_the_worst_repository_lacks(
 
 def test_a_place_that_cannot_be_seen_is_unknown_in_every_reading() -> None:
     found = PlaceReadings(place="here", keep_days=7).none("no such folder")
-    assert {r.name for r in found} == set(NAMES)
+    assert {r.name for r in found} == {*NAMES, UNUSABLE}
     assert {(r.value, r.detail) for r in found} == {(None, "no such folder")}
 
 

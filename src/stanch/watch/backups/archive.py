@@ -16,6 +16,7 @@ from stanch.model.shown import moment
 from stanch.watch.backups.gap import GAP, gap_reading
 
 HOLES: Final = "archive_holes"
+SEEN_MISSING: Final = "archive_missed_bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class ArchiveReadings:
     def none(self, reason: str) -> tuple[Reading, ...]:
         """The readings of a walk that saw nothing."""
         self.unsure = False
-        names = (HOLES, GAP) if self.tells_gap else (HOLES,)
+        names = (HOLES, SEEN_MISSING, *((GAP,) if self.tells_gap else ()))
         return tuple(Reading(name=n, value=None, subject=self.place, detail=reason) for n in names)
 
     def found(
@@ -86,12 +87,14 @@ class ArchiveReadings:
         told: list[Reading] = []
         if isinstance(found, Missing):
             told.append(self._reading("", None, found.reason))
+            told.append(Reading(name=SEEN_MISSING, value=None, subject=self.place))
         else:
             known = {hole.repository: hole for hole in found}
             for one in walked:
                 hole = known.get(one.repository)
                 said = "" if hole is None else _said(hole, when.get(one.repository))
                 told.append(self._reading(one.repository, hole.files if hole else 0, said))
+                told.append(self._seen_missing(one.repository))
         if self.tells_gap and self._segment_bytes:
             ends = [newest_wal(one, segment_bytes=self._segment_bytes) for one in walked]
             told.append(gap_reading(self.place, ends, archived))
@@ -108,6 +111,12 @@ class ArchiveReadings:
             else "",
             resumes=_resumes(held, gaps[-1].last, size),
         )
+
+    def _seen_missing(self, repository: str) -> Reading:
+        """What this walk alone has missed: for whoever asks before the next one."""
+        missed = sum(gap.files for gap in self._before.get(repository, ())) * self._segment_bytes
+        subject = f"{self.place} {repository}".rstrip()
+        return Reading(name=SEEN_MISSING, value=float(missed), subject=subject)
 
     def _reading(self, repository: str, value: float | None, detail: str) -> Reading:
         subject = f"{self.place} {repository}".rstrip()

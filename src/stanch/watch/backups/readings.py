@@ -26,6 +26,7 @@ NAMES: Final = (
     "backup_latest_wrong",
     "backup_uploads_left",
 )
+UNUSABLE: Final = "backup_unusable_s"
 UPLOAD_LEFT_S: Final = 86_400.0
 """An upload that is older is not the one of today's backup."""
 AHEAD_S: Final = 3_600.0
@@ -52,7 +53,7 @@ class PlaceReadings:
 
     def none(self, reason: str) -> tuple[Reading, ...]:
         """The readings of a look that saw nothing."""
-        names = (*NAMES, GAP) if self._tells_gap else NAMES
+        names = (*NAMES, UNUSABLE, *((GAP,) if self._tells_gap else ()))
         return tuple(self._reading(name, None, reason) for name in names)
 
     def of(
@@ -67,6 +68,7 @@ class PlaceReadings:
             self._retention(good, at),
             self._reading("backup_latest_wrong", float(bool(seen.latest_fault)), seen.latest_fault),
             self._uploads(seen, at),
+            self._unusable(seen, at),
         )
         self._tells_gap = seen.archived is not None
         if seen.archived is None:
@@ -93,6 +95,16 @@ class PlaceReadings:
             return self._reading("backup_failed", 1.0, reason)
         fault = f"{ended[-1].name}: {ended[-1].fault}" if ended and ended[-1].fault else ""
         return self._reading("backup_failed", float(bool(fault)), fault)
+
+    def _unusable(self, seen: BackupsSeen, at: datetime) -> Reading:
+        """How long the newest one that ended has lain there and is not whole; 0: it is, or a run
+        left nothing behind."""
+        ended = [b for b in seen.backups if not b.running]
+        newest = max(ended, key=lambda b: b.at, default=None)
+        if newest is None or not newest.fault:
+            return self._reading(UNUSABLE, 0.0, "")
+        age_s = max(1.0, (at - newest.at).total_seconds())
+        return self._reading(UNUSABLE, age_s, f"{newest.name}: {newest.fault}")
 
     def _verified(self, seen: BackupsSeen) -> Reading:
         """Of the newest that was tested; an untested one says neither."""

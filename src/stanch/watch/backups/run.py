@@ -15,6 +15,10 @@ from stanch.watch.backups.archive import ArchiveReadings, Hole
 from stanch.watch.backups.readings import PlaceReadings
 
 EVERY_S = 300.0
+SOON_S = 30.0
+"""Until a second walk, where the first one missed something: longer than a rename takes."""
+FIRST_TRIES = 5
+"""A second apart: when the watch begins, the session to the server may still be opening."""
 DEADLINE_S = 60.0
 WHEN_S = 10.0
 
@@ -81,18 +85,22 @@ class BackupWatch:
         self._every_s = every_s
         self._unseen = _Unseen()
         self._fresh: tuple[Reading, ...] = ()
+        self._first_tries = FIRST_TRIES
 
     async def run(self) -> None:
         """Returns at once where there is no place to look at."""
+        was_soon = False
         while self._places or self._archives:
             await self.look()
-            await asyncio.sleep(self._every_s)
+            # Once: an archive that is never sure is not walked without end.
+            was_soon = not was_soon and any(archive.made.unsure for archive in self._archives)
+            await asyncio.sleep(min(SOON_S, self._every_s) if was_soon else self._every_s)
 
     async def look(self) -> None:
         """One look at every place; all are told together, since a reading tells every subject."""
         told: list[Reading] = []
         # Before the places are read, so that what is archived meanwhile is no gap.
-        archived = await self._archived()
+        archived = await self._asked()
         for reader, made in self._places:
             seen = await reader.look(deadline_s=DEADLINE_S)
             reason = seen.reason if isinstance(seen, Missing) else ""
@@ -106,6 +114,15 @@ class BackupWatch:
                 archive.told = await self._walk(archive, archived)
             told += archive.told
         self._fresh = tuple(told)
+
+    async def _asked(self) -> Archived | Missing:
+        archived = await self._archived()
+        while self._archives and isinstance(archived, Missing) and self._first_tries:
+            self._first_tries -= 1
+            await asyncio.sleep(1)
+            archived = await self._archived()
+        self._first_tries = 0
+        return archived
 
     def take(self) -> tuple[Reading, ...]:
         """The readings of the last look, once."""
