@@ -57,6 +57,10 @@ QUIET = {
         *(ProgramUse(pid=n, name="shop", used=0.3) for n in range(8))
     ),
     "nobody else": busy(server=3.8),
+    "the server wants next to nothing": busy(*MINERS, server=0.04, server_waited_share=0.84),
+    "the server wants next to nothing, as far as is known": busy(
+        *MINERS, server=0.04, server_waited_share=None
+    ),
 }
 
 

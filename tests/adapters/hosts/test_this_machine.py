@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -132,3 +133,11 @@ def test_without_the_extra_one_sentence_says_which_it_is(package: str, made: str
     argv = [sys.executable, "-c", f"{head}{made}print(asyncio.run(asked))"]
     ran = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert "needs stanch[hosts]: pip install 'stanch[hosts]'" in ran.stdout
+
+
+async def test_looks_beside_each_other_all_end(tmp_path: Path) -> None:
+    machine = ThisMachine(lambda: str(tmp_path), now=lambda: datetime.now(UTC))
+    for _ in range(5):
+        looks = await asyncio.gather(*(machine.facts(deadline_s=5) for _ in range(8)))
+        assert all(isinstance(look, HostFacts) for look in looks)
+    await machine.close()

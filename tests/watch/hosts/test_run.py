@@ -144,3 +144,37 @@ def test_cancelling_gives_the_connection_back() -> None:
     machine = Machine()
     watched_for(15, machine)
     assert machine.closed == 1
+
+
+def test_a_look_for_a_diagnosis_waits_for_the_one_under_way_and_is_kept_for_the_watch() -> None:
+    machine = Machine(takes_s=1.0)
+    made = watch(machine)
+
+    async def main() -> None:
+        both = asyncio.gather(made.look(), made.service(3.0))
+        await both
+        assert machine.most_at_once == 1
+        assert len(machine.asked_at_s) == 2
+        assert made.take() != ()
+
+    run_virtually(main())
+
+
+def test_a_diagnosis_that_cannot_wait_changes_nothing_for_the_watch() -> None:
+    machine = Machine(takes_s=2.0)
+    made = watch(machine)
+
+    async def main() -> None:
+        await made.look()
+        seen = made.last
+        machine.answer = GONE
+        assert await made.service(0.5) == GONE
+        assert made.last is seen
+        looking = asyncio.create_task(made.look())
+        await asyncio.sleep(0)
+        found = await made.service(0.5)
+        assert isinstance(found, Missing)
+        assert "another look" in found.reason
+        await looking
+
+    run_virtually(main())

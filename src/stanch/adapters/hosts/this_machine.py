@@ -88,14 +88,16 @@ class ThisMachine:
 
     async def _file_systems(self, end_s: float) -> tuple[FileSystem, ...] | Missing:
         loop = asyncio.get_running_loop()
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(self._threads.run(_mounted))
+        counting = self._counting
+        if counting is None or counting.done():
+            # By a name of its own: another look may begin the next count while this one waits.
+            counting = self._counting = asyncio.ensure_future(self._threads.run(_mounted))
         waiting = max(0.05, end_s - loop.time())
-        done, _ = await asyncio.wait({self._counting}, timeout=waiting)
+        done, _ = await asyncio.wait({counting}, timeout=waiting)
         if not done:
             reason = "a file system does not answer; perhaps a dead network mount"
             return Missing(what="file systems", reason=reason)
-        return self._counting.result() or Missing(what="file systems", reason="none is mounted")
+        return counting.result() or Missing(what="file systems", reason="none is mounted")
 
     async def _service(self, host: LocalHost, folder: str) -> ServiceState | Missing:
         if not folder:

@@ -20,6 +20,8 @@ BURNS_FROM = 0.4
 BURNT_SHARE = 0.6
 IDLE_SHARE = 0.1
 WAITS_SHARE = 0.2
+WANTED_MIN = 0.4
+"""Of one processor, by the server: what hardly wants one loses nothing by waiting for it."""
 IO_SHARE = 0.5
 IO_MIN = 3
 JOBS = ("pg_dump", "pg_dumpall", "pg_basebackup", "pgbackrest", "wal-g", "barman", "vacuumdb")
@@ -69,7 +71,16 @@ def _programs_burn(use: ProcessorUse, _evidence: Evidence) -> YES_NO:
     said += "" if waited is None else f", and it waits for one {waited:.0%} of its time"
     taken = theirs >= BURNT_SHARE * (use.processors - use.looking) and theirs >= 2 * use.server
     full = use.idle <= IDLE_SHARE * use.processors
-    return taken and full and (waited is None or waited >= WAITS_SHARE), said
+    return taken and full and _is_short(use), said
+
+
+def _is_short(use: ProcessorUse) -> bool:
+    """The server wants more than it gets."""
+    waited = use.server_waited_share
+    if waited is None:
+        return use.server >= WANTED_MIN / 2
+    wanted = use.server / max(0.01, 1 - waited)
+    return waited >= WAITS_SHARE and wanted >= WANTED_MIN
 
 
 def jobs(evidence: Evidence) -> tuple[str, ...]:

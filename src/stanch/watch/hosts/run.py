@@ -46,6 +46,7 @@ class HostWatch:
         self._wait_s = every_s
         self._slowest_s = max(SLOWEST_S, every_s)
         self._fresh: tuple[Reading, ...] = ()
+        self._turn = asyncio.Lock()
         self.last: HostFacts | Missing = Missing(what="host", reason="nobody has looked yet")
         """The last look, for people and for diagnoses."""
         self.looked_at: datetime | None = None
@@ -61,21 +62,40 @@ class HostWatch:
     async def look(self) -> None:
         """One look."""
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        facts = await self._reader.facts(deadline_s=self._deadline_s)
-        self.last, self.looked_at = facts, self._now()
-        if isinstance(facts, Missing):
-            self._fresh = self._made.none(facts.reason)
-        else:
-            self._fresh = self._made.of(facts, places=self._places())
+        async with self._turn:
+            began_s = loop.time()
+            facts = await self._reader.facts(deadline_s=self._deadline_s)
+            self._keep(facts)
         late = loop.time() - began_s > LATE * self._deadline_s
         lame = late or isinstance(facts, Missing)
         self._wait_s = min(self._wait_s * 2, self._slowest_s) if lame else self._every_s
 
     async def service(self, deadline_s: float) -> ServiceState | Missing:
-        """What its keeper says just now, beside the looks: for a diagnosis."""
-        facts = await self._reader.facts(deadline_s=deadline_s)
-        return facts if isinstance(facts, Missing) else facts.service
+        """What its keeper says just now, for a diagnosis. It is a look like any other: what the
+        kernel said since the last one is told once, and whoever asked has it for all."""
+        end_s = asyncio.get_running_loop().time() + deadline_s
+        try:
+            async with asyncio.timeout_at(end_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            return Missing(what="service", reason="another look at the machine has no answer yet")
+        try:
+            left_s = max(0.0, end_s - asyncio.get_running_loop().time())
+            facts = await self._reader.facts(deadline_s=left_s)
+            if isinstance(facts, Missing):
+                # Less time than a look has: that it was too little says nothing to the watch.
+                return facts
+            self._keep(facts)
+            return facts.service
+        finally:
+            self._turn.release()
+
+    def _keep(self, facts: HostFacts | Missing) -> None:
+        self.last, self.looked_at = facts, self._now()
+        if isinstance(facts, Missing):
+            self._fresh = self._made.none(facts.reason)
+        else:
+            self._fresh = self._made.of(facts, places=self._places())
 
     def take(self) -> tuple[Reading, ...]:
         """The readings of the last look, once: a reading that is told twice is no second one."""
