@@ -180,6 +180,22 @@ async def test_no_session_is_tried_where_the_server_is_down() -> None:
     assert reason(evidence.chains) == "no session: refused"
 
 
+@pytest.mark.parametrize(("state", "asked"), [("refused", False), ("hung", True), ("up", True)])
+async def test_a_slow_look_at_the_machine_is_not_waited_for_once_the_server_has_refused(
+    state: str, asked: bool
+) -> None:
+    ended: list[str] = []
+
+    async def slow(deadline_s: float) -> Missing:
+        await asyncio.sleep(0.3)
+        ended.append("machine")
+        return Missing(what="machine", reason="looked")
+
+    evidence = await look(Door(Reader(), state), machine=slow)
+    assert (ended == ["machine"]) is asked
+    assert (evidence.elapsed_ms >= 300) is asked
+
+
 async def test_the_blocking_graph_is_asked_for_only_while_somebody_waits() -> None:
     quiet, busy = Reader(), Reader(waiting=2)
     await look(Door(Reader()), held=quiet)

@@ -38,6 +38,7 @@ from stanch.diagnose.outside import (
 )
 from stanch.diagnose.reading.run import read_lock_file
 from stanch.diagnose.session.run import Inside, ask, with_tables
+from stanch.diagnose.sparing.run import SILENT, unless_refused
 from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.model.diagnosis import Missing, not_there
@@ -60,7 +61,6 @@ LOG_WAITS_S = 0.5
 LATE_SHARE_MAX = 0.5
 """Of its time, for which a probe may have waited for us; beyond it silence is perhaps our own."""
 
-SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 ANSWERS_SQL = frozenset({ReachState.UP, ReachState.READ_ONLY})
 
 
@@ -149,7 +149,8 @@ class _Gathering:
         self._start("history", self._history(known) if known else _unwatched("history"))
         self._start("patroni", self._told_by("patroni", self._w.patroni))
         self._start("service", self._told_by("service", self._w.service))
-        self._start("machine", self._told_by("machine", self._w.machine))
+        machine = self._told_by("machine", self._w.machine)
+        self._start("machine", unless_refused("machine", machine, self._tasks["reach"]))
         self._start("beside", self._beside())
         self._start("changes", known.changes() if known else _unwatched("changes"))
         if isinstance(self._w.host, Missing):

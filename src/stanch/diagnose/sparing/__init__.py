@@ -1,0 +1,1 @@
+"""Which looks an answer does not wait for."""
