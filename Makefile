@@ -11,7 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 3
 
 # What depends on the server's version; fetched servers bring no pg_controldata.
-MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py
+MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/test_controldata.py \
+	--ignore tests/facts/test_control_file.py
 
 # What is longer, or on one version of the server only, in an ordinary run.
 SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arrive.py \

@@ -31,7 +31,7 @@ from stanch.diagnose.outside import (
     Volume,
     Volumes,
 )
-from stanch.facts.workings import Doing, Held
+from stanch.facts.workings import Doing, Ended, Held
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import Missing
 from stanch.model.ports.traces import StartFiles
@@ -134,11 +134,22 @@ def held(pid: int, lock_type: str = "relation", **more: Any) -> Held:
     return Held(pid=pid, lock_type=lock_type, **(usual | more))
 
 
-def activity(*found: Doing | Held) -> Reading[Activity]:
+def ended(sessions: int, query: str, application_name: str = "shop") -> Ended:
+    return Ended(
+        datname="orders",
+        usename="app",
+        application_name=application_name,
+        query=query,
+        sessions=sessions,
+    )
+
+
+def activity(*found: Doing | Held | Ended) -> Reading[Activity]:
     return read(
         Activity(
             doings=tuple(one for one in found if isinstance(one, Doing)),
             held=tuple(one for one in found if isinstance(one, Held)),
+            ended=tuple(one for one in found if isinstance(one, Ended)),
         )
     )
 

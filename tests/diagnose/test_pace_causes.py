@@ -13,7 +13,7 @@ from cases_data import error, told
 from cases_locks import figures
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.rank import STANDS_FROM, diagnose
-from stanch.facts.workings import Doing
+from stanch.facts.workings import Doing, Ended
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -26,7 +26,7 @@ PREPARED = "SELECT id, state FROM orders WHERE customer_id = $1 ORDER BY made_at
 EVERY_STATE = "SELECT state, count(*) FROM orders GROUP BY state"
 
 
-def stranger(*doings: Doing, **differs: Any) -> Evidence:
+def stranger(*doings: Doing | Ended, **differs: Any) -> Evidence:
     """Of a server that nobody has watched; it does what it does every day, and this."""
     evidence = w.healthy(
         history=NOBODY,
@@ -73,6 +73,10 @@ SEEN: dict[str, tuple[str, Evidence]] = {
     "the same where few are seen at it": (
         "missing_index",
         stranger(searching(1), w.doing(1), pace=p.pace(p.READ_WHOLE)),
+    ),
+    "the same where all who look for rows are between two statements": (
+        "missing_index",
+        stranger(w.ended(4, BY_CUSTOMER), pace=p.pace(p.READ_WHOLE)),
     ),
     "a table that is read whole though its index begins with the column, where a role may not use "
     "indexes": (

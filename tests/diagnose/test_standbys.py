@@ -111,6 +111,13 @@ def test_a_slot_left_behind_that_keeps_many_times_max_wal_size_is_told_as_a_late
     assert standing(left(1.5 * GIB)) == []
 
 
+def test_a_slot_that_filled_the_volume_a_moment_ago_is_no_later_trouble() -> None:
+    """There is room again, because somebody made some."""
+    text = "could not write to file: No space left on device"
+    refused = w.line("no_space_wal", 20, text, severity="PANIC", sqlstate="53100")
+    assert not first(left(5.0 * GIB, log=w.log(refused))).hurts_later
+
+
 def test_a_standby_that_left_and_its_slot_are_one_story() -> None:
     gone = Symptom(kind=SymptomKind.STANDBY_GONE, target=TargetName("orders"), since=w.ago(300))
     assert diagnose(left(5.0 * GIB, symptoms=(gone,))).verdict is Verdict.CAUSE

@@ -348,6 +348,18 @@ def test_a_changed_mind_about_the_cause_is_told() -> None:
     assert "The first diagnosis named crashed, the last one killed." in wrong
 
 
+def test_what_is_left_and_will_hurt_some_day_is_not_told_as_the_root_cause() -> None:
+    assert isinstance(FOUND, e.DiagnosisRecorded)
+    killed = FOUND.diagnosis.causes[0]
+    later = replace(
+        killed, id=CauseId("wal_burst"), summary="Much WAL is written", hurts_later=True
+    )
+    left = replace(FOUND, diagnosis=replace(FOUND.diagnosis, causes=(later,)))
+    report = sections(Story(opened()).then(FOUND, 1).then(left, 2))
+    assert "Much WAL" not in report["Root cause"]
+    assert killed.summary[1:20] in report["Root cause"]
+
+
 def test_what_a_person_saw_first_is_told_and_not_claimed_as_detected() -> None:
     report = sections(Story(opened(declared_by=BO)))
     assert "Bo noticed it before Stanch did." in report["What went wrong"]

@@ -115,7 +115,8 @@ def clue_on_symptom(clue_id: str, question: str, *kinds: SymptomKind) -> Clue:
         standing = [s for s in evidence.symptoms if s.kind in kinds]
         if not standing:
             unwatched = evidence.onset is None and not evidence.symptoms
-            watched = Answer(yes=False, text="the watch does not see that")
+            raised = " or ".join(kind.value for kind in kinds)
+            watched = Answer(yes=False, text=f"the watch has raised no {raised}")
             return Answer(yes=None, text="nobody watches this server") if unwatched else watched
         first = min(standing, key=lambda s: (s.since, s.key))
         about = f" at {shortened(first.subject, 80)}" if first.subject else ""

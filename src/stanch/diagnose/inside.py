@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from stanch.facts.workings import Doing, Held
+from stanch.facts.workings import Doing, Ended, Held
 from stanch.model.changes import NotedChange
 
 
@@ -109,6 +109,8 @@ class Activity:
 
     doings: tuple[Doing, ...]
     held: tuple[Held, ...]
+    ended: tuple[Ended, ...] = ()
+    """What was done a moment ago by sessions that are idle now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,18 @@ class Doing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A statement that sessions finished within the last second, and have begun no other since."""
+
+    datname: str
+    usename: str
+    application_name: str
+    query: str
+    """Literals are replaced."""
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """Locks of one process that shut others out: AccessExclusive on a table, or advisory ones."""
 
@@ -74,6 +86,7 @@ class Workings:
     """The answer to WORKINGS_SQL."""
 
     doings: tuple[Doing, ...]
+    ended: tuple[Ended, ...]
     held: tuple[Held, ...]
     figures: tuple[Reading, ...]
 
@@ -83,6 +96,7 @@ def parse_workings(payload: str) -> Workings:
     answer = read_object(payload, "workings")
     return Workings(
         doings=tuple(_doing(part) for part in answer.parts("groups")),
+        ended=tuple(_ended(part) for part in answer.parts("ended")),
         held=tuple(_held(part) for part in answer.parts("locks")),
         figures=_figures(answer),
     )
@@ -122,6 +136,16 @@ def _doing(part: Answer) -> Doing:
         oldest_query_s=part.age_s("oldest_query_s"),
         oldest_xact_s=part.age_s("oldest_xact_s"),
         oldest_pid=part.whole_or_none("oldest_pid") or 0,
+    )
+
+
+def _ended(part: Answer) -> Ended:
+    return Ended(
+        datname=_short(part, "datname"),
+        usename=_short(part, "usename"),
+        application_name=_short(part, "application_name"),
+        query=shortened(redacted(part.text("query")), TEXT_CHARS_MAX),
+        sessions=part.whole("sessions"),
     )
 
 

@@ -9,7 +9,7 @@ from stanch.incident import fold_acts, fold_people
 from stanch.incident.fold_people import Rule, owe, page_anew, relapsed
 from stanch.incident.state import Incident, RescueState, Status, frozen
 from stanch.model import events as e
-from stanch.model.diagnosis import Diagnosis, Verdict
+from stanch.model.diagnosis import Verdict, known_by
 from stanch.model.ids import IncidentId
 from stanch.model.messages import MessageKind
 from stanch.model.symptoms import SymptomKind
@@ -199,28 +199,16 @@ def _resumed(i: Incident, event: e.ResponderResumed, r: Recorded) -> Incident:
     return replace(fold_acts.abandon_steps(i, r.writer_id), rescue=RescueState())
 
 
-def _over_by_itself(i: Incident, diagnosis: Diagnosis) -> bool:
-    """Seen only once it was over: there is a cause to tell, and nothing left to do about it."""
-    over = diagnosis.verdict is Verdict.RECOVERED and diagnosis.first is not None
-    return over and i.named is None
-
-
-def _only_left(i: Incident, found: Diagnosis) -> bool:
-    """What hurt is over, and what is left will hurt some day: people keep the name they know."""
-    before = i.named.first if i.named else None
-    now = found.first
-    return now is not None and now.hurts_later and before is not None and not before.hurts_later
-
-
 def _diagnosed(i: Incident, event: e.DiagnosisRecorded, r: Recorded) -> Incident:
+    named = known_by(i.named, event.diagnosis)
     before = i.named.first if i.named else None
-    names = event.diagnosis.verdict is Verdict.CAUSE and not _only_left(i, event.diagnosis)
-    now = event.diagnosis.first if names else None
-    news = now is not None and (before is None or before.id != now.id)
+    now = event.diagnosis.first if named is event.diagnosis else None
+    is_cause = event.diagnosis.verdict is Verdict.CAUSE
+    news = is_cause and now is not None and (before is None or before.id != now.id)
     recorded = replace(
         i,
         diagnosis=event.diagnosis,
-        named=event.diagnosis if names or _over_by_itself(i, event.diagnosis) else i.named,
+        named=named,
         diagnosis_seq=r.seq,
         diagnosed_at=r.at,
         diagnoses=i.diagnoses + 1,

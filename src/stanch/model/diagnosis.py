@@ -94,6 +94,20 @@ class Diagnosis:
         return self.causes[0] if self.causes else None
 
 
+def known_by(before: Diagnosis | None, found: Diagnosis) -> Diagnosis | None:
+    """The diagnosis that people know an incident by, once one more was made.
+
+    The newest that names a cause. What will hurt some day does not take the name of what hurt,
+    and a cause seen only once it was over is told where nothing else was named.
+    """
+    told, first = before.first if before else None, found.first
+    if found.verdict is Verdict.CAUSE:
+        only_left = first is not None and first.hurts_later and told and not told.hurts_later
+        return before if only_left else found
+    over = found.verdict is Verdict.RECOVERED and first is not None and before is None
+    return found if over else before
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
     """A reading that could not be had, and why. An answer, not an error."""

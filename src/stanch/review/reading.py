@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from stanch.model import events as e
-from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict
+from stanch.model.diagnosis import CauseFinding, DataAtRisk, Diagnosis, Verdict, known_by
 from stanch.model.ids import DeliveryId, PersonId, PlanId, StepId
 from stanch.model.messages import MessageKind
 from stanch.model.risk import risk_known
@@ -52,10 +52,16 @@ class Reading:
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """The newest one that names a cause; the newest of all where none does."""
+        """What people know it by; the newest of all where none names a cause."""
         made = [d.diagnosis for d in self.events(e.DiagnosisRecorded)]
-        naming = [d for d in made if _names(d)]
-        return (naming or made or [None])[-1]
+        return self._known or (made[-1] if made else None)
+
+    @property
+    def _known(self) -> Diagnosis | None:
+        named: Diagnosis | None = None
+        for recorded in self.events(e.DiagnosisRecorded):
+            named = known_by(named, recorded.diagnosis)
+        return named
 
     @property
     def risk(self) -> DataAtRisk | None:
@@ -66,11 +72,8 @@ class Reading:
         for event in (r.event for r in self.timeline):
             if isinstance(event, e.IncidentReopened):
                 named = None
-            elif isinstance(event, e.DiagnosisRecorded) and _names(event.diagnosis):
-                named = event.diagnosis
-            elif isinstance(event, e.DiagnosisRecorded) and named is None:
-                over = event.diagnosis.verdict is Verdict.RECOVERED
-                named = event.diagnosis if over and event.diagnosis.first else None
+            elif isinstance(event, e.DiagnosisRecorded):
+                named = known_by(named, event.diagnosis)
         return risk_known(self.opened.data_at_risk, named)
 
     @property
@@ -106,9 +109,8 @@ class Reading:
 
     @property
     def cause(self) -> CauseFinding | None:
-        """The newest one."""
-        named = self.causes_named
-        return named[-1] if named else None
+        """What people know it by; None: no diagnosis dared to name one."""
+        return self._known.first if self._known else None
 
     @property
     def ending(self) -> e.Event | None:
@@ -137,7 +139,3 @@ def read(
         durations=durations(timeline),
         until=until,
     )
-
-
-def _names(diagnosis: Diagnosis) -> bool:
-    return diagnosis.verdict is Verdict.CAUSE and diagnosis.first is not None

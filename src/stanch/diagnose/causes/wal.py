@@ -17,7 +17,7 @@ from stanch.diagnose.causes.ids import (
     WAL_BURST,
 )
 from stanch.diagnose.clues import archive, left_wal, slots, wal
-from stanch.diagnose.clues.space import is_full, volume
+from stanch.diagnose.clues.space import is_full, volume, wal_write_refused
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
@@ -36,7 +36,8 @@ def _with(evidence: Evidence, **more: str | float | bool | None) -> Facts:
 
 
 def _has_room(evidence: Evidence) -> bool:
-    return not wal.is_short(evidence)
+    """There is room, and there was all the time that was looked back over."""
+    return not wal.is_short(evidence) and not wal_write_refused.ask(evidence).yes
 
 
 def _lasts(evidence: Evidence) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.facts.pace import Grown, Pace, TablePace
-from stanch.facts.workings import Doing
 from stanch.model.readings import Reading
 
 NEW_TIMES = 2.0
@@ -56,18 +56,22 @@ def names_table(query: str, table: str) -> bool:
     return re.search(rf"(?i)(?<![\w$]){name}(?![\w$])", query) is not None
 
 
-def searches(evidence: Evidence, table: str) -> tuple[Doing, ...]:
-    """Statements that run now and look for rows of a table, those of most sessions first."""
+def searches(evidence: Evidence, table: str) -> tuple[str, ...]:
+    """Statements that look for rows of a table and run now or ended a moment ago, those of most
+    sessions first."""
     activity = value_of(evidence.activity)
-    found = [
-        one
-        for one in (activity.doings if activity else ())
-        if one.state == "active"
-        and one.backend_type == "client backend"
-        and names_table(one.query, table)
-        and (_FROM_WHERE.search(one.query) or _FROM_ORDER.search(one.query))
-    ]
-    return tuple(sorted(found, key=lambda d: (-d.sessions, -(d.oldest_query_s or 0.0), d.query)))
+    if activity is None:
+        return ()
+    running = (
+        d for d in activity.doings if d.state == "active" and d.backend_type == "client backend"
+    )
+    sessions = Counter[str]()
+    for one in (*running, *activity.ended):
+        if names_table(one.query, table) and (
+            _FROM_WHERE.search(one.query) or _FROM_ORDER.search(one.query)
+        ):
+            sessions[one.query] += one.sessions
+    return tuple(sorted(sessions, key=lambda query: (-sessions[query], query)))
 
 
 def whole_read(evidence: Evidence) -> TablePace | None:
@@ -111,10 +115,10 @@ def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
     if table is None:
         return ""
     search = searches(evidence, table.name)[0]
-    fits = sorted(_looked_for(search.query) & {column.casefold() for column in table.indexed})
+    fits = sorted(_looked_for(search) & {column.casefold() for column in table.indexed})
     if fits:
-        return True, f"{table.name} has an index on {fits[0]}, by which {search.query[:90]} looks"
-    return False, f"no index of {table.name} begins with what {search.query[:90]} looks for"
+        return True, f"{table.name} has an index on {fits[0]}, by which {search[:90]} looks"
+    return False, f"no index of {table.name} begins with what {search[:90]} looks for"
 
 
 # --- rows by index ------------------------------------------------------------------------------

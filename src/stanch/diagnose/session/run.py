@@ -108,7 +108,7 @@ class _Session:
         activity: Activity | Missing = (
             workings
             if isinstance(workings, Missing)
-            else Activity(doings=workings.doings, held=workings.held)
+            else Activity(doings=workings.doings, held=workings.held, ended=workings.ended)
         )
         return Inside(
             sessions=seen,

@@ -20,8 +20,9 @@ from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import ServerReader
 
-APART_S: Final = 1.0
-"""Busy sessions tell what they did once a second: looks that are nearer see chance."""
+APART_S: Final = 1.15
+"""Busy sessions tell what they did with the first transaction that ends a second after they told it
+last (PGSTAT_MIN_INTERVAL): looks that are nearer see chance."""
 APART_S_MIN: Final = 0.4
 ANSWER_S: Final = 0.2
 """Kept for the second look to be answered."""

@@ -30,6 +30,17 @@ groups AS (
     ORDER BY count(*) DESC, min(query_start) NULLS LAST, backend_type, wait_event
     LIMIT 60
 ),
+ended AS (
+    -- What sessions that are idle now finished within the last second: work that comes in short
+    -- pieces is seldom met while it runs.
+    SELECT datname, usename, application_name, left(query, 500) AS query, count(*) AS sessions
+    FROM sessions
+    WHERE state = 'idle' AND backend_type = 'client backend'
+        AND state_change > clock_timestamp() - interval '1 s'
+    GROUP BY datname, usename, application_name, left(query, 500)
+    ORDER BY count(*) DESC, left(query, 500), application_name
+    LIMIT 30
+),
 anchor AS (
     -- How long one transaction id has lasted since the last checkpoint: by it the age of an id, which
     -- carries no time, becomes one in seconds. Of those before it, only where it is no wild guess.
@@ -204,12 +215,13 @@ figures AS (
     SELECT 'progress', 'create index', count(*)::float8, min(phase)
     FROM pg_stat_progress_create_index
     UNION ALL
-    -- 1 where the worker of a subscription runs.
+    -- 1 where the worker of a subscription runs. Found by name: everybody may read oid from 14 on.
     SELECT
         'subscription_worker', w.subname, CASE WHEN w.pid IS NULL THEN 0 ELSE 1 END::float8,
-        CASE WHEN s.subenabled THEN '' ELSE 'disabled' END
+        CASE WHEN EXISTS (
+            SELECT FROM pg_subscription AS s WHERE s.subname = w.subname AND s.subenabled
+        ) THEN '' ELSE 'disabled' END
     FROM pg_stat_subscription AS w
-    JOIN pg_subscription AS s ON s.oid = w.subid
     WHERE w.relid IS NULL
     UNION ALL
     SELECT 'role_expired', rolname, extract(epoch FROM now() - rolvaliduntil)::float8, ''
@@ -287,6 +299,7 @@ figures AS (
 )
 SELECT json_build_object(
     'groups', COALESCE((SELECT json_agg(g) FROM groups AS g), '[]'::json),
+    'ended', COALESCE((SELECT json_agg(e) FROM ended AS e), '[]'::json),
     'locks', COALESCE((SELECT json_agg(h) FROM held AS h), '[]'::json),
     'figures', COALESCE((SELECT json_agg(f) FROM figures AS f), '[]'::json)
 )::text AS workings
