@@ -66,7 +66,7 @@ class Pipeline:
 
     async def work(self, claim: Claim) -> datetime | None:
         """Do the earliest piece that is due; deliveries all at once, side by side."""
-        incident = await self._book.get(claim.incident_id)
+        incident = await self._book.at_hand(claim.incident_id)
         policy = self._policies.for_incident(incident.policy_hash)
         now = self._clock.now()
         ready = [d for d in due(policy, incident, now) if d.lane is claim.lane and d.at <= now]

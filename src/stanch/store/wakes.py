@@ -7,6 +7,7 @@ an old lease may never be mistaken for a new one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -61,6 +62,7 @@ _TAKE = (
     .returning(wake.c.incident_id, wake.c.epoch, wake.c.due_us)
 )
 _NEXT = select(func.min(wake.c.due_us)).where(wake.c.lane == bindparam("of_lane"), _UNHELD)
+_NEXT_OF_EACH = select(wake.c.lane, func.min(wake.c.due_us)).where(_UNHELD).group_by(wake.c.lane)
 _IS = and_(
     wake.c.incident_id == bindparam("of_incident"),
     wake.c.lane == bindparam("of_lane"),
@@ -165,6 +167,26 @@ def next_due(conn: Connection, lane: Lane, *, now_us: int) -> datetime | None:
     """The earliest moment at which something without a living lease is due."""
     due_us = conn.execute(_NEXT, {"of_lane": lane.value} | _at(now_us)).scalar()
     return None if due_us is None else from_us(due_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Dues:
+    """What was due next in each lane at one moment of the clock that leases are measured by."""
+
+    now_us: int
+    at: Mapping[Lane, datetime]
+
+
+def dues() -> Op[Dues]:
+    """`next_due` of every lane, beside what else is done in the same transaction."""
+
+    def run(tx: Tx) -> Dues:
+        now_us = tx.lease_clock_us()
+        rows = tx.conn.execute(_NEXT_OF_EACH, _at(now_us)).all()
+        at = {Lane(lane): from_us(due_us) for lane, due_us in rows if due_us is not None}
+        return Dues(now_us=now_us, at=at)
+
+    return run
 
 
 def _at(now_us: int) -> dict[str, int]:

@@ -44,7 +44,7 @@ class Setting:
     def now(self) -> datetime:
         return self.time
 
-    async def get(self, incident_id: object) -> Incident:
+    async def at_hand(self, incident_id: object) -> Incident:
         return self.incident
 
     def for_incident(self, policy_hash: str) -> Policy:

@@ -20,6 +20,8 @@ from stanch.service.watched.eyes import SharedSentinel
 
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stanch canary'"
 
+WAITS = f"{OURS} AND wait_event = 'SyncRep'"
+
 
 class Open:
     """A gate that lets everything through."""
@@ -68,7 +70,8 @@ async def test_a_write_that_a_killed_process_left_behind_is_told_and_none_is_add
     left.pgconn.send_query(b"INSERT INTO stanch.canary VALUES ('orders', now())")
     told: tuple[Reading, ...] = ()
     async with asyncio.timeout(10):
-        # How far the server is with that write is not ours to say.
+        while server.query(WAITS) != [(1,)]:
+            await asyncio.sleep(0.01)
         while ok(told) != 0.0:
             await canary.beat()
             told = canary.take() or told

@@ -35,6 +35,8 @@ class Book:
         self._folded: OrderedDict[IncidentId, Incident] = OrderedDict()
         self._turns: WeakValueDictionary[IncidentId, asyncio.Lock] = WeakValueDictionary()
         self._openings: WeakValueDictionary[TargetName, asyncio.Lock] = WeakValueDictionary()
+        self._doubtful: set[IncidentId] = set()
+        """Of these more may be written than is in memory: the answer to an append never came."""
         self._in_doubt = False
         """An incident may be open of which nobody here knows: its writing got no answer."""
         self.on_open: Callable[[Incident], None] = lambda incident: None
@@ -49,11 +51,24 @@ class Book:
     async def get(self, incident_id: IncidentId) -> Incident:
         """The incident at its head. One without events where there is no such incident."""
         known = self._folded.get(incident_id) or Incident(id=incident_id)
-        return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
+        # Before it is read: whatever fails to be written meanwhile makes it doubtful again.
+        self._doubtful.discard(incident_id)
+        try:
+            return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
+        except BaseException:
+            self._doubtful.add(incident_id)
+            raise
 
     async def at_hand(self, incident_id: IncidentId) -> Incident:
-        """Like `get`, from memory where it is there: nobody but this process writes."""
-        return self._folded.get(incident_id) or await self.get(incident_id)
+        """Like `get`, from memory where it is there: nobody but this process writes.
+
+        An append on it is refused all the same where somebody else did.
+        """
+        known = self._folded.get(incident_id)
+        if known is None or incident_id in self._doubtful:
+            return await self.get(incident_id)
+        self._folded.move_to_end(incident_id)
+        return known
 
     def known(self) -> Sequence[Incident]:
         """What is in memory, for when the store cannot be asked."""
@@ -102,7 +117,7 @@ class Book:
         """
         for tries_left in reversed(range(DECIDE_TRIES)):
             async with self._turn(incident_id):
-                incident = await self.get(incident_id)
+                incident = await self.at_hand(incident_id)
                 at = self._clock.now()
                 decided = decider(incident, at)
                 if isinstance(decided, Refusal):
@@ -161,7 +176,11 @@ class Book:
             events=tuple(events),
             lease=lease,
         )
-        recorded = await self._timelines.append(entry)
+        try:
+            recorded = await self._timelines.append(entry)
+        except BaseException:
+            self._doubtful.add(incident_id)
+            raise
         self.on_append()
         known = self._folded.get(incident_id) or Incident(id=incident_id)
         if known.seq + 1 != recorded[0].seq:
