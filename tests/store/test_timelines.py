@@ -84,6 +84,37 @@ async def test_everything_the_house_asks_of_timelines(kit: Any, timelines: Timel
     assert (await timelines.verify()).ok
 
 
+async def test_a_lease_that_ends_by_itself_frees_what_is_due_without_a_commit(
+    kit: Any, tmp_path: Path
+) -> None:
+    clock = kit.LeaseClock()
+    thread = StoreThread(kit.store(tmp_path / "s", lease_clock_us=clock))
+    await open_one(kit, thread, kit.note("due act 1"))
+    assert await thread.claim(Lane.ACT, at=kit.at(2), lease_s=9, limit=1)
+    for _ in range(9):
+        assert await thread.next_due(Lane.ACT) is None
+        clock.move(1)
+    assert await thread.next_due(Lane.ACT) == kit.at(1)
+    await thread.close()
+
+
+async def test_what_is_due_is_known_from_the_commit_and_not_read_again(
+    kit: Any, tmp_path: Path
+) -> None:
+    thread = StoreThread(kit.store(tmp_path / "s", lease_clock_us=kit.LeaseClock()))
+    incident = await open_one(kit, thread, kit.note("due act 9"))
+    gate, writing = await held(thread)
+    # Whoever asks while somebody writes is told what the commit before left.
+    assert await thread.next_due(Lane.ACT) == kit.at(9)
+    gate.open.set()
+    await writing
+    await thread.append(kit.entry(incident, 2, kit.note("due act 5")))
+    assert await thread.next_due(Lane.ACT) == kit.at(5)
+    await thread.append(kit.entry(incident, 3, kit.note("done act")))
+    assert await thread.next_due(Lane.ACT) is None
+    await thread.close()
+
+
 async def test_erased_content_is_gone_from_every_file_at_once(
     timelines: StoreThread | InlineStore, kit: Any, tmp_path: Path
 ) -> None:

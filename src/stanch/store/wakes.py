@@ -62,7 +62,6 @@ _TAKE = (
     .returning(wake.c.incident_id, wake.c.epoch, wake.c.due_us)
 )
 _NEXT = select(func.min(wake.c.due_us)).where(wake.c.lane == bindparam("of_lane"), _UNHELD)
-_NEXT_OF_EACH = select(wake.c.lane, func.min(wake.c.due_us)).where(_UNHELD).group_by(wake.c.lane)
 _IS = and_(
     wake.c.incident_id == bindparam("of_incident"),
     wake.c.lane == bindparam("of_lane"),
@@ -182,9 +181,9 @@ def dues() -> Op[Dues]:
 
     def run(tx: Tx) -> Dues:
         now_us = tx.lease_clock_us()
-        rows = tx.conn.execute(_NEXT_OF_EACH, _at(now_us)).all()
-        at = {Lane(lane): from_us(due_us) for lane, due_us in rows if due_us is not None}
-        return Dues(now_us=now_us, at=at)
+        # One by one: each then stops at the first row that fits, in the order of the index.
+        found = {lane: next_due(tx.conn, lane, now_us=now_us) for lane in Lane}
+        return Dues(now_us=now_us, at={lane: at for lane, at in found.items() if at is not None})
 
     return run
 

@@ -15,7 +15,7 @@ from stanch.incident.projection import IncidentProjection
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.changes import NotedChange
-from stanch.model.errors import StaleDecision
+from stanch.model.errors import StaleDecision, StoreUnavailable
 from stanch.model.ids import RESPONDER, IncidentId, PersonId, WriterId
 from stanch.model.plans import Refusal
 from stanch.model.timeline import Append, Claim, Lane, Recorded
@@ -138,6 +138,48 @@ async def test_a_decision_that_always_comes_too_late_is_given_up(store: InlineSt
     kinds = [r.event.kind for r in await store.read(incident.id)]
     assert kinds.count(e.NoteAdded.kind) == DECIDE_TRIES
     assert e.IncidentAcknowledged.kind not in kinds
+
+
+class _Unanswered(InlineStore):
+    """A disk so slow that an append is done after its caller has given up."""
+
+    def __init__(self, store: SqlStore) -> None:
+        super().__init__(store)
+        self.slow = False
+        self.later: list[Append] = []
+
+    async def append(self, entry: Append) -> tuple[Recorded, ...]:
+        if not self.slow:
+            return await super().append(entry)
+        self.later.append(entry)
+        raise StoreUnavailable("no answer", on="memory")
+
+    async def settled(self) -> None:
+        while self.later:
+            await super().append(self.later.pop(0))
+
+
+async def test_an_append_whose_answer_never_came_is_met_before_the_next_decision(
+    store: InlineStore,
+) -> None:
+    slow = _Unanswered(store.store)
+    book = Book(slow, HandClock())
+    incident = await book.open([opened()])
+    slow.slow = True
+    with pytest.raises(StoreUnavailable):
+        await book.decide(incident.id, first_come(ANN))
+    slow.slow = False
+    assert await book.decide(incident.id, first_come(BO)) == NO
+    assert (await book.at_hand(incident.id)).acknowledged_by == ANN
+
+
+async def test_what_is_in_memory_is_not_read_again(store: InlineStore) -> None:
+    ours, theirs = Book(store, HandClock()), Book(store, HandClock())
+    incident = await ours.open([opened()])
+    await theirs.record(incident.id, e.NoteAdded(by=BO, text="seen"))
+    assert (await ours.at_hand(incident.id)).seq == 1
+    assert (await ours.get(incident.id)).seq == 2
+    assert (await ours.at_hand(incident.id)).seq == 2
 
 
 async def test_a_decision_under_a_lease_that_is_gone_is_refused(store: InlineStore) -> None:

@@ -50,11 +50,17 @@ class Book:
 
     async def get(self, incident_id: IncidentId) -> Incident:
         """The incident at its head. One without events where there is no such incident."""
+        if incident_id in self._doubtful:
+            await self._settle_doubt(incident_id)
         known = self._folded.get(incident_id) or Incident(id=incident_id)
-        # Before it is read: whatever fails to be written meanwhile makes it doubtful again.
+        return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
+
+    async def _settle_doubt(self, incident_id: IncidentId) -> None:
+        """Until an append that nobody waits for any more has come to its end, either way."""
+        # Discarded first: whatever fails to be written meanwhile makes it doubtful again.
         self._doubtful.discard(incident_id)
         try:
-            return self._keep(known, await self._timelines.read(incident_id, after_seq=known.seq))
+            await self._timelines.settled()
         except BaseException:
             self._doubtful.add(incident_id)
             raise
