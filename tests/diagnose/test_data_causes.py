@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from cases_data import (
 )
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
+from stanch.diagnose.outside import LogEvent
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.diagnosis import CauseFinding, Verdict
 from stanch.model.ids import TargetName
@@ -203,6 +205,12 @@ def test_a_table_that_is_emptied_every_night_was_not_lost() -> None:
     assert diagnose(evidence).verdict is Verdict.HEALTHY
 
 
+def test_a_table_that_a_suite_of_tests_truncates_again_and_again_is_lost() -> None:
+    cut = [w.line("table_truncated", s, "statement: TRUNCATE orders") for s in (84, 82, 80)]
+    evidence = replace(CASES["table_truncated"], log=w.log(*cut))
+    assert standing(evidence) == ["table_truncated"]
+
+
 def test_a_truncated_table_that_was_filled_again_was_not_lost() -> None:
     filled = told(w.figure("tables", 7, "app"))
     assert diagnose(replace(CASES["table_truncated"], figures=filled)).verdict is Verdict.HEALTHY
@@ -230,6 +238,45 @@ def test_the_watchs_own_database_that_was_there_before_is_gone() -> None:
     )
     assert standing(evidence) == ["database_dropped"]
     assert found(evidence, "database_dropped").fact("database") == "shop"
+
+
+NO_CUSTOMERS = again("no_such_database", 'database "customers" does not exist')
+ENDED = "terminating connection due to administrator command"
+
+
+def asked_in_vain(*lines: LogEvent, **more: Any) -> Evidence:
+    figures = told(w.figure("xid_age_of_database", 1e6, "postgres"))
+    return w.healthy(log=w.log(*lines, *NO_CUSTOMERS), figures=figures, **more)
+
+
+def test_a_database_whose_sessions_were_ended_before_it_is_missed_was_dropped() -> None:
+    ended = w.line("session_ended", 41, ENDED, severity="FATAL", who="web@customers (shop)")
+    assert standing(asked_in_vain(ended)) == ["database_dropped"]
+
+
+def test_a_database_of_which_the_size_was_seen_was_dropped() -> None:
+    courses = w.history(w.course("database_size_bytes", 8e6, None, "customers"))
+    assert standing(asked_in_vain(history=courses)) == ["database_dropped"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        w.line("session_ended", 41, ENDED, severity="FATAL", who="web@app (shop)"),
+        w.line(
+            "auth_failed",
+            41,
+            "password authentication failed",
+            severity="FATAL",
+            who="web@customers",
+        ),
+    ],
+    ids=["sessions of another database", "a login that never came in"],
+)
+def test_a_database_in_which_nobody_was_seen_is_a_wrong_name(line: LogEvent) -> None:
+    courses = w.history(w.course("database_size_bytes", 8e6, 8e6, "app"))
+    for evidence in (asked_in_vain(line), asked_in_vain(line, history=courses)):
+        assert "database_dropped" not in standing(evidence)
 
 
 def test_a_database_that_is_listed_was_not_dropped() -> None:
@@ -276,6 +323,16 @@ def test_a_staging_table_that_is_emptied_by_a_statement_is_no_loss() -> None:
     emptied = w.line("whole_table_deleted", 50, "statement: DELETE FROM staging")
     evidence = w.healthy(log=w.log(emptied), figures=told(w.figure("tables", 7, "app")))
     assert diagnose(evidence).verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize(("changes", "named"), [(1e6, True), (0.0, False)])
+def test_an_update_that_was_rolled_back_changed_nothing(changes: float, named: bool) -> None:
+    """What it leaves behind are dead rows."""
+    table = of_table("public.orders", before=1e6, live=1e6, dead=1e6, updated=1e6)
+    counted = w.figure("table_changes_since_analyze", changes, "public.orders")
+    evidence = w.far(figures=told(*table, counted))
+    assert ("mass_update" in standing(evidence)) is named
+    assert "table_bloat" in standing(evidence)
 
 
 def test_a_table_that_is_much_updated_was_not_written_over() -> None:

@@ -196,7 +196,7 @@ FULL = "No space left on device"
         ("LOG", None, 'could not fsync file "x" but retrying: y', LogClass.OTHER),
         ("WARNING", None, 'could not fsync file "x": y', LogClass.OTHER),
         ("LOG", None, "server process (PID 7) exited with exit code 1", LogClass.OTHER),
-        ("FATAL", "57P01", "terminating connection due to administrator command", LogClass.OTHER),
+        ("FATAL", "57P01", "terminating connection due to administrator command", LogClass.SESSION_ENDED),
         ("LOG", None, "process 7 acquired ShareLock on transaction 5 after 3000 ms", LogClass.OTHER),
         ("", None, "", LogClass.OTHER),
     ],

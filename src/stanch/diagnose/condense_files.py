@@ -20,6 +20,8 @@ from stanch.model.shown import shortened
 EVENTS_MAX = 100
 """Of each of the two kinds: the server's life, and everything else worth a class."""
 TELLING_MAX = 50
+ENDED_MAX = 10
+"""Of sessions that somebody ended: a server that is shut down ends all of them."""
 TEXT_CHARS_MAX = 300
 COMMAND_CHARS_MAX = 200
 WHO_MAX = 5
@@ -72,6 +74,7 @@ ABOUT_DATA = frozenset(
 """Of these it is the statement that says which table is affected."""
 RAN = "Failed process was running: "
 """What the server itself says of a process that was ended by a signal."""
+APART = frozenset({LogClass.OTHER, LogClass.SESSION_ENDED})
 TELLING = STATEMENTS | ABOUT_DATA
 """What is missed by many is told by few lines of these: they are kept beside the flood."""
 
@@ -82,8 +85,9 @@ def log_from(chunk: LogChunk, *, log_timezone: str = "") -> Log:
     records = [*parser.feed(chunk.content), *parser.flush()]
     life = [n for n, r in enumerate(records) if _is_life(r)][-EVENTS_MAX:]
     told = [n for n, r in enumerate(records) if r.log_class in TELLING][-TELLING_MAX:]
-    rest = [n for n, r in enumerate(records) if not _is_life(r) and r.log_class != LogClass.OTHER]
-    kept = sorted({*life, *told, *rest[-EVENTS_MAX:]})
+    ended = [n for n, r in enumerate(records) if r.log_class == LogClass.SESSION_ENDED][-ENDED_MAX:]
+    rest = [n for n, r in enumerate(records) if not _is_life(r) and r.log_class not in APART]
+    kept = sorted({*life, *told, *ended, *rest[-EVENTS_MAX:]})
     return Log(
         path=chunk.path,
         events=tuple(_event(records[n]) for n in kept),

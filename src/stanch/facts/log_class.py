@@ -94,6 +94,8 @@ class LogClass(StrEnum):
     PASSWORD_EXPIRED = "password_expired"  # noqa: S105  # the name of a class of lines
     CONNECTION_RECEIVED = "connection_received"
     CONNECTION_LOST = "connection_lost"
+    SESSION_ENDED = "session_ended"
+    """By somebody else: pg_terminate_backend, DROP DATABASE (FORCE), the end of the server."""
     TOAST_DAMAGED = "toast_damaged"
     INDEX_DAMAGED = "index_damaged"
     CATALOG_DAMAGED = "catalog_damaged"

@@ -40,6 +40,7 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.LOCK_TIMEOUT, "55P03", None),
     _rule(LogClass.AUTOVACUUM_CANCELED, "57014", r"^canceling autovacuum task"),
     _rule(LogClass.CANCELED, "57014", None),
+    _rule(LogClass.SESSION_ENDED, "57P01", None, _FATAL),
     _rule(LogClass.READ_ONLY, "25006", None),
     _rule(LogClass.NO_SUCH_TABLE, "42P01", None),
     _rule(LogClass.NO_SUCH_COLUMN, "42703", None),

@@ -47,6 +47,9 @@ WITHOUT_SQLSTATE: Final = (
     _rule(LogClass.STATEMENT_TIMEOUT, "", r"^canceling statement due to statement timeout"),
     _rule(LogClass.LOCK_TIMEOUT, "", r"^canceling statement due to lock timeout"),
     _rule(LogClass.CANCELED, "", r"^canceling statement due to user request"),
+    _rule(
+        LogClass.SESSION_ENDED, "", r"^terminating connection due to administrator command", _FATAL
+    ),
     _rule(LogClass.READ_ONLY, "", r"^cannot execute [A-Z ]+ in a read-only transaction"),
     _rule(LogClass.NO_SUCH_TABLE, "", r"^relation \"[^\n]*\" does not exist"),
     _rule(LogClass.NO_SUCH_COLUMN, "", r"^column [^\n]* does not exist"),

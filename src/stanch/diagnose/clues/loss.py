@@ -10,6 +10,7 @@ from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.missed import MISSING, Missed, burst, missed, plain
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
+from stanch.diagnose.history import History
 from stanch.diagnose.inside import Changes
 from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.changes import ItemKind, NotedChange
@@ -177,6 +178,30 @@ def _was_there(_seen: Reach, evidence: Evidence) -> YES_NO:
     return True, f"it was there at {evidence.well_at:%H:%M:%S} UTC", evidence.well_at
 
 
+def _served(log: Log, evidence: Evidence) -> YES_NO:
+    """A statement that failed, or a session that was ended: by then its login had come through."""
+    found = missed(evidence, "no_such_database")
+    if found is None:
+        return ""
+    for event in reversed(log.events):
+        is_inside = event.severity == "ERROR" or event.kind == "session_ended"
+        where = event.who.partition("@")[2].partition(" (")[0]
+        if is_inside and where == found.name and event.at and event.at <= found.first_at:
+            return True, f"{shortened(event.who, 80)} worked in it", event.at
+    return False, "of no session that worked in it there is a line in the log"
+
+
+def _had_size(history: History, evidence: Evidence) -> YES_NO:
+    found = missed(evidence, "no_such_database")
+    told = history.named("database_size_bytes")
+    if found is None or not told:
+        return ""
+    known = next((c for c in told if c.subject == found.name and c.usual), None)
+    if known is None:
+        return False, f"no database {shortened(found.name, 80)} was ever seen"
+    return True, f"it was there, with {(known.usual or 0.0) / 2**20:.0f} MiB"
+
+
 def _listed(figures: Figures, evidence: Evidence) -> YES_NO:
     name = database_missed(evidence)
     known = [f.subject for f in figures.named("xid_age_of_database")]
@@ -225,6 +250,19 @@ own_database = clue_on(
 )
 database_was_there = clue_on(
     "database_was_there", "Was that database there before?", lambda e: e.reach, _was_there
+)
+database_served = clue_on(
+    "database_served",
+    "Does the log show sessions that worked in that database before?",
+    lambda e: e.log,
+    _served,
+)
+database_had_size = clue_on(
+    "database_had_size",
+    "Was the size of that database seen before?",
+    lambda e: e.history,
+    _had_size,
+    reads=("database_size_bytes",),
 )
 database_gone = clue_on(
     "database_gone",

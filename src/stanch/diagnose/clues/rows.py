@@ -24,6 +24,7 @@ TURNOVER_MAX = 3.0
 """A queue deletes, and a counter updates, many times the rows it holds; one statement only once."""
 UNVACUUMED_SHARE_MIN = 0.4
 REWRITTEN_SHARE_MIN = 0.8
+CHANGED_SHARE_MIN = 0.4
 JUMP_TIMES = 20.0
 JUMP_ROWS_S_MIN = 500.0
 
@@ -42,6 +43,8 @@ class WorkedOver:
     dead: float
     deleted: float
     updated: float
+    changes: float | None
+    """That were committed since the table was analysed last."""
 
     @property
     def is_emptied(self) -> bool:
@@ -55,6 +58,16 @@ class WorkedOver:
 
     @property
     def is_rewritten(self) -> bool:
+        return self._wrote_most and not self.is_undone
+
+    @property
+    def is_undone(self) -> bool:
+        """Written, and hardly a change counts: rolled back, or analysed since."""
+        few = self.changes is not None and self.changes < CHANGED_SHARE_MIN * self.before
+        return self._wrote_most and few
+
+    @property
+    def _wrote_most(self) -> bool:
         wrote = min(self.updated, self.dead)
         return (
             wrote >= REWRITTEN_SHARE_MIN * self.before
@@ -76,6 +89,7 @@ def worked_over(evidence: Evidence) -> tuple[WorkedOver, ...]:
             dead=figures.value("table_dead_rows", figure.subject) or 0.0,
             deleted=figures.value("table_deleted_rows_total", figure.subject) or 0.0,
             updated=figures.value("table_updated_rows_total", figure.subject) or 0.0,
+            changes=figures.value("table_changes_since_analyze", figure.subject),
         )
         for figure in figures.named("table_rows_before")
         if (figure.value or 0.0) >= ROWS_MIN
@@ -199,6 +213,9 @@ def _statistics(figures: Figures, evidence: Evidence, verb: str) -> YES_NO:
     found = next((t for t in worked_over(evidence) if _fits(t, verb)), None)
     if found is None and _is_untold(evidence, verb):
         return "the session that did it has not told the statistics yet"
+    undone = next((t for t in worked_over(evidence) if t.is_undone), None)
+    if found is None and verb == "update" and undone is not None:
+        return f"what was updated in {undone.name} was rolled back, or counted by an ANALYZE since"
     if found is None:
         return False, f"of no table most rows were {verb}d once"
     if verb == "delete":
@@ -243,7 +260,10 @@ rows_rewritten = clue_on(
     "Were nearly all rows of a table written anew since they were last counted?",
     lambda e: e.figures,
     lambda f, e: _statistics(f, e, "update"),
-    reads=("tables", "table_rows_before", "table_dead_rows", "table_updated_rows_total"),
+    reads=(
+        *("tables", "table_rows_before", "table_dead_rows", "table_updated_rows_total"),
+        "table_changes_since_analyze",
+    ),
 )
 
 

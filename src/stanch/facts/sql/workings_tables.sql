@@ -74,6 +74,12 @@ figures AS (
         FROM t WHERE worked_over ORDER BY rows_before DESC, t.name LIMIT 5
     )
     UNION ALL
+    -- What was rolled back is not among them; what was counted before an ANALYZE is not either.
+    (
+        SELECT 'table_changes_since_analyze', t.name, n_mod_since_analyze::float8, ''
+        FROM t WHERE worked_over ORDER BY rows_before DESC, t.name LIMIT 5
+    )
+    UNION ALL
     (
         SELECT 'table_rows_vanished', t.name, (n_tup_ins - n_tup_del)::float8,
             format('%s scans, %s by index', seq_scan, COALESCE(idx_scan, 0))
