@@ -94,6 +94,8 @@ class Inventory:
     """Which question, and where it was asked."""
     source: str
     items: tuple[Item, ...]
+    read_at: datetime | None = None
+    """Where that was not at the moment of the look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, delete, func, inspect, select
+from sqlalchemy import ColumnElement, Connection, delete, func, inspect, select
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from stanch.model.changes import Change, ItemKind, Look
@@ -193,7 +193,7 @@ def _facts(change: Change) -> tuple[object, ...]:
 def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
     """What a look shows against the one before, which may be another process's."""
     mine = inventory.c.target == storable(target)
-    since = _looked_at(conn, target, look.lane)
+    seen = _looked_at_each(conn, target)
     digests = {
         row.place: row.digest
         for row in conn.execute(select(inventory.c.place, inventory.c.digest).where(mine))
@@ -201,14 +201,19 @@ def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
     found: list[Change] = []
     for one in look.inventories:
         digest, place = digest_of(one), storable(one.place)
-        if digests.get(place) == digest or len(digests.keys() | {place}) > PLACES_MAX:
+        if len(digests.keys() | {place}) > PLACES_MAX:
+            continue
+        read_at, since = one.read_at or look.at, seen.get(place, seen.get(look.lane))
+        if one.read_at is not None:
+            seen[place] = read_at
+        if digests.get(place) == digest:
             continue
         before = None
         if place in digests:
             kept = select(inventory.c.content).where(mine, inventory.c.place == place)
             before = unpacked(conn.execute(kept).scalar_one())
         if before is not None:
-            found += changes_between(before, one.items, at=look.at, since=since, source=one.source)
+            found += changes_between(before, one.items, at=read_at, since=since, source=one.source)
         digests[place] = digest
         row = {"target": storable(target), "place": place, "digest": digest}
         put = insert_or(inventory).prefix_with("OR REPLACE")
@@ -220,15 +225,29 @@ def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
     ]
     for place in gone:
         conn.execute(delete(inventory).where(mine, inventory.c.place == place))
-    row = {"target": storable(target), "lane": look.lane, "at_us": to_us(look.at)}
-    conn.execute(insert_or(looked).prefix_with("OR REPLACE"), row)
+        conn.execute(delete(looked).where(*_looked_there(target, place)))
+        seen.pop(place, None)
+    seen[look.lane] = look.at
+    rows = [
+        {"target": storable(target), "lane": lane, "at_us": to_us(at)} for lane, at in seen.items()
+    ]
+    conn.execute(insert_or(looked).prefix_with("OR REPLACE"), rows)
     return found
 
 
+def _looked_at_each(conn: Connection, target: str) -> dict[str, datetime]:
+    """When each lane was done last, and when each place that has a time of its own was read."""
+    wanted = select(looked.c.lane, looked.c.at_us).where(looked.c.target == storable(target))
+    return {row.lane: from_us(row.at_us) for row in conn.execute(wanted)}
+
+
 def _looked_at(conn: Connection, target: str, lane: str) -> datetime | None:
-    wanted = (looked.c.target == storable(target), looked.c.lane == lane)
-    us = conn.execute(select(looked.c.at_us).where(*wanted)).scalar()
+    us = conn.execute(select(looked.c.at_us).where(*_looked_there(target, lane))).scalar()
     return None if us is None else from_us(us)
+
+
+def _looked_there(target: str, lane: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return (looked.c.target == storable(target), looked.c.lane == lane)
 
 
 def forget_others(targets: Iterable[str], *, at: datetime) -> Op[None]:

@@ -18,7 +18,9 @@ from stanch.facts.sql import load
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
-from stanch.watch.slow.run import AGAIN_S, CLOSED_LOOKS, SlowLane
+from stanch.testing.virtual_time import run_virtually
+from stanch.watch.newcomers.run import LOGIN_EVERY_S
+from stanch.watch.slow.run import AGAIN_S, CLOSED_LOOKS, LOOK_S_MAX, SlowLane
 from stanch.watch.slow.wellness import in_the_way
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -36,6 +38,9 @@ class World:
         self.open_now = 0
         self.open_at_once = 0
         self.trouble = ""
+        self.takes_s = 0.0
+        self.loses = ""
+        """What the question that ends its session begins with."""
         self.hang = asyncio.Event()
         self.hang.set()
         self.lane = SlowLane(
@@ -44,6 +49,7 @@ class World:
             in_the_way=lambda: self.trouble,
             now=lambda: T0,
             pause_s=0.0,
+            jitter=lambda: 0.5,
         )
 
     async def open(self, database: str) -> Visit:
@@ -74,9 +80,14 @@ class Visit:
     async def ask(self, sql: str, *, timeout_s: float) -> str:
         self._world.waiting += 1
         await self._world.hang.wait()
+        if self._world.takes_s:
+            await asyncio.sleep(self._world.takes_s)
         if not self.is_open:
             raise ProbeFailed("the session was lost")
         about = next((said for text, said in ABOUT.items() if sql.startswith(text)), "")
+        if self._world.loses and about.startswith(self._world.loses):
+            self.close()
+            raise ProbeFailed("the session was lost")
         self._world.asked.append((self._database, about[:15]))
         for words, answer in self._world.answers.items():
             if about.startswith(words):
@@ -151,6 +162,101 @@ async def test_it_gives_way_at_once_to_whoever_has_to_log_in() -> None:
     assert world.lane.skipped == "", "the next look is a whole one"
 
 
+async def logging_in(world: World) -> None:
+    """Our own logins, as they come all day; each ends the visit under way."""
+    while True:
+        await asyncio.sleep(LOGIN_EVERY_S)
+        world.trouble = "somebody is logging in"
+        world.lane.give_way()
+        await asyncio.sleep(0.1)
+        world.trouble = ""
+
+
+async def seconds_until_done(world: World, looking: asyncio.Task[None]) -> float:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    while world.lane.looked_at is None and loop.time() - began_s < 3600:
+        await asyncio.sleep(1)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    return loop.time() - began_s
+
+
+@pytest.mark.parametrize(("databases", "takes_s"), [(3, 1.9), (20, 0.1)])
+def test_a_look_that_takes_longer_than_logins_are_apart_goes_on_until_it_is_done(
+    databases: int, takes_s: float
+) -> None:
+    async def main() -> None:
+        world = World()
+        world.takes_s = takes_s
+        names = [f"db{n}" for n in range(databases)]
+        world.answers["Which databases"] = {"databases": names}
+        world.answers["How much of each sequence"] = {names[-1]: keys(90, "last.s")}
+        others = asyncio.create_task(logging_in(world))
+        took_s = await seconds_until_done(world, asyncio.create_task(world.lane.run()))
+        others.cancel()
+        # Half a minute of questions, in stretches of ten seconds with rests between them.
+        assert took_s < 300
+        assert world.readings()["sequence_used_pct", "last.s"] == 90
+        assert world.open_at_once == 1
+        undisturbed = World()
+        undisturbed.answers |= world.answers
+        await undisturbed.lane.look()
+        again = len(world.asked) - len(undisturbed.asked)
+        assert again in {0, 1}, "what was answered is not asked again, at most whether one may ask"
+
+    run_virtually(main())
+
+
+async def test_a_look_goes_on_where_it_was_broken_off_unless_that_is_too_long_ago() -> None:
+    world = World()
+    world.hang.clear()
+    looking = asyncio.create_task(world.lane.look())
+    while not world.waiting:
+        await asyncio.sleep(0)
+    world.trouble = "sessions wait for locks"
+    world.hang.set()
+    assert await looking, "it will go on soon"
+    [first] = world.asked
+    world.trouble = ""
+    await world.lane.look()
+    assert world.asked.count(first) == 1
+    assert world.lane.skipped == ""
+
+
+def test_a_look_whose_first_answers_are_old_begins_anew() -> None:
+    async def main() -> None:
+        world = World()
+        world.takes_s = 2.0
+        looking = asyncio.create_task(world.lane.look())
+        await asyncio.sleep(3)
+        world.trouble = "the server is not well"
+        await looking
+        [first] = world.asked[:1]
+        await asyncio.sleep(LOOK_S_MAX)
+        world.trouble, world.takes_s = "", 0.0
+        await world.lane.look()
+        assert world.asked.count(first) == 2
+        assert world.lane.skipped == ""
+
+    run_virtually(main())
+
+
+async def test_a_question_that_costs_the_session_is_unknown_and_the_others_are_asked() -> None:
+    world = World()
+    world.loses = "Invalid indexes"
+    for _ in range(3):
+        assert not await world.lane.look()
+        if not world.lane.skipped:
+            break
+        assert "lost" in world.lane.skipped
+    assert world.lane.skipped == ""
+    told = {(r.name, r.subject): r for r in world.lane.take()}
+    assert told["invalid_indexes", "app"].value is None
+    assert told["collation_mismatches", ""].value == 0
+    assert world.open_now == 0
+
+
 async def test_it_gives_way_also_while_it_logs_in_itself() -> None:
     world = World()
     looking = asyncio.create_task(world.lane.look())
@@ -190,6 +296,56 @@ async def test_what_was_known_of_a_database_stays_while_it_cannot_be_read() -> N
     world.answers["How much of each sequence"] = ProbeFailed("lock timeout (55P03)")
     await world.lane.look()
     assert world.readings()["sequence_used_pct", "app.s"] == 90
+
+
+async def test_what_cannot_be_read_for_long_is_unknown_with_the_reason() -> None:
+    world = World()
+    told_before = {"app": keys(79, "app.s"), "shop": keys(40, "shop.s")}
+    world.answers["How much of each sequence"] = told_before
+    await world.lane.look()
+    world.readings()
+    world.answers["How much of each sequence"] = ProbeFailed("statement timeout (57014)")
+    for value in (79, None, None):
+        await world.lane.look()
+        told = {(r.name, r.subject): r for r in world.lane.take()}
+        assert told["sequence_used_pct", "app.s"].value == value
+    assert told["sequence_used_pct", "shop.s"].detail == "statement timeout (57014)"
+    assert told["int4_key_used_pct", "app"].value is None, "nobody knows that there are none"
+    assert ("int4_key_used_pct", "") not in told
+    world.answers["How much of each sequence"] = told_before
+    await world.lane.look()
+    assert world.readings()["sequence_used_pct", "app.s"] == 79
+
+
+async def test_every_database_has_its_turn_and_how_many_wait_is_said() -> None:
+    world = World()
+    names = [f"db{n}" for n in range(45)]
+    world.answers["Which databases"] = {"databases": names}
+    world.answers["How much of each sequence"] = {n: keys(90, f"{n}.s") for n in names}
+    world.answers["Tables, views"] = {n: {"items": [table("t", n)]} for n in names}
+    visited: list[str] = []
+    for look in (1, 2, 3):
+        world.opened.clear()
+        await world.lane.look()
+        visited += world.opened[1:]
+        assert len(world.opened[1:]) == 20
+        assert world.lane.left_out.startswith("25 of 45 databases")
+        told = world.readings()
+        found = {s for (n, s), v in told.items() if n == "sequence_used_pct" and v == 90}
+        assert found == {f"{n}.s" for n in visited}, "what was seen before is not gone"
+        assert told.get(("sequence_used_pct", "db44"), 0) is (None if look < 3 else 0)
+        listing = world.lane.take_inventories()
+        assert listing is not None
+        assert "slow/inventory/db44" in listing.places, "not visited is not gone"
+    assert set(visited) == set(names)
+
+
+async def test_where_there_are_few_databases_none_waits() -> None:
+    world = World()
+    world.answers["Which databases"] = {"databases": [f"db{n}" for n in range(20)]}
+    await world.lane.look()
+    assert len(world.opened) == 21
+    assert world.lane.left_out == ""
 
 
 async def test_a_closed_database_is_unknown_left_alone_and_tried_again_much_later() -> None:
@@ -334,6 +490,7 @@ async def test_a_look_that_is_broken_off_lists_nothing() -> None:
     [
         (None, "nobody has looked"),
         (seen(vitals=vitals(waiting=1)), "wait for locks"),
+        (seen(vitals=vitals(waiting=1, oldest_wait_s=1.0)), "wait for locks"),
         (seen(vitals=vitals(used=85)), "connections are short"),
         (seen(vitals=None), "no vitals"),
         (seen(vitals=vitals(), unread="57014"), "not well"),
@@ -344,3 +501,4 @@ async def test_a_look_that_is_broken_off_lists_nothing() -> None:
 def test_only_a_server_that_is_well_is_asked(sample: Sample | None, why: str) -> None:
     assert why in in_the_way(sample)
     assert in_the_way(seen(vitals=vitals(used=79))) == ""
+    assert in_the_way(seen(vitals=vitals(waiting=9, oldest_wait_s=0.9))) == "", "a busy server"

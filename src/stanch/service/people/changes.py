@@ -16,7 +16,7 @@ from stanch.model.codec import to_iso
 from stanch.service.house import House
 from stanch.service.record.changed import BEFORE_S
 from stanch.store.changes import changes_of, looked_at
-from stanch.watch.slow.run import LANE
+from stanch.watch.slow.round import LANE
 
 PATH = "/changes/{target}"
 SHOWN_MAX = 500

@@ -1,15 +1,15 @@
 """The loop of the slow lane: one session at a time, one question at a time, and only while well.
 
 Each visit is a session of its own, because a question that takes a second would keep the vitals
-waiting on theirs. It gives way: whoever else has to log in ends it, and it comes again later.
+waiting on theirs. It gives way: whoever else has to log in ends it, and a little later it goes on
+with the question it had come to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -21,36 +21,41 @@ from stanch.facts.slow.questions import (
     SlowQuestion,
     read_slow,
 )
-from stanch.facts.statements import StatementsRead, parse_statements, statements_sql
-from stanch.model.changes import Inventory, Look
+from stanch.facts.statements import StatementsHome, StatementsRead, parse_statements, statements_sql
+from stanch.model.changes import Look
 from stanch.model.errors import ProbeFailed
 from stanch.model.readings import Reading
+from stanch.watch.slow.memory import NOT_LET_IN, Answered, SlowMemory
+from stanch.watch.slow.round import Round
 from stanch.watch.slow.statements import StatementMemory, unknown
 
 EVERY_S = 300.0
 FIRST_S = 20.0
 AGAIN_S = 70.0
-"""After a look that was skipped or broken off; a refused login is not repeated within a minute."""
+"""After a refusal, a loss, or while the server is not well; a refused login is not repeated within
+a minute."""
+GO_ON_S = 3.0
+"""Until a look that gave way goes on, at least."""
+REST_TIMES = 2.0
+"""So many times as long as it had worked a look rests before it goes on."""
+STRETCH_S = 10.0
+"""A look rests after so long; others of ours wait for its visit to end."""
+LOOK_S_MAX = 1800.0
+"""A look that is not done after so long is begun anew: its first answers are old by then."""
 JITTER = 0.1
-DEADLINE_S = 30.0
 QUESTION_S = 2.5
 """Longer than the server's own statement_timeout, which ends a question and not its session."""
 PAUSE_S = 0.05
 """Between two questions, for whoever else wants something from this server."""
 ASIDE_CHARS = 50_000
 """Longer answers are read on a thread."""
-DATABASES_MAX = 20
-LISTING = frozenset({"databases", "settings", "roles", "inventory"})
-"""Questions whose answer may be an empty list of things."""
-LANE = "slow"
-"""What the places of its inventories begin with."""
-NO_STATEMENTS = "pg_stat_statements is in no database that was seen"
 
 CLOSED_LOOKS = 12
-"""A database that lets nobody in is left alone for so many looks."""
+"""A database that lets nobody in is left alone for so many of its turns."""
 
-_Place = tuple[str, str]
-"""Database (empty: of the server) and question."""
+
+class _BrokenOff(ProbeFailed):
+    """Nothing failed: somebody else goes first."""
 
 
 class SlowVisit(Protocol):
@@ -100,26 +105,34 @@ class SlowLane:
         self._jitter = jitter
         self._visit: asyncio.Future[SlowVisit] | None = None
         """The session under way, from its login on."""
+        self._gave_way = False
+        """The visit under way was ended for somebody else."""
+        self._round: Round | None = None
+        """The look that is not done yet."""
+        self._rest_until_s = 0.0
+        """When the stretch under way has lasted long enough."""
         self._fresh: tuple[Reading, ...] = ()
-        self._known: dict[_Place, SlowAnswer] = {}
-        self._statements: StatementsRead | str | None = None
-        """What this look was told of statements, or why nothing; None: nobody was asked."""
-        self._no_statements = NO_STATEMENTS
-        """Why nobody was asked."""
-        self._memory = StatementMemory()
+        self._memory = SlowMemory()
+        self._statements = StatementMemory()
         self._closed: dict[str, tuple[int, str]] = {}
-        """Databases that refused us: for how many more looks, and what was said."""
+        """Databases that refused us: for how many more turns, and what was said."""
         self._inventories: Look | None = None
         self.looked_at: datetime | None = None
         """When the last whole look ended."""
         self.skipped = "nobody has looked yet"
-        """Why the last look was not a whole one; empty after a whole one."""
+        """Why the look begun last is not done; empty once it is."""
+        self.left_out = ""
+        """How many databases the last whole look left to the next ones; empty where none."""
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
         await asyncio.sleep(self._first_s * (1 + self._jitter()))
         while True:
-            await self.look()
+            began_s = loop.time()
+            goes_on = await self.look()
             wait_s = AGAIN_S if self.skipped else self._every_s
+            if goes_on:
+                wait_s = max(GO_ON_S, REST_TIMES * (loop.time() - began_s))
             await asyncio.sleep(wait_s * (1 - JITTER + 2 * JITTER * self._jitter()))
 
     @property
@@ -129,8 +142,8 @@ class SlowLane:
 
     def give_way(self) -> None:
         """End the visit under way, if any: somebody with better reasons has to log in."""
-        if self._visit is not None and not self._visit.cancel():
-            _close(self._visit)
+        self._gave_way = True
+        self._end_visit()
 
     def take(self) -> tuple[Reading, ...]:
         """The readings of the last whole look, once."""
@@ -142,157 +155,145 @@ class SlowLane:
         look, self._inventories = self._inventories, None
         return look
 
-    async def look(self) -> None:
-        """One look. A look that is broken off tells nothing: half a list would seem a whole one."""
-        answers: dict[_Place, SlowAnswer | str] = {}
-        self._statements, self._no_statements = None, NO_STATEMENTS
+    async def look(self) -> bool:
+        """One stretch of a look, which is begun here or goes on. True: it only gave way.
+
+        Until it is done it tells nothing: half a list would seem a whole one.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if self._round is None or now_s - self._round.began_s > LOOK_S_MAX:
+            self._round = Round(began_s=now_s)
+        self._rest_until_s = now_s + STRETCH_S
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                await self._visit_one("", OF_THE_SERVER, answers)
-                for database in self._databases(answers):
-                    await self._visit_one(database, OF_A_DATABASE, answers)
-        except TimeoutError:
-            self.skipped = f"not done within {DEADLINE_S:g} s"
+            await self._go_on(self._round)
+        except _BrokenOff as broken:
+            self.skipped = str(broken)
+            return bool(self._round.answers)
         except ProbeFailed as failed:
             self.skipped = str(failed)
-        else:
-            self.skipped = ""
-            self.looked_at = self._now()
-            self._fresh = (*self._told(answers), *self._told_of_statements())
-            self._note_inventories(answers)
+            return False
+        self._finish(self._round)
+        return False
 
-    def _databases(self, answers: dict[_Place, SlowAnswer | str]) -> Sequence[str]:
-        answer = answers.get(("", "databases"))
-        return answer.databases[:DATABASES_MAX] if isinstance(answer, SlowAnswer) else ()
+    async def _go_on(self, look: Round) -> None:
+        await self._visit_one(look, "", OF_THE_SERVER)
+        if look.turns is None:
+            look.turns = self._memory.turns(look.said("", "databases"))
+        for database in look.turns.visited:
+            await self._visit_one(look, database, OF_A_DATABASE)
+        for database in look.turns.shut:
+            look.give_up(database, OF_A_DATABASE, why=NOT_LET_IN, at=self._now())
 
     async def _visit_one(
-        self,
-        database: str,
-        questions: Iterable[SlowQuestion],
-        answers: dict[_Place, SlowAnswer | str],
+        self, look: Round, database: str, questions: Sequence[SlowQuestion]
     ) -> None:
+        """Ask what is left to be asked in one database."""
+        left = look.left(database, questions, self._version_num())
+        if not left and look.home(database) is None:
+            return
         self._stop_if_in_the_way()
         if (closed := self._closed.get(database)) is not None:
-            self._note_closed(database, questions, answers, closed=(closed[0] - 1, closed[1]))
+            self._note_closed(look, database, turns=closed[0] - 1, why=closed[1])
             return
+        self._gave_way = False
         self._visit = asyncio.ensure_future(self._visits.open(database))
         try:
             try:
-                visit = await _opened(self._visit)
+                visit = await self._opened(self._visit)
+            except _BrokenOff:
+                raise
             except ProbeFailed as failed:
-                if self._visit.cancelled() or not database:
+                if not database:
                     raise
-                refused = (CLOSED_LOOKS, str(failed))
-                self._note_closed(database, questions, answers, closed=refused)
+                self._note_closed(look, database, turns=CLOSED_LOOKS, why=str(failed))
                 return
-            for question in questions:
-                if question.fits(self._version_num()):
-                    self._stop_if_in_the_way()
-                    answers[database, question.name] = await _answer(visit, question)
-                    await asyncio.sleep(self._pause_s)
-            await self._ask_statements(visit, answers.get((database, "statements_home")))
+            for question in left:
+                await self._ask(look, visit, database, question)
+                await asyncio.sleep(self._pause_s)
+            if (home := look.home(database)) is not None:
+                await self._ask_statements(look, visit, home)
         finally:
-            self.give_way()
+            self._end_visit()
             self._visit = None
 
-    async def _ask_statements(self, visit: SlowVisit, told: SlowAnswer | str | None) -> None:
+    async def _ask(
+        self, look: Round, visit: SlowVisit, database: str, question: SlowQuestion
+    ) -> None:
+        """Raises: ProbeFailed, where the session did not survive it."""
+        self._stop_if_in_the_way()
+        place = (database, question.name)
+        try:
+            look.answers[place] = Answered(said=await _answer(visit, question), at=self._now())
+        except ProbeFailed as failed:
+            if visit.is_open or not self._gave_way:
+                # Also of a question that costs the session each time something else is to be seen.
+                look.answers[place] = Answered(said=failed.what, at=self._now())
+            if not visit.is_open:
+                raise self._lost(failed) from failed
+
+    async def _ask_statements(self, look: Round, visit: SlowVisit, home: StatementsHome) -> None:
         """Once a look, where the extension is found first: it counts for the whole server."""
-        home = told.home if isinstance(told, SlowAnswer) else None
-        if home is None or self._statements is not None:
-            return
-        if home.unusable:
-            self._no_statements = home.unusable
-            return
         self._stop_if_in_the_way()
         try:
             payload = await visit.ask(statements_sql(home), timeout_s=QUESTION_S)
-            self._statements = parse_statements(payload)
+            look.statements = parse_statements(payload)
         except ProbeFailed as failed:
+            if visit.is_open or not self._gave_way:
+                look.statements = failed.what
             if not visit.is_open:
-                raise
-            self._statements = failed.what
+                raise self._lost(failed) from failed
+        look.statements_at = self._now()
 
-    def _note_closed(
-        self,
-        database: str,
-        questions: Iterable[SlowQuestion],
-        answers: dict[_Place, SlowAnswer | str],
-        *,
-        closed: tuple[int, str],
-    ) -> None:
+    def _note_closed(self, look: Round, database: str, *, turns: int, why: str) -> None:
         """One database that cannot be seen does not hide the others."""
-        looks, why = closed
-        if looks > 0:
-            self._closed[database] = closed
+        if turns > 0:
+            self._closed[database] = (turns, why)
         else:
             del self._closed[database]
-        answers |= {(database, question.name): why for question in questions}
+        look.give_up(database, OF_A_DATABASE, why=why, at=self._now())
+
+    # --- giving way ---
 
     def _stop_if_in_the_way(self) -> None:
         if why := self._in_the_way():
-            raise ProbeFailed(why, on="slow lane")
+            raise _BrokenOff(why, on="slow lane")
+        if asyncio.get_running_loop().time() > self._rest_until_s:
+            raise _BrokenOff("rests before it goes on", on="slow lane")
+
+    def _lost(self, failed: ProbeFailed) -> ProbeFailed:
+        return _gave_way() if self._gave_way else failed
+
+    async def _opened(self, visit: asyncio.Future[SlowVisit]) -> SlowVisit:
+        await asyncio.wait({visit})
+        if visit.cancelled():
+            raise _gave_way()
+        return visit.result()
+
+    def _end_visit(self) -> None:
+        if self._visit is not None and not self._visit.cancel():
+            _close(self._visit)
 
     # --- what it comes to ---
 
-    def _told(self, answers: dict[_Place, SlowAnswer | str]) -> Iterable[Reading]:
-        """Every subject of every name; of an unanswered question, what it could not tell."""
-        for question in (*OF_THE_SERVER, *OF_A_DATABASE):
-            found: list[Reading] = []
-            unanswered: list[Reading] = []
-            for (database, name), answer in answers.items():
-                if name == question.name and question.fits(self._version_num()):
-                    if isinstance(answer, SlowAnswer):
-                        found += answer.readings
-                        continue
-                    before = self._known.get((database, name))
-                    # What was known of this database stays; else its symptoms would clear.
-                    found += before.readings if before is not None else ()
-                    unanswered += [
-                        Reading(name=made, value=None, subject=database, detail=answer)
-                        for made in question.makes
-                        if before is None
-                    ]
-            yield from found
-            yield from unanswered
-            told = {reading.name for reading in (*found, *unanswered)}
-            if any(name == question.name for _, name in answers):
-                yield from (Reading(name=m, value=0.0) for m in question.makes if m not in told)
+    def _finish(self, look: Round) -> None:
+        assert look.turns is not None, "a look that is done has listed the databases"
+        self._round = None
+        self._closed = {d: why for d, why in self._closed.items() if d in look.turns.all}
+        self.skipped, self.left_out = "", look.turns.left_out
+        self.looked_at = at = self._now()
+        told = self._memory.told(look.answers, look.turns, version_num=self._version_num(), at=at)
+        self._fresh = (*told, *self._told_of_statements(look, at))
+        self._inventories = look.listed(at)
 
-    def _told_of_statements(self) -> tuple[Reading, ...]:
-        if not isinstance(self._statements, StatementsRead):
-            return unknown(self._statements or self._no_statements)
-        return self._memory.readings(self._statements, at_s=self._now().timestamp())
-
-    def _note_inventories(self, answers: dict[_Place, SlowAnswer | str]) -> None:
-        found = [
-            Inventory(
-                place=f"{LANE}/{name}/{database}",
-                source="inventory" if database else "server",
-                items=answer.items,
-            )
-            for (database, name), answer in answers.items()
-            if isinstance(answer, SlowAnswer) and (answer.items or name in LISTING)
-        ]
-        # A database that is gone is told by the list of databases, not table by table.
-        self._inventories = Look(
-            at=self._now(),
-            lane=LANE,
-            inventories=tuple(found),
-            places=frozenset(f"{LANE}/{name}/{database}" for database, name in answers),
-        )
-        self._known = {
-            # The items are kept outside this process: thousands of them a target are too many.
-            place: replace(known, items=())
-            for place, answer in answers.items()
-            if (known := answer if isinstance(answer, SlowAnswer) else self._known.get(place))
-        }
+    def _told_of_statements(self, look: Round, at: datetime) -> tuple[Reading, ...]:
+        if not isinstance(look.statements, StatementsRead):
+            return unknown(look.statements or look.no_statements)
+        asked_at = look.statements_at or at
+        return self._statements.readings(look.statements, at_s=asked_at.timestamp())
 
 
-async def _opened(visit: asyncio.Future[SlowVisit]) -> SlowVisit:
-    await asyncio.wait({visit})
-    if visit.cancelled():
-        raise ProbeFailed("gave way to somebody who logs in", on="slow lane")
-    return visit.result()
+def _gave_way() -> ProbeFailed:
+    return _BrokenOff("gave way to somebody who logs in", on="slow lane")
 
 
 def _close(visit: asyncio.Future[SlowVisit]) -> None:
@@ -301,17 +302,12 @@ def _close(visit: asyncio.Future[SlowVisit]) -> None:
 
 
 async def _answer(visit: SlowVisit, question: SlowQuestion) -> SlowAnswer | str:
-    """The answer, or why there is none. Raises: ProbeFailed, where the session did not survive."""
-    try:
-        right = question.right_sql
-        if right and await visit.ask(right, timeout_s=QUESTION_S) == NO_RIGHT:
-            return question.right_missing
-        payload = await visit.ask(question.sql, timeout_s=QUESTION_S)
-        if len(payload) > ASIDE_CHARS:
-            # Thousands of relations take longer to read than anybody else may be kept waiting.
-            return await asyncio.to_thread(read_slow, question, payload)
-        return read_slow(question, payload)
-    except ProbeFailed as failed:
-        if not visit.is_open:
-            raise
-        return failed.what
+    """The answer, or why this role gets none. Raises: ProbeFailed."""
+    right = question.right_sql
+    if right and await visit.ask(right, timeout_s=QUESTION_S) == NO_RIGHT:
+        return question.right_missing
+    payload = await visit.ask(question.sql, timeout_s=QUESTION_S)
+    if len(payload) > ASIDE_CHARS:
+        # Thousands of relations take longer to read than anybody else may be kept waiting.
+        return await asyncio.to_thread(read_slow, question, payload)
+    return read_slow(question, payload)
