@@ -27,6 +27,8 @@ class Sample:
     reach: Reach | None = None
     confirmed: bool = False
     """More than one witness agrees with `reach`, and none of the doubts below stands."""
+    doubted: bool = False
+    """More than one witness agrees, and only the doubts below keep it from being a verdict."""
     doubts: tuple[str, ...] = ()
     """Why a silence may be our own fault: a late loop, a silent control endpoint."""
     lost_at: datetime | None = None

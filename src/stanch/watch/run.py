@@ -293,6 +293,7 @@ class TargetWatch:
                     unread=unread,
                     reach=reach,
                     confirmed=several_witnesses and not doubts,
+                    doubted=several_witnesses and bool(doubts),
                     doubts=doubts,
                     lost_at=lost_at,
                     volumes=volumes,

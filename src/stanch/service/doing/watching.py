@@ -1,10 +1,8 @@
-"""Samples to incidents: detect, correlate, open or join, clear; and one page when we are blind."""
+"""Samples to incidents: detect, correlate, open or join, clear."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,7 +17,7 @@ from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StoreError
-from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
+from stanch.model.ids import ITSELF, IncidentId, TargetName
 from stanch.model.restarts import PageAfter
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
@@ -30,23 +28,18 @@ from stanch.service.doing.endings import (
     close_removed,
     closed,
     no_longer_asked,
-    over,
     switched_off,
     without_untold,
 )
 from stanch.service.doing.holding import Holding
 from stanch.service.doing.opening import opened_with
+from stanch.service.doing.sight import Sight
 from stanch.service.doing.together import Together
 from stanch.service.doing.topology import Topology
 from stanch.service.record.baselines import Learned, nothing_kept
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
-from stanch.watch.blindness import TOGETHER_S, blinded
-from stanch.watch.silence import SILENT_STATES
-
-BLIND_HOLD_S = 60.0
-"""So long nobody is woken for a target that fell silent together with many others."""
 
 STANDBY_RANK = 2
 
@@ -91,11 +84,6 @@ class Watching:
         self._tracks: dict[TargetName, Tracks] = {}
         self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
-        self._silent: dict[TargetName, datetime] = {}
-        self._heard: set[str] = set()
-        """Targets of which this process knows whether they answer."""
-        self._blind_incident: IncidentId | None = None
-        self._blindness = asyncio.Lock()
         self.topology = Topology(book=book, policies=policies, standing=standing)
         self.holding = Holding(book=book, standing=standing, policies=policies, clock=clock)
         """What nobody is woken for just now."""
@@ -103,6 +91,15 @@ class Watching:
             book, self.topology, self.holding, clock=clock, incidents=self.incidents
         )
         """What belongs to one failure although it is seen on several servers."""
+        self._sight = Sight(
+            book=book,
+            policies=policies,
+            standing=standing,
+            clock=clock,
+            emergency=emergency,
+            opened=self._opened_of_ourselves,
+            incidents=self.incidents,
+        )
         book.on_open = self.remember
 
     async def resume(self, incidents: Sequence[Incident]) -> None:
@@ -112,7 +109,7 @@ class Watching:
             if incident.status.ended:
                 continue
             if incident.target == ITSELF and SymptomKind.BLIND.value in incident.symptoms:
-                self._blind_incident = incident.id
+                self._sight.resume(incident)
             for key, symptom in incident.everything.items():
                 elsewhere = symptom.target != incident.target
                 key = own_key(symptom) if elsewhere else key
@@ -128,7 +125,8 @@ class Watching:
             return
         try:
             await self.topology.learn(sample)
-            sample = await self._doubt(sample)
+            news = sample.doubted and self._would_be_news(target, sample)
+            sample = await self._sight.weigh(sample, news=news)
             before = await self._still_told(sample.target, target)
         except StoreError as error:
             log.error("store unavailable", target=sample.target, error=str(error))
@@ -162,7 +160,7 @@ class Watching:
             if self.holding.to_follow():
                 found = [i for target in [*self._recent] for i in await self.incidents(target)]
                 await self.holding.follow(found)
-            left = {*self._recent} - self._targets() - {ITSELF}
+            left = {*self._recent} - {t.name for t in self._policies.current.targets} - {ITSELF}
             idle = [target for target in left if not self._busy(target)]
             known = [i for target in idle for i in await self.incidents(target)]
             known += [i for i in self._book.known() if i.attached]
@@ -209,86 +207,14 @@ class Watching:
         told |= closed(tracks, incidents, policy.limits, self._clock.now())
         return without_untold(tracks, told)
 
-    # --- blindness ---
-
-    async def _doubt(self, sample: Sample) -> Sample:
-        """Withhold a silence that is one of many; keep the account of who is silent."""
-        if sample.reach is not None or sample.vitals is not None:
-            self._heard.add(sample.target)
-        if sample.reach is None or sample.reach.state not in SILENT_STATES:
-            self._silent.pop(sample.target, None)
-            async with self._blindness:
-                await self._see_again()
-            return sample
-        # Also while it is not confirmed: who is silent together shows before anybody is sure.
-        self._silent.setdefault(sample.target, sample.lost_at or sample.at)
-        if not sample.confirmed:
-            return sample
-        async with self._blindness:
-            together = blinded(self._watched(), watched=len(self._targets()), at=self._clock.now())
-            if together and self._blind_incident is None:
-                # Where it cannot be written down people were told from memory, of us alone.
-                with suppress(StoreError):
-                    await self._go_blind(together)
-        if self._blind_incident is None and not together:
-            return sample
-        doubts = (*sample.doubts, "many targets fell silent at once")
-        return replace(sample, confirmed=False, doubts=doubts)
-
-    def _targets(self) -> set[str]:
-        return {target.name for target in self._policies.current.targets}
-
-    def _watched(self) -> dict[TargetName, datetime]:
-        """Silences of targets that are still watched."""
-        names = self._targets()
-        self._silent = {name: at for name, at in self._silent.items() if name in names}
-        return self._silent
-
-    async def _go_blind(self, together: tuple[TargetName, ...]) -> None:
-        reason = f"{len(together)} targets fell silent within seconds: {', '.join(together)}"
-        at = self._clock.now()
-        symptom = Symptom(kind=SymptomKind.BLIND, target=ITSELF, since=at, detail=reason)
-        try:
-            incident = await self._open(None, symptom)
-        except StoreError:
-            await self._emergency(symptom)
-            raise
-        self._blind_incident = incident.id
-        entered = e.BlindnessEntered(reason=reason, targets=together)
-        await self._book.record(RESPONDER, entered)
-        self._standing.apply(entered)
-        await self._hold_pages_of(together, incident)
-
-    async def _hold_pages_of(self, together: tuple[TargetName, ...], blind: Incident) -> None:
-        """Those that were told as down a moment before the crowd showed wake nobody yet."""
-        until = self._clock.now() + timedelta(seconds=BLIND_HOLD_S)
-        held = e.PageHeld(until=until, reason=f"many fell silent at once: {blind.id}")
-        for target in together:
-            for incident in await self.incidents(target):
-                recent = incident.opened_at is not None and (
-                    self._clock.now() - incident.opened_at <= timedelta(seconds=TOGETHER_S)
-                )
-                if recent and not incident.told:
-                    await self._book.decide(
-                        incident.id, lambda i, at: () if i.status.ended else (held,)
-                    )
-
-    async def _see_again(self) -> None:
-        """One silent target may be down after all; blindness ends when no crowd is silent."""
-        if self._blind_incident is None:
-            return
-        # After a start who has not been heard of yet may well be silent, as the others were.
-        asleep = {t.name for t in self._policies.current.targets if t.wake == "never"}
-        unknown = self._targets() - self._heard - asleep
-        if len(self._watched()) + len(unknown) >= max(2, len(self._targets()) // 4):
-            return
-        incident_id, reason = self._blind_incident, "targets answer again"
-        await self._book.record(incident_id, e.SymptomCleared(key=SymptomKind.BLIND.value))
-        await self._book.decide(incident_id, lambda i, at: over(i, reason))
-        left = e.BlindnessLeft(reason=reason)
-        await self._book.record(RESPONDER, left)
-        self._standing.apply(left)
-        self._blind_incident = None
+    def _would_be_news(self, target: TargetPolicy, sample: Sample) -> bool:
+        """Whether people would hear of it, and have not yet, if the target were called down."""
+        down = SymptomKind.SERVER_DOWN
+        track = self._tracks.get(sample.target, {}).get(down.value)
+        if target.settings(down).off or (track is not None and track.standing):
+            return False
+        symptom = Symptom(kind=down, target=sample.target, since=sample.at)
+        return not self.holding.of(replace(symptom, rank=self._rank(target, symptom)))
 
     # --- changes ---
 
@@ -367,6 +293,9 @@ class Watching:
             "incident opened", incident=incident.id, target=symptom.target, what=symptom.key
         )
         return incident
+
+    async def _opened_of_ourselves(self, symptom: Symptom) -> Incident:
+        return await self._open(None, symptom)
 
     def _rank(self, target: TargetPolicy | None, symptom: Symptom) -> int:
         if target is None:

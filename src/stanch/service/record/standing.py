@@ -20,6 +20,8 @@ class Standing:
     def __init__(self) -> None:
         self.halted_by: e.HaltSet | None = None
         self.blind_because: str = ""
+        self.blind_to: tuple[TargetName, ...] = ()
+        """The targets that this was said of."""
         self.follows: dict[TargetName, e.TopologyLearned] = {}
         """Standbys that were seen to receive the WAL of another target."""
         self._maintenance: dict[TargetName, e.MaintenanceSet] = {}
@@ -47,13 +49,13 @@ class Standing:
                 self.follows[target] = event
             case e.TopologyForgotten(target=target):
                 self.follows.pop(target, None)
-            case e.BlindnessEntered(reason=reason):
-                self.blind_because = reason
+            case e.BlindnessEntered(reason=reason, targets=targets):
+                self.blind_because, self.blind_to = reason, targets
             case e.UnknownEvent(stored_kind=kind):
                 # Of a newer release, and it may forbid something: nothing is done until a lift.
                 self.halted_by = e.HaltSet(by=PersonId(""), reason=f"{kind} is not understood here")
             case e.BlindnessLeft():
-                self.blind_because = ""
+                self.blind_because, self.blind_to = "", ()
             case _:
                 pass
 

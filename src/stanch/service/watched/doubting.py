@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ REMEMBERED_S = 3.0
 CAUGHT_UP_S_MAX = 10.0
 """What came due during a lag is caught up with in about as long again, at most in so long."""
 CONTROL_DEADLINE_S = 1.0
+CONTROL_REMEMBERED_S = 5.0
+"""A probe that began while the control endpoint was silent ends at most so much later."""
 
 
 class LoopLag:
@@ -57,14 +60,20 @@ class Doubts:
         """`control` knocks at something that is up whenever our own network is."""
         self._lag = lag
         self._control = control
+        self._out_until_s = -math.inf
+        """So long a silence of the control endpoint counts."""
 
     async def standing(self) -> tuple[str, ...]:
         doubts: list[str] = []
         worst_s = self._lag.worst_s()
         if worst_s > LAG_S_MAX:
             doubts.append(f"our own loop was late by {worst_s * 1000:.0f} ms")
-        if self._control is not None and not await self._control(CONTROL_DEADLINE_S):
-            doubts.append("the control endpoint does not answer either")
+        if self._control is not None:
+            loop = asyncio.get_running_loop()
+            if not await self._control(CONTROL_DEADLINE_S):
+                self._out_until_s = loop.time() + CONTROL_REMEMBERED_S
+            if loop.time() < self._out_until_s:
+                doubts.append("the control endpoint does not answer either")
         return tuple(doubts)
 
 
