@@ -66,6 +66,9 @@ class Reach:
     """Until when the certificate holds that the server showed; None without TLS."""
     through_pooler: bool = False
     """Something between answered in the server's stead: a pooler, or another proxy that logs in."""
+    in_turn: bool = True
+    """False: it never came to say who it is, because another login with the same credentials was
+    under way all the time. It is no witness beside that one."""
 
     @property
     def answers(self) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from itertools import count
+from typing import Self
 
 from stanch.testing import pgmessages as pg
 from stanch.testing.pgbackend import Backend
@@ -90,7 +91,7 @@ class FakePostgres:
         self._listener: asyncio.Server | None = None
         self._reserved: list[socket.socket] = []
 
-    async def __aenter__(self) -> FakePostgres:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from fix_servers import MakeServer
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.model.ids import TargetName
 from stanch.model.ports.acting import LoginReading
+from stanch.model.reach import ReachState
+from stanch.policy.policy import TargetPolicy
+from stanch.service.watched.eyes import SharedSentinel
+from stanch.service.watched.slow_lane import SlowWatch
+from stanch.testing.fakepg import FakePostgres
+from two_faced import PROXYS, TwoFaced
 
 EMIT = "pg_catalog.pg_logical_emit_message"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def login(server: ScratchServer, *, user: str = "app", writes: bool = True) -> LoginReading:
@@ -89,8 +101,65 @@ async def test_without_the_right_to_emit_messages_a_temporary_table_proves_the_w
 async def test_a_role_that_is_turned_away_is_told_with_its_sqlstate(server: ScratchServer) -> None:
     server.query("ALTER ROLE app NOLOGIN")
     reading = await login(server)
-    assert (reading.login_ok, reading.write_ok, reading.sqlstate) == (False, None, reading.sqlstate)
+    assert (reading.login_ok, reading.write_ok, reading.sqlstate) == (False, None, "28000")
     assert "not permitted to log in" in reading.detail
+
+
+async def test_a_wrong_password_is_sent_once_a_minute_and_told_with_its_age() -> None:
+    async with FakePostgres(passwords={"app": "right"}) as server:
+        dsn = server.dsn(password="wrong").replace("disable", "prefer")
+        app = PsycopgAppLogin(dsn, writes=True)
+        first, *later = [await app.login_and_write(deadline_s=5.0) for _ in range(4)]
+
+        assert server.passwords_tried == 1
+        assert (first.login_ok, first.sqlstate) == (False, "28P01")
+        assert "ago" not in first.detail
+        for reading in later:
+            assert (reading.login_ok, reading.write_ok, reading.sqlstate) == (False, None, "28P01")
+            assert reading.detail.startswith(f"{first.detail}; that was 0 s ago")
+
+
+async def test_a_role_let_in_again_is_not_tried_within_the_minute(server: ScratchServer) -> None:
+    app = PsycopgAppLogin(server.dsn("app"), writes=True)
+    server.query("ALTER ROLE app NOLOGIN")
+    assert not (await app.login_and_write(deadline_s=5.0)).login_ok
+    server.query("ALTER ROLE app LOGIN")
+    assert "ago" in (await app.login_and_write(deadline_s=5.0)).detail
+
+
+async def test_a_role_at_its_limit_is_tried_every_time(server: ScratchServer) -> None:
+    app = PsycopgAppLogin(server.dsn("app"), writes=True)
+    server.query("ALTER ROLE app CONNECTION LIMIT 0")
+    full = [await app.login_and_write(deadline_s=5.0) for _ in range(3)]
+    assert [(reading.login_ok, reading.sqlstate) for reading in full] == [(False, "53300")] * 3
+    server.query("ALTER ROLE app CONNECTION LIMIT -1")
+    assert (await app.login_and_write(deadline_s=5.0)).write_ok
+
+
+async def test_a_refusal_that_the_watch_met_is_the_checks_as_well() -> None:
+    async with FakePostgres(passwords={"app": "right"}) as server:
+        target = TargetPolicy(name=TargetName("orders"), dsn=server.dsn(password="wrong"))
+        sentinel = SharedSentinel(target.dsn, now=now)
+        slow = SlowWatch(target, sentinel, now=now)
+        app = PsycopgAppLogin(target.dsn, writes=False, probe=slow.probe)
+        refused = await sentinel.open(5)
+        reading = await app.login_and_write(deadline_s=5.0)
+
+        assert refused.state is ReachState.AUTH_FAILED
+        assert (reading.login_ok, reading.sqlstate) == (False, "28P01")
+        assert "ago" in reading.detail
+        assert server.passwords_tried == 1
+
+
+async def test_a_login_that_only_libpq_is_refused_is_left_alone_after_the_second() -> None:
+    async with TwoFaced() as server:
+        app = PsycopgAppLogin(server.dsn(), writes=True)
+        told = [await app.login_and_write(deadline_s=5.0) for _ in range(5)]
+
+        assert server.logins == 4, "twice a probe and libpq behind it"
+        assert [reading.login_ok for reading in told] == [False] * 5
+        assert all(PROXYS in reading.detail for reading in told)
+        assert "ago" in told[2].detail
 
 
 async def test_a_server_that_is_down_is_an_answer(server: ScratchServer) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.probe import probe
 from stanch.model.reach import ReachState
 from stanch.testing.fakepg import FakeMode, FakePostgres
+from stanch.testing.pgbackend import Backend
+from stanch.testing.pgmessages import Answer, SqlError
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,44 @@ async def test_a_wrong_password_is_sent_once() -> None:
 
         assert reach.state is ReachState.AUTH_FAILED
         assert (server.passwords_tried, server.connections_seen) == (1, 1)
+
+
+async def test_who_waits_for_another_login_all_the_time_is_no_witness_beside_it() -> None:
+    async with FakePostgres(passwords={"app": "secret"}) as server:
+        dsn, one_try = server.dsn(password="secret"), OneTry()
+        async with one_try:
+            waiting = await probe(dsn, deadline_s=0.1, one_try=one_try)
+        assert (waiting.state, waiting.in_turn) == (ReachState.HUNG, False)
+        assert waiting.failed_layer is not None
+        assert "another login" in waiting.failed_layer.detail
+        assert server.passwords_tried == 0
+
+        assert (await probe(dsn, deadline_s=2, one_try=one_try)).state is ReachState.UP
+        await server.set_mode(FakeMode.HUNG)
+        asked = await probe(dsn, deadline_s=0.1, one_try=one_try)
+        assert (asked.state, asked.in_turn) == (ReachState.HUNG, True)
+
+
+async def test_a_login_alone_asks_nothing_that_a_console_would_not_know() -> None:
+    async with Console() as server:
+        assert (await probe(server.dsn(), login_only=True)).state is ReachState.UP
+        assert server.asked == []
+        await probe(server.dsn())
+        assert server.asked != []
+
+
+class Console(FakePostgres):
+    """Takes note of what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def answer(
+        self, sql: str, values: tuple[str | None, ...], session: Backend
+    ) -> Answer | SqlError:
+        self.asked.append(sql)
+        return super().answer(sql, values, session)
 
 
 async def test_the_deadline_covers_every_layer_together() -> None:

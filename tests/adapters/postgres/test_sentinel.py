@@ -22,6 +22,7 @@ from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.errors import ProbeFailed
 from stanch.model.reach import LossReason, ReachState, SentinelLost
 from stanch.testing.fakepg import FakeMode, FakePostgres
+from two_faced import TwoFaced
 
 one_major = pytest.mark.parametrize("pg_major", [15], indirect=True)
 
@@ -374,6 +375,33 @@ async def test_wrong_credentials_are_tried_once_a_minute() -> None:
         assert again == [first] * 5
         assert server.passwords_tried == 1
         assert 50 < sentinel.retry_delay_s <= 60
+
+
+async def test_libpq_refused_twice_behind_a_probe_that_got_in_is_left_alone_for_a_minute() -> None:
+    async with TwoFaced() as server:
+        sentinel = Sentinel(server.dsn())
+        first = await sentinel.connect()
+        assert sentinel.retry_delay_s < 1, "it may have been a server that died in between"
+        second = await sentinel.connect()
+        again = [await sentinel.connect() for _ in range(5)]
+
+        assert [first.state, second.state] == [ReachState.TURNED_AWAY] * 2
+        assert again == [second] * 5
+        assert server.logins == 4
+        assert 50 < sentinel.retry_delay_s <= 60
+        assert sentinel.refused_lately is second
+
+
+async def test_libpq_refused_on_a_server_whose_places_are_taken_is_tried_again_soon() -> None:
+    async with TwoFaced() as server:
+        sentinel = Sentinel(server.dsn())
+        server.full = 1
+        assert (await sentinel.connect()).state is ReachState.TOO_MANY_CLIENTS
+        for _ in range(3):
+            assert (await sentinel.connect()).state is ReachState.TURNED_AWAY
+        server.two_faced = False
+        assert (await sentinel.connect()).state is ReachState.UP
+        sentinel.close()
 
 
 async def test_the_wait_between_tries_doubles_to_a_ceiling_and_ends_with_success() -> None:

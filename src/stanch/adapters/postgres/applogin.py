@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from stanch.adapters.postgres import refusals
 from stanch.adapters.postgres.conninfo import resolve
-from stanch.model.errors import SetupError
+from stanch.adapters.postgres.probe import probe
+from stanch.adapters.postgres.restraint import Restraint, not_after_all
+from stanch.model.errors import ProbeFailed, SetupError
 from stanch.model.ports.acting import LoginReading
+from stanch.model.reach import Reach, ReachState
 
 PREFIX = "stanch"
+APPLICATION_NAME = "stanch rescue check"
 
 LIMITS_SQL = """
 SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', '1000', true)
@@ -51,49 +58,95 @@ Session = psycopg.AsyncConnection[tuple[object, ...]]
 
 
 class PsycopgAppLogin:
-    """Logs in with one connection string. `AppLogin`."""
+    """Logs in with one connection string, and remembers its refusals. `AppLogin`."""
 
-    def __init__(self, dsn: str, *, writes: bool) -> None:
-        """`writes`: whether it is the application's role; a write by another proves nothing."""
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        writes: bool,
+        probe: Callable[[float], Awaitable[Reach]] | None = None,
+    ) -> None:
+        """`writes`: whether it is the application's role; a write by another proves nothing.
+
+        `probe`: for credentials that are others' as well, how they all probe with them, within so
+        many seconds; a refusal that one of them met is then everybody's.
+        """
         self._dsn = dsn
         self._writes = writes
+        self._shared_probe = probe
+        self._restraint = Restraint()
 
     async def login_and_write(self, *, deadline_s: float) -> LoginReading:
         """One login, one write, one logout. Never raises for trouble at the server.
 
         Where it is not the application's role nothing is written, but a server that is read-only
-        for everybody is told all the same.
+        for everybody is told all the same. A probe goes first: it knows the server's code for a
+        refusal, and a wrong password is sent once and not twice. Within a minute of that the
+        refusal is told again with its age, and the server is left alone.
 
-        Cost: one connection for a few milliseconds; about 100 bytes of WAL.
+        Cost: two connections, one after the other, for a few milliseconds; about 100 bytes of WAL.
         """
         began = time.monotonic()
         role = ""
         logged_in = False
+        reach: Reach | None = None
         try:
             role = resolve(self._dsn).user
             async with asyncio.timeout(deadline_s):
+                asked_at = datetime.now(UTC)
+                reach = await self._probe(deadline_s)
+                if not reach.answers:
+                    detail, sqlstate = _told(reach, asked_at), reach.sqlstate or ""
+                    return _failed(role, False, detail, began=began, sqlstate=sqlstate)
                 async with await self._connect(deadline_s) as session:
                     logged_in = True
                     write_ok, detail = await self._try(session, deadline_s)
         except TimeoutError:
             stage = "the write" if logged_in else "the login"
             return _failed(role, logged_in, f"{stage} took over {deadline_s:g} s", began=began)
-        except SetupError as error:
+        except (SetupError, ProbeFailed) as error:
             return _failed(role, logged_in, str(error), began=began)
         except psycopg.Error as error:
-            sqlstate = error.sqlstate or ""
-            return _failed(role, logged_in, str(error).strip(), began=began, sqlstate=sqlstate)
+            sqlstate, detail = error.sqlstate or "", str(error).strip()
+            if reach is not None and not logged_in:
+                self._note_libpq(reach, error)
+            return _failed(role, logged_in, detail, began=began, sqlstate=sqlstate)
         return LoginReading(
             role=role, login_ok=True, write_ok=write_ok, detail=detail, took_ms=_ms(began)
         )
 
+    async def _probe(self, deadline_s: float) -> Reach:
+        if (refused := self._restraint.lately) is not None:
+            return refused
+        if self._shared_probe is not None:
+            reach = await self._shared_probe(deadline_s)
+            if reach.state is ReachState.AUTH_FAILED:
+                # Those who share it remember since when: it may be an older one.
+                return reach
+        else:
+            reach = await probe(
+                self._dsn, deadline_s=deadline_s, application_name=APPLICATION_NAME, login_only=True
+            )
+        if not reach.answers:
+            self._restraint.note(reach)
+        return reach
+
+    def _note_libpq(self, reach: Reach, error: psycopg.Error) -> None:
+        """The probe got in and libpq did not."""
+        if not isinstance(error, psycopg.errors.ConnectionTimeout):
+            words = refusals.shown(str(error).strip())
+            self._restraint.contradict(not_after_all(reach, ReachState.TURNED_AWAY, words))
+
     async def _connect(self, deadline_s: float) -> Session:
         conninfo = make_conninfo(
             self._dsn,
-            application_name="stanch rescue check",
+            application_name=APPLICATION_NAME,
             connect_timeout=max(2, int(deadline_s)),
         )
-        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+        session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+        self._restraint.let_in()
+        return session
 
     async def _try(self, session: Session, deadline_s: float) -> tuple[bool | None, str]:
         """One transaction: through a pooler, the next one may be another server session's."""
@@ -129,6 +182,16 @@ async def _row(session: Session, sql: LiteralString) -> tuple[object, ...]:
     row = await (await session.execute(sql)).fetchone()
     assert row is not None, "a question that always has one answer"
     return row
+
+
+def _told(reach: Reach, asked_at: datetime) -> str:
+    """What stopped it, with its age where it is an older answer."""
+    layer = reach.failed_layer
+    said = layer.detail if layer is not None and layer.detail else reach.state.value
+    if reach.at is None or reach.at >= asked_at:
+        return said
+    ago_s = (asked_at - reach.at).total_seconds()
+    return f"{said}; that was {ago_s:.0f} s ago, and nobody tries again within a minute of it"
 
 
 def _failed(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
 from stanch.adapters.postgres.conninfo import given_parameters, resolve
 from stanch.adapters.postgres.login import SessionFailed
-from stanch.adapters.postgres.one_try import RETRY_S_AFTER_WRONG_CREDENTIALS, OneTry
+from stanch.adapters.postgres.one_try import OneTry
 from stanch.adapters.postgres.probe import POOLER, probe
+from stanch.adapters.postgres.restraint import Contradicted, Restraint, not_after_all
 from stanch.adapters.postgres.session import Loss, PgSession
-from stanch.model.reach import Layer, Reach, ReachState, SentinelLost
+from stanch.model.reach import Reach, ReachState, SentinelLost
 
 MAINTENANCE_DATABASE = "postgres"
 RETRY_S_FIRST = 0.2
@@ -77,7 +77,7 @@ class KeptSession:
         self.one_try = OneTry()
         """For whoever else logs in with the same credentials."""
         self._failures = 0
-        self._locked_out_until = 0.0
+        self._restraint = Restraint()
         self._last_reach: Reach | None = None
         self.dbname = ""
         """The database of the open session."""
@@ -106,8 +106,9 @@ class KeptSession:
         Unit: `deadline_s` runs from the moment of the try; where many sessions are being opened,
         it waits for its turn before. The first try after a loss waits for others like it alone.
         A probe goes first: it knows the server's code for a refusal, and a wrong password is sent
-        once and not twice. Within a minute of wrong credentials the last answer is given again,
-        with its old `at`, and the server is left alone.
+        once and not twice. Within a minute of wrong credentials, or of the second time in a row
+        that libpq was turned away where the probe got in, that answer is given again, with its old
+        `at`, and the server is left alone.
         """
         async with self._connecting:
             if self.connected and self._last_reach is not None:
@@ -117,31 +118,28 @@ class KeptSession:
             # The first try after a loss is the witness that a page waits for.
             first_witness = self.last_loss is not None and not self._failures
             async with _place(urgent=first_witness):
-                reach = await self._connect_once(deadline_s)
+                reach = await self._tried(deadline_s)
             self._last_reach = reach
             self._failures = 0 if reach.answers else self._failures + 1
-            if reach.state is ReachState.AUTH_FAILED:
-                self.note_refusal(reach)
             return reach
 
     @property
     def refused_lately(self) -> Reach | None:
         """The refusal of these credentials within the last minute, in which nobody tries again."""
-        return self._last_reach if self._time() < self._locked_out_until else None
+        return self._restraint.lately
 
     def note_refusal(self, reach: Reach) -> None:
         """Somebody else was refused with the same credentials just now."""
-        self._last_reach = reach
-        self._locked_out_until = self._time() + RETRY_S_AFTER_WRONG_CREDENTIALS
+        self._restraint.refuse(reach)
 
     @property
     def retry_delay_s(self) -> float:
-        """How long to wait before the next `connect`: doubling, jittered, a minute after 28xxx."""
+        """How long to wait before the next `connect`: doubling, jittered; a minute once refused."""
         if not self._failures:
             return 0.0
         ceiling = min(RETRY_S_MAX, RETRY_S_FIRST * 2 ** min(self._failures - 1, 10))
         delay = ceiling * (0.5 + self._jitter() / 2)
-        return max(delay, self._locked_out_until - self._time())
+        return max(delay, self._restraint.left_s)
 
     def close(self) -> None:
         """End the session; nobody is told of a loss."""
@@ -149,7 +147,17 @@ class KeptSession:
             self._session.close()
             self._session = None
 
+    async def _tried(self, deadline_s: float) -> Reach:
+        try:
+            reach = await self._connect_once(deadline_s)
+        except Contradicted as contradicted:
+            self._restraint.contradict(contradicted.reach)
+            return contradicted.reach
+        self._restraint.note(reach)
+        return reach
+
     async def _connect_once(self, deadline_s: float) -> Reach:
+        """One try; how far it got. Raises: Contradicted."""
         until = self._time() + deadline_s
         wanted, why = MAINTENANCE_DATABASE, ""
         reach = await self._probe(wanted, deadline_s)
@@ -165,7 +173,7 @@ class KeptSession:
         if reach.through_pooler:
             # Its sessions are others' too: our settings would be left behind in theirs, and what
             # it answers says little about the server.
-            return _not_after_all(reach, ReachState.TURNED_AWAY, POOLER)
+            return not_after_all(reach, ReachState.TURNED_AWAY, POOLER)
         try:
             async with asyncio.timeout_at(until):
                 self._session = await PgSession.open(
@@ -173,9 +181,10 @@ class KeptSession:
                 )
         except SessionFailed as failed:
             # A server that died in between is found by the next probe; this is no proof of it.
-            return _not_after_all(reach, ReachState.TURNED_AWAY, str(failed))
+            ended = not_after_all(reach, ReachState.TURNED_AWAY, str(failed))
+            raise Contradicted(ended) from failed
         except TimeoutError:
-            return _not_after_all(reach, ReachState.HUNG, "no answer to libpq in time")
+            return not_after_all(reach, ReachState.HUNG, "no answer to libpq in time")
         self.dbname, self.fell_back_because = wanted, why
         return reach
 
@@ -220,12 +229,6 @@ class KeptSession:
 
     def _time(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _not_after_all(reach: Reach, state: ReachState, detail: str) -> Reach:
-    """The probe got in and libpq did not: the answer is libpq's."""
-    failed = Layer(name="startup", ok=False, ms=0.0, detail=detail)
-    return replace(reach, state=state, layers=(*reach.layers, failed))
 
 
 def _major(reach: Reach) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from stanch.model.reach import Layer, LayerName, Reach, ReachState
@@ -38,6 +39,8 @@ class Trace:
         self.encrypted = False
         self.certificate_ends: datetime | None = None
         self.through_pooler = False
+        self.in_turn = True
+        """False while another login with the same credentials is waited for."""
 
     @contextmanager
     def layer(self, name: LayerName) -> Generator[list[str]]:
@@ -87,10 +90,12 @@ class Trace:
     def silent(self, limit_s: float, *, at: LayerName) -> Reach:
         """The deadline passed at the layer under way; `at` where none was."""
         layer = self.current or at
-        self.fail(layer, f"no answer within {limit_s:g} s")
+        waited = "no answer" if self.in_turn else "another login of ours was under way and not done"
+        self.fail(layer, f"{waited} within {limit_s:g} s")
         if layer == "dns":
             return self.reach(ReachState.DNS_FAILURE)
-        return self.reach(ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG)
+        state = ReachState.TIMEOUT if layer == "tcp" else ReachState.HUNG
+        return replace(self.reach(state), in_turn=self.in_turn)
 
     def ended(self, ended: Ended) -> Reach:
         """The finding, with the layer that the server's code belongs to as the failed one."""

@@ -42,6 +42,7 @@ class _Asked:
     conninfo: Conninfo
     application_name: str
     one_try: OneTry
+    login_only: bool
 
 
 async def probe(
@@ -51,6 +52,7 @@ async def probe(
     dbname: str | None = None,
     application_name: str = APPLICATION_NAME,
     one_try: OneTry | None = None,
+    login_only: bool = False,
 ) -> Reach:
     """How far a fresh session gets at one server.
 
@@ -59,7 +61,8 @@ async def probe(
     `pg_backend_pid()`, no privilege.
     Cost: one session for a few round trips; a second one, after the first has ended, only where
     libpq has to confirm or sslmode allows another way in.
-    `one_try` is shared by all who log in with these credentials.
+    `one_try` is shared by all who log in with these credentials. `login_only` asks the session
+    nothing, as consoles of poolers would not understand it: UP then says that it was let in.
     Raises: SetupError for a string that libpq cannot use, ProbeFailed when this machine is out of
     files or memory and can say nothing about the server.
     Never: two connections at a time, or the same password twice. Where libpq must log in itself
@@ -72,6 +75,7 @@ async def probe(
         conninfo=conninfo,
         application_name=application_name,
         one_try=one_try or OneTry(),
+        login_only=login_only,
     )
     trace = Trace()
     try:
@@ -170,11 +174,15 @@ async def _session(asked: _Asked, wire: Wire, trace: Trace) -> ReachState:
     with trace.layer("startup"):
         first = await wire.start_session(asked.conninfo, asked.application_name)
     with trace.layer("auth"):
+        trace.in_turn = False
         async with asked.one_try:
+            trace.in_turn = True
             await wire.log_in(asked.conninfo, first)
     with trace.layer("database"):
         await wire.until_ready()
     trace.server_version = refusals.shown(wire.parameters.get("server_version", "")) or None
+    if asked.login_only:
+        return ReachState.UP
     with trace.layer("select"):
         await wire.ask(SELECT_SQL)
     with trace.layer("read_only") as detail:
@@ -258,6 +266,9 @@ async def _let_libpq(asked: _Asked, trace: Trace, *, because: str) -> ReachState
         raise Ended(state, because if over_tls else refusals.shown(str(failed))) from failed
     with trace.layer(name) as detail:
         detail.append(because)
+    if asked.login_only:
+        session.close()
+        return ReachState.UP
     trace.current = "read_only"
     try:
         rows = await session.query(READ_ONLY_SQL, timeout_s=_LIBPQ_QUESTION_S)

@@ -52,6 +52,7 @@ _BY_POOLER_WORDS = (
     ("query_wait_timeout", ReachState.TOO_MANY_CLIENTS),
     ("no such database", ReachState.NO_SUCH_DATABASE),
     ("no such user", ReachState.AUTH_FAILED),
+    ("not allowed", ReachState.AUTH_FAILED),
     ("authentication failed", ReachState.AUTH_FAILED),
     ("shutting down", ReachState.SHUTTING_DOWN),
     ("unsupported startup parameter", ReachState.TURNED_AWAY),

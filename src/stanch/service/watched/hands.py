@@ -61,6 +61,14 @@ class TargetHands:
         self._machine = machine
         self._far = far
         self._signs = signs
+        ours = target.app_dsn in ("", target.dsn)
+        # Kept, because it remembers that its credentials were refused; those of the watch are tried
+        # in the one way in which the watch tries them.
+        self._app_login = PsycopgAppLogin(
+            target.app_dsn or target.dsn,
+            writes=bool(target.app_dsn),
+            probe=slow.probe if ours else None,
+        )
 
     def hands(self) -> Hands:
         """Everything that may be asked of the target."""
@@ -139,5 +147,5 @@ class TargetHands:
             else None,
             cluster=life.identity.expected,
             owner_uid=life.owner_uid,
-            app_login=PsycopgAppLogin(target.app_dsn or target.dsn, writes=bool(target.app_dsn)),
+            app_login=self._app_login,
         )
