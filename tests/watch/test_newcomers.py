@@ -8,7 +8,14 @@ import pytest
 
 from stanch.model.reach import Reach, ReachState
 from stanch.testing.virtual_time import VirtualLoop, run_virtually
-from stanch.watch.newcomers.run import GREET_EVERY_S, LOGIN_EVERY_S, Newcomers
+from stanch.watch.newcomers.run import (
+    GREET_EVERY_S,
+    LOGIN_EVERY_S,
+    LOGIN_GREET_APART_S,
+    LOGIN_GREET_S,
+    LOGIN_GREETINGS,
+    Newcomers,
+)
 from stanch.watch.silence import patience
 
 LIMITS = patience(0.001)
@@ -88,3 +95,63 @@ def test_a_login_that_somebody_ended_is_tried_again_and_no_word_of_the_server(
             assert len(logins.at_s) == 2
 
     run_virtually(main())
+
+
+class Hanging:
+    """A server that greets and ends no login: who logs in there, and how many at once."""
+
+    def __init__(self, *, in_turn: tuple[bool, ...] = ()) -> None:
+        self.tries = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self._in_turn = in_turn
+        """For each login, whether it had its turn; the rest have."""
+
+    async def probe(self, deadline_s: float) -> Reach:
+        nth, self.tries = self.tries, self.tries + 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(deadline_s)
+        self.at_once -= 1
+        in_turn = self._in_turn[nth] if nth < len(self._in_turn) else True
+        return Reach(state=ReachState.HUNG, layers=(), elapsed_ms=1.0, in_turn=in_turn)
+
+    async def greet(self, deadline_s: float) -> bool:
+        return True
+
+
+def test_logins_that_come_to_no_end_are_tried_one_after_the_other() -> None:
+    async def main() -> None:
+        server = Hanging()
+        newcomers = Newcomers(probe=server.probe, greet=server.greet)
+        found = await newcomers.kept_out(LIMITS)
+        assert found is not None
+        assert found.state is ReachState.HUNG
+        assert (server.tries, server.most_at_once) == (2, 1)
+        took_s = asyncio.get_running_loop().time()
+        assert took_s + LOGIN_EVERY_S + GREET_EVERY_S < 20
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("in_turn", "tries"), [((False,), 1), ((True, False), 2)], ids=["the first", "the second"]
+)
+def test_a_login_that_only_waited_for_another_of_ours_is_no_witness(
+    in_turn: tuple[bool, ...], tries: int
+) -> None:
+    async def main() -> None:
+        server = Hanging(in_turn=in_turn)
+        newcomers = Newcomers(probe=server.probe, greet=server.greet)
+        assert await newcomers.kept_out(LIMITS) is None
+        assert not newcomers.stuck
+        assert server.tries == tries
+        if tries == 1:
+            assert await newcomers.kept_out(LIMITS) is not None, "it asks again with the next turn"
+
+    run_virtually(main())
+
+
+def test_the_greetings_beside_the_second_login_are_done_before_its_patience_ends() -> None:
+    done_s = (LOGIN_GREETINGS - 1) * LOGIN_GREET_APART_S + LOGIN_GREET_S
+    assert done_s <= LIMITS.hung_after_s
