@@ -18,7 +18,7 @@ LOGIN_DEADLINE_S = 5.0
 async def check_rescue(world: World) -> RescueChecked:
     """Log in as the application, write, count connections, look at the disks; then judge.
 
-    Cost: one short connection and one vitals question; nothing stays behind.
+    Cost: two short connections, one after the other, and one vitals question; nothing stays.
     """
     login, vitals, volumes = await asyncio.gather(
         _login(world), read_vitals(world), _volumes(world)
