@@ -173,6 +173,10 @@ FIRED: Mapping[str, str] = {
         "watch/slow/test_statements.py::"
         "test_a_statement_that_lost_its_index_is_told_and_a_reset_is_not"
     ),
+    "slow_look_overdue": (
+        "service/watched/test_slow_lane.py::"
+        "test_a_server_too_full_to_be_looked_at_is_told_after_an_hour_and_one_looked_at_is_not"
+    ),
     "sequence_near_end": _SLOW_LANE,
     "int4_key_near_end": _SLOW_LANE,
     "collation_changed": _SLOW_LANE,

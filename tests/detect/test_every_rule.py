@@ -107,6 +107,10 @@ def lagging(replay: int | None) -> dict[str, Any]:
     return {"senders": (sender,)}
 
 
+WITH_ONE, WITHOUT = seen(vitals=vitals(**lagging(0))), seen(vitals=vitals())
+"""A server with one standby connected, and with none."""
+
+
 def archiver(failed_s: float, archived_s: float) -> dict[str, Any]:
     return {
         "archiver": ArchiverVitals(
@@ -232,8 +236,8 @@ CASES: dict[str, Case] = {
     "replication_lag": by_vitals(lagging(256 * MB), lagging(None), lasts_s=30, subject="db2"),
     "replication_delay": by_value("replay_lag_s", 30, 29, lasts_s=30),
     "standby_gone": Case(
-        [(0, seen(vitals=vitals(**lagging(0)))), (1, seen(vitals=vitals()))],
-        [(0, seen(vitals=vitals())), (1, seen(vitals=vitals(**lagging(0))))],
+        [(0, WITH_ONE), (1, WITHOUT), (31, WITHOUT)],
+        [(0, WITHOUT), (1, WITH_ONE), (2, WITHOUT), (31, WITH_ONE), (40, WITH_ONE)],
     ),
     "xid_wraparound": by_vitals({"xid_age_max": 10**9}, {"xid_age_max": 2 * 10**8}, lasts_s=60),
     "mxid_wraparound": by_vitals({"mxid_age_max": 10**9}, {"mxid_age_max": 4 * 10**8}, lasts_s=60),
@@ -251,6 +255,7 @@ CASES: dict[str, Case] = {
     "new_dangerous_role": by_change("dangerous_roles", 1, 2),
     "hba_errors": by_value("hba_errors", 1, 0, lasts_s=60),
     "settings_errors": by_value("settings_errors", 1, 0, lasts_s=60),
+    "slow_look_overdue": by_value("slow_look_late_s", 3600, 3599, lasts_s=600),
     "statement_slower": Case(
         steady(slower(3, 5), lasts_s=300), steady(slower(2.9, 99), lasts_s=900), "42"
     ),

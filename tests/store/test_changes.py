@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,30 @@ def test_what_changed_while_nobody_looked_is_found_by_the_next_process(
         ("shop.public.c", None, "table", T0, at(9000)),
     ]
     assert shelf.note(looks=(look(9300, shop=["b", "c"]),)) == 0
+
+
+def test_a_place_that_is_not_read_in_every_look_changed_since_it_was_read_last(kit: Any) -> None:
+    shelf = Shelf(kit.memory())
+    both = frozenset({"slow/inventory/shop", "slow/inventory/crm"})
+
+    def read(seconds: float, **places: list[str]) -> Look:
+        one = look(seconds, **places)
+        found = tuple(replace(i, read_at=at(seconds - 60)) for i in one.inventories)
+        return replace(one, inventories=found, places=both)
+
+    shelf.note(looks=(read(100, shop=["a"], crm=["b"]),))
+    shelf.note(looks=(read(400, shop=["a"]),))
+    shelf.note(looks=(read(700, shop=["a", "x"], crm=["b", "y"]),))
+    told = {c.what: (c.since, c.at) for c in shelf.rows()}
+    assert told == {
+        "shop.public.x": (at(340), at(640)),
+        "crm.public.y": (at(40), at(640)),
+    }
+    assert shelf.store.read(lambda c: s.looked_at(c, "orders", lane="slow")) == at(700)
+    shelf.note(looks=(look(1000, shop=["a", "x"]),))
+    rows = "SELECT lane FROM looked ORDER BY lane"
+    kept = shelf.store.read(lambda c: [r[0] for r in c.exec_driver_sql(rows)])
+    assert kept == ["slow", "slow/inventory/shop"], "of a database that is gone nothing is kept"
 
 
 def test_a_statement_and_the_look_that_shows_it_are_one_row(kit: Any) -> None:

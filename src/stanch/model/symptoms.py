@@ -107,6 +107,7 @@ class SymptomKind(StrEnum):
     LOG_UNREAD = "log_unread"
     ADDRESSES_BANNED = "addresses_banned"
     STORAGE_STALLED = "storage_stalled"
+    SLOW_LOOK_OVERDUE = "slow_look_overdue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,3 +135,28 @@ async def test_giving_way_ends_the_session_at_the_server_too(server: ScratchServ
         await asyncio.sleep(0.01)
     assert witness.execute(ours).fetchone() == (0,)
     witness.close()
+    await lane.look()
+    assert lane.skipped == "", "it goes on, and is done"
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+async def test_a_database_that_is_shut_to_us_is_unknown_and_never_over_or_as_it_was(
+    server: ScratchServer,
+) -> None:
+    server.query("CREATE SEQUENCE tickets MAXVALUE 1000", dbname="app")
+    server.query("SELECT setval('tickets', 790)", dbname="app")
+    server.query("GRANT USAGE ON SEQUENCE tickets TO stanch_watch", dbname="app")
+    lane, told = lane_of(server, 15), list[float | None]()
+    for shut in (False, True, True):
+        if shut:
+            server.query("REVOKE CONNECT ON DATABASE app FROM PUBLIC")
+        await lane.look()
+        readings = {(r.name, r.subject): r for r in lane.take()}
+        told.append(readings["sequence_used_pct", "app.public.tickets"].value)
+    assert told == [pytest.approx(79, abs=0.1), pytest.approx(79, abs=0.1), None]
+    assert "CONNECT" in readings["invalid_indexes", "app"].detail
+    assert 'permission denied for database "app"' not in server.log_text()
+    server.query("GRANT CONNECT ON DATABASE app TO stanch_watch")
+    await lane.look()
+    again = {(r.name, r.subject): r.value for r in lane.take()}
+    assert again["sequence_used_pct", "app.public.tickets"] == pytest.approx(79, abs=0.1)

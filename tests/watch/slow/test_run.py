@@ -195,8 +195,8 @@ def test_a_look_that_takes_longer_than_logins_are_apart_goes_on_until_it_is_done
         others = asyncio.create_task(logging_in(world))
         took_s = await seconds_until_done(world, asyncio.create_task(world.lane.run()))
         others.cancel()
-        # Half a minute of questions, in stretches of ten seconds with rests between them.
-        assert took_s < 300
+        # Up to a minute of questions, in stretches of at most ten seconds with rests between them.
+        assert took_s < 600
         assert world.readings()["sequence_used_pct", "last.s"] == 90
         assert world.open_at_once == 1
         undisturbed = World()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.slow_visit import SlowSessions
@@ -17,6 +17,9 @@ from stanch.service.watched.canary import canary_watch
 from stanch.service.watched.eyes import SharedSentinel
 from stanch.watch.slow.run import SlowLane
 from stanch.watch.slow.wellness import in_the_way
+
+TOLD_EVERY = timedelta(minutes=1)
+"""How late the slow lane is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class SlowWatch:
     ) -> None:
         self._dsn = target.dsn
         self._sentinel = sentinel
+        self._now = now
+        self._every_s = target.slow_every_s
+        self._began_at = now()
+        self._told_at: datetime | None = None
         self._logins = 0
         self._last: Sample | None = None
         self._version_num = 0
@@ -114,7 +121,8 @@ class SlowWatch:
 
     def seen(self) -> ChangesSeen:
         """How far the lane has looked."""
-        return ChangesSeen(looked_at=self.lane.looked_at, skipped=self.lane.skipped)
+        lane = self.lane
+        return ChangesSeen(looked_at=lane.looked_at, skipped=lane.skipped or lane.left_out)
 
     def cost(self, at: datetime) -> WatchCost:
         """What being watched costs this target."""
@@ -128,7 +136,19 @@ class SlowWatch:
 
     def take(self) -> tuple[Reading, ...]:
         written = self.canary.take() if self.canary is not None else ()
-        return (*self.lane.take(), *written)
+        return (*self.lane.take(), *self._late(), *written)
+
+    def _late(self) -> tuple[Reading, ...]:
+        """By how much a whole look is overdue. Of a server that is not reached nobody expects one;
+        that it is not is told by others."""
+        at = self._now()
+        if self._told_at is not None and at - self._told_at < TOLD_EVERY:
+            return ()
+        self._told_at = at
+        since = self.lane.looked_at or self._began_at
+        late_s = max(0.0, (at - since).total_seconds() - self._every_s)
+        value = late_s if self._sentinel.is_open else None
+        return (Reading(name="slow_look_late_s", value=value, detail=self.seen().skipped),)
 
     def _in_the_way(self) -> str:
         if not self._sentinel.is_open:
