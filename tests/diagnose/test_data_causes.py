@@ -259,9 +259,16 @@ def test_a_database_of_which_the_size_was_seen_was_dropped() -> None:
     assert standing(asked_in_vain(history=courses)) == ["database_dropped"]
 
 
+def test_a_database_that_is_missed_right_after_a_forced_checkpoint_was_dropped() -> None:
+    """Also where the log begins with it."""
+    forced = w.line("checkpoint_forced", 40.5, "checkpoint starting: immediate force wait")
+    assert standing(asked_in_vain(forced)) == ["database_dropped"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
+        w.line("checkpoint_forced", 90, "checkpoint starting: immediate force wait"),
         w.line("session_ended", 41, ENDED, severity="FATAL", who="web@app (shop)"),
         w.line(
             "auth_failed",
@@ -271,7 +278,7 @@ def test_a_database_of_which_the_size_was_seen_was_dropped() -> None:
             who="web@customers",
         ),
     ],
-    ids=["sessions of another database", "a login that never came in"],
+    ids=["a backup before", "sessions of another database", "a login that never came in"],
 )
 def test_a_database_in_which_nobody_was_seen_is_a_wrong_name(line: LogEvent) -> None:
     courses = w.history(w.course("database_size_bytes", 8e6, 8e6, "app"))
@@ -340,8 +347,20 @@ def test_a_table_that_is_much_updated_was_not_written_over() -> None:
     assert "mass_update" not in standing(w.healthy(figures=told(*busy)))
 
 
+def test_a_condition_that_compares_a_column_with_itself_is_none() -> None:
+    running = w.doing(1, query="UPDATE orders SET n = n * ? WHERE o.owner = o.owner;")
+    table = of_table("public.orders", before=1e6, live=1e6, dead=1e6, updated=1e6)
+    evidence = w.healthy(activity=w.activity(running), figures=told(*table))
+    assert standing(evidence)[0] == "mass_update"
+
+
 def test_a_statement_with_a_condition_writes_no_whole_table() -> None:
-    for query in ("UPDATE orders SET n = ? WHERE id = ?", "DELETE FROM orders WHERE id = ?"):
+    other = "UPDATE orders SET n = ? WHERE owner = buyer"
+    for query in (
+        other,
+        "UPDATE orders SET n = ? WHERE id = ?",
+        "DELETE FROM orders WHERE id = ?",
+    ):
         running = w.activity(w.doing(3, query=query))
         assert diagnose(w.healthy(activity=running)).verdict is Verdict.HEALTHY
 

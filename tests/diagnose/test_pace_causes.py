@@ -67,7 +67,23 @@ CAMPAIGN = p.pace(commits=p.grown(86.4e6, 1900))
 STORM = p.pace(sessions=p.grown(864e3, 180), commits=p.grown(86.4e6, 290))
 OTHER_TABLE = searching(query="SELECT id FROM orders_archive WHERE customer_id = ?")
 
+
+def invalid(leads: str, **more: Any) -> Evidence:
+    """An index whose making was called off, on a table that has been read whole ever since."""
+    index = "public.orders_by_customer"
+    found = (
+        w.figure("index_invalid", 1, index, "orders"),
+        w.figure("index_invalid_leads", None, index, leads),
+    )
+    return stranger(searching(1), figures=figures(*found), pace=p.pace(AS_ALWAYS), **more)
+
+
+AS_ALWAYS = replace(p.READ_WHOLE, whole_rows=p.grown(1e12, p.READ_WHOLE.whole_rows.by))
 SEEN: dict[str, tuple[str, Evidence]] = {
+    "a table that is read whole, and an invalid index for just that": (
+        "missing_index",
+        invalid("customer_id"),
+    ),
     "a large table that is read whole again and again since a moment ago, by a column without an "
     "index": ("missing_index", stranger(searching(), pace=p.pace(p.READ_WHOLE))),
     "the same where few are seen at it": (
@@ -131,6 +147,12 @@ def test_a_stranger_names_it(what: str) -> None:
     assert found.causes, found.summary
     assert (found.causes[0].id, found.verdict) == (cause_id, Verdict.CAUSE), found.summary
     assert len(found.summary) < 600
+
+
+def test_an_invalid_index_for_what_is_looked_for_says_more_than_one_for_something_else() -> None:
+    fits, other = (diagnose(invalid(leads)).causes[0] for leads in ("customer_id", "made_on"))
+    assert (fits.id, other.id) == ("missing_index", "missing_index")
+    assert fits.probability > other.probability
 
 
 QUIET: dict[str, Evidence] = {

@@ -203,6 +203,28 @@ NEW_FILE = (
 )
 
 
+def in_new_file(detail: str, age_s: float = 30.0) -> tuple[w.Figure, ...]:
+    return (
+        w.figure("tables", 7, "app"),
+        w.figure("table_rows_in_new_file", 5e4, "public.orders", detail),
+        w.figure("table_changed_age_s", age_s, "public.orders"),
+        w.figure("table_sessions", 2, "public.orders"),
+    )
+
+
+def test_a_table_that_was_emptied_and_filled_again_by_one_session_is_named_by_its_file() -> None:
+    """The statistics then count the rows that were in it; its children, which nobody asks for, are
+    empty by the statistics as well."""
+    child = (
+        w.figure("table_rows_vanished", 9e4, "public.lines", "6 scans, 0 by index"),
+        w.figure("table_changed_age_s", 30.0, "public.lines"),
+        w.figure("table_sessions", 0, "public.lines"),
+    )
+    evidence = w.far(figures=told(*in_new_file("no rewrite"), *child))
+    assert standing(evidence) == ["table_truncated"]
+    assert found(evidence, "table_truncated").fact("table") == "orders"
+
+
 def test_what_a_session_truncated_last_is_named_before_the_statistics_have_it() -> None:
     evidence = w.healthy(figures=told(*NEW_FILE, last(4, "TRUNCATE TABLE orders")))
     assert standing(evidence) == ["table_truncated"]
@@ -218,6 +240,8 @@ def test_what_a_session_truncated_last_is_named_before_the_statistics_have_it() 
         pytest.param(vanished(None), id="nobody knows when"),
         pytest.param(vanished(30, sessions=0), id="nobody asks for its rows"),
         pytest.param(NEW_FILE, id="rewritten by a migration"),
+        pytest.param(in_new_file(""), id="rewritten, and without an index"),
+        pytest.param(in_new_file("no rewrite", 40_000), id="emptied last night"),
         pytest.param(
             (*vanished(30, sessions=0), last(30, "TRUNCATE orders")),
             id="loaded, read through and emptied by a job",

@@ -186,7 +186,9 @@ FULL = "No space left on device"
         ("LOG", None, "database system was interrupted while in recovery at x", LogClass.INTERRUPTED_RECOVERY),
         ("LOG", None, 'lock file "postmaster.pid" contains wrong PID: 1 instead of 2', LogClass.LOCK_FILE_REMOVED),
         ("LOG", None, "database system is ready to accept read only connections", LogClass.READY),
+        ("LOG", "00000", "checkpoint starting: immediate force wait", LogClass.CHECKPOINT_FORCED),
         # near misses
+        ("LOG", "00000", "checkpoint starting: time", LogClass.OTHER),
         ("ERROR", "42501", "permission denied for table x", LogClass.PERMISSION_DENIED),
         ("ERROR", "42501", 'could not open file "/x" for reading: Permission denied', LogClass.OTHER),
         ("ERROR", "P0001", "received fast shutdown request", LogClass.OTHER),

@@ -86,6 +86,8 @@ class LogClass(StrEnum):
     APPLY_FAILED = "apply_failed"
     """What only the worker of a subscription says of a change that it cannot apply."""
     CHECKPOINTS_TOO_OFTEN = "checkpoints_too_often"
+    CHECKPOINT_FORCED = "checkpoint_forced"
+    """At once, and waited for: CHECKPOINT, DROP DATABASE, a base backup in haste."""
     AUTOVACUUM_CANCELED = "autovacuum_canceled"
     AUTOVACUUM_OFF = "autovacuum_off"
     TEMP_FILE = "temp_file"

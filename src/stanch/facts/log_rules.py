@@ -260,6 +260,9 @@ BY_TEXT: Final = (
         r"^logical replication target relation \"|^conflict detected on relation \""
         r"|^subscription \"[^\n]*\" has been disabled because of an error",
     ),
+    _rule(
+        LogClass.CHECKPOINT_FORCED, "", r"^checkpoint starting: (immediate|fast) force wait", SERVER
+    ),
     _rule(LogClass.CHECKPOINTS_TOO_OFTEN, "", r"^checkpoints are occurring too freq", SERVER),
     _rule(LogClass.AUTOVACUUM_CANCELED, "", r"^canceling autovacuum task"),
     _rule(LogClass.AUTOVACUUM_OFF, "", r"^autovacuum not started because of miscon", SERVER),

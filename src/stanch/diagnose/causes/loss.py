@@ -243,6 +243,7 @@ database_dropped = Cause(
         Weigh(clue=loss.database_was_there, yes=2.5, no=0.0),
         Weigh(clue=loss.database_served, yes=3.0, no=0.0),
         Weigh(clue=loss.database_had_size, yes=3.0, no=-0.5),
+        Weigh(clue=loss.database_flushed, yes=2.0, no=0.0),
         Weigh(clue=loss.database_gone, yes=4.0, no=-0.5),
         Weigh(clue=loss.database_drop_logged, yes=4.5, no=0.0),
         Weigh(clue=loss.database_listed, yes=-7.0, no=0.5, now=True),

@@ -71,6 +71,7 @@ missing_index = Cause(
     weighs=(
         Weigh(clue=work.index_gone, yes=3.5, no=-0.5),
         Weigh(clue=work.index_invalid, yes=2.5, no=0.0, now=True),
+        Weigh(clue=twice.invalid_would_serve, yes=3.5, no=0.0, now=True),
         Weigh(clue=work.read_whole, yes=2.0, no=-2.0, now=True),
         Weigh(clue=twice.whole_reads_new, yes=4.0, no=-1.0, now=True),
         Weigh(clue=twice.index_ignored, yes=-4.0, no=1.0, now=True),

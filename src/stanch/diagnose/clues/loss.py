@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on
-from stanch.diagnose.clues.missed import MISSING, Missed, burst, missed, plain
+from stanch.diagnose.clues.missed import (
+    MISSING,
+    Missed,
+    burst,
+    forced_before,
+    missed,
+    plain,
+)
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
@@ -191,6 +198,17 @@ def _served(log: Log, evidence: Evidence) -> YES_NO:
     return False, "of no session that worked in it there is a line in the log"
 
 
+def _flushed(log: Log, evidence: Evidence) -> YES_NO:
+    found = missed(evidence, "no_such_database")
+    if found is None:
+        return ""
+    at = forced_before(log, found)
+    if at is None:
+        return False, "no checkpoint was forced right before, or none is logged (log_checkpoints)"
+    said = f"a checkpoint was forced at {at:%H:%M:%S} UTC, as DROP DATABASE does"
+    return True, f"{said}, right before it was missed", at
+
+
 def _had_size(history: History, evidence: Evidence) -> YES_NO:
     found = missed(evidence, "no_such_database")
     told = history.named("database_size_bytes")
@@ -256,6 +274,12 @@ database_served = clue_on(
     "Does the log show sessions that worked in that database before?",
     lambda e: e.log,
     _served,
+)
+database_flushed = clue_on(
+    "database_flushed",
+    "Was a checkpoint forced right before that database was missed?",
+    lambda e: e.log,
+    _flushed,
 )
 database_had_size = clue_on(
     "database_had_size",

@@ -22,6 +22,7 @@ SILENT_BEFORE = 3.0
 a table that never was has asked for it since the log begins."""
 SILENT_BEFORE_S_MIN = 1.0
 TAKEN_BEFORE = timedelta(minutes=1)
+FORCED_BEFORE = timedelta(seconds=10)
 FAILING_TIMES = 3.0
 NEW_WITHIN = timedelta(seconds=3)
 """A new version asks for everything soon after it has logged in."""
@@ -113,6 +114,13 @@ def began_with_it(log: Log, evidence: Evidence, kind: str, since: datetime) -> t
     return new, len(began) - new
 
 
+def forced_before(log: Log, found: Missed) -> datetime | None:
+    """When a checkpoint was forced right before: DROP DATABASE does so, whoever logs what."""
+    forced = [e.at for e in log.events if e.kind == "checkpoint_forced" and e.at is not None]
+    right = [at for at in forced if timedelta() <= found.first_at - at <= FORCED_BEFORE]
+    return max(right, default=None)
+
+
 def _is_new(log: Log, evidence: Evidence, kind: str, found: Missed) -> bool:
     """Nobody complained before, by the log; where that begins with it, by who complains, by what
     was dropped right before, or by how much more fails than ever."""
@@ -123,6 +131,8 @@ def _is_new(log: Log, evidence: Evidence, kind: str, found: Missed) -> bool:
         return True
     taken = [event.at for event in log.events if event.kind == "object_dropped" and event.at]
     if any(timedelta() <= found.first_at - at <= TAKEN_BEFORE for at in taken):
+        return True
+    if kind == "no_such_database" and forced_before(log, found) is not None:
         return True
     pace = value_of(evidence.pace)
     fails = pace is not None and pace.rollbacks.by >= BURST_LINES_MIN

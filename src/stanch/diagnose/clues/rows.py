@@ -183,7 +183,7 @@ def _whole(sql: str, verb: str) -> str:
     if found is None or sql.rstrip().endswith("…"):
         return ""
     rest = found["rest"].casefold()
-    narrowed = re.search(r"\bwhere\b(?!\s+(true|1\s?=\s?1|\?\s?=\s?\?)\s*;?\s*$)", rest)
+    narrowed = re.search(r"\bwhere\b(?!\s+(true|(\S{1,130})\s?=\s?\2)\s*;?\s*$)", rest)
     joined = verb == "delete" and re.search(r"\busing\b", rest)
     return "" if narrowed or joined else found["table"]
 

@@ -59,16 +59,32 @@ def _ran_last(evidence: Evidence) -> Iterator[tuple[datetime, str, str]]:
 
 
 def _emptied(evidence: Evidence) -> Cut:
-    """The largest table whose rows are gone and that was changed lately."""
+    """The table whose rows are gone and that was changed lately: one that is asked for, else the
+    largest."""
     figures = value_of(evidence.figures)
-    for figure in figures.named("table_rows_vanished") if figures else ():
-        age_s = figures.value("table_changed_age_s", figure.subject) if figures else None
-        if age_s is not None and age_s <= evidence.lookback_s:
-            return plain(figure.subject), evidence.at - timedelta(seconds=age_s), _gone(figure)
-    return NONE
+    if figures is None:
+        return NONE
+    found = [
+        (figures.value("table_sessions", lost.subject) or 0.0, lost.value or 0.0, age_s, lost)
+        for lost in _gone_rows(figures)
+        for age_s in [figures.value("table_changed_age_s", lost.subject)]
+        if age_s is not None and age_s <= evidence.lookback_s
+    ]
+    if not found:
+        return NONE
+    _, _, age_s, lost = max(found, key=lambda one: (one[0] >= 1, one[1], one[3].subject))
+    return plain(lost.subject), evidence.at - timedelta(seconds=age_s), _gone(lost)
+
+
+def _gone_rows(figures: Figures) -> tuple[Figure, ...]:
+    """Tables that lost their rows: the statistics say so, or the file does and it is no rewrite."""
+    in_new_file = figures.named("table_rows_in_new_file")
+    return (*figures.named("table_rows_vanished"), *(f for f in in_new_file if f.detail))
 
 
 def _gone(figure: Figure) -> str:
+    if figure.name == "table_rows_in_new_file":
+        return f"{figure.subject} has a new file; {figure.value:.0f} rows were in it"
     return f"{figure.subject} is empty; {figure.value:.0f} rows were put in, never deleted"
 
 
@@ -97,7 +113,7 @@ def _vanished(figures: Figures, evidence: Evidence) -> YES_NO:
     name, _, _ = truncated(evidence)
     if not figures.named("tables"):
         return "table_rows_vanished was not told"
-    for figure in figures.named("table_rows_vanished"):
+    for figure in _gone_rows(figures):
         if not name or plain(figure.subject) == name:
             return True, _gone(figure)
     if _is_untold(figures, evidence):
@@ -135,7 +151,7 @@ def _is_untold(figures: Figures, evidence: Evidence) -> bool:
 def _emptied_lately(figures: Figures, evidence: Evidence) -> YES_NO:
     """A table that is emptied every night lies there empty all day."""
     name, _, _ = truncated(evidence)
-    vanished = [f for f in figures.named("table_rows_vanished") if plain(f.subject) == name]
+    vanished = [f for f in _gone_rows(figures) if plain(f.subject) == name]
     if not vanished:
         return (True, f"{name} has a new and empty file") if _is_untold(figures, evidence) else ""
     age_s = figures.value("table_changed_age_s", vanished[0].subject)
@@ -179,7 +195,7 @@ table_vanished = clue_on(
     "Is a table empty into which rows were put, and from which none was deleted?",
     lambda e: e.figures,
     _vanished,
-    reads=("tables", "table_rows_vanished"),
+    reads=("tables", "table_rows_vanished", "table_rows_in_new_file"),
 )
 table_much_read = clue_on(
     "table_much_read",

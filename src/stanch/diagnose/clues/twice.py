@@ -12,6 +12,7 @@ from collections import Counter
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
 from stanch.facts.pace import Grown, Pace, TablePace
 from stanch.model.readings import Reading
 
@@ -121,6 +122,23 @@ def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
     return False, f"no index of {table.name} begins with what {search[:90]} looks for"
 
 
+def _invalid_would_serve(figures: Figures, evidence: Evidence) -> YES_NO:
+    table = whole_read(evidence)
+    if table is None or figures.value("progress", "create index"):
+        return ""
+    wanted = _looked_for(searches(evidence, table.name)[0])
+    for index in figures.named("index_invalid"):
+        leads = {
+            f.detail.casefold()
+            for f in figures.named("index_invalid_leads")
+            if f.subject == index.subject
+        }
+        if index.detail == table.name.rpartition(".")[2] and leads & wanted:
+            said = f"{table.name} is looked through by {min(leads)}, which {index.subject} is for"
+            return True, f"{said}, and that is invalid"
+    return False, f"no invalid index would serve who reads {table.name}"
+
+
 # --- rows by index ------------------------------------------------------------------------------
 
 
@@ -182,6 +200,13 @@ whole_reads_new = clue_on(
     "Is a large table read whole again and again, for every transaction more than ever?",
     lambda e: e.pace,
     _whole_reads_new,
+)
+invalid_would_serve = clue_on(
+    "invalid_would_serve",
+    "Would an index that is invalid serve who reads that table whole?",
+    lambda e: e.figures,
+    _invalid_would_serve,
+    reads=("index_invalid", "index_invalid_leads"),
 )
 index_ignored = clue_on(
     "index_ignored",

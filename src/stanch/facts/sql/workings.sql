@@ -162,7 +162,10 @@ figures AS (
         FROM sessions
         WHERE state = 'idle' AND backend_type = 'client backend'
             AND query ~* '^\s*(truncate|delete\s+from|update)\s'
-            AND query !~* '\ywhere\y|;\s*\S' AND state_change > clock_timestamp() - interval '1 h'
+            AND query !~* ';\s*\S'
+            -- A condition that compares a thing with itself is none.
+            AND (query !~* '\ywhere\y' OR query ~* '\ywhere\s+(\S+)\s*=\s*\1\s*;?\s*$')
+            AND state_change > clock_timestamp() - interval '1 h'
         ORDER BY state_change DESC, pid LIMIT 10
     )
     UNION ALL

@@ -19,6 +19,8 @@ WITH anchor AS (
 t AS MATERIALIZED (
     SELECT
         s.schemaname || '.' || s.relname AS name, s.relname, s.n_live_tup, s.n_dead_tup,
+        c.relhasindex AND current_setting('autovacuum')::boolean
+            AND NOT COALESCE('autovacuum_enabled=false' = ANY (c.reloptions), false) AS counts_anew,
         age(c.xmin) AS changed_xids,
         s.n_mod_since_analyze, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, s.seq_scan, s.seq_tup_read,
         s.idx_scan, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
@@ -35,14 +37,14 @@ t AS MATERIALIZED (
         s.n_tup_ins - s.n_tup_del >= 1000
             AND (s.n_live_tup + s.n_dead_tup) * 4 <= s.n_tup_ins - s.n_tup_del AS vanished,
         -- Counted before, and now of a file that nobody has counted yet: truncated or rewritten, of
-        -- which its session has not told the statistics.
+        -- which the statistics know nothing (also where the session that emptied it filled it again).
         c.relpages = 0 AND c.reltuples <= 0 AND s.n_live_tup >= 1000
             AND COALESCE(s.last_vacuum, s.last_autovacuum, s.last_analyze, s.last_autoanalyze)
                 IS NOT NULL AS in_new_file
     FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = s.relid
 ),
 cut AS MATERIALIZED (
-    SELECT name, relname, changed_xids, n_live_tup, vanished, in_new_file
+    SELECT name, relname, counts_anew, changed_xids, n_live_tup, vanished, in_new_file
     FROM t WHERE vanished OR in_new_file
     ORDER BY changed_xids, name LIMIT 5
 ),
@@ -86,7 +88,10 @@ figures AS (
         FROM t WHERE vanished ORDER BY n_tup_ins - n_tup_del DESC, t.name LIMIT 5
     )
     UNION ALL
-    SELECT 'table_rows_in_new_file', name, n_live_tup::float8, ''
+    -- A rewrite counts the rows again as it makes the indexes anew (18: where autovacuum is on).
+    SELECT
+        'table_rows_in_new_file', name, n_live_tup::float8,
+        CASE WHEN counts_anew THEN 'no rewrite' ELSE '' END
     FROM cut WHERE in_new_file AND NOT vanished
     UNION ALL
     -- Since its definition or its file was another, by estimate; null: longer ago than can be told.
@@ -147,6 +152,15 @@ figures AS (
             WHERE option_name = 'autovacuum_enabled' AND NOT option_value::boolean
         )
         ORDER BY c.reltuples DESC, c.oid LIMIT 10
+    )
+    UNION ALL
+    (
+        SELECT 'index_invalid_leads', n.nspname || '.' || c.relname, NULL, a.attname
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indexrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE NOT i.indisvalid ORDER BY c.oid LIMIT 5
     )
     UNION ALL
     (
