@@ -60,6 +60,20 @@ def story(evidence: Evidence) -> list[tuple[str, str | None]]:
     return [(c.id, c.follows) for c in found if c.probability >= STANDS_FROM]
 
 
+def test_a_slot_that_fills_the_volume_of_data_and_wal_is_the_one_story_though_data_met_it() -> None:
+    extend = 'could not extend file "base/5/16778": wrote only 4096 of 8192 bytes at block 12'
+    met = w.line("no_space_data", 22, extend, severity="FATAL", sqlstate="53100")
+    volumes = w.volumes(
+        w.volume("data", "wal", "log", free=4096, total=10 * w.GIB, mount="/v"),
+        wal_bytes=9 * w.GIB,
+    )
+    assert story(fell(met, kept=slot(), volumes=volumes))[:2] == [
+        ("slot_inactive", None),
+        ("disk_full_wal", "slot_inactive"),
+    ]
+    assert "disk_full_data" not in dict(story(fell(met, kept=slot(), volumes=volumes)))
+
+
 @pytest.mark.parametrize("active", [None, False], ids=["a stranger", "who saw it unused"])
 def test_a_server_that_a_slot_filled_is_told_from_the_slot(active: bool | None) -> None:
     evidence = fell(kept=slot(active=active))

@@ -81,7 +81,7 @@ disk_full_data = Cause(
         Weigh(clue=space.data_write_refused, yes=3.0, no=-0.5),
         Weigh(clue=space.fell_for_data, yes=4.5, no=0.0),
         # Retained WAL that fills a shared volume is told by its own cause.
-        Weigh(clue=space.wal_fills_shared, yes=-5.0, no=0.5, now=True),
+        Weigh(clue=space.wal_fills_shared, yes=-12.0, no=0.5, now=True),
     ),
     tell=_tell_data,
     facts=lambda e: disk_facts(e, "data"),
