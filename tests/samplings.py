@@ -107,6 +107,7 @@ class Watched:
         self.raised: list[str] = []
         self.cleared: list[str] = []
         self.symptoms: list[Symptom] = []
+        self.ended: list[Cleared] = []
 
     def look(self, seconds: float, sample: Sample) -> Watched:
         moment = T0 + timedelta(seconds=seconds)
@@ -127,6 +128,7 @@ class Watched:
                     self.symptoms.append(symptom)
                 case Cleared(key=key):
                     self.cleared.append(key)
+                    self.ended.append(change)
         return self
 
     def all(self, series: Iterable[tuple[float, Sample]]) -> Watched:

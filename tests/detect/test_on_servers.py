@@ -249,7 +249,7 @@ def test_a_query_that_waits_for_a_lock_is_no_slow_query(server: ScratchServer) -
 
 
 def test_a_receiver_that_goes_away_is_a_standby_gone(server: ScratchServer) -> None:
-    with Watch(server, TARGET) as watch:
+    with Watch(server, target(standby_gone={"hold_s": 0.0})) as watch:
         watch.look()
         receiver = pq.PGconn.connect(f"{server.dsn()} replication=true".encode())
         try:

@@ -11,7 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from samplings import ORDERS, T0, Watched, seen, target
-from stanch.detect.judges import SUBJECTS_MAX, Above, Below, Changed, Look, Memory, RateAbove
+from stanch.detect.counts import Changed
+from stanch.detect.judges import Above, Below, Memory, RateAbove
+from stanch.detect.look import SUBJECTS_MAX, Look
 from stanch.detect.tracker import Cleared, Condition, Raised, Tracks, step
 from stanch.detect.trend import POINTS_MIN, seconds_until, slope_per_s
 from stanch.detect.usual import (

@@ -469,6 +469,26 @@ def test_what_only_seems_healed_is_paged_for_all_the_same() -> None:
     assert Job.PAGE in jobs(story)
 
 
+GONE = e.SymptomObserved(symptom=symptom(SymptomKind.STANDBY_GONE))
+LAPSED = e.SymptomCleared(key="standby_gone", detail="still 1, and 2 were before", lapsed=True)
+
+
+def test_what_is_not_over_but_usual_by_now_is_never_said_to_be_resolved_and_verified() -> None:
+    story = Story(opened(symptom=GONE.symptom, severity_rank=3)).then(notice(), 1)
+    asked = jobs(story.then(LAPSED, 86_400).then(GOOD, 86_401))[Job.RESOLVE]
+    assert (asked.verified, asked.self_healed) == (False, False)
+    assert "standby_gone" in asked.reason
+    by_hand = decide(Resolve(by=ANN, reason="seen"), story.incident, POLICY, at(86_402))
+    assert by_hand == (e.IncidentResolved(verified=False, reason="seen", by=ANN),)
+
+
+def test_a_standby_that_is_back_after_all_is_resolved_and_verified() -> None:
+    story = Story(opened(symptom=GONE.symptom, severity_rank=3)).then(notice(), 1)
+    story.then(LAPSED, 86_400).then(GONE, 86_500)
+    story.then(e.SymptomCleared(key="standby_gone"), 86_600).then(GOOD, 86_601)
+    assert jobs(story)[Job.RESOLVE].verified
+
+
 def resolve_due(*, rescued: float, checked: float) -> datetime | None:
     story = Story(opened()).then(page(), 1).then(CLEARED, 5).then(GOOD, 5).then(GOOD, 15)
     done = e.IncidentRescued(window_s=10, checks=2, detail="", obligation="rescued/1@4")  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from signals_at import signal
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StanchError
+from stanch.model.readings import Reading
 from stanch.model.signals import Signal
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.silences import Begin, PolicySilence
@@ -461,6 +462,29 @@ async def test_a_command_that_ends_leaves_the_window_of_the_policy_in_force(
     assert paged_for(house, await house.incidents()) == []
     house.later(3600)
     assert len(paged_for(house, await house.incidents())) == 1
+
+
+OTHER = Reading(name="other_cluster", value=1.0, detail="7294712345678901234")
+
+
+async def test_another_cluster_in_the_place_of_one_that_is_worked_on_pages_at_once(
+    house: ClusterHouse,
+) -> None:
+    await ask(house, "maintenance")
+    await house.see(PRIMARY, down=True)
+    assert paged_for(house, await house.incidents()) == []
+    await house.tells(PRIMARY, OTHER)
+    assert "other_cluster" in paged_for(house, await house.incidents())
+    assert [headline(i, house.at)["held_until"] for i in await house.incidents()] == [None]
+
+
+async def test_what_may_cost_data_and_was_open_before_is_not_held_by_planned_work(
+    house: ClusterHouse,
+) -> None:
+    await house.tells(PRIMARY, OTHER)
+    await ask(house, "maintenance")
+    [incident] = await house.incidents()
+    assert (incident.page_held_until, paged_for(house, [incident])) == (None, ["other_cluster"])
 
 
 async def test_windows_of_both_kinds_are_listed_with_their_source(house: ClusterHouse) -> None:

@@ -245,7 +245,10 @@ def maintenance(
     by: AsOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Expect trouble on a target for a while: all is recorded, nobody is paged."""
+    """Expect trouble on a target for a while: nobody is paged for what work brings about.
+
+    All is recorded. What may cost data pages as ever.
+    """
     from stanch.cli.asking import length_s
 
     request = {

@@ -11,16 +11,16 @@ from datetime import timedelta
 from math import isfinite
 from types import MappingProxyType
 
+from stanch.detect.counts import Fewer
 from stanch.detect.judges import (
     BASELINES_MAX,
     Above,
     Absent,
     Below,
-    Judge,
-    Look,
     SlowerThanUsual,
     judge_of,
 )
+from stanch.detect.look import Judge, Look
 from stanch.detect.plan import Plan, Ready
 from stanch.detect.reachability import reachability
 from stanch.detect.surroundings import Surroundings, by_name, key_of, passed
@@ -31,7 +31,7 @@ from stanch.detect.words import figures_of, over, sentence
 from stanch.model.readings import Reading
 from stanch.model.rules import Judgement
 from stanch.model.samples import Sample
-from stanch.model.symptoms import SymptomKind
+from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.rules import declared_rules
 
@@ -45,12 +45,16 @@ LASTED_S_MAX = 10 * 366 * 86_400.0
 class Detector:
     """The rules of one target. Feed it every sample of that target, in order."""
 
-    def __init__(self, plan: Plan, usual: Remembered = NOTHING) -> None:
-        """`usual`: what an earlier process has learned, by rule and subject."""
+    def __init__(
+        self, plan: Plan, usual: Remembered = NOTHING, standing: Iterable[Symptom] = ()
+    ) -> None:
+        """`usual`: what an earlier process has learned, by rule and subject. `standing`: what it
+        told, and has not seen to be over."""
         self._plan = plan
         self._above, self._below = Above(), Below()
         self._judges: dict[SymptomKind, Judge] = {}
         self._recall(usual)
+        self._go_on(standing)
         self._lasting = Lasting()
         self._vitals: Vitals | None = None
         """The last ones: what they name may be asked for by a rule over something else."""
@@ -68,6 +72,32 @@ class Detector:
                 if len(judge.baselines) < BASELINES_MAX:
                     judge.baselines[subject] = baseline
 
+    def _go_on(self, standing: Iterable[Symptom]) -> None:
+        """Of what was missing it has to be known how much, or the rest would be the usual."""
+        for symptom in standing:
+            judge = self._fewer(symptom.kind)
+            if judge is not None:
+                last = symptom.measured or 0.0
+                usual = last + 1.0 if symptom.limit is None else symptom.limit
+                since_s = symptom.since.timestamp()
+                judge.expect(symptom.subject, usual=usual, last=last, since_s=since_s)
+
+    def give_up(self, keys: Iterable[str]) -> None:
+        """What is missing by these symptoms nobody waits for: a person said so."""
+        for key in keys:
+            kind, _, subject = key.partition(":")
+            judge = self._fewer(SymptomKind(kind))
+            if judge is not None:
+                judge.give_up(subject)
+
+    def _fewer(self, kind: SymptomKind) -> Fewer | None:
+        rule = declared_rules()[kind]
+        if rule.judgement is not Judgement.FEWER:
+            return None
+        judge = self._judges.setdefault(kind, judge_of(rule))
+        assert isinstance(judge, Fewer)
+        return judge
+
     def learned(self) -> Iterator[tuple[SymptomKind, str, Baseline]]:
         """What it knows to be usual: worth keeping over a restart."""
         for kind, judge in self._judges.items():
@@ -81,6 +111,7 @@ class Detector:
         readings = by_name(sample)
         vitals = sample.vitals
         if vitals is not None:
+            self._count_anew(vitals)
             self._vitals = vitals
             self._lasting.note(vitals)
         look = Surroundings(
@@ -99,6 +130,14 @@ class Detector:
         for ready in self._plan.absent:
             self._judge_silence(ready, look)
         return out
+
+    def _count_anew(self, vitals: Vitals) -> None:
+        """Who streams from a primary goes elsewhere when it becomes a standby, and is not gone."""
+        if self._vitals is None or self._vitals.in_recovery is vitals.in_recovery:
+            return
+        for judge in self._judges.values():
+            if isinstance(judge, Fewer):
+                judge.forget()
 
     # --- vitals: the fast path ---
 
@@ -231,6 +270,7 @@ class Detector:
                 clear_hold_s=rule.clear_hold_s,
                 damped=True,
                 anew=found.anew,
+                lapsed=found.lapsed,
             )
         )
 

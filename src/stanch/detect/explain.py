@@ -74,5 +74,7 @@ def _core(rule: Rule, limit: str) -> str:
             return f"{reading} came once and has not come for {limit}"
         case Judgement.CHANGED:
             return f"{reading} {_CHANGES[rule.direction]}, told for {limit}"
+        case Judgement.FEWER:
+            return f"{reading} is less than it was, until it is back, told for {limit} at most"
         case Judgement.CODE:
             raise AssertionError("code has no reading")

@@ -7,54 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
+from stanch.detect.counts import Changed, Fewer
+from stanch.detect.look import SUBJECTS_MAX, UNKNOWN, Judge, Look
 from stanch.detect.trend import seconds_until
 from stanch.detect.usual import Baseline, Recent
 from stanch.detect.windows import Window
 from stanch.model.readings import Unit
-from stanch.model.rules import Direction, Judgement, Rule, RuleSettings
+from stanch.model.rules import Judgement, Rule, RuleSettings
 
-SUBJECTS_MAX = 1_000
-"""Of more subjects of one reading nothing is remembered: they get no verdict."""
 BASELINES_MAX = 40
 """The same for what is usual, of one rule on one target: each takes 5.5 kB for good."""
 GIVES_WAY_S = 86_400.0
-
-
-class Look(NamedTuple):
-    """What a judge says about one value."""
-
-    bad: bool | None
-    measured: float | None = None
-    time_s: float | None = None
-    """Time to impact, or since when nothing was heard."""
-    usual: float | None = None
-    anew: bool = False
-    """It happened at this very look, whether or not it had happened before."""
-
-
-UNKNOWN = Look(None)
-
-
-class Judge(Protocol):
-    """One rule's way of judging."""
-
-    def look(
-        self,
-        subject: str,
-        value: float | None,
-        at_s: float,
-        *,
-        settings: RuleSettings,
-        standing: bool,
-    ) -> Look:
-        """`standing`: it is a symptom already, so that the clear limit holds."""
-        ...
-
-    def due(self, value: float | None, at_s: float) -> bool:
-        """Whether a look at the only subject, that is no symptom now, would change anything."""
-        ...
 
 
 @dataclass(slots=True)
@@ -311,57 +275,6 @@ class Absent:
         return True
 
 
-@dataclass(slots=True)
-class _Last:
-    value: float
-    changed_at: float | None = None
-
-
-@dataclass(slots=True)
-class Changed:
-    """Bad for a while after a change; the first value ever seen is none."""
-
-    direction: Direction
-    last: dict[str, _Last] = field(default_factory=dict[str, _Last])
-
-    def look(
-        self,
-        subject: str,
-        value: float | None,
-        at_s: float,
-        *,
-        settings: RuleSettings,
-        standing: bool,
-    ) -> Look:
-        known = self.last.get(subject)
-        if value is None:
-            return UNKNOWN
-        if known is None:
-            if len(self.last) < SUBJECTS_MAX:
-                # One that stood before we began is told for as long as if it came now.
-                self.last[subject] = _Last(value, at_s if standing else None)
-            return Look(standing, value)
-        anew = self._counts(known.value, value)
-        if anew:
-            known.changed_at = at_s
-        known.value = value
-        recently = known.changed_at is not None and at_s - known.changed_at < settings.limit
-        return Look(recently, value, anew=anew)
-
-    def _counts(self, before: float, after: float) -> bool:
-        match self.direction:
-            case Direction.UP:
-                return after > before
-            case Direction.DOWN:
-                return after < before
-            case Direction.ANY:
-                return after != before
-
-    def due(self, value: float | None, at_s: float) -> bool:
-        known = self.last.get("")
-        return value is not None and (known is None or known.value != value)
-
-
 def judge_of(rule: Rule) -> Judge:
     """The judge of a declared rule, with an empty memory."""
     match rule.judgement:
@@ -381,5 +294,7 @@ def judge_of(rule: Rule) -> Judge:
             return Absent()
         case Judgement.CHANGED:
             return Changed(rule.direction)
+        case Judgement.FEWER:
+            return Fewer()
         case Judgement.CODE:
             raise AssertionError(f"{rule.kind} is judged in code")

@@ -57,6 +57,7 @@ def _section(rule: Rule) -> Iterator[str]:
     yield from ("", f"From: {rule.source}.", "", f"Then: {rule.impact}")
     notes = [
         ("Data may be at risk until a diagnosis says otherwise.", rule.at_risk),
+        ("Maintenance does not hold it.", not rule.held_in_maintenance),
         ("Told in whatever incident of its target is open.", rule.along),
         ("An incident of its own: nothing else joins it.", rule.apart),
         ("Shipped switched off.", rule.off),

@@ -42,6 +42,8 @@ class Condition:
     """Whether it takes longer to be over each time it comes back."""
     anew: bool = False
     """It happened once more just now: what is told of the time before does not tell of it."""
+    lapsed: bool = False
+    """It still is so, and is good only because it counts as usual from now on."""
 
     @property
     def key(self) -> str:
@@ -57,6 +59,8 @@ class Raised:
 class Cleared:
     key: str
     detail: str
+    lapsed: bool = False
+    """It still is so: it is only no longer told."""
 
 
 Change = Raised | Cleared
@@ -157,8 +161,9 @@ def _good(
     good_since = track.good_since or at
     if at - good_since < _seconds(clear_after_s(track, condition, clear_hold_s)):
         return replace(track, good_since=good_since), None
+    cleared = Cleared(key=condition.key, detail=condition.detail, lapsed=condition.lapsed)
     past = Track(over_at=at, returns=track.returns) if condition.damped else IDLE
-    return past, Cleared(key=condition.key, detail=condition.detail)
+    return past, cleared
 
 
 def clear_after_s(track: Track, condition: Condition, clear_hold_s: float) -> float:

@@ -7,6 +7,7 @@ when archiving fails, how long a slot has not moved) is kept in `Lasting`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,8 +21,8 @@ Many = Callable[["Vitals", "Lasting"], "Iterable[tuple[str, float | None]] | Non
 MOVED_BYTES_MIN = 16 * 2**20
 """A slot counts as stuck only while more than a WAL segment was written since it last moved."""
 
-NOT_STANDBYS = ("pg_basebackup",)
-"""Receivers that come and go by design."""
+NOT_STANDBYS = re.compile(r"pg_basebackup|pg_\d+_sync_\d+_\d+")
+"""Receivers that come and go by design: backups, and the first copy of a table to a subscriber."""
 
 
 @dataclass(slots=True)
@@ -91,7 +92,8 @@ def _archive_failing_s(vitals: Vitals, lasting: Lasting) -> float | None:
 def _standbys(vitals: Vitals, _: Lasting) -> float | None:
     if not vitals.sees_sessions:
         return None
-    return float(sum(1 for s in vitals.senders if s.application_name not in NOT_STANDBYS))
+    names = (sender.application_name or "" for sender in vitals.senders)
+    return float(sum(1 for name in names if not NOT_STANDBYS.fullmatch(name)))
 
 
 ONE: Mapping[str, One] = {

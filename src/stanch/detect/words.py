@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stanch.detect.judges import Look
+from stanch.detect.look import Look
 from stanch.model.readings import Unit, unit_of
 from stanch.model.rules import Judgement, Rule
 from stanch.model.shown import shortened, span
@@ -76,6 +76,8 @@ def figures_of(rule: Rule, limit: float, look: Look) -> Figures:
         case Judgement.SLOWER_THAN_USUAL:
             usual = None if look.usual is None else look.usual * limit
             return Figures(look.measured, usual, rule.unit or unit)
+        case Judgement.FEWER:
+            return Figures(look.measured, look.usual, rule.unit or unit)
         case Judgement.CHANGED:
             return Figures(look.measured, None, rule.unit or unit)
         case _ if look.measured is None:
@@ -114,7 +116,17 @@ def over(rule: Rule, subject: str, look: Look, *, detail: str) -> str:
             return "no change since then"
         case Judgement.ABSENT:
             return "heard again"
+        case Judgement.FEWER if look.lapsed and look.measured is not None:
+            return _given_up(look.measured, look.usual, measured_unit(rule))
         case _ if look.measured is None:
             return "good again"
         case _:
             return f"now {shown(look.measured, measured_unit(rule))}"
+
+
+def _given_up(value: float, before: float | None, unit: Unit) -> str:
+    """Never: that it is over, for nothing came back."""
+    now = shown(value, unit)
+    if before is None:
+        return f"{now}, counted anew: how many there should be is not known any more"
+    return f"still {now}, and {shown(before, unit)} were before: from now on {now} is usual"

@@ -112,7 +112,8 @@ def _resolve(command: Resolve, incident: Incident, at: datetime) -> Decided:
             lifts="wait for the checks, or add --unverified and say why; every text will say so",
         )
     # What only a person saw may be closed by a person; "checked" is said only where it was.
-    verified = not command.unverified and _not_checked(incident, at) is None
+    proven = not incident.lapsed and _not_checked(incident, at) is None
+    verified = proven and not command.unverified
     return (e.IncidentResolved(verified=verified, reason=command.reason, by=command.by),)
 
 

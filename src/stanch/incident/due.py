@@ -243,14 +243,16 @@ def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
     if i.plan is not None and i.plan.runnable:
         return
     stable_s = (rescue.last_at - rescue.ok_since).total_seconds()
+    not_over = f"not over, but usual by now: {', '.join(sorted(i.lapsed))}" if i.lapsed else ""
     if i.status is Status.OPEN and i.page_level == 0 and i.plans_tried == 0:
         yield Due(
             lane=Lane.CLOCK,
             job=Job.RESOLVE,
             at=rescue.last_at,
             obligation=ObligationId(obligation("resolve", 1, rescue.ok_seq)),
-            reason="it was over before anybody was due to be paged",
-            self_healed=True,
+            reason=not_over or "it was over before anybody was due to be paged",
+            self_healed=not not_over,
+            verified=not not_over,
         )
     elif i.status is Status.OPEN and stable_s >= target.rescue.window_s:
         yield Due(
@@ -269,5 +271,6 @@ def _endings(target: TargetPolicy, i: Incident) -> Iterator[Due]:
                 job=Job.RESOLVE,
                 at=rescue.last_at,
                 obligation=ObligationId(obligation("resolve", 1, rescue.ok_seq)),
-                reason=f"stable for {stable_since:.0f} s after the rescue",
+                reason=not_over or f"stable for {stable_since:.0f} s after the rescue",
+                verified=not not_over,
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from stanch.incident.fold_people import obligation
+from stanch.incident.healing import heals_until
 from stanch.incident.state import DeliveryState, Incident
 from stanch.incident.work import Due, Job
 from stanch.model.ids import ObligationId, PersonId
@@ -32,28 +33,27 @@ def pages(policy: Policy, i: Incident, now: datetime) -> Iterator[Due]:
     severity = policy.severity(i.severity_rank)
     if (i.standing or failing) and severity.pages:
         if i.page_level == 0:
-            yield _first(policy, i, severity, at=_first_page_at(i))
+            yield _first(policy, i, severity, at=_first_page_at(policy, i))
         else:
             yield _next_page(policy, i, severity, now)
     if not i.told and (i.standing or failing or i.plans_tried) and i.page_level == 0:
         # Too small a matter to wake anybody for, or acted on before anybody was due to be woken.
         if not severity.pages:
-            yield _first(policy, i, severity, at=_first_page_at(i), notice=True)
+            yield _first(policy, i, severity, at=_first_page_at(policy, i), notice=True)
         elif i.plans_tried and not i.standing:
             at = i.cleared_at or i.paging_from
             yield _first(policy, i, severity, at=at, notice=True)
 
 
-def _first_page_at(i: Incident) -> datetime:
+def _first_page_at(policy: Policy, i: Incident) -> datetime:
     assert i.paging_from is not None
     grace = i.paging_from + timedelta(seconds=PAGE_GRACE_S)
     # What keeps coming back does not heal by itself, however short each time.
-    page_after_s = i.page_after_s if i.reopens < REOPENS_HEALING_MAX else 0.0
+    left_until = heals_until(policy, i) if i.reopens < REOPENS_HEALING_MAX else None
     return max(
-        i.paging_from + timedelta(seconds=page_after_s),
+        left_until or i.paging_from,
         min(max(i.diagnosed_at, i.paging_from) if i.diagnosed_at else grace, grace),
-        i.page_held_until or i.paging_from,
-        i.speaks_at() or i.paging_from,
+        i.held_until() or i.paging_from,
     )
 
 

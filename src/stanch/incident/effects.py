@@ -52,21 +52,29 @@ REPLICATION = frozenset(
 """All that a server that lost its standby shows of it. WAL that a slot retains is not among them:
 it fills a volume, whatever the reason."""
 
-WITHOUT_A_PRIMARY = REPLICATION | {
-    SymptomKind.OUTSIDE_ALERT,
-    SymptomKind.POOL_EXHAUSTED,
-    SymptomKind.POOL_HIGH,
-    SymptomKind.POOL_WAITING,
-    SymptomKind.POOL_WAIT_LONG,
-    SymptomKind.HEALTH_CHECK_FAILING,
-    SymptomKind.HEALTH_CHECK_SLOW,
-    SymptomKind.ERROR_RATE_HIGH,
-    SymptomKind.ERROR_RATE_RAISED,
-    SymptomKind.ERROR_BUDGET_BURN,
-    SymptomKind.LATENCY_UNUSUAL,
-    SymptomKind.REQUESTS_SILENT,
-    SymptomKind.LOG_ERRORS,
-}
+THROUGH_IT = frozenset(
+    {
+        SymptomKind.POOL_EXHAUSTED,
+        SymptomKind.POOL_HIGH,
+        SymptomKind.POOL_WAITING,
+        SymptomKind.POOL_WAIT_LONG,
+        SymptomKind.HEALTH_CHECK_FAILING,
+        SymptomKind.HEALTH_CHECK_SLOW,
+        SymptomKind.ERROR_RATE_HIGH,
+        SymptomKind.ERROR_RATE_RAISED,
+        SymptomKind.ERROR_BUDGET_BURN,
+        SymptomKind.LATENCY_UNUSUAL,
+        SymptomKind.REQUESTS_SILENT,
+        SymptomKind.LOG_ERRORS,
+    }
+)
+"""What everybody who comes through a server suffers while it is down."""
+
+WITHOUT_A_PRIMARY = REPLICATION | THROUGH_IT | {SymptomKind.OUTSIDE_ALERT}
+
+HEAL_WITH_IT = DOWN | REPLICATION | THROUGH_IT
+"""On the server that is down itself: over once it is started again. Of what another monitor or a
+person says that is not known."""
 
 
 def breaks(incident: Incident, standbys: Collection[TargetName], at: datetime) -> bool:

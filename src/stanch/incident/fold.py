@@ -45,6 +45,7 @@ def _opened(i: Incident, event: e.IncidentOpened, r: Recorded) -> Incident:
         opened_at=r.at,
         since=event.symptom.since,
         page_after_s=event.page_after_s,
+        down_at=r.at if event.symptom.kind is SymptomKind.SERVER_DOWN else None,
         policy_hash=event.policy_hash,
         severity_rank=event.severity_rank,
         severity_label=event.severity_label,
@@ -54,6 +55,7 @@ def _opened(i: Incident, event: e.IncidentOpened, r: Recorded) -> Incident:
         symptoms=frozen({event.symptom.key: event.symptom}),
         seen=frozenset({event.symptom.key}),
         met=frozenset({event.symptom.key}),
+        unpaged=frozenset({event.symptom.key}),
         symptoms_seq=r.seq,
         symptoms_at=r.at,
         paging_seq=r.seq,
@@ -69,10 +71,12 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
         down_too = event.symptom.kind is SymptomKind.SERVER_DOWN and key not in i.attached
         return owe(told, "down_too", r) if down_too else told
     joined = replace(
-        i,
+        _went_down(i, event, r),
         symptoms=frozen({**i.symptoms, key: event.symptom}),
         seen=i.seen | {key},
         met=i.met | {key},
+        unpaged=i.unpaged | {key},
+        lapsed=i.lapsed - {key},
         rescue=RescueState(),
     )
     joined = _as_it_stands(joined, r)
@@ -81,11 +85,23 @@ def _observed(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
     return relapsed(joined, r) if i.status is Status.RESCUED else joined
 
 
+def _went_down(i: Incident, event: e.SymptomObserved, r: Recorded) -> Incident:
+    """A server that goes down again and again in one incident is not left to itself each time."""
+    if event.symptom.kind is not SymptomKind.SERVER_DOWN:
+        return i
+    if event.symptom.key in i.met and i.status is not Status.RESCUED:
+        return i
+    said_s = i.page_after_s if event.page_after_s is None else event.page_after_s
+    return replace(i, page_after_s=said_s, down_at=r.at)
+
+
 def _cleared(i: Incident, event: e.SymptomCleared, r: Recorded) -> Incident:
     if event.key in i.attached:
         return replace(i, attached=frozen({k: s for k, s in i.attached.items() if k != event.key}))
     left = frozen({k: s for k, s in i.symptoms.items() if k != event.key})
-    return _as_it_stands(replace(i, symptoms=left), r)
+    unpaged = i.unpaged - {event.key}
+    lapsed = i.lapsed | {event.key} if event.lapsed and event.key in i.symptoms else i.lapsed
+    return _as_it_stands(replace(i, symptoms=left, unpaged=unpaged, lapsed=lapsed), r)
 
 
 def _as_it_stands(i: Incident, r: Recorded) -> Incident:
@@ -134,7 +150,10 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         # Whatever it was held for is over by now, or said anew with the reopening.
         page_held_until=None,
         silenced=frozen({}),
+        down_at=None,
         met=frozenset(),
+        unpaged=frozenset(),
+        lapsed=frozenset(),
         reopens=i.reopens + (event.by is None),
         diagnosis=None,
         named=None,

@@ -71,7 +71,9 @@ def _message(i: Incident, event: e.MessageRaised, r: Recorded) -> Incident:
     told = replace(raised, paged=i.paged | frozenset(event.persons), updates_owed=())
     if event.message_kind is MessageKind.UPDATE:
         return replace(told, noticed_seq=i.paging_seq)
-    return replace(told, page_level=event.level, paged_at=r.at, page_lost=False)
+    return replace(
+        told, page_level=event.level, paged_at=r.at, page_lost=False, unpaged=frozenset()
+    )
 
 
 def _attempted(i: Incident, event: e.DeliveryAttempted, r: Recorded) -> Incident:

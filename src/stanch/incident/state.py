@@ -23,6 +23,7 @@ from stanch.model.plans import Mode, Plan, StepOutcome
 from stanch.model.risk import risk_known
 from stanch.model.symptoms import Symptom
 from stanch.policy.rules.moments import wrong_now
+from stanch.policy.rules.planned import held_in_maintenance
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -157,6 +158,9 @@ class Incident:
     since: datetime | None = None
     """Onset, as far as the samples tell."""
     page_after_s: float = 0.0
+    """So long, from `down_at` on, a server that is down is left to whoever restarts it."""
+    down_at: datetime | None = None
+    """When the server was first seen to be down since it was opened, reopened, or came back."""
     policy_hash: str = ""
     severity_rank: int = 4
     severity_label: str = ""
@@ -172,6 +176,10 @@ class Incident:
     """Keys of all symptoms there ever were."""
     met: frozenset[str] = frozenset()
     """Keys of those since it was opened, or reopened last."""
+    unpaged: frozenset[str] = frozenset()
+    """Keys of those that stand and that no page has told of."""
+    lapsed: frozenset[str] = frozenset()
+    """Keys of those that were never over: they only count as usual by now."""
     symptoms_seq: int = 0
     """When the newest symptom joined: a diagnosis older than this is stale."""
     symptoms_at: datetime | None = None
@@ -249,6 +257,21 @@ class Incident:
         ends = [self._speaks_at(key) for key in self.symptoms or self.seen]
         known = [until for until in ends if until is not None]
         return min(known, default=None) if len(known) == len(ends) else None
+
+    def held_until(self) -> datetime | None:
+        """Before this nobody is told of what stands: it is silenced, or planned work explains it.
+
+        None: something is neither. Of an incident in which nothing stands, all that ever stood
+        counts.
+        """
+        ends = [self._quiet_until(key) for key in self.symptoms or self.seen]
+        known = [until for until in ends if until is not None]
+        return min(known, default=None) if len(known) == len(ends) else None
+
+    def _quiet_until(self, key: str) -> datetime | None:
+        silenced = self._speaks_at(key)
+        held = self.page_held_until if held_in_maintenance(key) else None
+        return max((end for end in (silenced, held) if end is not None), default=None)
 
     def _speaks_at(self, key: str) -> datetime | None:
         ends = (self.silenced.get(key), self.silenced.get(key.partition(":")[0]))

@@ -45,3 +45,5 @@ class Due:
     step_id: StepId = StepId("")
     completed: bool = False
     self_healed: bool = False
+    verified: bool = True
+    """Whether the target itself has shown what is to be said of it."""

@@ -93,6 +93,11 @@ class SymptomObserved(Event):
 
     kind: ClassVar[str] = "symptom.observed.v1"
     symptom: Symptom
+    page_after_s: float | None = None
+    """Where the server went down in an incident that was open: how long nobody is paged for that,
+    because a restart may heal it by itself. None: as it was said before."""
+    page_after_source: str = ""
+    """Why so long: what the policy says, or who restarts the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,8 @@ class SymptomCleared(Event):
     kind: ClassVar[str] = "symptom.cleared.v1"
     key: str
     detail: str = ""
+    lapsed: bool = False
+    """It still is so, and is only no longer told: it counts as usual from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +207,10 @@ class IncidentTakenIn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageHeld(Event):
-    """Nobody is paged before a moment, because the trouble is expected; a past moment lifts it."""
+    """Nobody is paged before a moment, because the trouble is expected; a past moment lifts it.
+
+    It holds nothing by which data may be at risk, except that the server is down.
+    """
 
     kind: ClassVar[str] = "page.held.v1"
     nature: ClassVar[Nature] = "decision"
@@ -489,7 +499,10 @@ class HaltLifted(Commanded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaintenanceSet(Commanded):
-    """Expected trouble on a target until a moment: nobody is paged for it, everything is kept."""
+    """Expected trouble on a target until a moment: nobody is paged for it, everything is kept.
+
+    What may cost data pages as ever.
+    """
 
     kind: ClassVar[str] = "maintenance.set.v1"
     target: TargetName

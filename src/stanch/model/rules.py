@@ -28,6 +28,9 @@ class Judgement(StrEnum):
     """Bad when what once came has not come for longer than the limit."""
     CHANGED = "changed"
     """Bad for as long as the limit after the value changed."""
+    FEWER = "fewer"
+    """Bad while there are fewer than there were, for as long as the limit at most: then the lower
+    number is the usual one."""
     CODE = "code"
     """Needs several witnesses and is written in code; listed here with its words."""
 
@@ -94,6 +97,8 @@ class Rule:
     """The value, or that of `also`, is how long it has lasted: this is the onset."""
     at_risk: bool = False
     """Data may be at risk until a diagnosis says otherwise."""
+    planned: bool = False
+    """Planned work brings it about, although data may be at risk by it."""
     along: bool = False
     """Suffers from everything: told in whatever incident of its target is open."""
     apart: bool = False
@@ -121,10 +126,18 @@ class Rule:
         return self.judgement is Judgement.CHANGED and up and not self.at_risk
 
     @property
+    def held_in_maintenance(self) -> bool:
+        """Planned work may bring it about and take it away again, so nobody is woken for it then.
+
+        No work is meant to put data at risk: that is told at once, whatever is planned.
+        """
+        return self.planned or not self.at_risk
+
+    @property
     def limit_unit(self) -> Unit:
         """What its limit is counted in."""
         match self.judgement:
-            case Judgement.FORECAST | Judgement.ABSENT | Judgement.CHANGED:
+            case Judgement.FORECAST | Judgement.ABSENT | Judgement.CHANGED | Judgement.FEWER:
                 return Unit.SECONDS
             case Judgement.SLOWER_THAN_USUAL:
                 return Unit.TIMES

@@ -388,9 +388,10 @@ TARGET = Section(
             name="page_after",
             field="page_after_s",
             holds=Duration(max_s=86_400),
-            doc="Nobody is paged earlier, because a restart by the manager may heal it. Left out: "
-            "the manager's restart time plus the longest crash recovery seen, at most 5m; 0s where "
-            "nobody else is known to restart it. `stanch check` shows it.",
+            doc="Nobody is paged earlier for a server that is down: a restart may heal it. "
+            "For what no restart heals people are paged at once. Left out: the manager's restart "
+            "time plus the longest crash recovery seen, at most 5m; 0s where nobody else is known "
+            "to restart it. `stanch check` shows it.",
             example="30s",
         ),
         Key(

@@ -93,6 +93,8 @@ def _severity(r: Reading) -> str:
 
 def _status(r: Reading) -> str:
     match r.ending:
+        case e.IncidentResolved(verified=False, by=None):
+            return "closed without proof on the database"
         case e.IncidentResolved(verified=False):
             return "closed by a person, without proof on the database"
         case e.IncidentResolved(self_healed=True):

@@ -111,7 +111,7 @@ class Pipeline:
 
     async def _resolve(self, claim: Claim, i: Incident, what: Due, policy: Policy) -> None:
         resolved = e.IncidentResolved(
-            verified=True, reason=what.reason, self_healed=what.self_healed
+            verified=what.verified, reason=what.reason, self_healed=what.self_healed
         )
         await self._unless_moved_on(claim, i, resolved)
 

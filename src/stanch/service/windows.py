@@ -11,6 +11,7 @@ from stanch.model.ids import RESPONDER, IncidentId, TargetName
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.reading import nearest
 from stanch.policy.rules import declared_rules
+from stanch.policy.rules.planned import held_in_maintenance
 from stanch.policy.silences import (
     MAY_GET_WORSE,
     MILDEST,
@@ -72,8 +73,9 @@ class Windows:
             request, e.MaintenanceSet(target=target, until=until, by=by, reason=reason)
         )
         paged = await self._hold(target, _held_until(until))
-        text = f"nobody is paged for {target} until {_shown(until)}, and nothing is done to it"
-        return Answer(ok=True, text=f"{text} unasked{_told(paged)}")
+        text = f"nobody is paged for what work on {target} brings about until {_shown(until)}"
+        rest = "nothing is done to it unasked; whatever may cost data pages as ever"
+        return Answer(ok=True, text=f"{text}, and {rest}{_told(paged)}")
 
     async def silence(self, request: Request) -> Answer:
         """Wake nobody for one rule on a target, or for one subject of it, for a while, or again.
@@ -211,7 +213,12 @@ Held = Callable[[Incident, datetime], Sequence[e.Event]]
 
 def _held_until(until: datetime) -> Held:
     held = e.PageHeld(until=until, reason="maintenance began, or its end was moved")
-    return lambda incident, at: (held,)
+    return lambda incident, at: (held,) if _expected(incident) else ()
+
+
+def _expected(incident: Incident) -> bool:
+    """Whether planned work may have brought about all that stands."""
+    return all(held_in_maintenance(key) for key in incident.symptoms)
 
 
 def _lift_hold(incident: Incident, at: datetime) -> Sequence[e.Event]:

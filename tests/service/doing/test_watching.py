@@ -168,6 +168,19 @@ async def test_how_long_nobody_is_paged_is_written_down_as_it_was_when_the_serve
     assert page.at == bench.at + timedelta(seconds=9)
 
 
+async def test_how_long_is_written_down_also_where_the_server_goes_down_in_an_open_incident(
+    bench: Bench,
+) -> None:
+    bench.restarts["orders"] = PageAfter(seconds=9.0, source="systemd restarts it")
+    for _ in range(12):
+        await bench.see("orders", ReachState.AUTH_FAILED)
+    [incident] = await bench.incidents()
+    assert (set(incident.symptoms), incident.page_after_s) == ({"unwatched"}, 0.0)
+    await bench.see("orders", ReachState.REFUSED)
+    [incident] = await bench.incidents()
+    assert (incident.page_after_s, incident.down_at) == (9.0, bench.at)
+
+
 async def test_what_no_restart_heals_does_not_wait_for_one(bench: Bench) -> None:
     bench.restarts["orders"] = PageAfter(seconds=9.0, source="systemd restarts it")
     await bench.see("orders", full=True)

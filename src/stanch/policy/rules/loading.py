@@ -16,7 +16,7 @@ from stanch.policy.limits import limit_kind
 from stanch.policy.quantities import Duration
 
 TEXTS = ("title", "says", "impact", "source", "names", "unit", "promql")
-FLAGS = ("lasting", "at_risk", "along", "apart", "off")
+FLAGS = ("lasting", "at_risk", "planned", "along", "apart", "off")
 TIMES = ("hold", "clear_hold", "window", "short_window")
 SECONDS_OF = frozenset({"also", "either"})
 LISTS = ("quiet", "only", "names_for")
@@ -35,6 +35,7 @@ NEEDS: Mapping[Judgement, tuple[str, ...]] = {
     Judgement.BURN: ("reading", "limit", "window", "short_window"),
     Judgement.ABSENT: ("reading", "limit"),
     Judgement.CHANGED: ("reading", "limit", "direction"),
+    Judgement.FEWER: ("reading", "limit"),
     Judgement.CODE: (),
 }
 ONLY_FOR: Mapping[str, frozenset[Judgement]] = {

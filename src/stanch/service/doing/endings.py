@@ -54,6 +54,21 @@ def closed(tracks: Tracks, incidents: Sequence[Incident], limits: Limits, at: da
     return found
 
 
+def known_better(tracks: Tracks, incidents: Sequence[Incident]) -> set[str]:
+    """What was closed without proof while it stood, and did not happen anew since."""
+    unproven = [i for i in incidents if i.status is Status.RESOLVED and not i.ended_verified]
+    return {
+        key
+        for key, track in tracks.items()
+        for i in unproven
+        if track.standing and key in i.seen and _before(track.bad_since, i.ended_at)
+    }
+
+
+def _before(moment: datetime | None, end: datetime | None) -> bool:
+    return end is not None and (moment is None or moment <= end)
+
+
 def without_untold(tracks: Tracks, told: Collection[str]) -> Tracks:
     """The tracks without what stands and is told nowhere, so that it is told again.
 

@@ -10,6 +10,7 @@ from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import IncidentId
 from stanch.model.symptoms import Symptom
+from stanch.policy.rules.planned import held_in_maintenance
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -33,7 +34,7 @@ class Holding:
         """What an incident with this symptom is held for."""
         now, held = self._clock.now(), list[e.PageHeld | e.RuleSilenced]()
         window = self._standing.maintenance(symptom.target, now)
-        if window is not None:
+        if window is not None and held_in_maintenance(symptom.key):
             reason = f"maintenance by {window.by}: {window.reason}"
             held.append(e.PageHeld(until=window.until, reason=reason))
         return (*held, *self._silences.of(symptom, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -25,6 +26,7 @@ from stanch.incident.merging import taken_in
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.ids import IncidentId, TargetName
+from stanch.model.restarts import PageAfter
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.service.clock import Clock
 from stanch.service.doing.holding import Holding
@@ -99,8 +101,13 @@ class Together:
 
     # --- attaching ---
 
-    async def attach(self, incident: Incident, symptom: Symptom) -> None:
-        """Put a symptom into an incident: as it is, or counted where too many stand already."""
+    async def attach(
+        self, incident: Incident, symptom: Symptom, *, wait: PageAfter | None = None
+    ) -> None:
+        """Put a symptom into an incident: as it is, or counted where too many stand already.
+
+        `wait`: how long what went down is left to whoever restarts it.
+        """
         elsewhere = symptom.target != incident.target
         if elsewhere:
             self.is_guest(symptom.target, incident.id)
@@ -109,7 +116,12 @@ class Together:
         room = ATTACHED_MAX if elsewhere else STANDING_MAX
         # What there is one of on a server is never a number among others.
         if stands.key in among or len(among) < room or not symptom.subject:
-            await self._book.record(incident.id, e.SymptomObserved(symptom=stands))
+            observed = e.SymptomObserved(symptom=stands)
+            if wait is not None and not elsewhere:
+                observed = replace(
+                    observed, page_after_s=wait.seconds, page_after_source=wait.source
+                )
+            await self._book.record(incident.id, observed)
             return
         crowd = self._crowds.setdefault((incident.id, symptom.target, symptom.kind), set())
         crowd.add(symptom.key)
@@ -118,16 +130,18 @@ class Together:
             told = attached(rest) if elsewhere else rest
             await self._book.record(incident.id, e.SymptomObserved(symptom=told))
 
-    async def clear(self, target: TargetName, key: str, detail: str) -> None:
-        """It is over, wherever in the cluster it stands."""
+    async def clear(
+        self, target: TargetName, key: str, detail: str, *, lapsed: bool = False
+    ) -> None:
+        """It is over, wherever in the cluster it stands; or, where it has lapsed, usual by now."""
         for incident in [*await self._incidents(target), *await self.elsewhere(target)]:
             if incident.target == target:
                 if key in incident.symptoms and not self._counts(incident, target, key):
-                    await self._cleared(incident.id, key, detail)
+                    await self._cleared(incident.id, key, detail, lapsed=lapsed)
             else:
                 for stands in _of(target, incident):
                     if own_key(stands) == key and not self._counts(incident, target, key):
-                        await self._cleared(incident.id, stands.key, detail)
+                        await self._cleared(incident.id, stands.key, detail, lapsed=lapsed)
             await self._left(incident, target, key)
 
     def _counts(self, incident: Incident, target: TargetName, key: str) -> bool:
@@ -152,8 +166,11 @@ class Together:
         # Not before it is written down: until then it has to be told again.
         del self._crowds[name]
 
-    async def _cleared(self, incident_id: IncidentId, key: str, detail: str) -> None:
-        await self._book.record(incident_id, e.SymptomCleared(key=key, detail=detail))
+    async def _cleared(
+        self, incident_id: IncidentId, key: str, detail: str, *, lapsed: bool = False
+    ) -> None:
+        cleared = e.SymptomCleared(key=key, detail=detail, lapsed=lapsed)
+        await self._book.record(incident_id, cleared)
 
     async def told(self, target: TargetName) -> set[str]:
         """Keys of a target that stand somewhere other than in an incident of its own.

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from stanch.detect.engine import Detector, Remembered
-from stanch.detect.in_force import plan_for
+from stanch.detect.engine import Remembered
 from stanch.detect.tracker import Change, Cleared, Raised, Track, Tracks, step
 from stanch.incident.correlate import Explains, belongs
-from stanch.incident.effects import own_key
+from stanch.incident.effects import own, own_key
 from stanch.incident.page_after import NOT_LOOKED, page_after
 from stanch.incident.state import Incident
 from stanch.model import events as e
@@ -24,9 +23,11 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.rules import declared_rules
 from stanch.service.clock import Clock
+from stanch.service.doing.detecting import Detecting
 from stanch.service.doing.endings import (
     close_removed,
     closed,
+    known_better,
     no_longer_asked,
     switched_off,
     without_untold,
@@ -80,9 +81,8 @@ class Watching:
         self._emergency = emergency
         self._page_after = page_after
         self._busy = busy
-        self._usual = usual
+        self._detecting = Detecting(usual)
         self._tracks: dict[TargetName, Tracks] = {}
-        self._detectors: dict[TargetName, tuple[TargetPolicy, Detector]] = {}
         self._recent: dict[TargetName, list[IncidentId]] = {}
         self.topology = Topology(book=book, policies=policies, standing=standing)
         self.holding = Holding(book=book, standing=standing, policies=policies, clock=clock)
@@ -116,6 +116,7 @@ class Watching:
                 of = symptom.target if elsewhere else incident.target
                 if elsewhere:
                     self.together.is_guest(of, incident.id)
+                self._detecting.stands(own(symptom) if elsewhere else symptom)
                 self._tracks[of] = {**self._tracks.get(of, {}), key: Track(standing=True)}
 
     async def take(self, sample: Sample) -> None:
@@ -134,7 +135,7 @@ class Watching:
         after, changes = step(
             before,
             [
-                *self._detector(target).conditions(sample, before),
+                *self._detecting.of(target).conditions(sample, before),
                 *switched_off(target, before),
                 *no_longer_asked(target, before),
             ],
@@ -170,27 +171,11 @@ class Watching:
             return
         for target in gone:
             self._tracks.pop(target, None)
-            self._detectors.pop(target, None)
+            self._detecting.forget(target)
 
     def learned(self) -> Iterator[Learned]:
         """Everything that the rules of this process know to be usual."""
-        for name, (_, detector) in self._detectors.items():
-            for kind, subject, baseline in detector.learned():
-                yield Learned(name, kind, subject, baseline)
-
-    def _detector(self, target: TargetPolicy) -> Detector:
-        """The rules of a target at work; a changed policy changes them, not what they remember."""
-        name = TargetName(target.name)
-        known = self._detectors.get(name)
-        if known is not None and known[0] is target:
-            return known[1]
-        if known is None:
-            detector = Detector(plan_for(target), self._usual(name))
-        else:
-            detector = known[1]
-            detector.adopt(plan_for(target))
-        self._detectors[name] = (target, detector)
-        return detector
+        return self._detecting.learned()
 
     async def _still_told(self, target: TargetName, policy: TargetPolicy) -> Tracks:
         """The tracks, without what stands on the target but in no incident any more.
@@ -205,6 +190,7 @@ class Watching:
         told = {key for i in incidents if not i.status.ended for key in i.symptoms}
         told |= await self.together.told(target)
         told |= closed(tracks, incidents, policy.limits, self._clock.now())
+        self._detecting.give_up(policy, known_better(tracks, incidents))
         return without_untold(tracks, told)
 
     def _would_be_news(self, target: TargetPolicy, sample: Sample) -> bool:
@@ -224,8 +210,8 @@ class Watching:
                 # An alert from outside may be opening an incident on this target just now.
                 async with self.together.opening(symptom.target):
                     await self._raised(target, symptom)
-            case Cleared(key=key, detail=detail):
-                await self.together.clear(TargetName(target.name), key, detail)
+            case Cleared(key=key, detail=detail, lapsed=lapsed):
+                await self.together.clear(TargetName(target.name), key, detail, lapsed=lapsed)
 
     async def _raised(self, target: TargetPolicy, symptom: Symptom) -> None:
         symptom = replace(symptom, rank=self._rank(target, symptom))
@@ -250,7 +236,7 @@ class Watching:
         else:
             await self.holding.hold(where.incident_id, symptom)
         incident = await self._book.get(where.incident_id)
-        await self.together.attach(incident, symptom)
+        await self.together.attach(incident, symptom, wait=self._wait(target, symptom))
         await self.holding.settle(where.incident_id)
         await self.together.take_in(await self._book.get(where.incident_id))
         await self._raise_severity(target, where.incident_id, symptom)
@@ -284,9 +270,8 @@ class Watching:
         policy = self._policies.current
         rank = self._rank(target, symptom)
         opened = opened_with(policy, rank, target, symptom, policy_hash=self._policies.current_hash)
-        if target is not None and symptom.kind is SymptomKind.SERVER_DOWN:
-            # Only a restart heals by itself; a full disk or a blocking chain does not wait.
-            wait = self._page_after(target)
+        wait = self._wait(target, symptom)
+        if wait is not None:
             opened = replace(opened, page_after_s=wait.seconds, page_after_source=wait.source)
         incident = await self._book.open([opened, *self.holding.of(symptom)])
         log.warning(
@@ -296,6 +281,11 @@ class Watching:
 
     async def _opened_of_ourselves(self, symptom: Symptom) -> Incident:
         return await self._open(None, symptom)
+
+    def _wait(self, target: TargetPolicy | None, symptom: Symptom) -> PageAfter | None:
+        """Only a restart heals by itself; a full disk or a blocking chain does not wait."""
+        down = symptom.kind is SymptomKind.SERVER_DOWN
+        return self._page_after(target) if target is not None and down else None
 
     def _rank(self, target: TargetPolicy | None, symptom: Symptom) -> int:
         if target is None:

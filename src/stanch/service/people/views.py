@@ -44,9 +44,9 @@ def _held_until(incident: Incident, at: datetime) -> str | None:
     """Until when nobody is paged for it; None where that is not so now."""
     if incident.status.ended:
         return None
-    ends = [incident.page_held_until, incident.speaks_at()]
-    until = max((end for end in ends if end is not None and end > at), default=None)
-    return to_iso(until) if until is not None and not incident.page_level else None
+    until = incident.held_until()
+    held = until is not None and until > at and not incident.page_level
+    return to_iso(until) if until is not None and held else None
 
 
 def window_lines(
