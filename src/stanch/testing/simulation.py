@@ -125,6 +125,11 @@ class Running:
 Script = Callable[["Simulation"], Awaitable[None]]
 
 
+async def no_doubts() -> tuple[str, ...]:
+    """Nothing is wrong with the responder itself."""
+    return ()
+
+
 class Simulation:
     """A world, a store, and one life of the responder after the other."""
 
@@ -143,6 +148,8 @@ class Simulation:
         self.now: Running | None = None
         self.watched = True
         """False: nobody looks at the servers, so that days pass in a moment."""
+        self.doubts: Callable[[], Awaitable[tuple[str, ...]]] = no_doubts
+        """Why a silence may be the responder's own fault."""
         self.failures: list[str] = []
         """Tasks in which the responder caught a bug of its own."""
         self.on_start: Callable[[Running], None] = lambda running: None
@@ -174,7 +181,7 @@ class Simulation:
         playing = asyncio.create_task(self._play(script))
         try:
             async with asyncio.timeout(deadline_s):
-                while not self._over:
+                while not (self._over or playing.done()):
                     life = Life(dies_at=left.pop(0) if left else None)
                     self.lives.append(life)
                     await self._live(life, playing)
@@ -211,7 +218,9 @@ class Simulation:
         self.sql.take_over()
         house = await open_house(self._policies, store, clock=self.clock)
         targets = {
-            target.name: SimTarget(self.servers[target.name], target, life, self.notes)
+            target.name: SimTarget(
+                self.servers[target.name], target, life, self.notes, doubts=self.doubts
+            )
             for target in self.policy.targets
         }
         core = Core(

@@ -55,8 +55,17 @@ def note_life(notes: Notes, server: SimServer) -> None:
 class SimTarget:
     """The simulator's counterpart of `service.targets.Watched`."""
 
-    def __init__(self, server: SimServer, target: TargetPolicy, life: Life, notes: Notes) -> None:
+    def __init__(
+        self,
+        server: SimServer,
+        target: TargetPolicy,
+        life: Life,
+        notes: Notes,
+        *,
+        doubts: Callable[[], Awaitable[tuple[str, ...]]],
+    ) -> None:
         self._server, self._target, self._life, self._notes = server, target, life, notes
+        self._doubts = doubts
         self._session = SimSentinel(server, life)
         self._net = SimNet(server, life)
         self._host = SimHost(server, life)
@@ -68,7 +77,9 @@ class SimTarget:
         )
 
     async def run(self, take: Callable[[Sample], Awaitable[None]]) -> None:
-        """Watch until cancelled or killed."""
+        """Watch until cancelled or killed; one that may sleep is let alone."""
+        if self._target.wake == "never":
+            return
 
         async def emit(sample: Sample) -> None:
             self._life.check()
@@ -83,7 +94,7 @@ class SimTarget:
             greet=self._net.knock,
             volumes=self._volumes,
             has_volumes=lambda: True,
-            doubts=_no_doubts,
+            doubts=self._doubts,
             now=self._server.clock.now,
         )
         every_s = self._target.sample_every_s
@@ -135,7 +146,3 @@ class SimTarget:
             files=SimFiles(self._server, self._life),
             app_login=SimLogin(self._server, self._life),
         )
-
-
-async def _no_doubts() -> tuple[str, ...]:
-    return ()

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from stanch.service.watched.doubting import LAG_S_MAX, REMEMBERED_S, Doubts, LoopLag
+from stanch.service.watched.doubting import (
+    CAUGHT_UP_S_MAX,
+    CONTROL_REMEMBERED_S,
+    LAG_S_MAX,
+    REMEMBERED_S,
+    Doubts,
+    LoopLag,
+    knock_at,
+)
 from stanch.testing.virtual_time import VirtualLoop, run_virtually
+from stanch.watch.blindness import DOUBTED_S_MAX
 
 
 def measured(script: Callable[[LoopLag, VirtualLoop], Awaitable[None]]) -> None:
@@ -64,3 +75,53 @@ def test_a_short_lag_after_a_long_one_ends_no_memory() -> None:
         assert lag.worst_s() == pytest.approx(4, abs=0.1)
 
     measured(script)
+
+
+def test_one_stop_however_long_is_never_doubted_for_so_long_that_it_is_told_as_blindness() -> None:
+    assert REMEMBERED_S + CAUGHT_UP_S_MAX < DOUBTED_S_MAX
+
+
+# --- the control endpoint ---
+
+
+def test_silence_of_the_control_endpoint_is_a_doubt_and_for_a_moment_after_it() -> None:
+    async def script(lag: LoopLag, loop: VirtualLoop) -> None:
+        answers = True
+
+        async def control(deadline_s: float) -> bool:
+            return answers
+
+        doubts = Doubts(lag, control)
+        assert await doubts.standing() == ()
+        answers = False
+        assert await doubts.standing() == ("the control endpoint does not answer either",)
+        answers = True
+        # A probe that failed just now began while it was silent.
+        await asyncio.sleep(CONTROL_REMEMBERED_S - 0.1)
+        assert len(await doubts.standing()) == 1
+        await asyncio.sleep(0.2)
+        assert await doubts.standing() == ()
+
+    measured(script)
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue is full, so that no knock is answered."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+async def test_a_knock_that_nobody_answers_is_silence_and_a_refusal_is_not(full_port: int) -> None:
+    assert not await knock_at(f"127.0.0.1:{full_port}", 0.2)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert await knock_at(f"127.0.0.1:{taken.getsockname()[1]}", 5.0)

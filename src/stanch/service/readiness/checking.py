@@ -19,6 +19,7 @@ from stanch.service.readiness.inbound import try_inbound
 from stanch.service.readiness.places import try_places
 from stanch.service.readiness.sources import try_sources
 from stanch.service.readiness.trial_page import new_code, send_trial
+from stanch.service.watched.doubting import CONTROL_DEADLINE_S, knock_at
 from stanch.service.watched.identity import Identity
 from stanch.service.watched.noting import Kept, address_of, note_path, read_note
 from stanch.store.mounts import Mount, mounts_here
@@ -27,6 +28,10 @@ from stanch.store.statedir import refuse_network
 CHANNEL_DEADLINE_S = 15.0
 TARGETS_AT_ONCE = 16
 UNHEARD = "What comes in this way is refused, and nobody hears of it."
+UNBELIEVED = (
+    "While it is silent no silence of a target is believed. Name something that answers whenever "
+    "this machine's network works, or leave `control_endpoint` out."
+)
 SILENT = "Until it answers, the rules that read it have no verdict."
 TOLD = "`stanch run` tells this as a symptom for as long as it stays so."
 TOLD_OF = frozenset({"pools", "services", "backups", "WAL"})
@@ -97,10 +102,11 @@ async def check_policy(
         async with slots:
             return await try_sources(target, now=_now)
 
-    looked, asked, inbound, channels = await asyncio.gather(
+    looked, asked, inbound, control, channels = await asyncio.gather(
         asyncio.gather(*(one(target) for target in policy.targets)),
         asyncio.gather(*(beside(target) for target in policy.targets)),
         try_inbound(policy.signals),
+        _control_endpoint(policy.control_endpoint),
         asyncio.gather(*(_channel(policy, c, send_test=send_test) for c in policy.channels)),
     )
     tried = tuple(
@@ -122,14 +128,25 @@ async def check_policy(
             if not said.ok
         ),
         *(Problem(on=on, what=said.detail, hint=UNHEARD) for on, said in inbound if not said.ok),
+        *(Problem(on=on, what=said.detail, hint=UNBELIEVED) for on, said in control if not said.ok),
     ]
     targets = tuple(report for report, _, _ in looked)
     return CheckReport(
         targets=targets,
         channels=tried,
-        sources=(*sources, *inbound),
+        sources=(*sources, *inbound, *control),
         problems=tuple(problems),
     )
+
+
+async def _control_endpoint(endpoint: str) -> tuple[tuple[str, Tried], ...]:
+    """Knocked at as `stanch run` does; nothing where none is named."""
+    if not endpoint:
+        return ()
+    answers = await knock_at(endpoint, CONTROL_DEADLINE_S)
+    silent = f"does not answer within {CONTROL_DEADLINE_S:.0f} s"
+    tried = Tried(ok=answers, detail="answers" if answers else silent)
+    return ((f"control_endpoint {endpoint}", tried),)
 
 
 def _now() -> datetime:
