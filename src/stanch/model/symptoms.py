@@ -26,7 +26,8 @@ class SymptomKind(StrEnum):
     OTHER_CLUSTER = "other_cluster"
     """Another database cluster answers in the place of the one that is watched."""
     BLIND = "blind"
-    """Many unrelated targets fell silent at once: more likely it is the watch that cannot see."""
+    """Many unrelated targets fell silent at once, or one is long in doubt: more likely it is the
+    watch that cannot see."""
     REPORTED = "reported"
     """A person declared it."""
     OUTSIDE_ALERT = "outside_alert"

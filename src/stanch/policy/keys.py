@@ -710,7 +710,8 @@ POLICY = Section(
             field="control_endpoint",
             holds=HOST_PORT,
             doc="Something that answers whenever this machine's network works, such as the "
-            "gateway's DNS port. While it is silent too, Stanch calls itself blind.",
+            "gateway's DNS port. While it is silent too, no silence of a target is believed; where "
+            "that lasts, Stanch calls itself blind.",
             example='"192.0.2.1:53"',
         ),
         Key(
