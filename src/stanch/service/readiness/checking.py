@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from stanch.store.statedir import refuse_network
 
 CHANNEL_DEADLINE_S = 15.0
 TARGETS_AT_ONCE = 16
+UNSENT = "No page can leave this way."
 UNHEARD = "What comes in this way is refused, and nobody hears of it."
 UNBELIEVED = (
     "While it is silent no silence of a target is believed. Name something that answers whenever "
@@ -117,18 +118,10 @@ async def check_policy(
     problems = [
         *_state_directory(policy, mounts_here() if mounts is None else mounts),
         *(p for report, note, _ in looked for p in _target_problems(policy, report, note)),
-        *(
-            Problem(on=f"channel {name}", what=said.detail, hint="No page can leave this way.")
-            for name, said in tried
-            if not said.ok
-        ),
-        *(
-            Problem(on=on, what=said.detail, hint=source_hint(on))
-            for on, said in sources
-            if not said.ok
-        ),
-        *(Problem(on=on, what=said.detail, hint=UNHEARD) for on, said in inbound if not said.ok),
-        *(Problem(on=on, what=said.detail, hint=UNBELIEVED) for on, said in control if not said.ok),
+        *_failed(((f"channel {name}", said) for name, said in tried), UNSENT),
+        *(p for source in sources for p in _failed([source], source_hint(source[0]))),
+        *_failed(inbound, UNHEARD),
+        *_failed(control, UNBELIEVED),
     ]
     targets = tuple(report for report, _, _ in looked)
     return CheckReport(
@@ -137,6 +130,10 @@ async def check_policy(
         sources=(*sources, *inbound, *control),
         problems=tuple(problems),
     )
+
+
+def _failed(tried: Iterable[tuple[str, Tried]], hint: str) -> Iterator[Problem]:
+    return (Problem(on=on, what=said.detail, hint=hint) for on, said in tried if not said.ok)
 
 
 async def _control_endpoint(endpoint: str) -> tuple[tuple[str, Tried], ...]:
