@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="times each fault is made")
     parser.add_argument("--seed", type=int, default=1, help="everything random follows from it")
     parser.add_argument("--set", default=USUAL, choices=sorted(SETS), help="which faults")
-    parser.add_argument("--only", metavar="FAULT", nargs="+", choices=sorted(BY_ID), help="these faults alone")
+    parser.add_argument(
+        "--only", metavar="FAULT", nargs="+", choices=sorted(BY_ID), help="these faults alone"
+    )
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--major", type=int, default=15, help="version of the servers")
     parser.add_argument("--workers", type=int, default=SLOTS, help="trials side by side")

@@ -268,7 +268,8 @@ class Policy:
     """Health and metrics; loopback unless said otherwise. Commands use the local socket only."""
     control_endpoint: str = ""
     """`host:port` of something that is up whenever this machine's network is, such as the gateway's
-    DNS port: while it does not answer either, silence may be our own blindness. Empty: not asked."""
+    DNS port: while it does not answer either, silence may be our own blindness. Empty: it is not
+    asked."""
     runbook_directory: str = ""
     """The user's own runbooks; they override shipped ones by id."""
 
