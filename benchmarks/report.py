@@ -33,13 +33,17 @@ QUIET_LOAD = 0.75
 Line = Mapping[str, Any]
 
 
-def run(bench: str, *, quick: bool) -> Iterator[Line]:
+def run(bench: str, *, quick: bool, folder: Path = HERE) -> Iterator[Line]:
     """The figures of one benchmark, each as soon as it is there."""
-    command = [sys.executable, str(HERE / f"{bench}.py"), *(["--quick"] if quick else [])]
+    command = [sys.executable, str(folder / f"{bench}.py"), *(["--quick"] if quick else [])]
     say(f"=== {shlex.join(command[1:])}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
+            if not text.startswith("{"):
+                # What is logged on the way is no figure, and costs none.
+                say(text.rstrip())
+                continue
             line = {**in_one_shape(json.loads(text)), "load": round(os.getloadavg()[0], 1)}
             say(f"{line['bench']} {line['case']}: {line['value']} {line['unit']}")
             yield line
@@ -170,14 +174,18 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine()
     benches: Sequence[str] = options.only or BENCHES
-    lines = [line for bench in benches for line in run(bench, quick=options.quick)]
     options.to.mkdir(exist_ok=True)
     kind = "bench-quick" if options.quick else "bench"
     path = options.to / f"{kind}-{datetime.now(UTC):%Y-%m-%d}.md"
+    lines = list[Line]()
+    with path.with_suffix(".jsonl").open("w", encoding="utf-8") as records:
+        for bench in benches:
+            for line in run(bench, quick=options.quick):
+                lines.append(line)
+                # At once: what breaks off an hour later takes no figure along.
+                print(json.dumps(line), file=records, flush=True)
     command = shlex.join(["python", "benchmarks/report.py", *sys.argv[1:]])
     path.write_text(written(lines, facts, command=command), encoding="utf-8")
-    records = path.with_suffix(".jsonl")
-    records.write_text("".join(json.dumps(ln) + "\n" for ln in lines), encoding="utf-8")
     say(f"written: {path}")
     if any("status" in line for line in lines):
         raise SystemExit(1)

@@ -33,6 +33,10 @@ PREPARED = Chain(
 )
 LEAKED = w.held(4242, "advisory", state="idle", state_s=900.0, relation="", xact_s=None)
 WAITING = [w.held(n, "advisory", granted=False, relation="") for n in (51, 52, 53)]
+NOTIFIERS = (
+    w.held(4242, "object", relation=""),
+    *(w.held(n, "object", granted=False, relation="") for n in (61, 62, 63, 64)),
+)
 SUBTRANS = (w.doing(9, "LWLock:SubtransSLRU"), w.doing(2, "LWLock:SubtransBuffer"), w.doing(2))
 MAPPING = (w.doing(24, "LWLock:BufferMapping"), w.doing(4))
 PILED = (
@@ -56,6 +60,7 @@ CASES: dict[str, Evidence] = {
         log=w.log(*flood("lock_table_full", 3, "out of shared memory", sqlstate="53200")),
         figures=figures(w.figure("lock_slots_used", 6200.0)),
     ),
+    "commits_behind_notify": w.healthy(activity=w.activity(*NOTIFIERS)),
     "advisory_lock_leak": w.healthy(
         chains=w.chains(w.chain(3, 60.0, "idle")), activity=w.activity(LEAKED, *WAITING)
     ),

@@ -93,6 +93,7 @@ FIRED: Mapping[str, str] = {
     "replication_delay": _REPLAY,
     "replication_lag": _REPLAY,
     "archive_failing": _VITALS,
+    "archive_stalled": f"{_SERVERS}test_an_archive_command_that_hangs_is_told",
     "slot_retains_wal": _VITALS,
     "slot_inactive": _VITALS,
     "slot_stuck": _WAL,

@@ -110,3 +110,14 @@ def test_the_slow_line_resets_where_nobody_listens() -> None:
         near.settimeout(20)
         with pytest.raises(ConnectionResetError):
             near.recv(1)
+
+
+def test_what_a_benchmark_logs_on_the_way_is_no_figure_and_costs_none(
+    tmp_path: Path,
+) -> None:
+    program = (
+        f"print('2026-11-22 [warning] incident opened')\nprint({json.dumps(json.dumps(line()))})"
+    )
+    (tmp_path / "append.py").write_text(program)
+    lines = report.run("append", quick=False, folder=tmp_path)
+    assert [found["case"] for found in lines] == [line()["case"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
@@ -245,21 +244,11 @@ def test_an_application_role_that_cannot_write_is_a_problem(
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)
 def test_a_control_endpoint_is_knocked_at_and_its_silence_is_a_problem(
-    shared_server: ScratchServer, tmp_path: Path
+    shared_server: ScratchServer, tmp_path: Path, full_port: int
 ) -> None:
-    with contextlib.ExitStack() as held:
-        silent = held.enter_context(socket.socket())
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(0)
-        for _ in range(4):
-            # Its queue is full, so that no further knock is answered.
-            waiting = held.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                waiting.connect(silent.getsockname())
-        endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
-        more = f"{HEARTBEAT}control_endpoint: {endpoint}\n"
-        code, body = check_json(policy(tmp_path, shared_server.dsn("stanch_watch"), more=more))
+    endpoint = f"127.0.0.1:{full_port}"
+    more = f"{HEARTBEAT}control_endpoint: {endpoint}\n"
+    code, body = check_json(policy(tmp_path, shared_server.dsn("stanch_watch"), more=more))
     assert code == 1
     assert [p["on"] for p in body["problems"]] == [f"control_endpoint {endpoint}"]
     assert "does not answer" in body["problems"][0]["what"]

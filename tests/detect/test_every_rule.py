@@ -111,6 +111,11 @@ WITH_ONE, WITHOUT = seen(vitals=vitals(**lagging(0))), seen(vitals=vitals())
 """A server with one standby connected, and with none."""
 
 
+def archived(count: int, *, written: int, **more: Any) -> Sample:
+    told = ArchiverVitals(archived_count=count, failed_count=0, **more)
+    return seen(vitals=vitals(archiver=told, wal_position_bytes=10 * GB + written))
+
+
 def archiver(failed_s: float, archived_s: float) -> dict[str, Any]:
     return {
         "archiver": ArchiverVitals(
@@ -222,6 +227,10 @@ CASES: dict[str, Case] = {
     "archive_failing": Case(
         steady(seen(vitals=vitals(**archiver(0, -3600))), lasts_s=310),
         steady(seen(vitals=vitals(**archiver(0, 1))), lasts_s=900),
+    ),
+    "archive_stalled": Case(
+        [(n, archived(0, written=n * 10 * MB)) for n in range(310)],
+        [(n, archived(n // 200, written=n * 10 * MB)) for n in range(900)],
     ),
     "slot_retains_wal": by_vitals(slot(10 * GB), slot(9 * GB), lasts_s=60, subject="s"),
     "slot_inactive": Case(

@@ -44,6 +44,7 @@ LOW = target(
     temp_files_flood={"limit": 10.0},
     prepared_transaction_old={"limit": 0.3, "hold_s": 0.0},
     archive_failing={"limit": 0.2, "hold_s": 0.0},
+    archive_stalled={"limit": 0.2, "hold_s": 0.0},
     slot_retains_wal={"limit": 1.0, "hold_s": 0.0},
     slot_inactive={"limit": 0.3},
     xid_wraparound={"limit": 1.0, "hold_s": 0.0},
@@ -155,6 +156,21 @@ def trouble(server: ScratchServer, stack: ExitStack) -> None:
     with session(server, "SET work_mem = '64kB'", spill):
         pass
     server.query("SELECT pg_switch_wal()")
+
+
+@pytest.mark.parametrize(("command", "told"), [("sleep 600", True), ("true", False)])
+def test_an_archive_command_that_hangs_is_told(
+    make_server: MakeServer, *, command: str, told: bool
+) -> None:
+    server = make_server(conf={"archive_mode": "on", "archive_command": command})
+    # Until version 14 the server counts what was archived half a second late.
+    patient = target(archive_stalled={"limit": 1.5, "hold_s": 0.0})
+    with Watch(server, patient) as watch:
+        watch.look()
+        for n in range(3):
+            server.query(f"CREATE TABLE t{n} (id int)")
+            server.query("SELECT pg_switch_wal()")
+        assert watch.until(lambda raised: "archive_stalled" in raised, within_s=4.0) is told
 
 
 def prepare(server: ScratchServer) -> None:

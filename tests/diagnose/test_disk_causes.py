@@ -9,7 +9,8 @@ import pytest
 
 import cases_disk as d
 import evidences as w
-from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Retention, Slot
 from stanch.diagnose.outside import Volumes
 from stanch.diagnose.rank import STANDS_FROM, diagnose
@@ -43,6 +44,17 @@ FAILED_ONCE = {
 SHARED = w.volumes(w.volume("data", "wal", "log"))
 SHORT = w.volume("data", "wal", "log", free=4 * GIB)
 WAREHOUSE = Volumes(volumes=(w.volume("data", "wal", "log"),), wal_bytes=GIB, temp_bytes=30 * GIB)
+
+
+def hanging(ready_s: float, idle_s: float | None, failing: float = 0.0) -> Reading[Figures]:
+    waits = "000000010000000000000007.ready"
+    told = [
+        w.figure("archive_failing", failing),
+        w.figure("archive_ready_age_s", ready_s, detail=waits),
+    ]
+    return d.figures(*told, *([] if idle_s is None else [w.figure("archive_idle_s", idle_s)]))
+
+
 FLOOD = d.courses(w.course("wal_bytes_total", 1e6, 80e6))
 
 QUIET: dict[str, Evidence] = {
@@ -61,6 +73,15 @@ QUIET: dict[str, Evidence] = {
     "archive commands that failed an hour ago": w.healthy(
         figures=d.figures(w.figure("archive_failing", 0.0)),
         log=w.log(*(replace(line, at=w.ago(3600)) for line in d.failures(6))),
+    ),
+    "an archive that is far behind and takes one file after the other": w.healthy(
+        figures=hanging(3600, 4.0)
+    ),
+    "a WAL file that became ready just now, after hours in which nothing did": w.healthy(
+        figures=hanging(5.0, 7200)
+    ),
+    "an archive that has not been given anything for hours": w.healthy(
+        figures=d.figures(w.figure("archive_failing", 0.0), w.figure("archive_idle_s", 9000))
     ),
     "a slot without a consumer that keeps no more than the server itself": w.healthy(
         figures=d.figures(*d.slot("nightly", 500 * MIB, active=False, status="reserved")),
@@ -167,6 +188,33 @@ def test_a_command_that_is_not_there_is_told_although_the_server_counts_no_failu
     )
     assert first(evidence).id == "archiver_failing"
     assert "exit code 127: it is not there" in first(evidence).summary
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "said"), [(660.0, "the newest ended 11 min ago"), (None, "none has ever ended")]
+)
+def test_an_archive_command_that_does_not_come_back_is_told_although_nothing_failed(
+    idle_s: float | None, said: str
+) -> None:
+    found = first(w.healthy(figures=hanging(600, idle_s)))
+    assert found.id == "archiver_failing"
+    assert "000000010000000000000007 has waited for 10 min" in found.summary
+    assert said in found.summary
+    assert found.since == w.ago(600)
+
+
+def test_what_waits_because_attempts_fail_is_told_by_the_failures() -> None:
+    found = first(case("archiver_failing", figures=hanging(600, 3.0, failing=1.0)))
+    assert "the command fails" in found.summary
+
+
+def test_an_archive_that_stands_still_elsewhere_is_told_by_the_watch_alone() -> None:
+    evidence = w.far(
+        figures=d.figures(w.figure("archive_failing", 0.0)),
+        symptoms=(d.stands(SymptomKind.ARCHIVE_STALLED, 600),),
+    )
+    assert standing(evidence) == ["archiver_failing"]
+    assert first(evidence).since == w.ago(600)
 
 
 def test_an_archive_that_fails_elsewhere_is_told_by_the_watch_alone() -> None:

@@ -96,6 +96,18 @@ async def test_an_archive_command_that_fails_again_and_again(make_server: MakeSe
     assert len(str(cause.fact("last_failed_wal"))) == 24
 
 
+async def test_an_archive_command_that_does_not_come_back(make_server: MakeServer) -> None:
+    hangs = {"archive_mode": "on", "archive_command": "sleep 600"}
+    server = make_server(conf={**hangs, **SMALL})
+    write_wal(server, 2)
+    waiting = Path(server.data_directory, "pg_wal", "archive_status")
+    until(lambda: any(waiting.glob("*.ready")), "a WAL file that is ready")
+    for ready in waiting.glob("*.ready"):
+        os.utime(ready, (time.time() - 300, time.time() - 300))
+    cause = found(await look(server), "archiver_failing")
+    assert "has waited for 5 min" in cause.summary
+
+
 async def test_a_slot_nobody_reads_on_a_volume_that_gets_short(make_server: MakeServer) -> None:
     server = make_server(wal_volume_mb=24, conf=SMALL)
     server.query("SELECT pg_create_physical_replication_slot('forgotten', true)")

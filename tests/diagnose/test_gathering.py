@@ -22,7 +22,7 @@ from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.pace import PACE_SQL
 from stanch.facts.sessions import SESSIONS_WAITING_SQL
 from stanch.facts.vitals import VITALS_SQL
-from stanch.facts.workings import MORE_FROM, TABLES_SQL, TEMP_SQL, WORKINGS_SQL
+from stanch.facts.workings import FOLDERS_SQL, MORE_FROM, TABLES_SQL, WORKINGS_SQL
 from stanch.model.diagnosis import Missing, Verdict
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, ProcessInfo
@@ -59,7 +59,7 @@ class Reader:
             SESSIONS_WAITING_SQL: "[]",
             WORKINGS_SQL: '{"groups": [], "locks": [], "figures": []}',
             TABLES_SQL: '{"figures": []}',
-            TEMP_SQL: '{"figures": []}',
+            FOLDERS_SQL: '{"figures": []}',
             **{sql: '{"figures": []}' for _, sql in MORE_FROM},
         }
 

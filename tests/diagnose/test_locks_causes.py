@@ -15,6 +15,7 @@ from cases_locks import (
     CHANGE,
     LEAKED,
     MAPPING,
+    NOTIFIERS,
     PILED,
     PREPARED,
     SUBTRANS,
@@ -305,6 +306,26 @@ def test_a_prepared_transaction_that_millions_have_overtaken_is_an_old_one() -> 
     assert first(w.healthy(figures=figures(*known))).subject == "pay-1"
 
 
+def test_commits_that_wait_for_each_others_notifications_are_one_story_and_nobody_is_ended() -> (
+    None
+):
+    chain = w.chain(4, 3.0, "active")
+    evidence = w.healthy(chains=w.chains(chain), activity=w.activity(*NOTIFIERS))
+    assert story(evidence) == {
+        "commits_behind_notify": None,
+        "blocking_chain": "commits_behind_notify",
+    }
+    found = diagnose(evidence).first
+    assert found is not None
+    assert "4 commits that send notifications wait for each other" in found.summary
+    assert "end_blocking_session" in found.forbids
+
+
+def test_two_commits_that_meet_over_their_notifications_are_nothing() -> None:
+    evidence = w.healthy(activity=w.activity(*NOTIFIERS[:3]))
+    assert "commits_behind_notify" not in story(evidence)
+
+
 def test_advisory_locks_by_the_thousand_that_nobody_gives_back_fill_the_lock_table() -> None:
     evidence = replace(
         CASES["lock_table_full"], activity=w.activity(replace(LEAKED, locks=6000), *WAITING)
@@ -417,3 +438,30 @@ def test_one_that_others_have_waited_for_is_named_after_seconds() -> None:
         figures=figures(w.figure("prepared_xacts", 1.0), w.figure("prepared_xact_age_s", 8.0)),
     )
     assert standing(young)[0] == "prepared_transaction_orphaned"
+
+
+def crowd(idle: int, all_of: int) -> Evidence:
+    told = w.figure("idle_in_xact_sessions", float(idle), subject="checkout", detail=str(all_of))
+    return w.healthy(figures=figures(told))
+
+
+def test_an_application_that_waits_inside_its_transactions_is_told_by_most_of_its_sessions() -> (
+    None
+):
+    found = first(crowd(8, 9))
+    assert found.id == "idle_in_transaction"
+    assert '8 of 9 sessions of application "checkout" have been idle' in found.summary
+    assert "call others outside of transactions" in found.safe_first
+
+
+@pytest.mark.parametrize(("idle", "all_of"), [(4, 4), (9, 40), (0, 9)])
+def test_some_sessions_between_two_statements_of_theirs_are_nothing(idle: int, all_of: int) -> None:
+    assert "idle_in_transaction" not in story(crowd(idle, all_of))
+
+
+def test_a_pool_that_such_an_application_has_filled_belongs_to_its_story() -> None:
+    told = w.figure("idle_in_xact_sessions", 8.0, subject="checkout", detail="9")
+    evidence = w.healthy(
+        figures=figures(told), history=w.history(*w.HEALTHY_COURSES, *pooled(100, 30, 12))
+    )
+    assert story(evidence) == {"idle_in_transaction": None, "pool_exhausted": "idle_in_transaction"}

@@ -70,6 +70,39 @@ def queue(server: ScratchServer, statements: list[tuple[str, str]]) -> Iterator[
         yield pids
 
 
+NOTIFIES = {"fsync": "on", "commit_delay": 100_000, "commit_siblings": 0}
+"""Each commit takes a tenth of a second until it is on disk."""
+NOTIFY_WAITS = """
+    SELECT 1 FROM pg_locks WHERE locktype = 'object' AND NOT granted HAVING count(*) >= 4
+"""
+
+
+@on_18
+async def test_commits_that_notify_wait_for_each_other_whatever_they_wrote(
+    make_server: MakeServer,
+) -> None:
+    server, over = make_server(conf=NOTIFIES), threading.Event()
+    server.query("CREATE TABLE rows AS SELECT 1 AS n; GRANT ALL ON rows TO app", dbname="app")
+
+    def notify() -> None:
+        with connect(server, "shop") as session:
+            while not over.is_set():
+                session.execute("INSERT INTO rows VALUES (2); NOTIFY orders")
+
+    notifying = [threading.Thread(target=notify) for _ in range(10)]
+    for one in notifying:
+        one.start()
+    try:
+        until(server, NOTIFY_WAITS)
+        found = await look(server)
+    finally:
+        over.set()
+        for one in notifying:
+            one.join()
+    assert found.first is not None, why(found)
+    assert found.first.id == "commits_behind_notify", why(found)
+
+
 async def waited(server: ScratchServer, seconds: float) -> None:
     server.query(f"SELECT pg_sleep({seconds})")
 

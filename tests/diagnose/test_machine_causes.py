@@ -72,6 +72,41 @@ def test_another_reason_that_the_start_names_is_told_all_the_same() -> None:
     assert standing(evidence) == ["bad_configuration"]
 
 
+EMPTIED = replace(files(), version="", control_file=False, control_owner_uid=None)
+
+
+@pytest.mark.parametrize("down", [w.KILLED, w.STOPPED, w.STALE, w.down(log=w.log(w.SEGV))])
+def test_a_server_that_went_down_over_an_emptied_folder_is_told_from_the_folder(
+    down: Evidence,
+) -> None:
+    first = diagnose(replace(down, files=w.read(EMPTIED))).first
+    assert first is not None
+    assert first.id == "data_files_removed"
+    assert "start_server" in first.forbids
+    assert "PG_VERSION and global/pg_control are not there" in first.summary
+
+
+def test_an_emptied_folder_is_told_while_the_server_still_answers_who_has_its_files_open() -> None:
+    first = diagnose(w.healthy(files=w.read(EMPTIED))).first
+    assert first is not None
+    assert first.id == "data_files_removed"
+    assert any("processes that still live" in never for never in first.never)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        files(),
+        replace(files(), version="", closed=True),
+        replace(files(), control_file=False),
+        replace(files(), control_file=False, control_set_aside=True),
+    ],
+    ids=["all there", "not looked into", "the control file alone", "set aside by pg_upgrade"],
+)
+def test_files_of_which_none_is_known_to_be_deleted_are_no_such_cause(found: StartFiles) -> None:
+    assert "data_files_removed" not in standing(replace(w.KILLED, files=w.read(found)))
+
+
 # --- the clock ----------------------------------------------------------------------------------
 
 

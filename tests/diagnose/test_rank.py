@@ -16,6 +16,7 @@ from stanch.diagnose.rank import PROBABILITY_MAX, STANDS_FROM, diagnose
 from stanch.model.codec import encode
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 from stanch.model.ids import CauseId
+from stanch.model.ports.traces import StartFiles
 
 
 def standing(evidence: Evidence) -> list[str]:
@@ -73,6 +74,15 @@ CASES: dict[str, Evidence] = {
         processes=w.read(ServerProcesses(postmaster_pid=w.PID, children=6)), lock_file=w.LIVE_LOCK
     ),
     "cannot_start": replace(w.STOPPED, log=w.log(*ORDERED, GAVE_UP)),
+    "shutdown_waits": w.down(
+        reach=w.reach("shutting_down"),
+        log=w.log(w.line("shutdown_request_smart", 600, "received smart shutdown request")),
+        processes=w.read(ServerProcesses(postmaster_pid=w.PID, children=8)),
+        lock_file=w.LIVE_LOCK,
+    ),
+    "data_files_removed": replace(
+        w.STOPPED, files=w.read(StartFiles(version="", control_file=False))
+    ),
     "network_unreachable": w.far(
         reach=w.reach("timeout"), sessions=w.NOT_SERVED, chains=w.NOT_SERVED
     ),

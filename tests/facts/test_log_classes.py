@@ -111,6 +111,8 @@ FULL = "No space left on device"
         ("WARNING", "01000", 'database "app" must be vacuumed within 10985967 transactions', LogClass.XID_WRAPAROUND),
         ("WARNING", None, 'database "app" must be vacuumed before 400 more MultiXactIds are used', LogClass.MULTIXACT_WRAPAROUND),
         ("ERROR", "58P01", "requested WAL segment 000000010000000000000003 has already been removed", LogClass.WAL_REMOVED),
+        ("ERROR", "55000", 'can no longer access replication slot "standby_2"', LogClass.WAL_REMOVED),
+        ("FATAL", "08P01", 'could not start WAL streaming: ERROR:  can no longer access replication slot "standby_2"', LogClass.WAL_REMOVED),
         ("FATAL", "XX000", "could not receive data from WAL stream: ERROR:  requested WAL segment 000000010000000000000003 has already been removed", LogClass.WAL_REMOVED),
         ("FATAL", "08P01", "could not receive data from WAL stream: server closed the connection unexpectedly", LogClass.PRIMARY_UNREACHABLE),
         ("FATAL", "XX000", "could not connect to the primary server: connection refused", LogClass.PRIMARY_UNREACHABLE),

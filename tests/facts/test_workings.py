@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,15 +15,17 @@ from fix_servers import MakeServer
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.scratch_access import SUPERUSER, WATCH_ROLE
 from stanch.facts.workings import (
+    FOLDERS_SQL,
     MORE_FROM,
     TABLES_SQL,
-    TEMP_SQL,
     WORKINGS_SQL,
     Workings,
     parse_figures,
     parse_workings,
 )
 from stanch.model.errors import ProbeFailed
+
+CROWD = "idle_in_xact_sessions"
 
 
 def asked(server: ScratchServer, user: str = WATCH_ROLE) -> Workings:
@@ -176,14 +182,33 @@ def test_temporary_files_are_told_while_their_statement_runs(shared_server: Scra
         session.execute("SET work_mem = '64kB'")
         session.execute(f"DECLARE spilled CURSOR FOR {rows}")
         session.execute("FETCH 1 FROM spilled")
-        [(text,)] = shared_server.query(TEMP_SQL, user=WATCH_ROLE)
+        [(text,)] = shared_server.query(FOLDERS_SQL, user=WATCH_ROLE)
         pid = str(session.info.backend_pid)
     told = {f.subject: (f.name, f.value, f.detail) for f in parse_figures(text)}
     name, size, where = told[pid]
     assert (name, where) == ("temp_files_bytes", "pg_default")
     assert (size or 0) > 1_000_000
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        shared_server.query(TEMP_SQL, user="app")
+        shared_server.query(FOLDERS_SQL, user="app")
+
+
+@pytest.mark.parametrize(("mode", "told"), [("on", True), ("off", False)])
+def test_the_wal_file_that_waits_longest_is_told_only_while_something_archives(
+    make_server: MakeServer, *, mode: str, told: bool
+) -> None:
+    server = make_server(conf={"archive_mode": mode, "archive_command": "false"})
+    waiting = Path(server.data_directory, "pg_wal", "archive_status")
+    for name, age_s in (("000000010000000000000004", 900), ("000000010000000000000005", 90)):
+        ready = waiting / f"{name}.ready"
+        ready.touch()
+        shutil.chown(ready, Path(server.data_directory).owner())
+        os.utime(ready, (time.time() - age_s, time.time() - age_s))
+    [(text,)] = server.query(FOLDERS_SQL, user=WATCH_ROLE)
+    found = [f for f in parse_figures(text) if f.name == "archive_ready_age_s"]
+    assert bool(found) is told
+    if told:
+        assert found[0].value == pytest.approx(900, abs=60)
+        assert found[0].detail == "000000010000000000000004.ready"
 
 
 def test_what_was_done_to_all_rows_of_a_table_is_told_with_how_many_there_were(
@@ -346,3 +371,23 @@ def test_when_a_role_became_a_member_of_a_dangerous_one_is_told(
     found = asked(server)
     assert value(found, "dangerous_roles") == before + 1
     assert 0 <= (value(found, "dangerous_member_age_s", "bo") or -1) < 60
+
+
+def test_sessions_that_wait_in_a_transaction_are_counted_by_application(
+    shared_server: ScratchServer,
+) -> None:
+    with ExitStack() as stack:
+        for statements in (["SELECT 1"], ["SELECT 1"], []):
+            session = psycopg.connect(shared_server.dsn("app"), application_name="checkout")
+            stack.enter_context(session)
+            for statement in statements:
+                session.execute(statement.encode())
+        found = (0.0, "")
+        for _ in range(100):
+            [(text,)] = shared_server.query(WORKINGS_SQL, user=WATCH_ROLE)
+            named = {f.subject: f for f in parse_workings(text).figures if f.name == CROWD}
+            found = (named["checkout"].value, named["checkout"].detail)
+            if found[0]:
+                break
+            time.sleep(0.05)
+    assert found == (2.0, "3")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from stanch.cli.priority import go_first
 from stanch.model.errors import StanchError
 
 
@@ -19,26 +21,48 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def command_line() -> typer.Typer:
-    """The program with every subcommand."""
-    from stanch.cli import (
-        causes,
-        changes,
-        check,
-        diagnose,
-        grants,
-        health,
-        incidents,
-        init,
-        lab,
-        ping,
-        recorder,
-        rules,
-        running,
-        signals,
-        timeline,
-    )
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "init": ("init",),
+    "check": ("check",),
+    "grants": ("grants",),
+    "rules": ("rules",),
+    "ping": ("ping",),
+    "diagnose": ("diagnose",),
+    "causes": ("causes",),
+    "health": ("health",),
+    "running": ("run",),
+    "incidents": (
+        "declare",
+        "incidents",
+        "show",
+        "ack",
+        "note",
+        "severity",
+        "resolve",
+        "reopen",
+        "approve",
+        "halt",
+        "maintenance",
+        "silence",
+        "silences",
+        "clusters",
+        "postmortem",
+    ),
+    "changes": ("changes",),
+    "signals": ("signals",),
+    "timeline": ("timeline",),
+    "recorder": ("recorder",),
+    "lab": ("lab",),
+}
+"""In the order of the help: which module of this folder has which commands."""
+AHEAD = ("run", "ping", "diagnose", "declare", "incidents", "show", "ack", "approve", "halt")
+"""These are for machines on which everything else waits for a processor."""
 
+
+def command_line(word: str = "") -> typer.Typer:
+    """The program. With the `word` of a command only what that one needs: to load everything takes
+    half a second of processor time, which is five on a machine that has none left.
+    """
     app = typer.Typer(
         name="stanch",
         help="The first responder for PostgreSQL.",
@@ -48,22 +72,9 @@ def command_line() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_program)
-    readying = (init, check, grants, rules)
-    for module in (
-        *readying,
-        ping,
-        diagnose,
-        causes,
-        health,
-        running,
-        incidents,
-        changes,
-        signals,
-        timeline,
-        recorder,
-        lab,
-    ):
-        module.register(app)
+    asked = [name for name, words in MODULES.items() if word in words]
+    for name in asked or MODULES:
+        import_module(f"stanch.cli.{name}").register(app)
     return app
 
 
@@ -85,8 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A terminal that knows no such character shows "?"; it may not cost the answer.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    words = sys.argv[1:] if arguments is None else arguments
+    word = words[0] if words else ""
+    if word in AHEAD:
+        go_first()
     try:
-        command_line()(arguments)
+        command_line(word)(arguments)
     except StanchError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         print(f"stanch: {error}{hint}", file=sys.stderr)

@@ -41,17 +41,19 @@ def run(
 
 
 async def _run(config: Path) -> None:
-    from stanch.service.house import open_store, read_policy_file, state_path
+    from stanch.service.house import open_store, read_policy_file, say_that_it_waits, state_path
     from stanch.service.responder import open_responder
     from stanch.store.spool import Spool
     from stanch.store.statedir import StateDir
+    from stanch.store.timelines import ANSWER_S_MAX
 
     policies = read_policy_file(config)
     store = open_store(policies, threaded=True)
     spool = Spool(StateDir(path=state_path(policies)).spool)
     try:
-        responder = await open_responder(config, policies, store, spool)
         loop = asyncio.get_running_loop()
+        loop.call_later(ANSWER_S_MAX, say_that_it_waits, store)
+        responder = await open_responder(config, policies, store, spool)
         reloads: set[asyncio.Task[str]] = set()
 
         def reload() -> None:

@@ -2,14 +2,14 @@
 
 Only those that some rule reads. Nothing is built for a rule that stays quiet: a getter is asked,
 its number compared, and only for what is bad a sentence is made. What shows only over time (since
-when archiving fails, how long a slot has not moved) is kept in `Lasting`.
+when archiving fails or stands still, how long a slot has not moved) is kept in `Lasting`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stanch.model.vitals import SenderVitals, SlotVitals, Vitals
@@ -33,10 +33,20 @@ class _Slot:
 
 
 @dataclass(slots=True)
+class _Archive:
+    archived_count: int = -1
+    position_bytes: int = 0
+    """Where WAL was written to when the count was first seen as it is."""
+    waits_since: datetime | None = None
+    """A whole file was written since then, so that at least one is ready, and none was taken."""
+
+
+@dataclass(slots=True)
 class Lasting:
     """Since when something has been so, as far as we have looked. Times are the server's."""
 
     archive_failing_since: datetime | None = None
+    archive: _Archive = field(default_factory=_Archive)
     slots: dict[str, _Slot] = field(default_factory=dict[str, _Slot])
 
     def note(self, vitals: Vitals) -> None:
@@ -45,11 +55,25 @@ class Lasting:
             self.archive_failing_since = None
         elif self.archive_failing_since is None:
             self.archive_failing_since = archiver.last_failed_at
+        self.archive = _archive(self.archive, vitals)
         if vitals.slots or self.slots:
             known = self.slots
             self.slots = {
                 s.name: _slot(known.get(s.name, _Slot()), s, vitals) for s in vitals.slots
             }
+
+
+def _archive(before: _Archive, vitals: Vitals) -> _Archive:
+    archiver, position_bytes = vitals.archiver, vitals.wal_position_bytes
+    if archiver is None or position_bytes is None or not archiver.archives:
+        return _Archive()
+    if archiver.archived_count != before.archived_count:
+        return _Archive(archived_count=archiver.archived_count, position_bytes=position_bytes)
+    waits = position_bytes - before.position_bytes >= archiver.segment_bytes
+    # Attempts that fail have a rule of their own.
+    if not waits or archiver.failing:
+        return replace(before, waits_since=None)
+    return replace(before, waits_since=before.waits_since or vitals.at)
 
 
 def _slot(before: _Slot, slot: SlotVitals, vitals: Vitals) -> _Slot:
@@ -89,6 +113,12 @@ def _archive_failing_s(vitals: Vitals, lasting: Lasting) -> float | None:
     return _age_s(lasting.archive_failing_since, vitals)
 
 
+def _archive_stalled_s(vitals: Vitals, lasting: Lasting) -> float | None:
+    if vitals.archiver is None:
+        return None
+    return _age_s(lasting.archive.waits_since, vitals)
+
+
 def _standbys(vitals: Vitals, _: Lasting) -> float | None:
     if not vitals.sees_sessions:
         return None
@@ -113,6 +143,7 @@ ONE: Mapping[str, One] = {
     "checksum_failures_total": lambda v, _: v.work.checksum_failures,
     "prepared_xact_age_s": lambda v, _: v.oldest_prepared_xact_age_s if v.prepared_xacts else 0.0,
     "archive_failing_s": _archive_failing_s,
+    "archive_stalled_s": _archive_stalled_s,
     "standbys": _standbys,
     "xid_age": lambda v, _: v.xid_age_max,
     "mxid_age": lambda v, _: v.mxid_age_max,

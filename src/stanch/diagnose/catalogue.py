@@ -34,6 +34,7 @@ from stanch.diagnose.causes.lag import (
     replay_saturated,
 )
 from stanch.diagnose.causes.leading import cluster_leaderless
+from stanch.diagnose.causes.leaving import shutdown_waits
 from stanch.diagnose.causes.lock_file import live_lock_file, stale_lock_file
 from stanch.diagnose.causes.locks import blocking_chain, idle_in_transaction
 from stanch.diagnose.causes.logical import apply_worker_loop, decoding_spill
@@ -62,11 +63,13 @@ from stanch.diagnose.causes.pools import (
 from stanch.diagnose.causes.promotion import split_brain, standby_promoted, timeline_diverged
 from stanch.diagnose.causes.queues import (
     advisory_lock_leak,
+    commits_behind_notify,
     ddl_lock_queue,
     prepared_transaction_orphaned,
 )
 from stanch.diagnose.causes.ranges import int4_overflow, sequence_exhausted
 from stanch.diagnose.causes.recovering import long_recovery
+from stanch.diagnose.causes.removed import data_files_removed
 from stanch.diagnose.causes.replication import sync_standby_gone, wal_removed
 from stanch.diagnose.causes.rows import mass_delete, mass_update
 from stanch.diagnose.causes.security import (
@@ -113,6 +116,7 @@ CAUSES: tuple[Cause, ...] = (
     stale_lock_file,
     live_lock_file,
     cannot_start,
+    data_files_removed,
     version_mismatch,
     kernel_resources_short,
     preload_library_missing,
@@ -120,6 +124,7 @@ CAUSES: tuple[Cause, ...] = (
     bad_configuration,
     upgrade_failed,
     long_recovery,
+    shutdown_waits,
     reload_refused,
     restart_pending,
     out_of_memory,
@@ -176,6 +181,7 @@ CAUSES: tuple[Cause, ...] = (
     prepared_transaction_orphaned,
     lock_table_full,
     advisory_lock_leak,
+    commits_behind_notify,
     statement_timeouts,
     subtransaction_overflow,
     lwlock_contention,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from stanch.model.readings import Reading
-from stanch.model.vitals import SenderVitals, SlotVitals, StandbyVitals, Vitals
+from stanch.model.vitals import ArchiverVitals, SenderVitals, SlotVitals, StandbyVitals, Vitals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,12 @@ def _figure(name: str, value: float | None, subject: str = "", detail: str = "")
     )
 
 
+def _idle_s(archiver: ArchiverVitals, at: datetime) -> float | None:
+    """Since the newest attempt to archive a file ended; None: none has."""
+    tried = [t for t in (archiver.last_archived_at, archiver.last_failed_at) if t is not None]
+    return max(0.0, (at - max(tried)).total_seconds()) if tried else None
+
+
 def _of_vitals(vitals: Vitals) -> Iterator[Reading]:
     yield from _of_sessions(vitals)
     work, archiver = vitals.work, vitals.archiver
@@ -56,6 +63,7 @@ def _of_vitals(vitals: Vitals) -> Iterator[Reading]:
         yield _figure("archived_total", archiver.archived_count)
         yield _figure("archive_failed_total", archiver.failed_count)
         yield _figure("archive_failing", archiver.failing, detail=archiver.last_failed_wal or "")
+        yield _figure("archive_idle_s", _idle_s(archiver, vitals.at))
     for slot in vitals.slots:
         yield from _of_slot(slot)
     for sender in vitals.senders:

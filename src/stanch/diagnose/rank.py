@@ -17,10 +17,10 @@ from stanch.diagnose.after import WEIGHT as CHANGE_WEIGHT
 from stanch.diagnose.after import change_before, finding_of
 from stanch.diagnose.catalogue import CAUSES, PAST, explained_by, separator
 from stanch.diagnose.cause import Cause
-from stanch.diagnose.causes.ids import LONG_RECOVERY, STANDBY_WITHOUT_SESSIONS
+from stanch.diagnose.causes.ids import LONG_RECOVERY, SHUTDOWN_WAITS, STANDBY_WITHOUT_SESSIONS
 from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
-from stanch.diagnose.clues.wire import between
+from stanch.diagnose.clues.wire import between, leaving
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.managed import by_nature, provider_of
 from stanch.diagnose.managed_moves import for_provider, question_for
@@ -246,14 +246,18 @@ def _long_story(long: CauseFinding, found: tuple[CauseFinding, ...]) -> str:
 
 
 def _keeps_down(found: CauseFinding) -> bool:
-    """A volume that is full now (one that has room again stands in nobody's way), or a setting."""
-    return found.fact("volume_full") is True or found.id == STANDBY_WITHOUT_SESSIONS
+    """A volume that is full now (one that has room again stands in nobody's way), a setting, or
+    sessions that do not leave."""
+    waits = found.id in {STANDBY_WITHOUT_SESSIONS, SHUTDOWN_WAITS}
+    return waits or found.fact("volume_full") is True
 
 
 def _between_text(evidence: Evidence) -> str:
-    reach = value_of(evidence.reach)
-    if reach is not None and reach.state.value == "shutting_down":
-        return "The server is shutting down: wait until it has ended."
+    if leaving.ask(evidence).yes:
+        return (
+            "The server is shutting down: wait until it has ended. A smart shutdown waits for "
+            "every session; a fast one (`pg_ctl stop -m fast`) ends them."
+        )
     replaying = recovering.ask(evidence)
     detail = f" ({replaying.text})" if replaying.yes else ""
     return f"The server is recovering, wait{detail}."

@@ -38,7 +38,7 @@ from stanch.diagnose.outside import (
 )
 from stanch.diagnose.reading.run import read_lock_file
 from stanch.diagnose.session.run import Inside, ask, with_tables
-from stanch.diagnose.sparing.run import SILENT, unless_refused
+from stanch.diagnose.sparing.run import unless_refused
 from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.model.diagnosis import Missing, not_there
@@ -48,7 +48,7 @@ from stanch.model.machine import ServiceState
 from stanch.model.patroni import PatroniSeen
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.traces import StartFiles
-from stanch.model.reach import Reach, ReachState
+from stanch.model.reach import ANSWERED_BY_NOBODY, Reach, ReachState
 
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ class _Gathering:
         within_s = max(RESERVE_S, self._left_s() - RESERVE_S)
         reach = await self._w.probe(within_s)
         late_s = self._own.late_s
-        if reach.state in SILENT and late_s > LATE_SHARE_MAX * within_s:
+        if reach.state in ANSWERED_BY_NOBODY and late_s > LATE_SHARE_MAX * within_s:
             why = f"{reach.state}, but our own process was late by {late_s:.1f} s meanwhile"
             return Missing(what="reach", reason=why)
         return reach

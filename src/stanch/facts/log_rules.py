@@ -58,6 +58,8 @@ BY_SQLSTATE: Final = (
     _rule(LogClass.XID_WRAPAROUND, "54000", r"wraparound|XIDs"),
     _rule(LogClass.PERMISSION_DENIED, "42501", r"^(permission denied |must be )"),
     _rule(LogClass.WAL_REMOVED, "58P01", r"^requested WAL segment "),
+    # From version 18 on; before, whoever came with such a slot was told of the file alone.
+    _rule(LogClass.WAL_REMOVED, "55000", r"^can no longer access replication slot "),
     _rule(LogClass.LIBRARY_MISSING, "58P01", r"^could not (access file|load library) \""),
     _rule(LogClass.HBA_REJECTED, "28000", r"pg_hba\.conf"),
     _rule(LogClass.LOGIN_NOT_PERMITTED, "28000", r"^role \"[^\n]*\" is not permitted to log in"),
@@ -230,7 +232,8 @@ BY_TEXT: Final = (
         LogClass.WAL_REMOVED,
         "",
         r"^(could not receive data from WAL stream: ERROR: +)?requested WAL segment \w+ has "
-        r"already been removed",
+        r"already been removed"
+        r"|^(could not start WAL streaming: ERROR: +)?can no longer access replication slot ",
     ),
     _rule(
         LogClass.PRIMARY_UNREACHABLE,

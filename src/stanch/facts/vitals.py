@@ -127,6 +127,8 @@ def _work(part: Answer) -> WorkCounters:
 
 def _archiver(part: Answer) -> ArchiverVitals:
     return ArchiverVitals(
+        archives=part.flag("archives"),
+        segment_bytes=part.whole("segment_bytes"),
         archived_count=part.whole("archived_count"),
         failed_count=part.whole("failed_count"),
         last_archived_at=part.moment_or_none("last_archived_at"),

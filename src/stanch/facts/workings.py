@@ -14,7 +14,7 @@ from stanch.model.shown import shortened
 WORKINGS_SQL: Final = load("workings")
 TABLES_SQL: Final = load("workings_tables")
 """Of the database that is asked in."""
-TEMP_SQL: Final = load("workings_temp")
+FOLDERS_SQL: Final = load("workings_folders")
 MORE_FROM: Final = (
     (14, load("workings_14")),
     (15, load("workings_15")),
@@ -65,7 +65,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Locks of one process that shut others out: AccessExclusive on a table, or advisory ones."""
+    """Locks of one process that shut others out: AccessExclusive on a table, advisory ones, and the
+    one that whoever commits notifications takes (`object`)."""
 
     pid: int
     """0: a prepared transaction."""

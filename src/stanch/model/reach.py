@@ -30,6 +30,9 @@ class ReachState(StrEnum):
     TURNED_AWAY = "turned_away"
 
 
+ANSWERED_BY_NOBODY = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
+"""Somebody may be there; within the deadline nobody said a word."""
+
 LayerName = Literal[
     "dns", "tcp", "socket", "tls", "startup", "auth", "database", "select", "read_only"
 ]
@@ -86,6 +89,12 @@ class Reach:
     def failed_layer(self) -> Layer | None:
         """The layer at which it ended; None when every layer went well."""
         return next((layer for layer in reversed(self.layers) if not layer.ok), None)
+
+    @property
+    def said(self) -> str:
+        """What stopped it in its own words; the state where nobody said a word."""
+        layer = self.failed_layer
+        return layer.detail if layer is not None and layer.detail else self.state.value
 
 
 class LossReason(StrEnum):

@@ -44,6 +44,7 @@ class SymptomKind(StrEnum):
     TEMP_FILES_FLOOD = "temp_files_flood"
     PREPARED_TRANSACTION_OLD = "prepared_transaction_old"
     ARCHIVE_FAILING = "archive_failing"
+    ARCHIVE_STALLED = "archive_stalled"
     SLOT_RETAINS_WAL = "slot_retains_wal"
     SLOT_INACTIVE = "slot_inactive"
     SLOT_STUCK = "slot_stuck"

@@ -115,6 +115,10 @@ class WorkCounters:
 class ArchiverVitals:
     """What became of the WAL files handed to the archive."""
 
+    archives: bool = True
+    """This server hands over files now: archive_mode, and on a standby only `always`."""
+    segment_bytes: int = 16 * 2**20
+    """Of one WAL file, which is handed over once it is full."""
     archived_count: int
     failed_count: int
     last_archived_at: datetime | None = None

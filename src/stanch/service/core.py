@@ -34,6 +34,7 @@ from stanch.service.pipeline import Pipeline
 from stanch.service.record.baselines import nothing_kept
 from stanch.service.supervisor import contained
 from stanch.steps.run import Clocks
+from stanch.store.timelines import ANSWER_S_MAX
 
 ENDED_MAX = 200
 """So many of the newest incidents may still be reopened by a symptom after a restart."""
@@ -147,6 +148,8 @@ class Core:
         ended = [i for i in recent if i.status.ended]
         await self.watching.resume([*ended, *still_open])
         await house.book.record(RESPONDER, started)
+        # From here on a journal that hangs is no reason to wait: pages go out without it.
+        house.store.answer_s = ANSWER_S_MAX
 
     async def _take_up(self, incident: Incident, latest: datetime | None) -> None:
         house = self.house

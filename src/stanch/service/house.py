@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+import structlog
 import yaml
 
 from stanch.incident.projection import IncidentProjection
@@ -21,7 +22,13 @@ from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.record.standing import Standing
 from stanch.store.sql import SqlStore
-from stanch.store.timelines import InlineStore, StoreThread
+from stanch.store.timelines import (
+    ANSWER_S_MAX,
+    HANGS_HINT,
+    STARTING_ANSWER_S_MAX,
+    InlineStore,
+    StoreThread,
+)
 
 Store = StoreThread | InlineStore
 
@@ -110,7 +117,16 @@ async def _newest_moment(store: Store) -> datetime | None:
 def open_store(policies: Policies, *, threaded: bool) -> Store:
     """Become the writing process of the policy's state directory. Raises StoreError."""
     store = SqlStore.open(state_path(policies), projection_of(policies))
-    return StoreThread(store) if threaded else InlineStore(store)
+    if threaded:
+        return StoreThread(store, answer_s=STARTING_ANSWER_S_MAX)
+    return InlineStore(store)
+
+
+def say_that_it_waits(store: Store) -> None:
+    """While the journal has not let it take up what was left: nobody is paged by it yet."""
+    if store.answer_s > ANSWER_S_MAX:
+        log = structlog.get_logger("running")
+        log.warning("nothing is watched yet: the journal does not answer", hint=HANGS_HINT)
 
 
 def open_store_reading(policies: Policies) -> Store:

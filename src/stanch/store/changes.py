@@ -193,7 +193,7 @@ def _facts(change: Change) -> tuple[object, ...]:
 def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
     """What a look shows against the one before, which may be another process's."""
     mine = inventory.c.target == storable(target)
-    seen = _looked_at_each(conn, target)
+    seen, read = _looked_at_each(conn, target), {look.lane: look.at}
     digests = {
         row.place: row.digest
         for row in conn.execute(select(inventory.c.place, inventory.c.digest).where(mine))
@@ -205,7 +205,7 @@ def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
             continue
         read_at, since = one.read_at or look.at, seen.get(place, seen.get(look.lane))
         if one.read_at is not None:
-            seen[place] = read_at
+            read[place] = read_at
         if digests.get(place) == digest:
             continue
         before = None
@@ -226,10 +226,9 @@ def _compared(conn: Connection, target: str, look: Look) -> list[Change]:
     for place in gone:
         conn.execute(delete(inventory).where(mine, inventory.c.place == place))
         conn.execute(delete(looked).where(*_looked_there(target, place)))
-        seen.pop(place, None)
-    seen[look.lane] = look.at
+        read.pop(place, None)
     rows = [
-        {"target": storable(target), "lane": lane, "at_us": to_us(at)} for lane, at in seen.items()
+        {"target": storable(target), "lane": lane, "at_us": to_us(at)} for lane, at in read.items()
     ]
     conn.execute(insert_or(looked).prefix_with("OR REPLACE"), rows)
     return found

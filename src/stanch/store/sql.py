@@ -17,7 +17,8 @@ from stanch.model.ids import IncidentId, WriterId
 from stanch.model.timeline import ChainReport, Projection
 from stanch.store import connect, migrate, queries, statedir, wakes
 from stanch.store.chain import Head
-from stanch.store.failures import corrupt, from_os, told_apart
+from stanch.store.driver import told_apart
+from stanch.store.failures import corrupt, from_os
 from stanch.store.head import HeadFile, read_head
 from stanch.store.journal import stream_of
 from stanch.store.mounts import Mount

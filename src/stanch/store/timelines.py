@@ -33,13 +33,19 @@ DUES_US_MAX = 1_000_000
 """A lease that ends by itself frees what is due without a commit: seen this late at most."""
 ANSWER_S_MAX = 10.0
 """A disk that hangs fails nothing: whoever has waited this long is told that it does not work."""
+HANGS_HINT = "The disk hangs or is overloaded: look at the kernel's log (dmesg)."
+STARTING_ANSWER_S_MAX = 120.0
+"""Until a responder has taken up what was left it can do nothing without its journal. To give up
+earlier would only have the next one begin at the same disk."""
 
 
 class _SqlTimelines(ABC):
     """Every question and every operation of `Timelines`, however it is brought to the store."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, *, answer_s: float = ANSWER_S_MAX) -> None:
         self.store = store
+        self.answer_s = answer_s
+        """So long somebody waits for an answer; what is asked inline waits to its end."""
 
     @abstractmethod
     async def _write(self, op: Op[T]) -> T: ...
@@ -165,8 +171,7 @@ class StoreThread(_SqlTimelines):
 
     def __init__(self, store: SqlStore, *, answer_s: float = ANSWER_S_MAX) -> None:
         """Takes the store over: `close` closes it."""
-        super().__init__(store)
-        self._answer_s = answer_s
+        super().__init__(store, answer_s=answer_s)
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(WAITING_MAX)
         self._readers = ThreadPoolExecutor(READ_CONNECTIONS_MAX, "stanch-store-read")
         self._entry = Lock()
@@ -222,13 +227,13 @@ class StoreThread(_SqlTimelines):
 
     async def _in_time(self, answer: Awaitable[T]) -> T:
         try:
-            async with asyncio.timeout(self._answer_s):
+            async with asyncio.timeout(self.answer_s):
                 return await answer
         except TimeoutError as error:
             raise StoreUnavailable(
-                f"no answer within {self._answer_s:g} s",
+                f"no answer within {self.answer_s:g} s",
                 on=self.store.on,
-                hint="The disk hangs or is overloaded: look at the kernel's log (dmesg).",
+                hint=HANGS_HINT,
             ) from error
 
     async def _read(self, question: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.quoting import printable
 from stanch.watch.newcomers.run import Newcomers
-from stanch.watch.silence import SILENT_STATES, Agreement, patience
+from stanch.watch.silence import SILENT_STATES, UNHEARD_STATES, Agreement, patience
 from stanch.watch.silences.run import Silences
 
 LEFT_OUT_EVERY_S_MAX = 1.0
@@ -279,7 +279,7 @@ class TargetWatch:
         lost_at: datetime | None = None,
         unread: str = "",
     ) -> None:
-        silent = reach is not None and reach.state in SILENT_STATES | {ReachState.HUNG}
+        silent = reach is not None and reach.state in UNHEARD_STATES
         doubts = await self._eyes.doubts() if silent else ()
         async with self._telling:
             volumes = await self._volumes()

@@ -13,6 +13,8 @@ from functools import lru_cache
 from stanch.model.reach import Reach, ReachState
 
 SILENT_STATES = frozenset({ReachState.TIMEOUT, ReachState.UNREACHABLE, ReachState.DNS_FAILURE})
+UNHEARD_STATES = SILENT_STATES | {ReachState.HUNG}
+"""Nobody said a word: neither the server, nor a machine that refuses in its stead."""
 
 NOBODY_IN = SILENT_STATES | {
     ReachState.REFUSED,
@@ -143,7 +145,7 @@ class Hearing(StrEnum):
 def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
     """Pure verdict over the witnesses heard so far."""
     reach = witnesses.reach
-    if reach is not None and reach.state not in SILENT_STATES | {ReachState.HUNG}:
+    if reach is not None and reach.state not in UNHEARD_STATES:
         # Somebody spoke: the server, or the machine that refuses in its stead.
         return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
     if witnesses.knock_answered:

@@ -65,6 +65,23 @@ async def test_a_start_beside_a_living_server_is_refused_by_postgresql(
     assert server.query("SELECT 1") == [(1,)]
 
 
+@on_15
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root goes before nobody")
+async def test_a_server_goes_before_nobody_although_whoever_starts_it_does(
+    server: ScratchServer,
+) -> None:
+    server.stop()
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, -7)
+    try:
+        assert (await pg_ctl(server).start(deadline_s=20)).ok
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+    pid = server.postmaster_pid()
+    assert pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 0
+
+
 async def test_a_server_that_cannot_start_says_why(server: ScratchServer) -> None:
     server.stop()
     with (server.data_directory / "postgresql.auto.conf").open("a") as conf:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -103,21 +102,6 @@ def test_silence_of_the_control_endpoint_is_a_doubt_and_for_a_moment_after_it() 
         assert await doubts.standing() == ()
 
     measured(script)
-
-
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port whose queue is full, so that no knock is answered."""
-    with contextlib.ExitStack() as held:
-        listener = held.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = held.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 async def test_a_knock_that_nobody_answers_is_silence_and_a_refusal_is_not(full_port: int) -> None:

@@ -328,7 +328,10 @@ async def _spawn(
     # Variables such as PGPORT or PGDATA of whoever runs Stanch must not reach the server.
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     as_owner = account is not None and os.geteuid() == 0
+    # We may go before others (see `cli/priority.py`, or a unit's Nice=); a server would keep that.
+    ahead = min(0, os.getpriority(os.PRIO_PROCESS, 0))
     return await asyncio.create_subprocess_exec(
+        *(["nice", "-n", str(-ahead)] if ahead else []),
         *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=out,

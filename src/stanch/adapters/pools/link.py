@@ -11,13 +11,11 @@ from stanch.adapters.postgres.restraint import Restraint, not_after_all
 from stanch.adapters.postgres.session import PgSession, SessionBusy, SessionLost
 from stanch.model.errors import ProbeFailed, SetupError
 from stanch.model.ports.server import Row
-from stanch.model.reach import Reach, ReachState
+from stanch.model.reach import ANSWERED_BY_NOBODY, ReachState
 
 SILENT_WAITS_S = (0.0, 0.0, 10.0, 20.0, 40.0, 60.0)
 """After so many tries in a row that nobody answered. Three in a row are believed; then each more
 is one more connection that waits for a pooler which hangs, and what is told is the same."""
-
-_SILENT_STATES = frozenset({ReachState.HUNG, ReachState.TIMEOUT})
 
 
 class Link:
@@ -80,19 +78,19 @@ class Link:
         if now_s < self._not_before_s:
             raise SessionFailed(self._unanswered)
         if (refused := self._restraint.lately) is not None:
-            raise SessionFailed(_words(refused))
+            raise SessionFailed(refused.said)
         reach = await probe(
             self._dsn,
             deadline_s=until - now_s,
             application_name=self._parameters["application_name"],
             login_only=True,
         )
-        if reach.state in _SILENT_STATES:
+        if reach.state in ANSWERED_BY_NOBODY:
             raise TimeoutError
         self._silent = 0
         if not reach.answers:
             self._restraint.note(reach)
-            raise SessionFailed(_words(reach))
+            raise SessionFailed(reach.said)
         try:
             self._session = await PgSession.open(self._dsn, self._parameters)
         except SessionFailed as failed:
@@ -101,8 +99,3 @@ class Link:
             raise
         self._restraint.let_in()
         return self._session
-
-
-def _words(reach: Reach) -> str:
-    layer = reach.failed_layer
-    return layer.detail if layer is not None and layer.detail else reach.state.value

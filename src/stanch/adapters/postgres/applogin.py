@@ -186,12 +186,10 @@ async def _row(session: Session, sql: LiteralString) -> tuple[object, ...]:
 
 def _told(reach: Reach, asked_at: datetime) -> str:
     """What stopped it, with its age where it is an older answer."""
-    layer = reach.failed_layer
-    said = layer.detail if layer is not None and layer.detail else reach.state.value
     if reach.at is None or reach.at >= asked_at:
-        return said
+        return reach.said
     ago_s = (asked_at - reach.at).total_seconds()
-    return f"{said}; that was {ago_s:.0f} s ago, and nobody tries again within a minute of it"
+    return f"{reach.said}; that was {ago_s:.0f} s ago, and nobody tries again within a minute of it"
 
 
 def _failed(

@@ -38,6 +38,9 @@ def _tell_chain(evidence: Evidence) -> str:
 def _tell_idle(evidence: Evidence) -> str:
     root = idle_root(evidence)
     if root is None:
+        crowd = sessions.idle_crowd.ask(evidence)
+        if crowd.yes:
+            return f"{crowd.text} each: it waits for something else meanwhile."
         waits = sessions.idle_before_waiters.ask(evidence)
         seen = f": {waits.text}" if waits.yes else ""
         return f"A session sits idle in an open transaction{seen}."
@@ -102,6 +105,8 @@ idle_in_transaction = Cause(
     weighs=(
         Weigh(clue=sessions.root_is_idle, yes=6.5, no=-2.0, now=True),
         Weigh(clue=sessions.old_idle, yes=5.5, no=-1.0, now=True),
+        # Each for seconds, again and again: while a service is called, say.
+        Weigh(clue=sessions.idle_crowd, yes=8.5, no=0.0, now=True),
         Weigh(clue=sessions.idle_before_waiters, yes=4.5, no=0.0, now=True),
         # Of minutes, or of seconds in which vacuum came and had to leave what died.
         Weigh(clue=sessions.idle_keeper, yes=7.5, no=0.0, now=True),
@@ -114,6 +119,7 @@ idle_in_transaction = Cause(
         BLOCKING_CHAIN,
         CONNECTIONS_BEHIND_LOCK,
         DDL_LOCK_QUEUE,
+        POOL_EXHAUSTED,
         SUBTRANSACTION_OVERFLOW,
         VACUUM_HELD_BACK,
     ),
@@ -122,7 +128,8 @@ idle_in_transaction = Cause(
         ItemKind.ROLLOUT,
     ),
     safe_first="End that one session (its uncommitted work is rolled back) after looking at who "
-    "it belongs to; for a backup or a dump cancel the schema change that waits for it instead.",
+    "it belongs to; for a backup or a dump cancel the schema change that waits for it instead. An "
+    "application that does so in most of its sessions has to call others outside of transactions.",
     never=(
         "Do not end a backup or a dump: its work so far is lost.",
         "Do not use pg_cancel_backend: it answers true and frees nothing in an idle session.",

@@ -10,9 +10,13 @@ from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     ADVISORY_LOCK_LEAK,
     BLOCKING_CHAIN,
+    COMMITS_BEHIND_NOTIFY,
+    CONNECTIONS_BEHIND_LOCK,
+    CONNECTIONS_LOAD,
     DDL_LOCK_QUEUE,
     IDLE_IN_TRANSACTION,
     LOCK_TABLE_FULL,
+    POOL_EXHAUSTED,
     PREPARED_TRANSACTION_ORPHANED,
     STATEMENT_TIMEOUTS,
     VACUUM_HELD_BACK,
@@ -21,13 +25,15 @@ from stanch.diagnose.clues import queues, sessions
 from stanch.diagnose.clues.queues import (
     advisory_holders,
     advisory_root,
+    notifiers,
+    notifiers_queue,
     prepared_age_s,
     prepared_oldest,
     prepared_root,
     waiting_change,
 )
 from stanch.diagnose.clues.sessions import chain_of
-from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
@@ -242,4 +248,68 @@ advisory_lock_leak = Cause(
     runbook="blocking-chain",
     source=f"{DOC}explicit-locking.html#ADVISORY-LOCKS",
     shown_by=((queues.root_outside, True), (queues.advisory_many, True)),
+)
+
+# --- commits that send notifications --------------------------------------------------------------
+
+
+def _tell_notifiers(evidence: Evidence) -> str:
+    seen = value_of(evidence.activity)
+    waiting, first = notifiers(seen) if seen is not None else (0, None)
+    ahead = f" Process {first.pid} is at it now." if first else ""
+    return f"{waiting} commits that send notifications wait for each other, one at a time.{ahead}"
+
+
+def _notifiers_facts(evidence: Evidence) -> Facts:
+    seen = value_of(evidence.activity)
+    waiting, first = notifiers(seen) if seen is not None else (0, None)
+    return (
+        ("server_running", True),
+        ("commits_waiting", waiting),
+        ("commits_now_pid", first.pid if first else None),
+    )
+
+
+commits_behind_notify = Cause(
+    id=COMMITS_BEHIND_NOTIFY,
+    section=Section.LOCKS,
+    sentence="Transactions that used NOTIFY commit one at a time, whatever they wrote: each holds "
+    "one lock of the whole server until its commit is on disk, and on a synchronous standby.",
+    onset=Onset.AT_ONCE,
+    impact="At once for whoever writes where a trigger notifies; within seconds for all of a pool.",
+    prior=-3.0,
+    weighs=(Weigh(clue=notifiers_queue, yes=7.0, no=-8.0, now=True),),
+    shown_by=((notifiers_queue, True),),
+    tell=_tell_notifiers,
+    facts=_notifiers_facts,
+    apart={
+        BLOCKING_CHAIN: "Do sessions wait for a table or a row, or to commit (pg_locks: object 0 "
+        "of class 1262)?",
+    },
+    symptoms=(
+        SymptomKind.SESSIONS_BLOCKED,
+        SymptomKind.CONNECTIONS_HIGH,
+        SymptomKind.CONNECTIONS_EXHAUSTED,
+        SymptomKind.POOL_EXHAUSTED,
+        SymptomKind.SLOW_QUERY,
+    ),
+    brings_about=(
+        BLOCKING_CHAIN,
+        CONNECTIONS_BEHIND_LOCK,
+        CONNECTIONS_LOAD,
+        POOL_EXHAUSTED,
+        STATEMENT_TIMEOUTS,
+    ),
+    follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.RELATION, ItemKind.OBJECT),
+    safe_first="See what the one that commits waits for (pg_stat_activity: SyncRep, WALSync) and "
+    "mend that; then have fewer transactions notify: once for many rows, or by a worker that "
+    "reads a queue table, in place of a trigger on each row.",
+    never=(
+        "Do not end the sessions that wait, nor the one at the head: the next commit holds the "
+        "same lock.",
+        NEVER_RESTART,
+    ),
+    forbids=("start_server", "set_aside_lock_file", "end_blocking_session"),
+    runbook="",
+    source=f"{DOC}sql-notify.html",
 )

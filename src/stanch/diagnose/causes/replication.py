@@ -6,6 +6,7 @@ from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.ids import (
     BLOCKING_CHAIN,
+    COMMITS_BEHIND_NOTIFY,
     CONNECTIONS_LOAD,
     LAG_SENDING,
     SYNC_STANDBY_GONE,
@@ -138,7 +139,7 @@ sync_standby_gone = Cause(
         SymptomKind.CONNECTIONS_HIGH,
         SymptomKind.CONNECTIONS_EXHAUSTED,
     ),
-    brings_about=(BLOCKING_CHAIN, CONNECTIONS_LOAD),
+    brings_about=(BLOCKING_CHAIN, COMMITS_BEHIND_NOTIFY, CONNECTIONS_LOAD),
     safe_first="Bring the standby back. Is that not to be had soon, the owner of the data decides "
     "whether commits may go on without a second copy: then synchronous_standby_names names "
     "another standby or nobody, and a reload lets every waiting commit go.",

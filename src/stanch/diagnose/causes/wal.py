@@ -55,6 +55,9 @@ def _told_since(evidence: Evidence, kind: SymptomKind) -> datetime | None:
 
 
 def _tell_archiver(evidence: Evidence) -> str:
+    hangs = archive.archive_hangs.ask(evidence)
+    if hangs.yes:
+        return f"WAL is not archived: {hangs.text}.{_lasts(evidence)}"
     file, code = archive.failed_file(evidence), archive.exit_code(evidence)
     how = f" with exit code {code}" if code is not None else ""
     why = {126: ": it may not be executed", 127: ": it is not there"}.get(code or 0, "")
@@ -63,6 +66,15 @@ def _tell_archiver(evidence: Evidence) -> str:
     files = kept.ready_files if kept is not None else None
     waiting = f"; {files} WAL files wait" if files else ""
     return f"WAL is not archived: the command fails{how}{why}{which}{waiting}.{_lasts(evidence)}"
+
+
+def _archive_began(evidence: Evidence) -> datetime | None:
+    told = (
+        _told_since(evidence, SymptomKind.ARCHIVE_FAILING),
+        _told_since(evidence, SymptomKind.ARCHIVE_STALLED),
+        archive.archive_hangs.ask(evidence).at,
+    )
+    return min((at for at in told if at is not None), default=None)
 
 
 def _archiver_facts(evidence: Evidence) -> Facts:
@@ -82,20 +94,29 @@ def _archiver_facts(evidence: Evidence) -> Facts:
 archiver_failing = Cause(
     id=ARCHIVER_FAILING,
     section=Section.DISK,
-    sentence="The archive command (or library) fails; WAL stays in pg_wal until it is archived.",
+    sentence="The archive command (or library) fails, or hangs and never comes back; WAL stays in "
+    "pg_wal until it is archived.",
     onset=Onset.AT_ONCE,
     impact="At once for recovery: nothing newer can be restored. For everybody when the volume of "
     "pg_wal is full.",
     prior=-3.0,
     weighs=(
         Weigh(clue=archive.archive_failing, yes=3.0, no=-6.0, now=True),
+        # That nothing fails is then what it looks like.
+        Weigh(clue=archive.archive_hangs, yes=11.0, no=0.0, now=True),
+        Weigh(clue=archive.archive_told_stalled, yes=11.0, no=0.0, now=True),
         Weigh(clue=archive.archive_failures_logged, yes=2.5, no=-0.5),
         Weigh(clue=archive.segments_wait, yes=1.5, no=-2.0, now=True),
         Weigh(clue=archive.none_archived, yes=1.5, no=-1.5, now=True),
         Weigh(clue=archive.archive_told_failing, yes=2.5, no=-0.5, now=True),
         Weigh(clue=left_wal.archive_left, yes=4.5, no=-4.0, now=True),
     ),
-    shown_by=((archive.archive_failing, True), (left_wal.archive_left, True)),
+    shown_by=(
+        (archive.archive_failing, True),
+        (archive.archive_hangs, True),
+        (archive.archive_told_stalled, True),
+        (left_wal.archive_left, True),
+    ),
     tell=_tell_archiver,
     facts=_archiver_facts,
     subject=archive.failed_file,
@@ -106,18 +127,20 @@ archiver_failing = Cause(
     },
     symptoms=(
         SymptomKind.ARCHIVE_FAILING,
+        SymptomKind.ARCHIVE_STALLED,
         SymptomKind.DISK_FILLING,
         SymptomKind.DISK_LOW,
         SymptomKind.DISK_FULL,
     ),
     brings_about=(DISK_FULL_WAL,),
     follows_change=(ItemKind.SETTING, ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.SERVER),
-    began=lambda e: _told_since(e, SymptomKind.ARCHIVE_FAILING),
+    began=_archive_began,
     impact_in_s=wal.fills_in_s,
     hurts_later=_has_room,
     safe_first="Run the archive command by hand for the file that failed and mend what it says "
     "(credentials, space, network); a file that is in the archive already and is the same has to "
-    "count as success.",
+    "count as success. One that hangs: see what the archiver's child waits for, and end that child "
+    "alone; the server tries again by itself.",
     never=(
         NEVER_DISCARD,
         NEVER_IN_PG_WAL,

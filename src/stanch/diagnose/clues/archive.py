@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom, human_bytes
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
@@ -16,6 +17,8 @@ from stanch.model.symptoms import SymptomKind
 FAILURES_MIN = 3
 """The archiver tries that often before it takes a pause."""
 WAITING_SEGMENTS_MIN = 3
+HANGS_S_MIN = 90.0
+"""An archiver that missed that there is something to do looks by itself every minute."""
 ENDED_WITHIN_S = 180.0
 """An archiver that ends itself is started again within a minute."""
 
@@ -74,6 +77,29 @@ def _archive_failing(figures: Figures, evidence: Evidence) -> YES_NO:
     return True, f"the last attempt to archive failed, at {failed_file(evidence) or 'a WAL file'}"
 
 
+def _archive_hangs(figures: Figures, evidence: Evidence) -> YES_NO:
+    ready, idle_s = figures.of("archive_ready_age_s"), figures.value("archive_idle_s")
+    failing = figures.value("archive_failing")
+    if failing is None:
+        return "pg_stat_archiver was not told"
+    if ready is None or ready.value is None:
+        return ""
+    if failing:
+        return False, "attempts to archive end, and fail"
+    if ready.value < HANGS_S_MIN:
+        return False, f"the WAL file that waits longest has waited for {span(ready.value)}"
+    if idle_s is not None and idle_s < HANGS_S_MIN:
+        return (
+            False,
+            f"a WAL file was archived {span(idle_s)} ago: the archive is behind, and works",
+        )
+    file = ready.detail.removesuffix(".ready")
+    ended = "none has ever ended" if idle_s is None else f"the newest ended {span(idle_s)} ago"
+    since = evidence.at - timedelta(seconds=ready.value)
+    said = f"{file} has waited for {span(ready.value)} without an attempt that ended; {ended}"
+    return True, said, since
+
+
 def _failures_logged(log: Log, evidence: Evidence) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
@@ -114,6 +140,13 @@ archive_failing = clue_on(
     _archive_failing,
     reads=("archive_failing", "in_recovery"),
 )
+archive_hangs = clue_on(
+    "archive_hangs",
+    "Does WAL wait for an attempt to archive that does not end?",
+    lambda e: e.figures,
+    _archive_hangs,
+    reads=("archive_ready_age_s", "archive_idle_s", "archive_failing"),
+)
 archive_failures_logged = clue_on(
     "archive_failures_logged",
     "Does the log show the archive command failing again and again?",
@@ -136,4 +169,9 @@ archive_told_failing = clue_on_symptom(
     "archive_told_failing",
     "Has archiving failed for longer than is allowed?",
     SymptomKind.ARCHIVE_FAILING,
+)
+archive_told_stalled = clue_on_symptom(
+    "archive_told_stalled",
+    "Was nothing archived for longer than is allowed, while WAL was written?",
+    SymptomKind.ARCHIVE_STALLED,
 )

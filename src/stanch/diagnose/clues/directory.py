@@ -35,6 +35,25 @@ def _refused_for(files: StartFiles) -> str:
     return ""
 
 
+def said_gone(evidence: Evidence) -> str:
+    """Which files that every data directory has are not in this one; empty: none, or unknown."""
+    files = value_of(evidence.files)
+    return "" if files is None or files.closed else _said_gone(files)
+
+
+def _said_gone(files: StartFiles) -> str:
+    named = {"PG_VERSION": bool(files.version), "global/pg_control": files.control_file}
+    gone = [name for name, there in named.items() if not there]
+    return f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} not there" if gone else ""
+
+
+def _files_gone(files: StartFiles, _evidence: Evidence) -> YES_NO:
+    if files.closed:
+        return "what lies in the data directory could not be looked at"
+    # The control file alone has a cause of its own: a restore or a copy that left it out.
+    return not files.version, _said_gone(files) or "PG_VERSION and the control file are there"
+
+
 def _refused(files: StartFiles, _evidence: Evidence) -> YES_NO:
     if files.owner_uid is None or files.mode is None:
         return "whose the data directory is was not told"
@@ -49,4 +68,10 @@ directory_refused = clue_on(
     "Would a start give up for the owner or the mode of the data directory?",
     lambda e: e.files,
     _refused,
+)
+files_gone = clue_on(
+    "files_gone",
+    "Are files gone that every data directory has?",
+    lambda e: e.files,
+    _files_gone,
 )

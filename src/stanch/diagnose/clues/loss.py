@@ -11,6 +11,7 @@ from stanch.diagnose.clues.missed import (
     MISSING,
     Missed,
     burst,
+    database_of,
     forced_before,
     missed,
     plain,
@@ -192,8 +193,12 @@ def _served(log: Log, evidence: Evidence) -> YES_NO:
         return ""
     for event in reversed(log.events):
         is_inside = event.severity == "ERROR" or event.kind == "session_ended"
-        where = event.who.partition("@")[2].partition(" (")[0]
-        if is_inside and where == found.name and event.at and event.at <= found.first_at:
+        if (
+            is_inside
+            and database_of(event.who) == found.name
+            and event.at
+            and event.at <= found.first_at
+        ):
             return True, f"{shortened(event.who, 80)} worked in it", event.at
     return False, "of no session that worked in it there is a line in the log"
 

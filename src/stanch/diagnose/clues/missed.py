@@ -60,7 +60,12 @@ class Missed:
     @property
     def database(self) -> str:
         """Of the first who asked; empty where the log does not say."""
-        return self.who[0].partition("@")[2].partition(" (")[0] if self.who else ""
+        return database_of(self.who[0]) if self.who else ""
+
+
+def database_of(who: str) -> str:
+    """The database of a session as log events name it, `user@database (application)`."""
+    return who.partition("@")[2].partition(" (")[0]
 
 
 def missed(evidence: Evidence, kind: str) -> Missed | None:

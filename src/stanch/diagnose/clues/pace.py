@@ -17,6 +17,8 @@ MORE_TIMES = 2.0
 FAR_TIMES = 5.0
 FAR_COMMITS = 50.0
 LESS = 0.6
+MORE_COMMITS_MIN = 20.0
+"""A second: what a few people do by hand overloads nobody."""
 COMMITS_MIN = 5.0
 """A second: of a server that does next to nothing, no rate says anything."""
 PILED_TIMES = 2.0
@@ -52,8 +54,8 @@ def _told_late(evidence: Evidence) -> bool:
 
 def _more(now: float, usual: float, course: Course, evidence: Evidence) -> YES_NO:
     if _told_late(evidence):
-        return now >= max(MORE_TIMES * usual, usual + COMMITS_MIN), _rate(now, usual)
-    above = now > (course.high or 0.0) and now >= max(MORE * usual, usual + COMMITS_MIN)
+        return now >= max(MORE_TIMES * usual, usual + MORE_COMMITS_MIN), _rate(now, usual)
+    above = now > (course.high or 0.0) and now >= max(MORE * usual, usual + MORE_COMMITS_MIN)
     return above, _rate(now, usual)
 
 

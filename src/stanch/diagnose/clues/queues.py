@@ -27,6 +27,8 @@ PREPARED_BLOCKS_S = 5.0
 """A coordinator ends what it prepared within seconds."""
 ADVISORY_IDLE_S = 60.0
 ADVISORY_MANY = 1000
+NOTIFIERS_MIN = 3
+"""Each commit that notifies takes the lock for a moment: two meet now and then."""
 
 
 # --- schema changes that wait ---------------------------------------------------------------------
@@ -214,4 +216,30 @@ root_outside = clue_on(
     "Is the root of the chain idle outside a transaction?",
     lambda e: e.chains,
     _root_outside,
+)
+
+
+# --- commits that send notifications --------------------------------------------------------------
+
+
+def notifiers(activity: Activity) -> tuple[int, Held | None]:
+    """How many wait to commit what they notify of, and who commits at this moment."""
+    found = [held for held in activity.held if held.lock_type == "object"]
+    waiting = {held.pid for held in found if not held.granted}
+    return len(waiting), next((held for held in found if held.granted), None)
+
+
+def _notifiers_queue(activity: Activity, _evidence: Evidence) -> YES_NO:
+    waiting, first = notifiers(activity)
+    if not waiting:
+        return False, "no commit waits to send its notifications"
+    behind = f" behind process {first.pid}" if first else ""
+    return waiting >= NOTIFIERS_MIN, f"{waiting} commits wait to send their notifications{behind}"
+
+
+notifiers_queue = clue_on(
+    "notifiers_queue",
+    "Do commits wait for each other to send their notifications (NOTIFY)?",
+    lambda e: e.activity,
+    _notifiers_queue,
 )

@@ -207,21 +207,26 @@ def _denied(log: Log, evidence: Evidence) -> YES_NO:
     return lines >= DENIED_MIN, shortened(said, TEXT_CHARS_MAX), events[-1].at
 
 
+def _denied_last_minute(evidence: Evidence) -> int:
+    since = evidence.at - timedelta(seconds=OFTEN_S)
+    return sum(e.at is not None and e.at >= since for e in lately(evidence, DENIED))
+
+
 def _denied_often(log: Log, evidence: Evidence) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
-    since = evidence.at - timedelta(seconds=OFTEN_S)
-    lately_denied = [e for e in lately(evidence, DENIED) if e.at is not None and e.at >= since]
-    said = f"{len(lately_denied)} of them within the last minute"
-    return len(lately_denied) >= DENIED_OFTEN, said
+    denied = _denied_last_minute(evidence)
+    return denied >= DENIED_OFTEN, f"{denied} of them within the last minute"
 
 
-def _denied_rose(course: Course, _evidence: Evidence) -> YES_NO:
+def _denied_rose(course: Course, evidence: Evidence) -> YES_NO:
     if course.now is None:
         return "it is not read any more"
     usual = course.usual or 0.0
-    said = f"{course.now:.2f} refusals a second; usual are {usual:.2f}"
-    return course.now >= DENIED_PER_S and course.now >= SURGE_TIMES * usual, said
+    # The recording counts what the watch has read by then: the log itself is ahead of it.
+    now = max(course.now, _denied_last_minute(evidence) / OFTEN_S)
+    said = f"{now:.2f} refusals a second; usual are {usual:.2f}"
+    return now >= DENIED_PER_S and now >= SURGE_TIMES * usual, said
 
 
 def _taken(_changes: Changes, evidence: Evidence) -> YES_NO:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.vacuum import holder_pid, rows_holder
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Chain, Chains, Sessions
 from stanch.diagnose.outside import Log
-from stanch.model.shown import span
+from stanch.model.shown import shortened, span
 
 NEAR_LIMIT_SHARE = 0.9
 """From this share of the usable slots on, connections are the story."""
@@ -102,6 +103,10 @@ def _keeper(chains: Chains, evidence: Evidence) -> Chain | None:
     holder = rows_holder(evidence)
     pid = holder_pid(holder) if holder is not None else None
     return next((c for c in chains.old_idle if c.root_pid == pid), None)
+
+
+IDLE_CROWD_MIN, IDLE_CROWD_SHARE = 5, 0.5
+"""Between two statements of a transaction an application needs milliseconds."""
 
 
 def _share(part: int, whole: int) -> str:
@@ -196,6 +201,16 @@ def _old_idle(_chains: Chains, evidence: Evidence) -> YES_NO:
     )
 
 
+def _idle_crowd(figures: Figures, _evidence: Evidence) -> YES_NO:
+    found = next(iter(figures.named("idle_in_xact_sessions")), None)
+    if found is None or found.value is None or not found.detail.isdecimal():
+        return ""
+    idle, all_of = round(found.value), int(found.detail)
+    whose = f'application "{shortened(found.subject, 60)}"' if found.subject else "one application"
+    said = f"{idle} of {all_of} sessions of {whose} have been idle in a transaction for over 1 s"
+    return idle >= IDLE_CROWD_MIN and idle >= IDLE_CROWD_SHARE * all_of, said
+
+
 def _idle_keeper(chains: Chains, evidence: Evidence) -> YES_NO:
     keeper = _keeper(chains, evidence)
     if keeper is None:
@@ -259,6 +274,13 @@ idle_keeper = clue_on(
     lambda e: e.chains,
     _idle_keeper,
     reads=("table_dead_rows_left", "table_vacuum_age_s", "horizon_held_s"),
+)
+idle_crowd = clue_on(
+    "idle_crowd",
+    "Do most sessions of an application sit idle in a transaction for a second and longer?",
+    lambda e: e.figures,
+    _idle_crowd,
+    reads=("idle_in_xact_sessions",),
 )
 old_idle = clue_on(
     "old_idle",

@@ -45,6 +45,10 @@ def _not_serving_yet(seen: Reach, _evidence: Evidence) -> YES_NO:
     return seen.state in BETWEEN, _says(seen)
 
 
+def _leaving(seen: Reach, _evidence: Evidence) -> YES_NO:
+    return seen.state is ReachState.SHUTTING_DOWN, _says(seen)
+
+
 def _full(seen: Reach, _evidence: Evidence) -> YES_NO:
     if seen.state is ReachState.TOO_MANY_CLIENTS:
         return True, _says(seen)
@@ -136,6 +140,12 @@ between = clue_on(
     "Does the server say that it is starting up or shutting down?",
     lambda e: e.reach,
     _not_serving_yet,
+)
+leaving = clue_on(
+    "leaving",
+    "Does the server say that it is shutting down?",
+    lambda e: e.reach,
+    _leaving,
 )
 turned_away = clue_on(
     "turned_away",

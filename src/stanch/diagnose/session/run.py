@@ -17,9 +17,9 @@ from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
 from stanch.facts.sql import load
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.facts.workings import (
+    FOLDERS_SQL,
     MORE_FROM,
     TABLES_SQL,
-    TEMP_SQL,
     WORKINGS_SQL,
     Workings,
     parse_figures,
@@ -143,7 +143,7 @@ class _Session:
     async def _more_numbers(self, vitals: Vitals, *, tables: bool) -> tuple[Reading, ...]:
         """Numbers of newer versions, of the tables, and of temporary files."""
         newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
-        return await self.told((*newer, *((TABLES_SQL,) if tables else ()), TEMP_SQL))
+        return await self.told((*newer, *((TABLES_SQL,) if tables else ()), FOLDERS_SQL))
 
     async def flushes(self, activity: Activity | Missing) -> tuple[Reading, ...]:
         """It takes up to a second where somebody waits for one, and it hangs."""

@@ -7,11 +7,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from stanch.model.diagnosis import Missing, not_there
-from stanch.model.reach import Reach, ReachState
+from stanch.model.reach import ANSWERED_BY_NOBODY, Reach
 
 T = TypeVar("T")
-
-SILENT = frozenset({ReachState.TIMEOUT, ReachState.HUNG})
 
 
 async def unless_refused(
@@ -32,4 +30,4 @@ def _has_refused(reached: asyncio.Task[Reach | Missing]) -> bool:
     if not reached.done() or reached.cancelled() or reached.exception() is not None:
         return False
     reach = reached.result()
-    return isinstance(reach, Reach) and not (reach.answers or reach.state in SILENT)
+    return isinstance(reach, Reach) and not (reach.answers or reach.state in ANSWERED_BY_NOBODY)

@@ -25,8 +25,9 @@ from stanch.drill.lab.rigs import Rigs, joint
 from stanch.drill.responder import ResponderProcess
 from stanch.model.errors import SetupError
 
-WATCHED_S = (4.0, 8.0)
-"""For so long the responder has watched when things break."""
+WATCHED_S = (20.0, 30.0)
+"""For so long the responder has watched when things break, and so long the server lived before it:
+what is usual, and the mean of all the time before, are those of work and not of the start."""
 ASKED_AFTER_S = 3.0
 """Nobody asks within the second."""
 SETTLED_S = 4.0

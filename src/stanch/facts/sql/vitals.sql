@@ -222,6 +222,9 @@ SELECT json_build_object(
     ),
     'archiver', (
         SELECT json_build_object(
+            'archives', current_setting('archive_mode') = 'always'
+                OR (current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()),
+            'segment_bytes', pg_size_bytes(current_setting('wal_segment_size')),
             'archived_count', archived_count, 'failed_count', failed_count,
             'last_archived_at', extract(epoch FROM last_archived_time),
             'last_failed_at', extract(epoch FROM last_failed_time),

@@ -67,6 +67,8 @@ held AS (
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     WHERE l.locktype = 'advisory'
         OR (l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock')
+        -- No database has the number 0: so is called what those who send notifications lock.
+        OR (l.locktype = 'object' AND l.classid = 1262 AND l.objid = 0)
     GROUP BY
         l.pid, l.locktype, l.mode, l.granted, c.relname, s.state, s.application_name,
         s.backend_type, s.xact_start, s.state_change
@@ -297,6 +299,20 @@ figures AS (
     SELECT 'system_identifier', '', NULL, system_identifier::text FROM pg_control_system()
     UNION ALL
     SELECT 'lock_slots_used', '', count(*)::float8, '' FROM pg_locks WHERE NOT fastpath
+    UNION ALL
+    -- Whose transactions wait for their application, for a second and longer each, and how many
+    -- sessions it has.
+    (
+        SELECT
+            'idle_in_xact_sessions', application_name,
+            count(*) FILTER (
+                WHERE state LIKE 'idle in transaction%'
+                    AND state_change < clock_timestamp() - interval '1 s'
+            )::float8,
+            count(*)::text
+        FROM sessions WHERE backend_type = 'client backend'
+        GROUP BY application_name ORDER BY 3 DESC, 2 LIMIT 3
+    )
     UNION ALL
     SELECT 'setting', name, NULL, value FROM settings WHERE value IS NOT NULL
 )

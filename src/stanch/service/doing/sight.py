@@ -14,7 +14,6 @@ from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StoreError
 from stanch.model.ids import ITSELF, RESPONDER, IncidentId, TargetName
-from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.service.clock import Clock
@@ -30,7 +29,7 @@ from stanch.watch.blindness import (
     blinded,
     doubted_too_long,
 )
-from stanch.watch.silence import SILENT_STATES
+from stanch.watch.silence import SILENT_STATES, UNHEARD_STATES
 
 log = structlog.get_logger("watching")
 
@@ -239,7 +238,7 @@ def _silent(sample: Sample) -> bool:
 def _serves(sample: Sample) -> bool:
     """Somebody spoke, and new connections are let in as far as anybody knows."""
     if sample.reach is not None:
-        return sample.reach.state not in SILENT_STATES | {ReachState.HUNG}
+        return sample.reach.state not in UNHEARD_STATES
     return sample.vitals is not None and sample.lets_in
 
 

@@ -328,7 +328,7 @@ FAULTS = (
         area=Area.PROCESS,
         story="Somebody meant to empty the replica's data directory and was on the primary; it was"
         " stopped after seconds, and nothing starts any more.",
-        causes=("cannot_start",),
+        causes=("data_files_removed",),
         make=_data_removed,
         needs=Needs(prepare=(_lived_in,)),
         answers=False,
@@ -341,7 +341,8 @@ FAULTS = (
         causes=("checkpoint_storm",),
         make=_scattered_updates,
         needs=Needs(conf=SHARED, prepare=(_counters,)),
-        shows_after_s=8.0,
+        # One import brings about as many checkpoints; a storm goes on for a minute.
+        shows_after_s=65.0,
     ),
     Fault(
         id="results-held-by-idle-sessions",
