@@ -36,15 +36,23 @@ def since(**moments: float) -> Mapping[TargetName, datetime]:
     [
         ({"a": 0, "b": 1, "c": 2}, 6, True),
         ({"a": 0, "b": 1, "c": 2}, 7, False),
-        ({"a": 0, "b": 1}, 2, False),
+        ({"a": 0, "c": 1}, 2, False),
         ({"a": -9, "b": 1, "c": 2}, 4, False),
+        ({"a": 0, "b": 9, "c": 1}, 4, False),
     ],
-    ids=["half of all", "less than half", "two of two", "one long before"],
+    ids=["half of all", "less than half", "two of two", "one long before", "one long after"],
 )
 def test_three_and_half_of_all_within_five_seconds_are_a_crowd(
     silent: dict[str, float], watched: int, blind: bool
 ) -> None:
-    assert bool(blinded(since(**silent), watched=watched, at=after(3))) is blind
+    assert bool(blinded(since(**silent), judged=TargetName("c"), watched=watched)) is blind
+
+
+def test_who_is_judged_long_after_a_crowd_stays_out_of_it() -> None:
+    silent = since(a=0, b=1, c=2, d=60)
+    assert blinded(silent, judged=TargetName("d"), watched=4) == ()
+    assert blinded(silent, judged=TargetName("a"), watched=4) == ("a", "b", "c")
+    assert blinded(silent, judged=TargetName("gone"), watched=4) == ()
 
 
 CROWD = Crowd(names=names("a", "b", "c", "d"))

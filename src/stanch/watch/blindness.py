@@ -28,17 +28,22 @@ process is doubted for, and some: after it everything is as it was."""
 
 
 def blinded(
-    silent: Mapping[TargetName, datetime], *, watched: int, at: datetime
+    silent: Mapping[TargetName, datetime], *, judged: TargetName, watched: int
 ) -> tuple[TargetName, ...]:
-    """The targets that fell silent together, if they are too many to have failed on their own.
+    """The targets that fell silent together with `judged`, if they are too many to have failed on
+    their own.
 
-    `silent` holds the moment of each standing silence, `watched` counts the targets that are looked
-    at. A refusal is an answer, not a silence: a power cut in the machine room of most targets does
-    look like blindness, and one page that says so is what a person needs then, too.
+    `silent` holds the moment each standing silence began, however long it took to be sure of it;
+    `watched` counts the targets that are looked at. A refusal is an answer, not a silence: a power
+    cut in the machine room of most targets does look like blindness, and one page that says so is
+    what a person needs then, too.
     """
-    recent = sorted(t for t, since in silent.items() if at - since <= timedelta(seconds=TOGETHER_S))
-    enough = len(recent) >= TARGETS_MIN and len(recent) >= SHARE_MIN * watched
-    return tuple(recent) if enough else ()
+    apart_max, its_own = timedelta(seconds=TOGETHER_S), silent.get(judged)
+    if its_own is None:
+        return ()
+    together = sorted(t for t, since in silent.items() if abs(since - its_own) <= apart_max)
+    enough = len(together) >= TARGETS_MIN and len(together) >= SHARE_MIN * watched
+    return tuple(together) if enough else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

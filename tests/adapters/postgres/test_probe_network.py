@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from fix_servers import DEBIAN_AS_ROOT, MakeServer
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.adapters.postgres.sentinel import Sentinel
+from stanch.model.errors import ProbeFailed
 from stanch.model.reach import ReachState
+from stanch.service.watched.eyes import SharedSentinel
 
 one_major = pytest.mark.parametrize("pg_major", [15], indirect=True)
 TOOLS = all(map(shutil.which, ("ip", "iptables")))
@@ -149,6 +152,28 @@ async def test_a_question_into_a_black_hole_is_unheard_until_packets_come_throug
     assert await question
     assert sentinel.unheard is False
     sentinel.close()
+
+
+@one_major
+async def test_a_question_beside_the_watchs_own_leaves_it_the_session_in_a_black_hole(
+    machine: Machine, far_server: ScratchServer
+) -> None:
+    shared = SharedSentinel(
+        far_server.dsn("stanch_watch", host=machine.ip), now=lambda: datetime.now(UTC)
+    )
+    await shared.open(5)
+    first = shared.backend_pid
+    machine.firewall("-A", "INPUT", "-p", "tcp", "-j", "DROP")
+
+    with pytest.raises(ProbeFailed):
+        await shared.fetch_json("SELECT '1'", timeout_s=0.4)
+    in_the_dark = shared.is_open, shared.unheard
+    machine.firewall("-D", "INPUT", "-p", "tcp", "-j", "DROP")
+
+    assert in_the_dark == (True, True)
+    assert await shared.fetch_json("SELECT '2'", timeout_s=10) == "2"
+    assert shared.backend_pid == first
+    await shared.close()
 
 
 async def test_no_route_is_unreachable(machine: Machine) -> None:

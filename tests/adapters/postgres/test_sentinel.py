@@ -166,6 +166,22 @@ async def test_a_cancelled_question_does_not_give_its_answer_to_the_next(
     sentinel.close()
 
 
+async def test_a_question_cancelled_while_it_was_prepared_is_prepared_anew(
+    shared_server: ScratchServer,
+) -> None:
+    sentinel = Sentinel(shared_server.dsn("stanch_watch"))
+    await sentinel.connect()
+    first = asyncio.create_task(sentinel.fetch_json("SELECT '1'", timeout_s=5))
+    await asyncio.sleep(0)  # it is sent, and no answer has been read
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+
+    assert await sentinel.fetch_json("SELECT '1'", timeout_s=5) == "1"
+    assert await sentinel.fetch_json("SELECT '2'", timeout_s=5) == "2"
+    sentinel.close()
+
+
 async def test_an_answer_that_has_arrived_while_the_loop_lagged_is_no_silence(
     shared_server: ScratchServer,
 ) -> None:

@@ -141,6 +141,11 @@ class KeptSession:
         delay = ceiling * (0.5 + self._jitter() / 2)
         return max(delay, self._restraint.left_s)
 
+    def give_up(self) -> None:
+        """End the session as one whose server does not answer in time."""
+        if self._session is not None:
+            self._session.give_up()
+
     def close(self) -> None:
         """End the session; nobody is told of a loss."""
         if self._session is not None:

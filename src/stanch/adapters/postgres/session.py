@@ -78,6 +78,8 @@ class PgSession:
         self._timer: asyncio.TimerHandle | None = None
         """Goes off at the deadline or before; outlives the flight that it was set for."""
         self._prepared: dict[str, bytes] = {}
+        self._names = 0
+        """How many were given; one whose asker was cancelled may be known to the server."""
         self.backend_pid = conn.backend_pid
         conn.nonblocking = 1
         conn.notice_handler = self._on_notice
@@ -134,7 +136,8 @@ class PgSession:
         # The text of what is prepared is long, and asked by its name: it is not encoded again.
         command, values = (b"", []) if kept and not params else _numbered(sql, params or {})
         if prepare and kept is None and len(self._prepared) < _PREPARED_MAX:
-            kept = f"stanch_{len(self._prepared) + 1}".encode()
+            self._names += 1
+            kept = f"stanch_{self._names}".encode()
             await self._prepare(kept, command, until)
             self._prepared[sql] = kept
 
@@ -169,6 +172,16 @@ class PgSession:
         """End the session; nobody is told of a loss."""
         self._on_lost = None
         self._lose(Loss(reason=LossReason.CLOSED, sqlstate=None, detail="closed by ourselves"))
+
+    def give_up(self) -> None:
+        """End the session as one whose server does not answer in time."""
+        self._lose(
+            Loss(
+                reason=LossReason.SILENT,
+                sqlstate=None,
+                detail="no answer to a question within its deadline",
+            )
+        )
 
     async def _round_trip(self, send: Callable[[], None], until: float) -> PGresult:
         if self._flight is not None:
@@ -209,7 +222,7 @@ class PgSession:
         if at < self._until:
             self._set_deadline(self._until)
         else:
-            self._give_up()
+            self.give_up()
 
     async def _wait_for_turn(self, until: float) -> None:
         try:
@@ -273,15 +286,6 @@ class PgSession:
         error = _error_of(notice)
         if error.severity in ("FATAL", "PANIC"):
             self._last_words = error
-
-    def _give_up(self) -> None:
-        self._lose(
-            Loss(
-                reason=LossReason.SILENT,
-                sqlstate=None,
-                detail="no answer to a question within its deadline",
-            )
-        )
 
     def _loss_from(self, libpq_words: str) -> Loss:
         last = self._last_words

@@ -138,7 +138,7 @@ class Sight:
                 for name, since in {**self._silent, **judged_now}.items()
                 if name not in self._crowd.names
             }
-            together = blinded(others, watched=len(watched - self._crowd.names), at=now)
+            together = blinded(others, judged=target, watched=len(watched - self._crowd.names))
             if not together:
                 return False
             self._crowd = self._crowd.joined_by({*together, target})

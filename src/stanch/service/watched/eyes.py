@@ -18,6 +18,7 @@ from stanch.model.ports.server import Row, SqlParams
 from stanch.model.reach import Reach, SentinelLost
 from stanch.model.vitals import Vitals
 from stanch.service.watched.moment import Moment
+from stanch.watch.silence import patience
 
 ROUND_TRIPS_KEPT = 20
 
@@ -132,14 +133,14 @@ class SharedSentinel:
     async def fetch_json(
         self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> str:
-        async with self._in_turn(timeout_s):
-            return await self._sentinel.fetch_json(sql, params, timeout_s=timeout_s)
+        async with self._in_turn(timeout_s), self._aside(timeout_s) as longer_s:
+            return await self._sentinel.fetch_json(sql, params, timeout_s=longer_s)
 
     async def fetch_rows(
         self, sql: str, params: SqlParams | None = None, *, timeout_s: float
     ) -> tuple[Row, ...]:
-        async with self._in_turn(timeout_s):
-            return await self._sentinel.fetch_rows(sql, params, timeout_s=timeout_s)
+        async with self._in_turn(timeout_s), self._aside(timeout_s) as longer_s:
+            return await self._sentinel.fetch_rows(sql, params, timeout_s=longer_s)
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, timeout_s: float) -> AsyncGenerator[None]:
@@ -152,6 +153,22 @@ class SharedSentinel:
             yield
         finally:
             self._turn.release()
+
+    @contextlib.asynccontextmanager
+    async def _aside(self, timeout_s: float) -> AsyncGenerator[float]:
+        """A question beside the watch's own, and how long the session may wait for its answer.
+
+        Whoever asked waits no longer than `timeout_s`, and where the server thinks for longer the
+        session goes, as nothing else can be asked in it. Where the other machine is not heard any
+        more it stays: the watch, which is about to find out, would have to begin anew.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield timeout_s + patience(self.round_trip_s).hung_after_s
+        except TimeoutError as error:
+            if self.unheard is not True:
+                self._sentinel.give_up()
+            raise ProbeFailed("no answer to a question within its deadline") from error
 
     def _note_loss(self, lost: SentinelLost) -> None:
         self._lost_at = lost.at
