@@ -11,6 +11,7 @@ from stanch.model.ids import TargetName
 from stanch.watch.blindness import (
     CROWD_HOLD_S,
     DOUBTED_S_MAX,
+    JUDGED_S_MAX,
     Crowd,
     blinded,
     doubted_too_long,
@@ -45,14 +46,27 @@ def since(**moments: float) -> Mapping[TargetName, datetime]:
 def test_three_and_half_of_all_within_five_seconds_are_a_crowd(
     silent: dict[str, float], watched: int, blind: bool
 ) -> None:
-    assert bool(blinded(since(**silent), judged=TargetName("c"), watched=watched)) is blind
+    assert (
+        bool(blinded(since(**silent), judged=TargetName("c"), watched=watched, at=after(9)))
+        is blind
+    )
 
 
 def test_who_is_judged_long_after_a_crowd_stays_out_of_it() -> None:
     silent = since(a=0, b=1, c=2, d=60)
-    assert blinded(silent, judged=TargetName("d"), watched=4) == ()
-    assert blinded(silent, judged=TargetName("a"), watched=4) == ("a", "b", "c")
-    assert blinded(silent, judged=TargetName("gone"), watched=4) == ()
+    late = blinded(silent, judged=TargetName("d"), watched=4, at=after(62))
+    assert late == ()
+
+
+def test_a_crowd_is_one_however_long_it_took_to_be_sure_and_none_once_it_was_withheld() -> None:
+    silent = since(a=0, b=1, c=2)
+
+    def judged(name: str, at_s: float) -> tuple[TargetName, ...]:
+        return blinded(silent, judged=TargetName(name), watched=4, at=after(at_s))
+
+    assert judged("a", 9) == ("a", "b", "c")
+    assert judged("a", JUDGED_S_MAX + 1) == ()
+    assert judged("gone from the policy", 9) == ()
 
 
 CROWD = Crowd(names=names("a", "b", "c", "d"))

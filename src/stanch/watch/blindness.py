@@ -11,6 +11,10 @@ from stanch.model.ids import TargetName
 TOGETHER_S = 5.0
 """Silences that begin within this time of each other belong together."""
 
+JUDGED_S_MAX = 15.0
+"""On a busy machine it takes so long to be sure of one; an older one has been told, or withheld for
+as long as a crowd is."""
+
 TARGETS_MIN = 3
 SHARE_MIN = 0.5
 
@@ -28,18 +32,18 @@ process is doubted for, and some: after it everything is as it was."""
 
 
 def blinded(
-    silent: Mapping[TargetName, datetime], *, judged: TargetName, watched: int
+    silent: Mapping[TargetName, datetime], *, judged: TargetName, watched: int, at: datetime
 ) -> tuple[TargetName, ...]:
     """The targets that fell silent together with `judged`, if they are too many to have failed on
     their own.
 
-    `silent` holds the moment each standing silence began, however long it took to be sure of it;
-    `watched` counts the targets that are looked at. A refusal is an answer, not a silence: a power
+    `silent` holds the moment each standing silence began, `watched` counts the targets that are
+    looked at. A refusal is an answer, not a silence: a power
     cut in the machine room of most targets does look like blindness, and one page that says so is
     what a person needs then, too.
     """
     apart_max, its_own = timedelta(seconds=TOGETHER_S), silent.get(judged)
-    if its_own is None:
+    if its_own is None or at - its_own > timedelta(seconds=JUDGED_S_MAX):
         return ()
     together = sorted(t for t, since in silent.items() if abs(since - its_own) <= apart_max)
     enough = len(together) >= TARGETS_MIN and len(together) >= SHARE_MIN * watched

@@ -138,7 +138,8 @@ class Sight:
                 for name, since in {**self._silent, **judged_now}.items()
                 if name not in self._crowd.names
             }
-            together = blinded(others, judged=target, watched=len(watched - self._crowd.names))
+            of = len(watched - self._crowd.names)
+            together = blinded(others, judged=target, watched=of, at=now)
             if not together:
                 return False
             self._crowd = self._crowd.joined_by({*together, target})
