@@ -311,6 +311,26 @@ def test_a_pooler_that_turns_the_watch_away_says_which_of_its_limits_it_is(
     assert standing(c.refused(words, state="too_many_clients")) == [cause_id]
 
 
+SURGED = w.course("sessions_total", 0.4, 35)
+
+
+def test_sessions_that_begin_and_leave_at_once_are_a_storm_and_those_that_stay_are_none() -> None:
+    leaving = w.healthy(
+        sessions=w.sessions(w.group("active", 6), w.group("idle", 10)),
+        figures=w.figures(w.figure("sessions_begun_10s", 12.0), **w.SETTINGS),
+        history=w.history(w.course("client_backends", 12, 16), SURGED),
+    )
+    assert standing(leaving) == ["connection_storm"]
+    staying = w.healthy(
+        sessions=w.sessions(w.group("active", 6), w.group("idle", 300)),
+        figures=w.figures(w.figure("sessions_begun_10s", 290.0), **w.SETTINGS),
+        history=w.history(w.course("client_backends", 12, 306), SURGED),
+    )
+    assert "connection_storm" not in standing(staying)
+    as_usual = w.healthy(history=w.history(w.course("sessions_total", 35, 36)))
+    assert standing(as_usual) == []
+
+
 def test_sessions_that_pile_up_behind_a_lock_are_no_storm() -> None:
     evidence = w.healthy(
         sessions=w.sessions(w.group("active", 80), waiting=70, oldest_wait_s=9.0),

@@ -43,6 +43,7 @@ def test_a_watching_role_sees_everything(shared_server: ScratchServer, pg_major:
     assert vitals.wal_position_bytes is not None
     assert vitals.work.rows_updated is not None
     assert vitals.work.rows_deleted is not None
+    assert (vitals.work.sessions is None) == (pg_major < 14)
 
 
 def test_a_role_without_pg_monitor_gets_gaps_and_no_error(shared_server: ScratchServer) -> None:

@@ -139,6 +139,22 @@ def test_a_loop_that_keeps_lagging_does_not_keep_a_dead_server_secret() -> None:
     assert "140 ms" in reason(sim)
 
 
+def test_the_time_in_which_the_process_stood_still_is_nobodys_silence() -> None:
+    async def script(sim: Simulation, control: Control) -> None:
+        control.late = True
+        cut(sim, ["orders"])
+        for _ in range(60):
+            # Four seconds of five it gets no processor.
+            sim.late_s += 0.8
+            await asyncio.sleep(1)
+        assert paged(sim) == set()
+        await asyncio.sleep(DOUBTED_S_MAX)
+        assert paged(sim) == {BLIND}
+        join(sim, ["orders"])
+
+    played(script, *of("orders"))
+
+
 def test_once_nothing_is_in_doubt_any_more_the_silence_is_told_for_what_it_is() -> None:
     async def script(sim: Simulation, control: Control) -> None:
         control.answers = False

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from stanch.model.reach import Reach, ReachState
@@ -77,6 +79,13 @@ def test_one_answered_knock_turns_silence_into_waiting() -> None:
 def test_a_server_that_accepts_but_never_answers_is_down_after_patience() -> None:
     heard = Witnesses(waited_s=4.2, knock_answered=True, reach=probed(ReachState.HUNG))
     assert hear(heard, NEAR) is Hearing.DOWN
+
+
+def test_a_question_that_its_kernel_never_confirmed_got_lost_and_nobody_is_hung() -> None:
+    lost = Witnesses(waited_s=4.3, unheard=True, knock_answered=True, reach=probed(ReachState.HUNG))
+    assert hear(lost, NEAR) is Hearing.WAIT
+    confirmed = replace(lost, unheard=False)
+    assert hear(confirmed, NEAR) is Hearing.DOWN
 
 
 def test_a_refusal_needs_no_patience() -> None:

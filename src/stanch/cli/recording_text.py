@@ -45,6 +45,7 @@ ROWS = (
     _Row(label="idle in transaction", names=("idle_in_transaction_sessions",)),
     _Row(label="oldest transaction", names=("oldest_xact_age_s",), unit="s"),
     _Row(label="transactions a second", names=("commits_total", "rollbacks_total"), rate=True),
+    _Row(label="logins a second", names=("sessions_total",), rate=True),
     _Row(label="WAL a second", names=("wal_bytes_total",), rate=True, unit="bytes"),
     _Row(label="replay lag", names=("replay_lag_bytes_max",), unit="bytes"),
     _Row(label="replay lag", names=("replay_lag_s",), unit="s"),

@@ -122,6 +122,7 @@ def _work(part: Answer) -> WorkCounters:
         checksum_failures=part.whole_or_none("checksum_failures"),
         rows_updated=part.whole_or_none("rows_updated"),
         rows_deleted=part.whole_or_none("rows_deleted"),
+        sessions=part.whole_or_none("sessions"),
     )
 
 

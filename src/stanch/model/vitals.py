@@ -109,6 +109,8 @@ class WorkCounters:
     rows_updated: int | None = None
     """Also by what was rolled back."""
     rows_deleted: int | None = None
+    sessions: int | None = None
+    """Ever begun; None: nobody counts before version 14."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,10 @@ class Core:
         on_failure: Callable[[str], None],
         on_store_failure: Callable[[], None],
         usual: Callable[[TargetName], Remembered] = nothing_kept,
+        late_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`on_failure` counts bugs by the name of the task, `on_store_failure` vain claims."""
+        """`on_failure` counts bugs by the name of the task, `on_store_failure` vain claims;
+        `late_s` is how long this process has stood still in all."""
         self.house = house
         self.ports = ports
         self.runbooks = runbooks
@@ -97,6 +99,7 @@ class Core:
             page_after=self._page_after,
             busy=self.under_way.on,
             usual=usual,
+            late_s=late_s,
         )
         self.engine = self._make_engine()
 

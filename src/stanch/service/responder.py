@@ -85,6 +85,7 @@ class Responder:
             on_failure=self._count_failure,
             on_store_failure=self.metrics.store_failures_total.inc,
             usual=self._baselines.of,
+            late_s=lambda: self._lag.late_s,
         )
         self._recorders = Recorders(self._state.path)
         self._recordings = Recordings(
@@ -239,12 +240,11 @@ class Responder:
 
     def _start_watch(self, target: TargetPolicy) -> None:
         name = TargetName(target.name)
-        doubts = Doubts(self._lag, self._control)
         watched = Watched(
             target,
             clock=self._house.clock,
             state=self._state,
-            doubts=doubts.standing,
+            doubts=Doubts(self._lag, self._control).standing,
             recorder=self._recorders.of(name),
             cluster=lambda: self._core.watching.topology.neighbours.seen(name),
             gives_way=lambda: self._right_of_way.goes_before(name),

@@ -150,6 +150,8 @@ class Simulation:
         """False: nobody looks at the servers, so that days pass in a moment."""
         self.doubts: Callable[[], Awaitable[tuple[str, ...]]] = no_doubts
         """Why a silence may be the responder's own fault."""
+        self.late_s = 0.0
+        """How long the process has stood still in all, as it knows itself."""
         self.failures: list[str] = []
         """Tasks in which the responder caught a bug of its own."""
         self.on_start: Callable[[Running], None] = lambda running: None
@@ -232,6 +234,7 @@ class Simulation:
             runbooks=self._runbooks,
             on_failure=self.failures.append,
             on_store_failure=lambda: None,
+            late_s=lambda: self.late_s,
         )
         self.now = Running(life=life, store=store, house=house, core=core)
         self.on_start(self.now)

@@ -149,8 +149,10 @@ def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
         # Somebody spoke: the server, or the machine that refuses in its stead.
         return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
     if witnesses.knock_answered:
-        hung = witnesses.waited_s >= limits.hung_after_s
-        return Hearing.DOWN if hung and reach is not None else Hearing.WAIT
+        # Of a hung server the kernel confirms the question; where packets get lost nobody did.
+        asked = witnesses.unheard is not True
+        hung = witnesses.waited_s >= limits.hung_after_s and reach is not None
+        return Hearing.DOWN if asked and hung else Hearing.WAIT
     silent = (
         witnesses.waited_s >= limits.silence_s(unheard=witnesses.unheard)
         and witnesses.knocks >= limits.knocks_min

@@ -51,6 +51,16 @@ def test_a_stop_gives_doubt_before_anybody_else_has_had_a_turn() -> None:
     measured(script)
 
 
+def test_the_time_it_stood_still_is_summed_up() -> None:
+    async def script(lag: LoopLag, loop: VirtualLoop) -> None:
+        for stopped_s in (12, 0.05, 3):
+            loop.jump(stopped_s)
+            await asyncio.sleep(0.1)
+        assert lag.late_s == pytest.approx(15, abs=0.1)
+
+    measured(script)
+
+
 @pytest.mark.parametrize(("stopped_s", "doubted_s"), [(0.2, 3.2), (4.0, 7.0), (60.0, 13.0)])
 def test_what_a_longer_stop_leaves_behind_is_doubted_for_longer(
     stopped_s: float, doubted_s: float

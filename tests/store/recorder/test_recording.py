@@ -82,6 +82,7 @@ def vitals(n: int, *, groups: tuple[SessionGroup, ...] = ()) -> Vitals:
             temp_bytes=0,
             rows_updated=10**9 + n * 91,
             rows_deleted=n * 7,
+            sessions=n * 3,
         ),
         wal_position_bytes=10**12 + n * 1_234_567,
     )
@@ -124,6 +125,7 @@ def test_every_look_comes_back_with_its_values(path: Path) -> None:
         assert frame.values["oldest_xact_age_s", ""] == n * 1.5
         assert frame.values["wal_bytes_total", ""] == 10**12 + n * 1_234_567
         assert frame.values["rows_deleted_total", ""] == n * 7
+        assert frame.values["sessions_total", ""] == n * 3
         assert frame.values["idle_in_transaction_sessions", ""] == 3
         assert ("replay_lag_bytes_max", "") not in frame.values
 

@@ -137,6 +137,7 @@ connection_storm = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=pools.logins_surged, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=pools.sessions_surged, yes=5.0, no=-1.0, now=True),
         Weigh(clue=twice.logins_fast, yes=5.0, no=-2.0, now=True),
         # Those that ask once and leave are gone before anybody looks.
         Weigh(clue=pools.sessions_young, yes=2.0, no=-0.5, now=True),
@@ -149,6 +150,7 @@ connection_storm = Cause(
     shown_by=(
         (twice.logins_fast, True),
         (pools.logins_surged, True),
+        (pools.sessions_surged, True),
         (pools.sessions_young, True),
     ),
     tell=_tell_storm,

@@ -36,6 +36,9 @@ YOUNG_MIN: Final = 20
 YOUNG_SHARE: Final = 0.5
 SURGE_PER_S: Final = 10.0
 SURGE_TIMES: Final = 5.0
+YOUNG_S: Final = 10.0
+STAYING_TIMES: Final = 1.5
+"""Where hardly more sessions begin than are still there, they pile up behind something."""
 GROWN_TIMES: Final = 3.0
 GROWN_BY: Final = 20.0
 
@@ -273,6 +276,17 @@ def _surged(course: Course, _evidence: Evidence) -> YES_NO:
     return course.now >= SURGE_PER_S and course.now >= SURGE_TIMES * usual, said
 
 
+def _begun(course: Course, evidence: Evidence) -> YES_NO:
+    if course.usual is None or course.now is None:
+        return "how many sessions usually begin is not known"
+    said = f"{course.now:.1f} sessions begin a second; usual are {course.usual:.1f}"
+    figures = value_of(evidence.figures)
+    staying = figures.value("sessions_begun_10s") if figures is not None else None
+    if staying is not None and course.now * YOUNG_S < STAYING_TIMES * staying:
+        return False, f"{said}, and most of them stay"
+    return course.now >= SURGE_PER_S and course.now >= SURGE_TIMES * course.usual, said
+
+
 def _grown(course: Course, _evidence: Evidence) -> YES_NO:
     if course.usual is None or course.now is None:
         return "how many are usual is not known"
@@ -293,6 +307,12 @@ logins_surged = clue_on_course(
     ("log_class_total", "connection_received"),
     _surged,
 )
+sessions_surged = clue_on_course(
+    "sessions_surged",
+    "Do many times as many sessions begin as usual?",
+    ("sessions_total", ""),
+    _begun,
+)
 sessions_grown = clue_on_course(
     "sessions_grown",
     "Are there several times as many client sessions as usual?",
@@ -302,7 +322,7 @@ sessions_grown = clue_on_course(
 
 
 def _stay(evidence: Evidence) -> Answer:
-    if logins_fast.ask(evidence).yes:
+    if logins_fast.ask(evidence).yes or sessions_surged.ask(evidence).yes:
         return Answer(yes=False, text="so many log in each second that they must leave again")
     return leaking.ask(evidence)
 

@@ -126,8 +126,10 @@ work AS (
         sum(numbackends) AS backends, sum(xact_commit) AS commits, sum(xact_rollback) AS rollbacks,
         sum(deadlocks) AS deadlocks, sum(temp_files) AS temp_files, sum(temp_bytes) AS temp_bytes,
         sum(checksum_failures) AS checksum_failures,
-        sum(tup_updated) AS rows_updated, sum(tup_deleted) AS rows_deleted
-    FROM pg_stat_database
+        sum(tup_updated) AS rows_updated, sum(tup_deleted) AS rows_deleted,
+        -- Counted since 14; a column that is not there must not fail the question on 13.
+        sum((to_json(d) ->> 'sessions')::bigint) AS sessions
+    FROM pg_stat_database AS d
 ),
 ages AS (
     SELECT
@@ -218,7 +220,8 @@ SELECT json_build_object(
         'commits', work.commits, 'rollbacks', work.rollbacks, 'deadlocks', work.deadlocks,
         'temp_files', work.temp_files, 'temp_bytes', work.temp_bytes,
         'checksum_failures', work.checksum_failures,
-        'rows_updated', work.rows_updated, 'rows_deleted', work.rows_deleted
+        'rows_updated', work.rows_updated, 'rows_deleted', work.rows_deleted,
+        'sessions', work.sessions
     ),
     'archiver', (
         SELECT json_build_object(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,6 +34,15 @@ from stanch.watch.silence import SILENT_STATES, UNHEARD_STATES
 log = structlog.get_logger("watching")
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A silence that would be told, but for doubts about ourselves."""
+
+    since: datetime
+    late_s: float
+    """How late this process had been by then, in all."""
+
+
 class Sight:
     """Keeps the account of who is silent. One call of `weigh` per target at a time."""
 
@@ -47,8 +56,10 @@ class Sight:
         emergency: Callable[[Symptom], Awaitable[None]],
         opened: Callable[[Symptom], Awaitable[Incident]],
         incidents: Callable[[TargetName], Awaitable[list[Incident]]],
+        late_s: Callable[[], float],
     ) -> None:
-        """`opened` opens an incident of its own; `incidents` are those of a target."""
+        """`opened` opens an incident of its own; `incidents` are those of a target; `late_s` is how
+        long this process has stood still in all: in that time nobody stays silent."""
         self._book = book
         self._policies = policies
         self._standing = standing
@@ -56,12 +67,12 @@ class Sight:
         self._emergency = emergency
         self._opened = opened
         self._incidents = incidents
+        self._late_s = late_s
         self._silent: dict[TargetName, datetime] = {}
         self._heard: set[TargetName] = set()
         """Targets of which this process knows whether they answer."""
         self._crowd = Crowd()
-        self._doubted: dict[TargetName, datetime] = {}
-        """Since when each would be called down, but for doubts about ourselves."""
+        self._doubted: dict[TargetName, _Doubt] = {}
         self._told_doubted: set[TargetName] = set()
         """Those among them that people were told of."""
         self._incident: IncidentId | None = None
@@ -73,7 +84,8 @@ class Sight:
         named = self._standing.blind_to
         self._crowd = Crowd(names=frozenset(named))
         # Which of them were in doubt is not written down: their next answer or verdict tells.
-        self._doubted = dict.fromkeys(named, incident.opened_at or self._clock.now())
+        since = incident.opened_at or self._clock.now()
+        self._doubted = dict.fromkeys(named, _Doubt(since, self._late_s()))
         self._told_doubted = {*named}
 
     async def weigh(self, sample: Sample, *, news: bool) -> Sample:
@@ -108,7 +120,7 @@ class Sight:
             self._silent.setdefault(target, sample.lost_at or sample.at)
         if sample.doubted:
             if news:
-                self._doubted.setdefault(target, sample.at)
+                self._doubted.setdefault(target, _Doubt(sample.at, self._late_s()))
         elif sample.confirmed and _silent(sample):
             if self._doubted.pop(target, None) is not None:
                 # Nobody could judge it until now, so it begins now, as for others that still are.
@@ -121,7 +133,7 @@ class Sight:
         targets = self._policies.current.targets
         names = {TargetName(t.name) for t in targets if t.wake != "never"}
         self._silent = {name: at for name, at in self._silent.items() if name in names}
-        self._doubted = {name: at for name, at in self._doubted.items() if name in names}
+        self._doubted = {name: one for name, one in self._doubted.items() if name in names}
         return names
 
     # --- many at once ---
@@ -171,8 +183,12 @@ class Sight:
     # --- long in doubt ---
 
     def _overdue(self) -> tuple[TargetName, ...]:
-        now = self._clock.now()
-        return doubted_too_long(self._doubted, told=self._told_doubted, at=now)
+        now, late_s = self._clock.now(), self._late_s()
+        since = {
+            name: one.since + timedelta(seconds=late_s - one.late_s)
+            for name, one in self._doubted.items()
+        }
+        return doubted_too_long(since, told=self._told_doubted, at=now)
 
     async def _tell_doubts(self, doubts: tuple[str, ...]) -> None:
         self._watched()

@@ -70,9 +70,11 @@ class Watching:
         page_after: Callable[[TargetPolicy], PageAfter] = as_said,
         usual: Callable[[TargetName], Remembered] = nothing_kept,
         busy: Callable[[TargetName], bool] = lambda target: False,
+        late_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`usual`: what an earlier process learned about a target. `busy`: a step is being taken
-        there just now, so its incident cannot end yet."""
+        there just now, so its incident cannot end yet. `late_s`: how long this process has stood
+        still in all."""
         self._book = book
         self._policies = policies
         self._standing = standing
@@ -99,6 +101,7 @@ class Watching:
             emergency=emergency,
             opened=self._opened_of_ourselves,
             incidents=self.incidents,
+            late_s=late_s,
         )
         book.on_open = self.remember
 

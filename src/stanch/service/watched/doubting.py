@@ -27,6 +27,8 @@ class LoopLag:
         """Until when each lag counts, and how long it was."""
         self._due_s: float | None = None
         """When the next tick should come."""
+        self.late_s = 0.0
+        """How long nothing could be seen for it, in all."""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -41,6 +43,8 @@ class LoopLag:
     def _remember(self, now_s: float, lag_s: float) -> None:
         while self._recent and self._recent[0][0] < now_s:
             self._recent.popleft()
+        if lag_s > LAG_S_MAX:
+            self.late_s += lag_s
         if lag_s > TICK_S / 4:
             until_s = now_s + REMEMBERED_S + min(lag_s, CAUGHT_UP_S_MAX)
             self._recent.append((until_s, lag_s))

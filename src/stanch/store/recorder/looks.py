@@ -44,6 +44,7 @@ _REST: Final = (
     ("prepared_xact_age_s", THOUSANDTHS),
     ("rows_updated_total", 1),
     ("rows_deleted_total", 1),
+    ("sessions_total", 1),
 )
 FIXED: Final[tuple[Column, ...]] = tuple((name, "", scale) for name, scale in _SESSIONS + _REST)
 """The columns of every look that brings vitals."""
@@ -82,6 +83,7 @@ def fixed_values(vitals: Vitals | None) -> tuple[int | None, ...]:
         _thousandths(vitals.oldest_prepared_xact_age_s),
         work.rows_updated,
         work.rows_deleted,
+        work.sessions,
     )
 
 
