@@ -52,6 +52,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "signals": ("signals",),
     "timeline": ("timeline",),
     "recorder": ("recorder",),
+    "runbook": ("runbook",),
     "lab": ("lab",),
 }
 """In the order of the help: which module of this folder has which commands."""

@@ -1,0 +1,133 @@
+"""`stanch runbook`: the runbooks in force, and what is risky about any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stanch.cli import runbook_lint
+from stanch.model.errors import SetupError
+from stanch.model.shown import span
+from stanch.policy.quoting import printable
+
+if TYPE_CHECKING:
+    from stanch.respond.runbook import Runbook, RunbookStep
+
+SCHEMA = "stanch.runbooks/1"
+DEFAULT_FILE = Path("stanch.yaml")
+EPILOG = "Exit codes: 0 printed, 1 no such runbook, or one that cannot be used."
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The policy file, whose runbook_directory has your own.",
+        envvar="STANCH_CONFIG",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    runbook = typer.Typer(
+        help="Runbooks: those in force, and what is risky about any other.", no_args_is_help=True
+    )
+    runbook.command("list", epilog=EPILOG)(list_all)
+    runbook.command("show", epilog=EPILOG)(show)
+    runbook.command("lint", epilog=runbook_lint.EPILOG)(runbook_lint.lint)
+    app.add_typer(runbook, name="runbook")
+
+
+def list_all(
+    as_json: Annotated[
+        bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")
+    ] = False,
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Print the runbooks in force: the shipped ones, and yours over them."""
+    runbooks = _in_force(config)
+    if as_json:
+        _print([_as_json(one) for one in runbooks])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("runbook", "answers", "severity", "within", "owner", "last drilled"):
+        table.add_column(name, overflow="fold", no_wrap=name == "runbook")
+    for one in runbooks:
+        within, drilled = span(one.time_target_s), printable(one.last_drilled) or "never"
+        causes = ", ".join(map(printable, one.causes))
+        table.add_row(
+            one.id, causes, printable(one.severity), within, printable(one.owner), drilled
+        )
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def show(
+    runbook: Annotated[str, typer.Argument(metavar="RUNBOOK", help="Its id.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help=f"Print one JSON object ({SCHEMA}).")
+    ] = False,
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Print one runbook, as a person follows it by hand."""
+    from stanch.policy.reading import nearest
+
+    by_id = {one.id: one for one in _in_force(config)}
+    if runbook not in by_id:
+        hint = nearest(runbook, tuple(by_id)) or "`stanch runbook list` has all of them."
+        raise SetupError("no such runbook", on=printable(runbook), hint=hint)
+    if as_json:
+        _print([_as_json(by_id[runbook])])
+    else:
+        print("\n".join(map(printable, by_id[runbook].text.splitlines())))
+
+
+def _in_force(config: Path) -> tuple[Runbook, ...]:
+    from stanch.respond.library import load_runbooks
+    from stanch.service.house import read_policy_file
+
+    if config == DEFAULT_FILE and not config.exists():
+        return load_runbooks()
+    return load_runbooks(read_policy_file(config).current.runbook_directory)
+
+
+def _print(runbooks: list[Mapping[str, Any]]) -> None:
+    print(json.dumps({"schema": SCHEMA, "runbooks": runbooks}, ensure_ascii=True, indent=1))
+
+
+def _as_json(one: Runbook) -> Mapping[str, Any]:
+    return {
+        "id": one.id,
+        "title": one.title,
+        "causes": one.causes,
+        "severity": one.severity,
+        "time_target_s": one.time_target_s,
+        "owner": one.owner,
+        "last_drilled": one.last_drilled,
+        "file": one.file,
+        "steps": [_step(step) for step in one.steps],
+    }
+
+
+def _step(step: RunbookStep) -> Mapping[str, Any]:
+    return {
+        "line": step.line,
+        "do": step.do,
+        "when": None if step.when is None else {step.when.fact: step.when.value},
+        "params": dict(step.params),
+        "guards": step.guards,
+        "approval": step.approval,
+        "verify": step.verify,
+        "deadline_s": step.deadline_s,
+        "undo": step.undo,
+        "no_undo": step.no_undo,
+        "on_failure": step.on_failure,
+        "expect": step.expect,
+    }
