@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from stanch.model.errors import ProbeFailed
-from stanch.model.reach import Reach, ReachState
+from stanch.model.reach import Layer, Reach, ReachState
 from stanch.model.vitals import ServerSettings, Vitals, WorkCounters
 from stanch.testing.virtual_time import VirtualClock
 
@@ -76,9 +76,18 @@ class Way:
         """When what is sent at `at_s` has arrived, sent again as often as it takes."""
         return self._through_s(at_s, DATA_AGAIN_S, after_s=(0.0,)) + self.round_trip_s / 2
 
-    def heard_s(self, at_s: float) -> float:
-        """When it is known here that it has arrived: an acknowledgement can be lost as well."""
-        return self._there_and_back_s(at_s, DATA_AGAIN_S)
+    def told_s(self, at_s: float) -> tuple[float, float]:
+        """When what is sent at `at_s` has arrived, and when that is known here: it is sent again
+        until it is, and acknowledgements get lost as well."""
+        half_s, again_s, arrived_s = self.round_trip_s / 2, DATA_AGAIN_S, NEVER_S
+        while at_s < self.cut_at_s:
+            if not self._is_lost(at_s):
+                arrived_s = min(arrived_s, at_s + half_s)
+                if not self._is_lost(at_s + half_s):
+                    return arrived_s, at_s + self.round_trip_s
+            at_s += again_s
+            again_s *= 2
+        return arrived_s, NEVER_S
 
     def exchange_s(self, at_s: float) -> float:
         """When the answer to what is said at `at_s` is here."""
@@ -134,8 +143,8 @@ class FarServer:
 
     async def vitals(self, *, timeout_s: float) -> Vitals:
         asked_s = _now_s()
-        self._heard_s = self._way.heard_s(asked_s)
-        took_s = self._way.exchange_s(asked_s) - asked_s
+        arrived_s, self._heard_s = self._way.told_s(asked_s)
+        took_s = self._way.over_s(arrived_s) - asked_s if arrived_s < NEVER_S else NEVER_S
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.sleep(took_s)
@@ -181,14 +190,21 @@ class FarServer:
         began_s = _now_s()
         stands_s = self._way.connect_s(began_s)
         end_s = stands_s
+        said_s = NEVER_S
         for _ in range(LOGIN_EXCHANGES):
             end_s = self._way.exchange_s(end_s) if end_s < NEVER_S else NEVER_S
+            said_s = min(said_s, end_s)
         if await _comes(end_s - began_s, deadline_s):
             state = ReachState.UP
         else:
             connected = stands_s - began_s < deadline_s
             state = ReachState.HUNG if connected else ReachState.TIMEOUT
-        return Reach(state=state, layers=(), elapsed_ms=1000 * (_now_s() - began_s))
+        passed = (
+            Layer(name="tcp", ok=True, ms=1000 * (stands_s - began_s)),
+            Layer(name="startup", ok=True, ms=1000 * (said_s - began_s)),
+        )
+        layers = tuple(layer for layer in passed if layer.ms < 1000 * deadline_s)
+        return Reach(state=state, layers=layers, elapsed_ms=1000 * (_now_s() - began_s))
 
 
 async def _comes(after_s: float, deadline_s: float) -> bool:

@@ -79,6 +79,14 @@ class Reach:
         return self.state in (ReachState.UP, ReachState.READ_ONLY)
 
     @property
+    def spoke(self) -> bool:
+        """The server itself said something, and not only its machine's kernel."""
+        beyond = any(
+            layer.ok and layer.name not in ("dns", "tcp", "socket") for layer in self.layers
+        )
+        return beyond or self.sqlstate is not None
+
+    @property
     def login_ended(self) -> bool:
         """57P01: what was logging in was ended, by a shutdown or by whoever ends sessions. A server
         that leaves says so to the next one, too (57P03), or refuses it.

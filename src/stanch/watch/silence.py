@@ -115,11 +115,12 @@ class Agreement:
     def enough(self, now_s: float, limits: Patience, *, after_loss: bool) -> bool:
         """Whether it is a verdict.
 
-        A lost session and a probe are two witnesses; without one, two probes must agree. A name
+        A lost session and a probe are two witnesses; without one, two probes must agree. So must
+        they where nobody said a word: a login that stalls is what lost packets look like. A name
         that finds no address and a network without a way are told by this machine in no time, so
         two of those in a row are one moment of our own: silence has to last as well.
         """
-        needed = 1 if after_loss and self.state not in SILENT_STATES else 2
+        needed = 1 if after_loss and self.state not in UNHEARD_STATES else 2
         return self.times >= needed and self.left_s(now_s, limits) == 0.0
 
 
@@ -149,10 +150,11 @@ def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
         # Somebody spoke: the server, or the machine that refuses in its stead.
         return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
     if witnesses.knock_answered:
-        # Of a hung server the kernel confirms the question; where packets get lost nobody did.
-        asked = witnesses.unheard is not True
+        # Where packets get lost, nobody confirmed the question, or a login got further than to the
+        # kernel, which accepts in the place of a hung server.
+        lossy = witnesses.unheard is True or (reach is not None and reach.spoke)
         hung = witnesses.waited_s >= limits.hung_after_s and reach is not None
-        return Hearing.DOWN if asked and hung else Hearing.WAIT
+        return Hearing.DOWN if hung and not lossy else Hearing.WAIT
     silent = (
         witnesses.waited_s >= limits.silence_s(unheard=witnesses.unheard)
         and witnesses.knocks >= limits.knocks_min

@@ -15,6 +15,9 @@ OWN_LAG_S = 0.1
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
+PROBE_FIRST_S = 0.1
+PROBE_S_MIN = 1.0
+
 Tell = Callable[[Reach, bool, datetime], Awaitable[None]]
 """What was found, whether several witnesses agree on it, and when the question was asked."""
 
@@ -87,7 +90,9 @@ class Silences:
         self, limits: Patience, asked_at: datetime, over: asyncio.Future[None]
     ) -> None:
         loop = asyncio.get_running_loop()
-        probe = asyncio.ensure_future(self._probe(limits.hung_after_s))
+        # It ends before the verdict, so that how far it got is known by then.
+        left_s = limits.hung_after_s - PROBE_FIRST_S - (loop.time() - self._asked_s)
+        probe = asyncio.ensure_future(self._probe(max(left_s, PROBE_S_MIN)))
         knocks: dict[asyncio.Future[bool], float] = {}
         answered, told, suspected = False, False, False
         try:
