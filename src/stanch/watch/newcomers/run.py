@@ -25,12 +25,12 @@ LOGIN_EVERY_S = 10.0
 """A server may greet and still let nobody log in, so now and then the greeting is a whole login."""
 LOGIN_FIRST_S = 2.0
 LOGIN_GREETINGS = 28
-LOGIN_GREET_APART_S = 0.15
+LOGIN_GREET_APART_S = 0.125
 LOGIN_GREET_S = 0.8
 """A login is many packets, and with three in ten lost it may well take longer than patience lasts.
-But then all of the greetings are never answered within 0.8 s, and with one in ten lost once in five
-hundred times, of the few in which two logins stall. So the odds rest on the greetings, which leave nothing behind, and not on more logins, each of which may leave a
-process at the server."""
+But then all of the greetings are never answered within 0.8 s; with one in ten lost they are once in
+five hundred of the few times in which two logins stall. So the odds rest on the greetings, which
+leave nothing behind, and not on more logins, each of which may leave a process at the server."""
 
 STOPPED_S = 0.5
 """A turn that comes later than this was not late for its own target alone."""
