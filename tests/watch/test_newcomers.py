@@ -54,7 +54,9 @@ def test_after_a_stop_of_our_own_targets_do_not_all_log_in_at_once(place: float)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         logins = Logins()
-        newcomers = Newcomers(probe=logins.probe, greet=logins.greet, jitter=lambda: place)
+        newcomers = Newcomers(
+            probe=logins.probe, greet=logins.greet, knock=logins.greet, jitter=lambda: place
+        )
         newcomers.note_login()
         loop.call_at(1.0, loop.jump, 60.0)
         greeted = await greeted_on(newcomers, 90.0)
@@ -70,7 +72,9 @@ def test_a_turn_that_is_hardly_late_is_taken_at_once() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         logins = Logins()
-        newcomers = Newcomers(probe=logins.probe, greet=logins.greet, jitter=lambda: 1.0)
+        newcomers = Newcomers(
+            probe=logins.probe, greet=logins.greet, knock=logins.greet, jitter=lambda: 1.0
+        )
         newcomers.note_login()
         loop.call_at(1.4, loop.jump, 0.4)
         greeted = await greeted_on(newcomers, 12.0)
@@ -86,7 +90,7 @@ def test_a_login_that_somebody_ended_is_tried_again_and_no_word_of_the_server(
 ) -> None:
     async def main() -> None:
         logins = Logins(sqlstate=sqlstate)
-        newcomers = Newcomers(probe=logins.probe, greet=logins.greet)
+        newcomers = Newcomers(probe=logins.probe, greet=logins.greet, knock=logins.greet)
         found = await newcomers.kept_out(LIMITS)
         assert (found is not None) is leaves
         if not leaves:
@@ -100,8 +104,9 @@ def test_a_login_that_somebody_ended_is_tried_again_and_no_word_of_the_server(
 class Hanging:
     """A server that greets and ends no login: who logs in there, and how many at once."""
 
-    def __init__(self, *, in_turn: tuple[bool, ...] = ()) -> None:
+    def __init__(self, *, in_turn: tuple[bool, ...] = (), lost_knocks: int = 0) -> None:
         self.tries = 0
+        self._lost_knocks = lost_knocks
         self.at_once = 0
         self.most_at_once = 0
         self._in_turn = in_turn
@@ -119,11 +124,26 @@ class Hanging:
     async def greet(self, deadline_s: float) -> bool:
         return True
 
+    async def knock(self, deadline_s: float) -> bool:
+        self._lost_knocks -= 1
+        return self._lost_knocks < 0
+
+
+def test_logins_that_stall_where_packets_get_lost_are_no_verdict() -> None:
+    async def main() -> None:
+        server = Hanging(lost_knocks=1)
+        newcomers = Newcomers(probe=server.probe, greet=server.greet, knock=server.knock)
+        assert await newcomers.kept_out(LIMITS) is None
+        assert server.tries == 2
+        assert not newcomers.stuck
+
+    run_virtually(main())
+
 
 def test_logins_that_come_to_no_end_are_tried_one_after_the_other() -> None:
     async def main() -> None:
         server = Hanging()
-        newcomers = Newcomers(probe=server.probe, greet=server.greet)
+        newcomers = Newcomers(probe=server.probe, greet=server.greet, knock=server.knock)
         found = await newcomers.kept_out(LIMITS)
         assert found is not None
         assert found.state is ReachState.HUNG
@@ -142,7 +162,7 @@ def test_a_login_that_only_waited_for_another_of_ours_is_no_witness(
 ) -> None:
     async def main() -> None:
         server = Hanging(in_turn=in_turn)
-        newcomers = Newcomers(probe=server.probe, greet=server.greet)
+        newcomers = Newcomers(probe=server.probe, greet=server.greet, knock=server.knock)
         assert await newcomers.kept_out(LIMITS) is None
         assert not newcomers.stuck
         assert server.tries == tries

@@ -130,7 +130,7 @@ class TargetWatch:
         """Two tasks look; what they see is told one after the other."""
         self._lets_in = True
         """New connections are answered, as far as the last greeting tells."""
-        self._newcomers = Newcomers(probe=eyes.probe, greet=eyes.greet)
+        self._newcomers = Newcomers(probe=eyes.probe, greet=eyes.greet, knock=eyes.knock)
         self._silences = Silences(
             probe=eyes.probe,
             knock=eyes.knock,
