@@ -149,7 +149,7 @@ def test_a_suspended_postmaster_is_seen_from_afar(
     server.pause()
     dsn = server.dsn(user="stanch_watch", dbname="app")
     kept = tmp_path / "kept.json"
-    result = run(dsn, "--host", ssh(sshd), "--timeout", "20", "--json", "--save", str(kept))
+    result = run(dsn, "--host", ssh(sshd), "--timeout", "10", "--json", "--save", str(kept))
     server.resume()
     assert json.loads(result.stdout)["causes"][0]["id"] == "postmaster_stopped", result.stdout
 

@@ -16,10 +16,10 @@ from stanch.testing.virtual_time import run_virtually
 
 pytestmark = pytest.mark.sim
 
-WORLDS = 40 if os.environ.get("STANCH_SOAK") == "1" else 2
+WORLDS = 80 if os.environ.get("STANCH_SOAK") == "1" else 2
 SERVERS = 10
-STORIES_EACH = 10
-"""Two hundred stories in the ordinary run, four thousand in `make soak`."""
+STORIES_EACH = 5
+"""A hundred stories in the ordinary run, four thousand in `make soak`."""
 
 FAULTS = ("kill", "stop", "stale", "leak", "block", "fill", "fill and die", "cut off")
 
