@@ -387,7 +387,7 @@ def test_sessions_that_wait_in_a_transaction_are_counted_by_application(
             [(text,)] = shared_server.query(WORKINGS_SQL, user=WATCH_ROLE)
             named = {f.subject: f for f in parse_workings(text).figures if f.name == CROWD}
             found = (named["checkout"].value, named["checkout"].detail)
-            if found[0]:
+            if found[0] == 2.0:
                 break
             time.sleep(0.05)
     assert found == (2.0, "3")
