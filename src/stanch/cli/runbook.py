@@ -59,10 +59,10 @@ def list_all(
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("runbook", "answers", "severity", "within", "owner", "last drilled"):
-        table.add_column(name, overflow="fold", no_wrap=name == "runbook")
+        table.add_column(name, overflow="fold", no_wrap=name in ("runbook", "answers"))
     for one in runbooks:
         within, drilled = span(one.time_target_s), printable(one.last_drilled) or "never"
-        causes = ", ".join(map(printable, one.causes))
+        causes = "\n".join(map(printable, one.causes))
         table.add_row(
             one.id, causes, printable(one.severity), within, printable(one.owner), drilled
         )
