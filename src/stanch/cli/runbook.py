@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stanch.respond.runbook import Runbook, RunbookStep
 
 SCHEMA = "stanch.runbooks/1"
+COLUMNS = 80
 DEFAULT_FILE = Path("stanch.yaml")
 EPILOG = "Exit codes: 0 printed, 1 no such runbook, or one that cannot be used."
 
@@ -54,19 +56,23 @@ def list_all(
     if as_json:
         _print([_as_json(one) for one in runbooks])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("runbook", "answers", "severity", "within", "owner", "last drilled"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("runbook", "answers"))
     for one in runbooks:
-        within, drilled = span(one.time_target_s), printable(one.last_drilled) or "never"
-        causes = "\n".join(map(printable, one.causes))
-        table.add_row(
-            one.id, causes, printable(one.severity), within, printable(one.owner), drilled
-        )
-    Console(highlight=False, markup=False, emoji=False).print(table)
+        print("\n".join(_listed(one)))
+
+
+def _listed(one: Runbook) -> Iterator[str]:
+    drilled = printable(one.last_drilled) or "never"
+    yield (
+        f"{one.id}: {printable(one.severity)}, within {span(one.time_target_s)}, "
+        f"{printable(one.owner)}, last drilled: {drilled}"
+    )
+    yield from textwrap.wrap(
+        ", ".join(map(printable, one.causes)),
+        COLUMNS,
+        initial_indent="  answers ",
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+    )
 
 
 def show(
