@@ -95,11 +95,8 @@ class Way:
 
     def connect_s(self, at_s: float) -> float:
         """When a connection begun at `at_s` stands: either packet may be lost."""
-        return self._there_and_back_s(at_s, CONNECT_AGAIN_S)
-
-    def _there_and_back_s(self, at_s: float, again_s: float) -> float:
-        half_s = self.round_trip_s / 2
-        return self._through_s(at_s, again_s, after_s=(0.0, half_s)) + self.round_trip_s
+        packets_s = (0.0, self.round_trip_s / 2)
+        return self._through_s(at_s, CONNECT_AGAIN_S, after_s=packets_s) + self.round_trip_s
 
     def _through_s(self, at_s: float, again_s: float, *, after_s: Sequence[float]) -> float:
         """When the try began of which no packet is lost, each sent so long after the first."""

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stanch.cli.app import command_line
+from stanch.cli.runbook_lint import BYTES_MAX
 from stanch.model.errors import PolicyInvalid, SetupError
 from stanch.respond.library import shipped_runbooks
 
@@ -150,6 +151,12 @@ def test_sarif_is_one_document_for_all_files(folder: Path) -> None:
 def test_standard_input_is_read_as_markdown() -> None:
     done = lint("-", given=BAD)
     assert done.stdout.startswith("standard input:4: danger")
+
+
+def test_more_than_is_read_is_refused_and_not_cut_off() -> None:
+    done = lint("-", given=GOOD + " " * BYTES_MAX + BAD)
+    assert done.exit_code == 2
+    assert "standard input: is larger than 4 MiB" in done.stderr
 
 
 def test_control_characters_of_a_runbook_do_not_reach_the_terminal(tmp_path: Path) -> None:

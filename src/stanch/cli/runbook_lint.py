@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = "stanch.runbook-lint/1"
 KINDS = {".md": "runbook", ".markdown": "runbook", ".sh": "shell", ".bash": "shell", ".sql": "sql"}
 BYTES_MAX = 4 * 2**20
+TOO_LARGE = f"is larger than {BYTES_MAX // 2**20} MiB"
 COLUMNS = 100
 EPILOG = "Exit codes: 0 nothing as bad as --fail-on, 1 something is, 2 a file could not be read."
 
@@ -87,7 +88,10 @@ def lint(
 def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
     for name in files:
         if name == "-":
-            yield "standard input", sys.stdin.read(BYTES_MAX)
+            text = sys.stdin.read(BYTES_MAX + 1)
+            if len(text) > BYTES_MAX:
+                _cannot("standard input", TOO_LARGE)
+            yield "standard input", text
             continue
         path = Path(name)
         if path.is_dir():
@@ -103,14 +107,13 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > BYTES_MAX:
-            _cannot(str(path), f"is larger than {BYTES_MAX // 2**20} MiB")
+            _cannot(str(path), TOO_LARGE)
         return path.read_text("utf-8", errors="replace")
     except OSError as error:
         _cannot(str(path), error.strerror or str(error))
-        raise
 
 
-def _cannot(name: str, why: str) -> None:
+def _cannot(name: str, why: str) -> NoReturn:
     print(f"stanch: {printable(name)}: {why}", file=sys.stderr)
     raise typer.Exit(2)
 

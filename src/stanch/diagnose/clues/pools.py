@@ -273,7 +273,11 @@ def _surged(course: Course, _evidence: Evidence) -> YES_NO:
         return "connections are not logged any more"
     usual = course.usual or 0.0
     said = f"{course.now:.1f} connections a second arrive; usual are {usual:.1f}"
-    return course.now >= SURGE_PER_S and course.now >= SURGE_TIMES * usual, said
+    return _surges(course.now, usual), said
+
+
+def _surges(now: float, usual: float) -> bool:
+    return now >= SURGE_PER_S and now >= SURGE_TIMES * usual
 
 
 def _begun(course: Course, evidence: Evidence) -> YES_NO:
@@ -284,7 +288,7 @@ def _begun(course: Course, evidence: Evidence) -> YES_NO:
     staying = figures.value("sessions_begun_10s") if figures is not None else None
     if staying is not None and course.now * YOUNG_S < STAYING_TIMES * staying:
         return False, f"{said}, and most of them stay"
-    return course.now >= SURGE_PER_S and course.now >= SURGE_TIMES * course.usual, said
+    return _surges(course.now, course.usual), said
 
 
 def _grown(course: Course, _evidence: Evidence) -> YES_NO:

@@ -9,6 +9,7 @@ from stanch.respond.lint import hazards as h
 from stanch.respond.lint.document import Block
 from stanch.respond.lint.on_servers import DATABASE, restarts
 from stanch.respond.lint.shell import Command
+from stanch.respond.lint.wrappers import ENGINES, KUBES
 
 SLEEP_S_MIN = 5.0
 _ASKS = frozenset({"pg_isready", "psql"})
@@ -25,7 +26,7 @@ def looks_why(command: Command) -> bool:
     said = command.words[1:]
     if command.name in _LOOKS:
         return True
-    if command.name in ("docker", "podman", "nerdctl", "docker-compose", "kubectl", "oc"):
+    if command.name in ENGINES | KUBES | {"docker-compose"}:
         return "logs" in said[:2]
     if command.name == "journalctl":
         return bool(DATABASE.search(" ".join(said)))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stanch.respond.lint import hazards as h
 from stanch.respond.lint.document import Block
 from stanch.respond.lint.shell import Command
+from stanch.respond.lint.wrappers import ENGINES, KUBES
 
 Found = Iterator[tuple[h.Hazard, str]]
 
@@ -76,7 +77,7 @@ def data_directory(command: Command, _block: Block) -> Found:
 def _volume(command: Command) -> str:
     """What a container engine or a cluster is told to throw away with its data."""
     said = command.words[1:]
-    if command.name in ("docker", "podman", "nerdctl"):
+    if command.name in ENGINES:
         if said[:1] == ("volume",) and command.has("rm", "remove", "prune"):
             return "the volume itself"
         if said[:1] == ("rm",) and command.has("-v", "--volumes"):
@@ -86,7 +87,7 @@ def _volume(command: Command) -> str:
     compose = command.name == "docker-compose" or said[:1] == ("compose",)
     if compose and "down" in said and command.has("-v", "--volumes"):
         return "with the volumes of all services"
-    if command.name in ("kubectl", "oc") and "delete" in said:
+    if command.name in KUBES and "delete" in said:
         kinds = {part.partition("/")[0] for word in said for part in word.split(",")}
         if kinds & _VOLUME_KINDS:
             return "the claim, and with it usually the volume"

@@ -9,7 +9,7 @@ from itertools import pairwise
 from stanch.respond.lint import hazards as h
 from stanch.respond.lint.document import Block
 from stanch.respond.lint.shell import Command
-from stanch.respond.lint.wrappers import ENGINES
+from stanch.respond.lint.wrappers import ENGINES, KUBES
 
 Found = Iterator[tuple[h.Hazard, str]]
 
@@ -45,7 +45,7 @@ def killed(command: Command, _block: Block) -> Found:
     elif command.name == "systemctl" and said[:1] == ("kill",):
         if any(re.search(r"(?i)^(9|(SIG)?KILL)$", word.rpartition("=")[2]) for word in said):
             yield h.KILLED_HARD, ""
-    elif command.name in ("kubectl", "oc") and "delete" in said and command.has("--force"):
+    elif command.name in KUBES and "delete" in said and command.has("--force"):
         yield h.KILLED_HARD, "and the pod may still run on a node that nobody reaches"
 
 
@@ -64,7 +64,7 @@ def restarts(command: Command) -> str:
     elif name in ("pg_ctl", "pg_ctlcluster"):
         if {"restart", "start"} & {*said}:
             return command.text
-    elif name in ("kubectl", "oc") and said[:2] == ("rollout", "restart"):
+    elif name in KUBES and said[:2] == ("rollout", "restart"):
         target = " ".join(said[2:])
     return target if DATABASE.search(target) else ""
 
@@ -92,7 +92,7 @@ def memory_limit(command: Command, _block: Block) -> Found:
 def first_of_a_list(command: Command, _block: Block) -> Found:
     said = command.words[1:]
     lists = command.name in ENGINES and (said[:1] == ("ps",) or said[:2] == ("container", "ls"))
-    lists = lists or (command.name in ("kubectl", "oc") and said[:1] == ("get",))
+    lists = lists or (command.name in KUBES and said[:1] == ("get",))
     if not lists:
         return
     cut = {"head", "tail"} & {*command.feeds}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stanch.model.shown import shortened
 from stanch.respond.lint import hazards as h
@@ -130,6 +130,4 @@ def _shown(risky: h.Risky, lines: list[str], hidden: frozenset[str]) -> h.Risky:
     for secret in sorted(hidden, key=len, reverse=True):
         step = step.replace(secret, "***")
     step = shortened(re.sub(r"\s+", " ", step), STEP_CHARS_MAX)
-    return h.Risky(
-        hazard=risky.hazard, line=risky.line, step=step, section=risky.section, note=risky.note
-    )
+    return replace(risky, step=step)

@@ -12,6 +12,7 @@ DEPTH_MAX = 8
 
 SHELLS = frozenset({"bash", "sh", "dash", "zsh", "ksh", "ash"})
 ENGINES = frozenset({"docker", "podman", "nerdctl"})
+KUBES = frozenset({"kubectl", "oc"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ def _by_words(command: Command) -> Iterator[Command]:
         by = name
     elif name in ENGINES or name == "docker-compose":
         rest, by = _engine(words)
-    elif name in ("kubectl", "oc"):
+    elif name in KUBES:
         rest = _after_subcommand(words[1:], _KUBE_OPTIONS, "exec", _KUBE_EXEC)
         by = f"{name} exec"
     elif name == "find":
@@ -176,13 +177,10 @@ def _by_text(command: Command) -> Iterator[Command]:
 
 
 def _inside(command: Command, one: Command, by: str) -> Command:
-    return Command(
-        line=one.line,
-        words=one.words,
-        lines=one.lines,
-        assigned=one.assigned,
+    """A command of a text, with what stands around the one that runs the text."""
+    return replace(
+        one,
         writes=(*one.writes, *command.writes),
-        reads=one.reads,
         here=one.here or command.here,
         fed_by=(*command.fed_by, *one.fed_by),
         feeds=(*one.feeds, *command.feeds),
