@@ -683,6 +683,49 @@ def test_kinds_of_silence_agree_with_each_other() -> None:
     assert verdicts(told)[0][1] - 5.01 <= 2.6
 
 
+async def logins_lost(server: Silent, seconds: float, *, knocks_answered: bool) -> None:
+    """The session ends, and every login from here on meets nobody."""
+    await asyncio.sleep(5.3)
+    server.state, server.knocks_answered = ReachState.TIMEOUT, knocks_answered
+    server.knocks = 0
+    server.lose()
+    await asyncio.sleep(seconds)
+
+
+def test_logins_lost_on_a_way_that_answers_knocks_are_no_verdict() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await logins_lost(server, 9, knocks_answered=True)
+        assert server.knocks <= 6, "one answered knock a login is enough"
+        server.state = ReachState.UP
+        await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+
+
+def test_logins_lost_again_and_again_are_told_whatever_knocks_say() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await logins_lost(server, 20, knocks_answered=True)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.TIMEOUT
+    assert 9 < at_s - 5.3 < 15
+
+
+def test_two_lost_logins_and_no_answered_knock_are_a_verdict_and_nobody_knocks_any_more() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await logins_lost(server, 6, knocks_answered=False)
+        knocks = server.knocks
+        await asyncio.sleep(10)
+        assert server.knocks - knocks <= 1
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.TIMEOUT
+    assert at_s - 5.3 < 4.2
+
+
 def test_a_file_system_that_hangs_is_asked_once_and_holds_no_sample_back() -> None:
     asked: list[float] = []
 

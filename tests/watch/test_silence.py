@@ -134,6 +134,23 @@ def test_silence_has_to_last_however_often_it_is_told() -> None:
     assert not agreed(DNS).enough(9.0, NEAR, after_loss=True), "one probe may be one lost packet"
 
 
+def test_a_knock_answered_beside_a_silent_probe_takes_its_word_and_those_before_it() -> None:
+    lost = agreed(ReachState.TIMEOUT, ReachState.TIMEOUT, every_s=2.0)
+    assert lost.enough(4.0, NEAR, after_loss=True)
+    answered = lost.joined_by(ReachState.TIMEOUT, began_s=4.0, knock_answered=True)
+    assert not answered.enough(6.0, NEAR, after_loss=True)
+    once_more = answered.joined_by(ReachState.TIMEOUT, began_s=6.0)
+    assert not once_more.enough(8.0, NEAR, after_loss=True)
+    assert once_more.joined_by(ReachState.TIMEOUT, began_s=8.0).enough(10.0, NEAR, after_loss=True)
+
+
+def test_a_machine_that_answers_knocks_may_still_be_hung_or_refuse() -> None:
+    for state in (ReachState.HUNG, ReachState.REFUSED):
+        once = Agreement().joined_by(state, began_s=0.0, knock_answered=True)
+        twice = once.joined_by(state, began_s=2.0, knock_answered=True)
+        assert twice.enough(4.0, NEAR, after_loss=True)
+
+
 def test_kinds_of_silence_agree_and_an_answer_between_them_starts_anew() -> None:
     assert agreed(DNS, NO_WAY, ReachState.TIMEOUT).times == 3
     assert agreed(DNS, DNS, ReachState.HUNG, DNS).times == 1

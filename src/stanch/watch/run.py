@@ -17,6 +17,7 @@ from stanch.model.vitals import Vitals
 from stanch.policy.quoting import printable
 from stanch.watch.newcomers.run import Newcomers
 from stanch.watch.silence import SILENT_STATES, UNHEARD_STATES, Agreement, patience
+from stanch.watch.silences.beside import knocking_beside
 from stanch.watch.silences.run import Silences
 
 LEFT_OUT_EVERY_S_MAX = 1.0
@@ -249,12 +250,15 @@ class TargetWatch:
     async def _find_out(self, lost_at: datetime | None) -> None:
         """Probe until the target lets us in again; every finding is told."""
         loop, limits = asyncio.get_running_loop(), patience(self._eyes.session.round_trip_s)
-        agreed, tries = Agreement(), 0
+        agreed, tries, sure = Agreement(), 0, False
         self._unread = None
         while not self._eyes.session.is_open:
             began_s = loop.time()
-            reach = await self._eyes.session.open(PROBE_DEADLINE_S)
-            agreed = agreed.joined_by(reach.state, began_s=began_s)
+            opening = self._eyes.session.open(PROBE_DEADLINE_S)
+            # Once it is told, nobody has to be heard any more.
+            knock = self._eyes.knock if not sure else None
+            reach, heard = await knocking_beside(opening, knock)
+            agreed = agreed.joined_by(reach.state, began_s=began_s, knock_answered=heard)
             # A login that was ended, too, may have met whoever ended the session.
             after_loss = lost_at is not None and not reach.login_ended
             sure = agreed.enough(loop.time(), limits, after_loss=after_loss)

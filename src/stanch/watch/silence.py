@@ -28,6 +28,9 @@ NOBODY_IN = SILENT_STATES | {
 SUSPECTED_BEFORE_S = 1.15
 """A suspicion comes so long before the verdict: the time between two questions, and some."""
 
+SILENCES_MAX = 6
+"""So many silent probes in a row are a verdict whatever knocks say: nobody could work there."""
+
 NEAR_S = 0.02
 """Nearer than this all servers have the same patience, and share it."""
 
@@ -96,15 +99,23 @@ class Agreement:
 
     state: ReachState | None = None
     times: int = 0
+    unanswered: int = 0
+    """So many of them, the last ones in a row, had no knock answered beside them either."""
     since_s: float = 0.0
     """On the loop's clock, when the first of them began."""
 
-    def joined_by(self, state: ReachState, *, began_s: float) -> Agreement:
+    def joined_by(
+        self, state: ReachState, *, began_s: float, knock_answered: bool = False
+    ) -> Agreement:
         """With one more probe; kinds of silence agree with each other."""
         same = state is self.state or {state, self.state} <= SILENT_STATES
-        if not same:
-            return Agreement(state=state, times=1, since_s=began_s)
-        return Agreement(state=state, times=self.times + 1, since_s=self.since_s)
+        before = self if same else Agreement(since_s=began_s)
+        return Agreement(
+            state=state,
+            times=before.times + 1,
+            unanswered=0 if knock_answered else before.unanswered + 1,
+            since_s=before.since_s,
+        )
 
     def left_s(self, now_s: float, limits: Patience) -> float:
         """How much longer a silence has to last; zero where it has, or where somebody spoke."""
@@ -118,10 +129,13 @@ class Agreement:
         A lost session and a probe are two witnesses; without one, two probes must agree. So must
         they where nobody said a word: a login that stalls is what lost packets look like. A name
         that finds no address and a network without a way are told by this machine in no time, so
-        two of those in a row are one moment of our own: silence has to last as well.
+        two of those in a row are one moment of our own: silence has to last as well. Silence of a
+        machine that answers knocks is lost packets, until it has gone on for far too long.
         """
         needed = 1 if after_loss and self.state not in UNHEARD_STATES else 2
-        return self.times >= needed and self.left_s(now_s, limits) == 0.0
+        silent = self.state in SILENT_STATES and self.times < SILENCES_MAX
+        times = self.unanswered if silent else self.times
+        return times >= needed and self.left_s(now_s, limits) == 0.0
 
 
 def suspicious(witnesses: Witnesses, limits: Patience) -> bool:
