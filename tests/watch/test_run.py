@@ -47,6 +47,8 @@ class Server:
         self.state = ReachState.UP
         self.answer_s = 0.001
         self.knocks_answered = True
+        self.knock_fates: list[bool] = []
+        """Of the next knocks, before the rule above holds again."""
         self.greetings_answered = True
         self.is_open = False
         self.round_trip_s = 0.001
@@ -117,8 +119,9 @@ class Server:
 
     async def knock(self, deadline_s: float) -> bool:
         self.knocks += 1
-        await asyncio.sleep(0.001 if self.knocks_answered else deadline_s)
-        return self.knocks_answered
+        answered = self.knock_fates.pop(0) if self.knock_fates else self.knocks_answered
+        await asyncio.sleep(0.001 if answered else deadline_s)
+        return answered
 
     async def greet(self, deadline_s: float) -> bool:
         self.greetings += 1
@@ -695,9 +698,43 @@ async def logins_lost(server: Silent, seconds: float, *, knocks_answered: bool) 
 def test_logins_lost_on_a_way_that_answers_knocks_are_no_verdict() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
         await logins_lost(server, 9, knocks_answered=True)
-        assert server.knocks <= 6, "one answered knock a login is enough"
         server.state = ReachState.UP
         await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+
+
+def test_logins_lost_where_one_knock_is_answered_and_one_is_not_are_knocked_at_no_more() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        server.knock_fates = [True, False] * 9
+        await logins_lost(server, 9, knocks_answered=True)
+        assert server.knocks <= 5 * 6, "a login of two seconds has room for nine"
+
+    told, _ = watched(script)
+    assert verdicts(told) == []
+
+
+@pytest.mark.parametrize("lossy", [True, False])
+def test_knocks_lost_beside_logins_that_stall_are_a_bad_way_and_no_hung_server(lossy: bool) -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.3)
+        server.state, server.knock_fates = ReachState.HUNG, [True, False] * 9 * lossy
+        server.lose()
+        await asyncio.sleep(7)
+        server.state = ReachState.UP
+        await asyncio.sleep(5)
+
+    told, _ = watched(script)
+    assert {state for state, _ in verdicts(told)} == (set() if lossy else {ReachState.HUNG})
+
+
+def test_knocks_lost_beside_an_unanswered_question_are_a_bad_way_and_no_hung_server() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state, server.answer_s = ReachState.HUNG, 4.5
+        server.knock_fates = [True, False, False, False, True] * 9
+        await asyncio.sleep(6)
 
     told, _ = watched(script)
     assert verdicts(told) == []

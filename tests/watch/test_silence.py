@@ -4,6 +4,7 @@ import pytest
 
 from stanch.model.reach import Reach, ReachState
 from stanch.watch.silence import Agreement, Hearing, Witnesses, hear, patience, suspicious
+from stanch.watch.silences.beside import Knocked
 
 NEAR = patience(0.001)
 
@@ -134,21 +135,46 @@ def test_silence_has_to_last_however_often_it_is_told() -> None:
     assert not agreed(DNS).enough(9.0, NEAR, after_loss=True), "one probe may be one lost packet"
 
 
-def test_a_knock_answered_beside_a_silent_probe_takes_its_word_and_those_before_it() -> None:
+def test_a_probe_that_knocks_contradict_counts_for_nothing_nor_do_those_before_it() -> None:
     lost = agreed(ReachState.TIMEOUT, ReachState.TIMEOUT, every_s=2.0)
     assert lost.enough(4.0, NEAR, after_loss=True)
-    answered = lost.joined_by(ReachState.TIMEOUT, began_s=4.0, knock_answered=True)
-    assert not answered.enough(6.0, NEAR, after_loss=True)
-    once_more = answered.joined_by(ReachState.TIMEOUT, began_s=6.0)
-    assert not once_more.enough(8.0, NEAR, after_loss=True)
-    assert once_more.joined_by(ReachState.TIMEOUT, began_s=8.0).enough(10.0, NEAR, after_loss=True)
+    contradicted = lost.joined_by(ReachState.TIMEOUT, began_s=4.0, contradicted=True)
+    assert not contradicted.enough(6.0, NEAR, after_loss=True)
+    once = contradicted.joined_by(ReachState.TIMEOUT, began_s=6.0)
+    assert not once.enough(8.0, NEAR, after_loss=True)
+    twice = once.joined_by(ReachState.TIMEOUT, began_s=8.0)
+    assert twice.enough(10.0, NEAR, after_loss=True)
 
 
-def test_a_machine_that_answers_knocks_may_still_be_hung_or_refuse() -> None:
-    for state in (ReachState.HUNG, ReachState.REFUSED):
-        once = Agreement().joined_by(state, began_s=0.0, knock_answered=True)
-        twice = once.joined_by(state, began_s=2.0, knock_answered=True)
-        assert twice.enough(4.0, NEAR, after_loss=True)
+@pytest.mark.parametrize(
+    ("state", "knocked", "contradicted"),
+    [
+        (ReachState.TIMEOUT, Knocked(answered=True), True),
+        (ReachState.TIMEOUT, Knocked(silent=True), False),
+        (ReachState.HUNG, Knocked(answered=True), False),
+        (ReachState.HUNG, Knocked(answered=True, silent=True), True),
+        (ReachState.HUNG, Knocked(silent=True), True),
+        (ReachState.REFUSED, Knocked(answered=True, silent=True), False),
+        (ReachState.TIMEOUT, Knocked(), False),
+        (ReachState.HUNG, Knocked(), False),
+    ],
+)
+def test_who_is_gone_answers_no_knock_and_who_hangs_has_each_answered(
+    state: ReachState, knocked: Knocked, contradicted: bool
+) -> None:
+    assert knocked.contradicts(state) is contradicted
+
+
+def test_a_machine_that_answers_knocks_and_accepts_no_login_is_no_hung_server() -> None:
+    assert hear(hung_by(ReachState.TIMEOUT), NEAR) is Hearing.WAIT
+    assert hear(hung_by(ReachState.HUNG), NEAR) is Hearing.DOWN
+
+
+def hung_by(probe: ReachState) -> Witnesses:
+    """Knocks are answered, the question never is."""
+    return Witnesses(
+        waited_s=4.3, knocks=3, knock_answered=True, unheard=False, reach=probed(probe)
+    )
 
 
 def test_kinds_of_silence_agree_and_an_answer_between_them_starts_anew() -> None:

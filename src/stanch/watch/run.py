@@ -257,8 +257,9 @@ class TargetWatch:
             opening = self._eyes.session.open(PROBE_DEADLINE_S)
             # Once it is told, nobody has to be heard any more.
             knock = self._eyes.knock if not sure else None
-            reach, heard = await knocking_beside(opening, knock)
-            agreed = agreed.joined_by(reach.state, began_s=began_s, knock_answered=heard)
+            reach, knocked = await knocking_beside(opening, knock)
+            contradicted = knocked.contradicts(reach.state)
+            agreed = agreed.joined_by(reach.state, began_s=began_s, contradicted=contradicted)
             # A login that was ended, too, may have met whoever ended the session.
             after_loss = lost_at is not None and not reach.login_ended
             sure = agreed.enough(loop.time(), limits, after_loss=after_loss)

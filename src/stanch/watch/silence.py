@@ -28,8 +28,11 @@ NOBODY_IN = SILENT_STATES | {
 SUSPECTED_BEFORE_S = 1.15
 """A suspicion comes so long before the verdict: the time between two questions, and some."""
 
-SILENCES_MAX = 6
-"""So many silent probes in a row are a verdict whatever knocks say: nobody could work there."""
+CONTRADICTED_MAX = 6
+"""So many probes alike in a row are a verdict whatever knocks say: nobody could work there."""
+
+KNOCKS_LOST_MAX = 1
+"""With three packets in ten lost both ways, no more of ten knocks are lost once in eighty times."""
 
 NEAR_S = 0.02
 """Nearer than this all servers have the same patience, and share it."""
@@ -89,6 +92,8 @@ class Witnesses:
     unheard: bool | None = None
     """The kernel at the other end has not confirmed the question; None where nobody can tell."""
     knock_answered: bool = False
+    knocks_lost: int = 0
+    """Bare connection attempts that were not answered for so long that a packet was lost."""
     reach: Reach | None = None
     """The full probe, once it ended."""
 
@@ -99,13 +104,13 @@ class Agreement:
 
     state: ReachState | None = None
     times: int = 0
-    unanswered: int = 0
-    """So many of them, the last ones in a row, had no knock answered beside them either."""
+    uncontradicted: int = 0
+    """So many of them, the last ones in a row, no knock beside them contradicted."""
     since_s: float = 0.0
     """On the loop's clock, when the first of them began."""
 
     def joined_by(
-        self, state: ReachState, *, began_s: float, knock_answered: bool = False
+        self, state: ReachState, *, began_s: float, contradicted: bool = False
     ) -> Agreement:
         """With one more probe; kinds of silence agree with each other."""
         same = state is self.state or {state, self.state} <= SILENT_STATES
@@ -113,7 +118,7 @@ class Agreement:
         return Agreement(
             state=state,
             times=before.times + 1,
-            unanswered=0 if knock_answered else before.unanswered + 1,
+            uncontradicted=0 if contradicted else before.uncontradicted + 1,
             since_s=before.since_s,
         )
 
@@ -129,12 +134,11 @@ class Agreement:
         A lost session and a probe are two witnesses; without one, two probes must agree. So must
         they where nobody said a word: a login that stalls is what lost packets look like. A name
         that finds no address and a network without a way are told by this machine in no time, so
-        two of those in a row are one moment of our own: silence has to last as well. Silence of a
-        machine that answers knocks is lost packets, until it has gone on for far too long.
+        two of those in a row are one moment of our own: silence has to last as well. What knocks
+        contradict is lost packets, until it has gone on for far too long.
         """
         needed = 1 if after_loss and self.state not in UNHEARD_STATES else 2
-        silent = self.state in SILENT_STATES and self.times < SILENCES_MAX
-        times = self.unanswered if silent else self.times
+        times = self.times if self.times >= CONTRADICTED_MAX else self.uncontradicted
         return times >= needed and self.left_s(now_s, limits) == 0.0
 
 
@@ -164,11 +168,12 @@ def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
         # Somebody spoke: the server, or the machine that refuses in its stead.
         return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
     if witnesses.knock_answered:
-        # Where packets get lost, nobody confirmed the question, or a login got further than to the
-        # kernel, which accepts in the place of a hung server.
-        lossy = witnesses.unheard is True or (reach is not None and reach.spoke)
-        hung = witnesses.waited_s >= limits.hung_after_s and reach is not None
-        return Hearing.DOWN if hung and not lossy else Hearing.WAIT
+        # The kernel accepts in the place of a hung server. Where packets get lost, nobody confirmed
+        # the question, other knocks stay unanswered, or a login gets less far than that, or further.
+        accepted = reach is not None and reach.state is ReachState.HUNG and not reach.spoke
+        lossy = witnesses.unheard is True or witnesses.knocks_lost > KNOCKS_LOST_MAX
+        hung = accepted and not lossy
+        return Hearing.DOWN if hung and witnesses.waited_s >= limits.hung_after_s else Hearing.WAIT
     silent = (
         witnesses.waited_s >= limits.silence_s(unheard=witnesses.unheard)
         and witnesses.knocks >= limits.knocks_min

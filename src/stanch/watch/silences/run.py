@@ -15,6 +15,9 @@ OWN_LAG_S = 0.1
 KNOCK_SILENT_S = 0.3
 """A knock younger than this may still be answered and counts for nothing."""
 
+KNOCK_LOST_S = 0.5
+"""A knock unanswered for so long, or twelve round trips, lost a packet: nobody else is so slow."""
+
 PROBE_FIRST_S = 0.1
 PROBE_S_MIN = 1.0
 
@@ -97,7 +100,7 @@ class Silences:
         answered, told, suspected = False, False, False
         try:
             while not over.done():
-                if not answered:
+                if not answered or (not told and self._may_be_hung(limits, probe)):
                     knocks[asyncio.ensure_future(self._knock(limits.silent_after_s))] = loop.time()
                 pace_s = AFTERWARDS_S if told else limits.knock_every_s
                 await asyncio.wait({over}, timeout=pace_s)
@@ -112,12 +115,18 @@ class Silences:
                     await self._tell(heard.reach, True, asked_at)
                     told = True
                 if answered:
-                    # Nothing more to knock for: only the question and the probe can still tell.
+                    # From here on mostly the question and the probe can tell.
                     await asyncio.wait({over, probe}, timeout=limits.knock_every_s)
         finally:
             for task in (probe, *knocks):
                 task.cancel()
             await asyncio.gather(probe, *knocks, return_exceptions=True)
+
+    def _may_be_hung(self, limits: Patience, probe: asyncio.Future[Reach]) -> bool:
+        """Then the fate of further knocks tells a hung server from a way that loses packets."""
+        if probe.done() and probe.result().state is not ReachState.HUNG:
+            return False
+        return asyncio.get_running_loop().time() - self._asked_s >= limits.silent_after_s
 
     def _heard(
         self,
@@ -140,8 +149,15 @@ class Silences:
             knocks=sum(now_s - at >= KNOCK_SILENT_S for at in knocks.values()),
             unheard=unheard,
             knock_answered=answered,
+            knocks_lost=sum(_lost(k, now_s - at, limits) for k, at in knocks.items()),
             reach=reach,
         )
+
+
+def _lost(knock: asyncio.Future[bool], age_s: float, limits: Patience) -> bool:
+    if knock.done():
+        return not knock.result()
+    return age_s >= max(KNOCK_LOST_S, limits.unheard_after_s)
 
 
 def _silence(state: ReachState, waited_s: float) -> Reach:
