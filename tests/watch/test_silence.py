@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from stanch.model.reach import Reach, ReachState
-from stanch.watch.silence import Agreement, Hearing, Witnesses, hear, patience, suspicious
-from stanch.watch.silences.beside import Knocked
+from stanch.watch.silence import Agreement, Hearing, Knocked, Witnesses, hear, patience, suspicious
 
 NEAR = patience(0.001)
 

@@ -15,9 +15,9 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.policy.quoting import printable
+from stanch.watch.knocks.run import knocking_beside
 from stanch.watch.newcomers.run import Newcomers
 from stanch.watch.silence import SILENT_STATES, UNHEARD_STATES, Agreement, patience
-from stanch.watch.silences.beside import knocking_beside
 from stanch.watch.silences.run import Silences
 
 LEFT_OUT_EVERY_S_MAX = 1.0

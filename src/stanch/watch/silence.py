@@ -99,6 +99,25 @@ class Witnesses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Knocked:
+    """How the knocks beside a login ended."""
+
+    answered: bool = False
+    """At least one was."""
+    silent: bool = False
+    """At least one was not."""
+
+    def contradicts(self, state: ReachState) -> bool:
+        """Packets were lost, so that the login says little of the server.
+
+        Who is gone answers no knock; a hung server's machine answers each.
+        """
+        if state in SILENT_STATES:
+            return self.answered
+        return state is ReachState.HUNG and self.silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """Probes that went the same way, one after the other."""
 
@@ -169,7 +188,7 @@ def hear(witnesses: Witnesses, limits: Patience) -> Hearing:
         return Hearing.DOWN if reach.state is ReachState.REFUSED else Hearing.ALIVE
     if witnesses.knock_answered:
         # The kernel accepts in the place of a hung server. Where packets get lost, nobody confirmed
-        # the question, other knocks stay unanswered, or a login gets less far than that, or further.
+        # the question, other knocks stay unanswered, or a login does not get just that far.
         accepted = reach is not None and reach.state is ReachState.HUNG and not reach.spoke
         lossy = witnesses.unheard is True or witnesses.knocks_lost > KNOCKS_LOST_MAX
         hung = accepted and not lossy

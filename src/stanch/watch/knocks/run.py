@@ -1,39 +1,19 @@
-"""Beside a login: knocks, whose fate tells a way that loses packets from a server that is gone."""
+"""Knocks beside a login, until it ends or they have told that packets get lost."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
-from stanch.model.reach import Reach, ReachState
-from stanch.watch.silence import SILENT_STATES
+from stanch.model.reach import Reach
+from stanch.watch.silence import Knocked
 
 KNOCK_EVERY_S = 0.2
 KNOCK_S = 0.8
 """Without loss a login is over before the first knock, or all knocks beside it end the same way.
 With three packets in ten lost both ways, and two logins of two seconds, all end the same way three
 times in 10,000."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knocked:
-    """How the knocks beside a login ended."""
-
-    answered: bool = False
-    """At least one was."""
-    silent: bool = False
-    """At least one was not."""
-
-    def contradicts(self, state: ReachState) -> bool:
-        """Packets were lost, so that the login says little of the server.
-
-        Who is gone answers no knock; a hung server's machine answers each.
-        """
-        if state in SILENT_STATES:
-            return self.answered
-        return state is ReachState.HUNG and self.silent
 
 
 async def knocking_beside(
