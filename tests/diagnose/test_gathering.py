@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from stanch.diagnose.background import Background
 from stanch.diagnose.cluster import ClusterSeen, Member
 from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
-from stanch.diagnose.rank import diagnose
+from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.diagnose.run import gather
 from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
 from stanch.diagnose.witnesses import Witnesses
@@ -311,6 +312,33 @@ async def test_process_titles_say_who_fills_a_server_that_lets_nobody_in(
     assert not isinstance(evidence.sessions, Missing)
     assert evidence.sessions.value.client_backends == 95
     assert diagnose(evidence).causes[0].id == cause
+
+
+def queue(*, ahead: str, change: str) -> DataDirectoryProcesses:
+    """One session ahead, a change behind it, and thirty sessions behind both."""
+    seen = crowd("SELECT waiting", 30)
+    first = process(90, f"postgres: app orders 10.0.0.1(39999) {ahead}", 50)
+    second = process(91, f"postgres: deploy orders 10.0.0.1(39998) {change}", 50)
+    return replace(seen, members=(first, second, *seen.members))
+
+
+async def told_of(seen: DataDirectoryProcesses) -> list[str]:
+    evidence = await look(Door(Reader(), "too_many_clients"), host=SlowHost(seen), deadline_s=0.5)
+    return [c.id for c in diagnose(evidence).causes if c.probability >= STANDS_FROM]
+
+
+async def test_titles_tell_of_a_schema_change_that_takes_every_connection_with_it() -> None:
+    told = await told_of(queue(ahead="SELECT", change="ALTER TABLE waiting"))
+    assert told[0] == "ddl_lock_queue"
+    told = await told_of(queue(ahead="idle in transaction", change="ALTER TABLE waiting"))
+    assert told[:2] == ["idle_in_transaction", "ddl_lock_queue"]
+
+
+@pytest.mark.parametrize("change", ["ALTER TABLE", "UPDATE waiting"])
+async def test_a_schema_change_that_does_not_wait_and_a_wait_for_a_row_are_no_lock_queue(
+    change: str,
+) -> None:
+    assert "ddl_lock_queue" not in await told_of(queue(ahead="SELECT", change=change))
 
 
 async def test_process_titles_are_no_load_where_nobody_said_that_the_server_is_full() -> None:

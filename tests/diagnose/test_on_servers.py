@@ -235,6 +235,22 @@ async def test_every_connection_waits_and_nobody_gets_in(make_server: MakeServer
 
 
 @on_18
+async def test_a_schema_change_fills_the_server_behind_it_and_nobody_gets_in(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(conf={"max_connections": 20})
+    with ExitStack() as stack, waiting_crowd(server, stack, 0, root_works=True):
+        change = stack.enter_context(connect(server, "deploy"))
+        run(stack, change, "ALTER TABLE stock ADD COLUMN more int")
+        until(lambda: count(server, "wait_event_type = 'Lock'") == 1, "the change waits")
+        for _ in range(15):
+            connection = stack.enter_context(connect(server, "shop"))
+            run(stack, connection, "SELECT FROM stock")
+        found = await look(server)
+    assert named(found) == ["ddl_lock_queue", "connections_behind_lock"], why(found)
+
+
+@on_18
 async def test_every_connection_is_at_work(make_server: MakeServer) -> None:
     server = make_server(conf={"max_connections": 20})
     with ExitStack() as stack:

@@ -179,6 +179,11 @@ def retention_on_disk(
     )
 
 
+_TAKES_A_TABLE = frozenset(
+    {"ALTER", "CLUSTER", "CREATE", "DROP", "LOCK", "REFRESH", "REINDEX", "TRUNCATE", "VACUUM"}
+)
+"""First words of the commands that may ask for a lock which readers or writers queue behind."""
+
 _TITLE = re.compile(
     r"^postgres: (?:.{0,200}: )?(?P<who>.{1,200}?) (?:\[local\]|[^ ]{1,60}\(\d{1,5}\)) "
     r"(?P<doing>.+)$"
@@ -192,13 +197,14 @@ def sessions_from_titles(processes: host.DataDirectoryProcesses) -> Sessions | N
     applications and ages are not in it. None where no client session shows a title.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    waiting = 0
+    waits: list[str] = []
     for process in processes.members:
         found = _TITLE.match(process.title)
         if found is None:
             continue
         doing = found["doing"].strip()
-        waiting += doing.endswith(" waiting")
+        if doing.endswith(" waiting"):
+            waits.append(doing.removesuffix(" waiting"))
         idle = doing == "idle" or doing.startswith("idle in transaction")
         counts[found["who"].split(" ")[0], doing if idle else "active"] += 1
     if not counts:
@@ -211,7 +217,8 @@ def sessions_from_titles(processes: host.DataDirectoryProcesses) -> Sessions | N
             SessionGroup(application_name="", usename=who, state=state, sessions=n)
             for (who, state), n in sorted(counts.items(), key=lambda i: (-i[1], i[0]))
         ),
-        waiting=waiting,
+        waiting=len(waits),
+        changes_waiting=tuple(w[:NAMES_MAX] for w in waits if w.split(" ")[0] in _TAKES_A_TABLE),
     )
 
 

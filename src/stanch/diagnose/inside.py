@@ -41,6 +41,9 @@ class Sessions:
     """Roles and databases that have reached a connection limit of their own, as words."""
     postmaster_start: datetime | None = None
     in_recovery: bool = False
+    changes_waiting: tuple[str, ...] | None = None
+    """Commands that wait for a lock and take a table for themselves; None where titles were not
+    what told, because the session that asks knows the locks themselves."""
 
     @property
     def usable(self) -> int | None:

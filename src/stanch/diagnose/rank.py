@@ -198,11 +198,14 @@ def _root_of(cause: Cause, probable: dict[CauseId, float]) -> CauseId | None:
     if probable[cause.id] < STANDS_FROM:
         return None
     above = [
-        other.id
+        other
         for other in CAUSES
         if cause.id in other.brings_about and probable.get(other.id, 0.0) >= STANDS_FROM
     ]
-    return max(above, key=lambda i: (probable[i], i), default=None)
+    # Of what stands in a row, the nearest: the others are told as what brought that about.
+    ids = {other.id for other in above}
+    nearest = [other.id for other in above if not ids & {*other.brings_about}] or [*ids]
+    return max(nearest, key=lambda i: (probable[i], i), default=None)
 
 
 def _is_between(evidence: Evidence) -> bool:

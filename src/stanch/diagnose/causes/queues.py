@@ -50,7 +50,9 @@ def _waiting_since(evidence: Evidence) -> datetime | None:
 def _tell_change(evidence: Evidence) -> str:
     change, chain = waiting_change(evidence), chain_of(evidence)
     if change is None:
-        return "A schema change waits for its lock, and everybody queues behind it."
+        told = queues.change_waits_by_title.ask(evidence)
+        seen = f": {told.text}" if told.yes else ""
+        return f"A schema change waits for its lock, and everybody queues behind it{seen}."
     who = f' (application "{change.application_name[:60]}")' if change.application_name else ""
     table = f' table "{change.relation[:60]}"' if change.relation else " a table"
     behind = ""
@@ -85,6 +87,7 @@ ddl_lock_queue = Cause(
     weighs=(
         Weigh(clue=queues.change_waits, yes=4.5, no=-6.0, now=True),
         Weigh(clue=queues.queue_behind, yes=2.0, no=-4.0, now=True),
+        Weigh(clue=queues.change_waits_by_title, yes=6.5, no=-2.0, now=True),
         Weigh(clue=sessions.waiting, yes=0.5, no=0.0, now=True),
     ),
     tell=_tell_change,
@@ -97,7 +100,7 @@ ddl_lock_queue = Cause(
         ADVISORY_LOCK_LEAK: "Is what they wait for in pg_locks a relation or an advisory lock?",
     },
     symptoms=(SymptomKind.SESSIONS_BLOCKED, SymptomKind.CONNECTIONS_HIGH),
-    brings_about=(BLOCKING_CHAIN, STATEMENT_TIMEOUTS),
+    brings_about=(BLOCKING_CHAIN, CONNECTIONS_BEHIND_LOCK, POOL_EXHAUSTED, STATEMENT_TIMEOUTS),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.ROLLOUT,
@@ -115,7 +118,7 @@ ddl_lock_queue = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="blocking-chain",
     source=f"{DOC}explicit-locking.html#LOCKING-TABLES",
-    shown_by=((queues.change_waits, True),),
+    shown_by=((queues.change_waits, True), (queues.change_waits_by_title, True)),
 )
 
 

@@ -11,7 +11,7 @@ from stanch.diagnose.ask import (
 )
 from stanch.diagnose.clues.sessions import IDLE, IDLE_IN_TRANSACTION, chain_of
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.diagnose.inside import Activity, Chain, Chains
+from stanch.diagnose.inside import Activity, Chain, Chains, Sessions
 from stanch.facts.workings import Held
 from stanch.model.readings import Reading
 from stanch.model.shown import span
@@ -58,6 +58,16 @@ def _queue_behind(_chains: Chains, evidence: Evidence) -> YES_NO:
     return chain.waiters >= QUEUE_MIN, said
 
 
+def _change_waits_by_title(sessions: Sessions, evidence: Evidence) -> YES_NO:
+    if sessions.changes_waiting is None or value_of(evidence.activity) is not None:
+        return ""  # The locks themselves are known, and tell more.
+    if not sessions.changes_waiting:
+        return False, "no process that waits for a lock shows a schema change as its title"
+    queue = sessions.waiting - len(sessions.changes_waiting)
+    said = f"{sessions.changes_waiting[0]} waits for a lock, and {queue} other sessions wait too"
+    return queue >= QUEUE_MIN, said
+
+
 change_waits = clue_on(
     "change_waits",
     "Does somebody wait for exclusive access to a table?",
@@ -69,6 +79,13 @@ queue_behind = clue_on(
     "Does a queue stand that is longer than that one session?",
     lambda e: e.chains,
     _queue_behind,
+)
+
+change_waits_by_title = clue_on(
+    "change_waits_by_title",
+    "Where nobody can ask for locks: does a process show a schema change that waits, among others?",
+    lambda e: e.sessions,
+    _change_waits_by_title,
 )
 
 
