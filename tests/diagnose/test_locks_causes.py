@@ -459,6 +459,38 @@ def test_some_sessions_between_two_statements_of_theirs_are_nothing(idle: int, a
     assert "idle_in_transaction" not in story(crowd(idle, all_of))
 
 
+def small_pool(sessions: int, age_s: float) -> Evidence:
+    told = w.figure("idle_in_xact_all_s", age_s, subject="charge", detail=str(sessions))
+    crowd = w.figure("idle_in_xact_sessions", sessions, subject="charge", detail=str(sessions))
+    return w.healthy(figures=figures(crowd, told))
+
+
+def test_a_small_pool_none_of_whose_sessions_works_is_told_after_seconds() -> None:
+    found = first(small_pool(4, 8.1))
+    assert found.id == "idle_in_transaction"
+    assert 'all 4 sessions of application "charge" have been idle' in found.summary
+
+
+@pytest.mark.parametrize(("sessions", "age_s"), [(4, 4.9), (2, 60.0)])
+def test_a_small_pool_that_pauses_for_moments_and_a_pair_of_sessions_are_nothing(
+    sessions: int, age_s: float
+) -> None:
+    assert "idle_in_transaction" not in story(small_pool(sessions, age_s))
+
+
+@pytest.mark.parametrize(("up_s", "orphaned"), [(1.0, True), (600.0, False)])
+def test_a_prepared_transaction_that_outlived_a_restart_is_an_orphan_at_once(
+    up_s: float, orphaned: bool
+) -> None:
+    clock = w.figure("server_clock_s", w.AT.timestamp())
+    evidence = w.healthy(
+        sessions=w.sessions(w.group("active", 3), postmaster_start=w.ago(up_s)),
+        chains=w.chains(replace(PREPARED, root_in_state_s=3.0)),
+        figures=figures(w.figure("prepared_xacts", 1.0), clock),
+    )
+    assert ("prepared_transaction_orphaned" in story(evidence)) is orphaned
+
+
 def test_a_pool_that_such_an_application_has_filled_belongs_to_its_story() -> None:
     told = w.figure("idle_in_xact_sessions", 8.0, subject="checkout", detail="9")
     evidence = w.healthy(

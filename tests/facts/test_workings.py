@@ -391,3 +391,24 @@ def test_sessions_that_wait_in_a_transaction_are_counted_by_application(
                 break
             time.sleep(0.05)
     assert found == (2.0, "3")
+
+
+def test_an_application_none_of_whose_sessions_works_is_told_with_how_long_that_is_so(
+    shared_server: ScratchServer,
+) -> None:
+    with ExitStack() as stack:
+        for name, statement in (
+            ("charge", "SELECT 1"),
+            ("charge", "SELECT 1"),
+            ("mixed", "SELECT 1"),
+            ("mixed", "COMMIT"),
+        ):
+            dsn = shared_server.dsn("app")
+            session = stack.enter_context(psycopg.connect(dsn, application_name=name))
+            session.execute(statement.encode())
+        [(text,)] = shared_server.query(WORKINGS_SQL, user=WATCH_ROLE)
+    told = [f for f in parse_workings(text).figures if f.name == "idle_in_xact_all_s"]
+    [charge] = [f for f in told if f.subject == "charge"]
+    assert charge.detail == "2"
+    assert 0 <= (charge.value or 0) < 60
+    assert "mixed" not in {f.subject for f in told}

@@ -93,11 +93,18 @@ change_waits_by_title = clue_on(
 
 
 def prepared_root(evidence: Evidence) -> Chain | None:
-    """The prepared transaction that others wait for, where it is older than a living one's."""
-    chains = value_of(evidence.chains)
+    """The prepared transaction that others wait for, where it is older than a living one's.
+
+    One that outlived a restart has lost the coordinator's session, however young it is.
+    """
+    chains, sessions = value_of(evidence.chains), value_of(evidence.sessions)
     found = chains.chains if chains else ()
+    figures, old_s = value_of(evidence.figures), PREPARED_BLOCKS_S
+    clock_s = figures.value("server_clock_s") if figures else None
+    if clock_s is not None and sessions is not None and sessions.postmaster_start is not None:
+        old_s = min(old_s, clock_s - sessions.postmaster_start.timestamp())
     prepared = (c for c in found if not c.root_pid)
-    return next((c for c in prepared if c.root_in_state_s >= PREPARED_BLOCKS_S), None)
+    return next((c for c in prepared if c.root_in_state_s >= old_s), None)
 
 
 def prepared_age_s(evidence: Evidence) -> float | None:

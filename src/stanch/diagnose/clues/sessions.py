@@ -107,6 +107,8 @@ def _keeper(chains: Chains, evidence: Evidence) -> Chain | None:
 
 IDLE_CROWD_MIN, IDLE_CROWD_SHARE = 5, 0.5
 """Between two statements of a transaction an application needs milliseconds."""
+IDLE_POOL_MIN, IDLE_POOL_S = 3, 5.0
+"""A pool of so few that all wait for so long at once is one that serves nobody."""
 
 
 def _share(part: int, whole: int) -> str:
@@ -208,7 +210,22 @@ def _idle_crowd(figures: Figures, _evidence: Evidence) -> YES_NO:
     idle, all_of = round(found.value), int(found.detail)
     whose = f'application "{shortened(found.subject, 60)}"' if found.subject else "one application"
     said = f"{idle} of {all_of} sessions of {whose} have been idle in a transaction for over 1 s"
-    return idle >= IDLE_CROWD_MIN and idle >= IDLE_CROWD_SHARE * all_of, said
+    crowd = idle >= IDLE_CROWD_MIN and idle >= IDLE_CROWD_SHARE * all_of
+    return (True, said) if crowd else _idle_pool(figures) or (False, said)
+
+
+def _idle_pool(figures: Figures) -> YES_NO:
+    """As few sessions as a small pool has, but not one of them at work for seconds."""
+    for found in figures.named("idle_in_xact_all_s"):
+        many = found.detail.isdecimal() and int(found.detail) >= IDLE_POOL_MIN
+        if many and (found.value or 0.0) >= IDLE_POOL_S:
+            whose = shortened(found.subject, 60)
+            since = span(found.value or 0.0)
+            return True, (
+                f'all {found.detail} sessions of application "{whose}" have been idle in a '
+                f"transaction for over {since}"
+            )
+    return ""
 
 
 def _idle_keeper(chains: Chains, evidence: Evidence) -> YES_NO:
@@ -280,7 +297,7 @@ idle_crowd = clue_on(
     "Do most sessions of an application sit idle in a transaction for a second and longer?",
     lambda e: e.figures,
     _idle_crowd,
-    reads=("idle_in_xact_sessions",),
+    reads=("idle_in_xact_sessions", "idle_in_xact_all_s"),
 )
 old_idle = clue_on(
     "old_idle",

@@ -314,6 +314,16 @@ figures AS (
         GROUP BY application_name ORDER BY 3 DESC, 2 LIMIT 3
     )
     UNION ALL
+    -- Applications none of whose sessions does anything else: for how long that holds of all.
+    (
+        SELECT
+            'idle_in_xact_all_s', application_name,
+            extract(epoch FROM clock_timestamp() - max(state_change))::float8, count(*)::text
+        FROM sessions WHERE backend_type = 'client backend'
+        GROUP BY application_name HAVING bool_and(state LIKE 'idle in transaction%')
+        ORDER BY 3 DESC, 2 LIMIT 3
+    )
+    UNION ALL
     SELECT 'setting', name, NULL, value FROM settings WHERE value IS NOT NULL
 )
 SELECT json_build_object(
