@@ -11,6 +11,7 @@ import evidences as w
 import paces as p
 from cases_data import error, told
 from cases_locks import figures
+from stanch.diagnose.clues.twice import asks_for_all
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.facts.workings import Doing, Ended
@@ -23,6 +24,7 @@ NOBODY = Missing(what="history", reason="nobody watches this server")
 BY_CUSTOMER = "SELECT id, state FROM orders WHERE customer_id = ? ORDER BY made_at DESC LIMIT ?"
 NEWEST = "SELECT id, state FROM orders ORDER BY made_at DESC LIMIT ?"
 PREPARED = "SELECT id, state FROM orders WHERE customer_id = $1 ORDER BY made_at DESC LIMIT $2"
+EVERY_PAGE = "SELECT id, count(*) OVER () AS total FROM orders ORDER BY made_at OFFSET ? LIMIT ?"
 EVERY_STATE = "SELECT state, count(*) FROM orders GROUP BY state"
 
 
@@ -86,6 +88,14 @@ SEEN: dict[str, tuple[str, Evidence]] = {
     ),
     "a large table that is read whole again and again since a moment ago, by a column without an "
     "index": ("missing_index", stranger(searching(), pace=p.pace(p.READ_WHOLE))),
+    "pages that count all rows of a table each time they show fifty of them": (
+        "bad_query",
+        stranger(searching(query=EVERY_PAGE), pace=p.pace(p.READ_WHOLE)),
+    ),
+    "the newest rows that are sorted anew each time, and no index on their time": (
+        "missing_index",
+        stranger(searching(query=NEWEST), pace=p.pace(p.READ_WHOLE)),
+    ),
     "the same where few are seen at it": (
         "missing_index",
         stranger(searching(1), w.doing(1), pace=p.pace(p.READ_WHOLE)),
@@ -428,3 +438,30 @@ def test_more_that_fails_than_ever_is_new_and_what_always_fails_is_not(
 ) -> None:
     failing = p.pace(rollbacks=p.grown(before, 40))
     assert standing(w.healthy(log=begins_with(*COLUMN), pace=failing)) == named
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        (EVERY_PAGE, True),
+        (EVERY_STATE, True),
+        ("SELECT id FROM orders ORDER BY made_at", True),
+        (NEWEST, False),
+        (BY_CUSTOMER, False),
+        ("SELECT max(made_at) FROM orders ORDER BY ?", False),
+        ("SELECT o.id FROM orders o JOIN customers c ON c.id = o.customer_id ORDER BY ?", False),
+        ("SELECT id FROM orders WHERE state = '…' ORDER BY count(*) OVER ()", False),
+        ("SELECT id, body FROM orders ORDER BY …", False),
+        ("SELECT id, " + "a, " * 200 + "b FROM orders ORDER BY made_at", False),
+    ],
+)
+def test_a_statement_without_a_condition_wants_every_row_unless_a_part_is_enough(
+    query: str, wanted: bool
+) -> None:
+    assert asks_for_all(query) is wanted
+
+
+def test_pages_that_count_all_rows_as_they_always_did_are_no_cause() -> None:
+    usual = replace(p.READ_WHOLE, whole_rows=p.grown(8e12, 10e6))
+    evidence = stranger(searching(query=EVERY_PAGE), pace=p.pace(usual))
+    assert "bad_query" not in standing(evidence)

@@ -120,8 +120,9 @@ def _tell_bad(evidence: Evidence) -> str:
     if lead is None:
         return "A statement that is new takes most of the machine."
     who = f' (application "{lead.application_name[:60]}")' if lead.application_name else ""
+    new = " that was never recorded before" if work.statement_new.ask(evidence).yes else ""
     return (
-        f"A statement that was never recorded before takes the machine: {lead.sessions} of "
+        f"A statement{new} takes the machine: {lead.sessions} of "
         f"{lead.at_work} sessions at work{who} run {lead.shown}."
     )
 
@@ -129,7 +130,8 @@ def _tell_bad(evidence: Evidence) -> str:
 bad_query = Cause(
     id=BAD_QUERY,
     section=Section.WORK,
-    sentence="A new statement, most often of a version just put out, takes most of the machine.",
+    sentence="A statement that is new, most often with a version just put out, or that wants every "
+    "row of a large table again and again, takes most of the machine.",
     onset=Onset.AT_ONCE,
     impact="Within minutes for all: everything else waits for processors or disks.",
     family=FAMILY,
@@ -139,6 +141,7 @@ bad_query = Cause(
         Weigh(clue=work.one_leads, yes=1.5, no=-3.0, now=True),
         Weigh(clue=pace.piled_up, yes=2.0, no=-3.0, now=True),
         Weigh(clue=pace.more_done, yes=-0.5, no=0.0, now=True),
+        Weigh(clue=twice.all_rows_wanted, yes=5.0, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-1.0, no=0.0),
     ),
     tell=_tell_bad,
@@ -165,5 +168,5 @@ bad_query = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}pgstatstatements.html",
-    shown_by=((work.statement_new, True),),
+    shown_by=((work.statement_new, True), (twice.all_rows_wanted, True)),
 )

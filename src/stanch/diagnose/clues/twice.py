@@ -14,6 +14,7 @@ from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.facts.pace import Grown, Pace, TablePace
+from stanch.facts.redacting import CUT
 from stanch.model.readings import Reading
 
 NEW_TIMES = 2.0
@@ -33,9 +34,14 @@ BUSIER_TIMES = 2.0
 BUSIER_COMMITS_S_MIN = 50.0
 CROWD_MIN = 10
 CROWD_SHARE = 0.5
+TEXT_CHARS = 450
+"""Texts are cut at 500 characters, and literals that are left out make them shorter."""
 
 _FROM_WHERE = re.compile(r"(?is)\bwhere\b(.*?)(?:\b(?:group|order)\s+by\b|\blimit\b|$)")
 _FROM_ORDER = re.compile(r"(?is)\border\s+by\b(.*)")
+_COUNTS_ALL = re.compile(r"(?i)\bover\s*\(\s*\)")
+_SOME = re.compile(r"(?i)\b(?:where|join|limit|fetch|having|min\s*\(|max\s*\()")
+_CONDITION = re.compile(r"(?i)\b(?:where|join)\b")
 _WORD = re.compile(r"[^\W\d][\w$]*")
 
 
@@ -91,6 +97,10 @@ def whole_read(evidence: Evidence) -> TablePace | None:
     return max(found, key=lambda table: (table.whole_rows.by, table.name), default=None)
 
 
+def _whole_reads_are_new(pace: Pace, table: TablePace) -> bool:
+    return times_more(pace, table.whole_rows) >= NEW_TIMES
+
+
 def _whole_reads_new(pace: Pace, evidence: Evidence) -> YES_NO:
     table = whole_read(evidence)
     if table is None:
@@ -99,7 +109,7 @@ def _whole_reads_new(pace: Pace, evidence: Evidence) -> YES_NO:
     said = (
         f"{table.name} ({table.rows} rows) was read whole {reads:.0f} times in {pace.seconds:.1f} s"
     )
-    if times < NEW_TIMES:
+    if not _whole_reads_are_new(pace, table):
         return False, f"{said}, as it always is"
     more = "as never before" if math.isinf(times) else f"{times:.0f} times as much as before"
     return True, f"{said}, for each transaction {more}"
@@ -120,6 +130,27 @@ def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
     if fits:
         return True, f"{table.name} has an index on {fits[0]}, by which {search[:90]} looks"
     return False, f"no index of {table.name} begins with what {search[:90]} looks for"
+
+
+def asks_for_all(query: str) -> bool:
+    """Whether a statement wants every row of what it reads, so that no index can spare it any.
+
+    One without a condition does where nothing says that a part is enough, and where it counts all
+    rows beside the part that it shows: `count(*) OVER ()`. A text that was cut may go on.
+    """
+    if query.endswith(CUT) or len(query) >= TEXT_CHARS or _CONDITION.search(query):
+        return False
+    return _COUNTS_ALL.search(query) is not None or _SOME.search(query) is None
+
+
+def _all_rows_wanted(pace: Pace, evidence: Evidence) -> YES_NO:
+    table = whole_read(evidence)
+    if table is None or not _whole_reads_are_new(pace, table):
+        return ""
+    search = searches(evidence, table.name)[0]
+    if not asks_for_all(search):
+        return False, f"{search[:90]} looks for some rows of {table.name}"
+    return True, f"every row of {table.name} is wanted by {search[:90]}: no index can spare any"
 
 
 def _invalid_would_serve(figures: Figures, evidence: Evidence) -> YES_NO:
@@ -213,6 +244,12 @@ index_ignored = clue_on(
     "Has that table a usable index on a column that the statement looks for?",
     lambda e: e.pace,
     _index_ignored,
+)
+all_rows_wanted = clue_on(
+    "all_rows_wanted",
+    "Does the statement that reads that table whole since now want every row of it?",
+    lambda e: e.pace,
+    _all_rows_wanted,
 )
 scans_heavier = clue_on(
     "scans_heavier",
