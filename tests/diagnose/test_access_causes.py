@@ -331,6 +331,15 @@ def test_sessions_that_begin_and_leave_at_once_are_a_storm_and_those_that_stay_a
     assert standing(as_usual) == []
 
 
+def test_a_crowd_that_comes_for_work_and_stays_is_load_and_no_storm() -> None:
+    evidence = w.healthy(
+        sessions=w.sessions(w.group("active", 95), w.group("idle", 2)),
+        figures=w.figures(w.figure("sessions_begun_10s", 90.0), **w.SETTINGS),
+        history=w.history(w.course("client_backends", 7, 97), w.course("sessions_total", 0.2, 9.0)),
+    )
+    assert standing(evidence) == ["connections_load"]
+
+
 def test_sessions_that_pile_up_behind_a_lock_are_no_storm() -> None:
     evidence = w.healthy(
         sessions=w.sessions(w.group("active", 80), waiting=70, oldest_wait_s=9.0),

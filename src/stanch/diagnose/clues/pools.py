@@ -9,7 +9,7 @@ from typing import Final
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.refusals import lately
-from stanch.diagnose.clues.sessions import leaking
+from stanch.diagnose.clues.sessions import busy, leaking
 from stanch.diagnose.clues.twice import logins_fast
 from stanch.diagnose.evidence import Evidence, Reading, value_of
 from stanch.diagnose.figures import Figures
@@ -326,13 +326,18 @@ sessions_grown = clue_on_course(
 
 
 def _stay(evidence: Evidence) -> Answer:
-    if logins_fast.ask(evidence).yes or sessions_surged.ask(evidence).yes:
+    rates = [clue.ask(evidence).yes for clue in (logins_fast, sessions_surged)]
+    if True in rates:
         return Answer(yes=False, text="so many log in each second that they must leave again")
+    at_work = busy.ask(evidence)
+    if at_work.yes and False in rates:
+        # A crowd that came for work, and fills the server with it.
+        return at_work
     return leaking.ask(evidence)
 
 
 sessions_stay = Clue(
     id="sessions_stay",
-    question="Do idle sessions of one application hold most connections, and stay?",
+    question="Do those who hold most connections stay, idle or at work?",
     ask=_stay,
 )
