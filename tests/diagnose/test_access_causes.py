@@ -331,6 +331,25 @@ def test_sessions_that_begin_and_leave_at_once_are_a_storm_and_those_that_stay_a
     assert standing(as_usual) == []
 
 
+CROWDED = w.sessions(*(w.group("idle", 17, application=f"app{n}") for n in range(5)))
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(80.0, Verdict.UNKNOWN), (95.0, Verdict.HEALTHY)])
+def test_a_server_whose_connections_run_short_is_not_called_healthy(
+    limit: float, verdict: Verdict
+) -> None:
+    high = Symptom(
+        kind=SymptomKind.CONNECTIONS_HIGH,
+        target=TargetName("orders"),
+        since=w.ago(60),
+        measured=87.6,
+        limit=limit,
+    )
+    found = diagnose(replace(w.healthy(sessions=CROWDED), symptoms=(high,)))
+    assert found.verdict is verdict
+    assert ("85 of 97 usable connections are taken" in found.summary) is (limit < 90)
+
+
 def test_a_crowd_that_comes_for_work_and_stays_is_load_and_no_storm() -> None:
     evidence = w.healthy(
         sessions=w.sessions(w.group("active", 95), w.group("idle", 2)),

@@ -8,6 +8,7 @@ from stanch.diagnose.clues.lag import lag_told
 from stanch.diagnose.clues.sessions import near_limit
 from stanch.diagnose.evidence import Evidence, postmaster_lives, value_of
 from stanch.diagnose.inside import SessionGroup, Sessions
+from stanch.model.symptoms import SymptomKind
 
 HOLDERS_SHOWN = 3
 
@@ -21,7 +22,7 @@ def _found(evidence: Evidence) -> Iterator[str]:
     sessions, lock = value_of(evidence.sessions), value_of(evidence.lock_file)
     if sessions is not None:
         full = near_limit.ask(evidence)
-        if full.yes:
+        if full.yes or _over_the_rule(sessions, evidence):
             yield f"{full.text[0].upper()}{full.text[1:]}, by no one application: {_who(sessions)}."
         for limit in sessions.limits_hit:
             yield f"{limit[0].upper()}{limit[1:]}: it turns further logins away."
@@ -32,6 +33,16 @@ def _found(evidence: Evidence) -> Iterator[str]:
             "The running server's postmaster.pid is gone: it looks every minute and then stops "
             "itself at once."
         )
+
+
+def _over_the_rule(sessions: Sessions, evidence: Evidence) -> bool:
+    """The watch says that connections run short, and they still do: its limit may be lower."""
+    limits = [s.limit for s in evidence.symptoms if s.kind is SymptomKind.CONNECTIONS_HIGH]
+    usable = sessions.usable or 0
+    return any(
+        limit is not None and usable and 100 * sessions.client_backends >= limit * usable
+        for limit in limits
+    )
 
 
 def _who(sessions: Sessions) -> str:

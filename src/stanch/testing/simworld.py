@@ -31,7 +31,6 @@ from stanch.testing.simworld_parts import (
     SimSession,
     Stranger,
     ballast_file,
-    freed,
     lock_text,
 )
 from stanch.testing.virtual_time import EPOCH, VirtualClock
@@ -385,10 +384,10 @@ class SimServer:
         return session
 
     def _free_waiters(self, root: int) -> None:
-        now = self._now()
+        """Whoever waited for it gets on with its work, and leaves when that is done."""
         for session in list(self.sessions.values()):
             if session.waits_for == root:
-                self.sessions[session.pid] = freed(session, now)
+                del self.sessions[session.pid]
 
     def _pid(self) -> int:
         self._next_pid += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from stanch.model.ports.acting import KeptFile
@@ -75,8 +75,3 @@ def lock_text(pid: int, data_directory: str, started_at: datetime, *, shm_id: in
     epoch_s = int(started_at.timestamp())
     ends = ("5432", "/run/postgresql", "localhost", f"  5432001  {shm_id}", "ready", "")
     return "\n".join((str(pid), data_directory, str(epoch_s), *ends)).encode()
-
-
-def freed(session: SimSession, now: datetime) -> SimSession:
-    """The session once what it waited for is gone: its statement ends at once."""
-    return replace(session, waits_for=None, state="idle", state_change=now, xact_start=None)
