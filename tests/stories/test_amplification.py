@@ -32,7 +32,10 @@ HELD = 2
 """The sentinel and, in act mode, the idle acting session."""
 AT_MOST = HELD + 1
 LOCK_WAIT_S_MAX = 0.1
-SERVER_MS_MAX = 5.0
+LISTING, LISTED = "SELECT count(state), max(xact_start) FROM pg_stat_activity", 20
+LISTINGS_MAX = 8 if SOAK else 16
+"""So many times as much as one listing of all sessions a question may cost the server, more where
+there are few to be listed; in milliseconds `benchmarks/footprint.py` has it."""
 
 TELL_WAITS = {"log_lock_waits": True, "deadlock_timeout": "150ms", "log_connections": True}
 """The server itself writes down who waits for a lock for longer than our limit and a margin."""
@@ -100,6 +103,17 @@ def our_lines(server: ScratchServer, pattern: str) -> list[str]:
 def cpu_s(pid: int) -> float:
     """What one process has run, by the scheduler's own account."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def listing_s(server: ScratchServer) -> float:
+    """What it costs the server now to tell once of all sessions, and of nothing else."""
+    with psycopg.connect(server.dsn("stanch_watch"), autocommit=True) as watch:
+        # What a session asks for the first time, it has to look up in the catalog.
+        watch.execute(LISTING)
+        before_s = cpu_s(watch.info.backend_pid)
+        for _ in range(LISTED):
+            watch.execute(LISTING)
+        return (cpu_s(watch.info.backend_pid) - before_s) / LISTED
 
 
 @contextmanager
@@ -231,9 +245,10 @@ def test_many_sessions_cost_their_server_little_a_question(
         looked_for_s, before_s = 6.0, cpu_s(pid)
         watch_for(stanch, looked_for_s)
         cost = stanch.metrics()
-        a_question_ms = 1000 * (cpu_s(pid) - before_s) / looked_for_s
+        a_question_s = (cpu_s(pid) - before_s) / looked_for_s
+        floor_s = listing_s(server)
     witness.assert_gentle()
-    assert 0 < a_question_ms <= SERVER_MS_MAX
+    assert 0 < a_question_s <= LISTINGS_MAX * floor_s
     assert re.search(r'stanch_sessions_held{target="orders"} [12]\.0', cost)
     told = re.search(r'stanch_vitals_seconds{target="orders"} (\S+)', cost)
     assert told is not None
