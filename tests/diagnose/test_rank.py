@@ -726,6 +726,36 @@ def test_a_failure_that_is_over_is_recovered_and_still_names_its_cause(cause_id:
     assert first(RECOVERED[cause_id]).id == cause_id
 
 
+def crashing(*seconds_ago: float) -> Evidence:
+    """A server that is back each time, for a moment."""
+    lines = [
+        line
+        for s in seconds_ago
+        for line in (replace(w.SIGKILLED_CHILD, at=w.ago(s)), w.line("interrupted_recovery", s))
+    ]
+    return back(*lines, ready_ago=seconds_ago[-1] - 0.5)
+
+
+def test_a_server_that_crashes_again_and_again_is_not_over_it() -> None:
+    diagnosis = diagnose(crashing(22, 12, 3))
+    assert (diagnosis.verdict, diagnosis.causes[0].id) == (Verdict.CAUSE, "killed")
+    assert diagnosis.summary.startswith("It crashed 3 times within the last minute: ")
+
+
+@pytest.mark.parametrize(("seconds_ago", "stands"), [(3.0, False), (300.0, True)])
+def test_a_server_that_begins_anew_after_a_crash_is_no_other_server_in_the_way(
+    seconds_ago: float, stands: bool
+) -> None:
+    log = w.log(replace(w.SIGKILLED_CHILD, at=w.ago(seconds_ago)))
+    named = standing(replace(CASES["live_lock_file"], log=log))
+    assert ("live_lock_file" in named) is stands
+
+
+@pytest.mark.parametrize("seconds_ago", [(3.0,), (40.0, 25.0), (900.0, 3.0)])
+def test_one_crash_and_crashes_of_a_while_ago_are_over(seconds_ago: tuple[float, ...]) -> None:
+    assert diagnose(crashing(*seconds_ago)).verdict is Verdict.RECOVERED
+
+
 def test_a_volume_that_has_room_again_is_not_told_as_full() -> None:
     assert "was full; there is room again" in first(RECOVERED["disk_full_wal"]).summary
 

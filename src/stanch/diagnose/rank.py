@@ -64,6 +64,9 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     if wrong:
         return _answer(evidence, Verdict.UNKNOWN, found, wrong)
     past = _over(evidence)
+    if past and (crashes := ending.goes_on(evidence)):
+        told = f"It crashed {len(crashes)} times within the last minute: {past[0].summary}"
+        return _answer(evidence, Verdict.CAUSE, past, told)
     if past:
         return _answer(evidence, Verdict.RECOVERED, past, f"Over: {past[0].summary}")
     if value_of(evidence.sessions) is None:

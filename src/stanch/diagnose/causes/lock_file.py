@@ -100,6 +100,8 @@ live_lock_file = Cause(
         Weigh(clue=lock.foreign_holder, yes=-6.0, no=0.0, now=True),
         Weigh(clue=ending.control_clean, yes=-3.0, no=0.0, now=True),
         Weigh(clue=ending.panic_for_space, yes=-3.0, no=0.0),
+        # While it begins anew it accepts nobody, and will.
+        Weigh(clue=ending.crashed_just_now, yes=-7.0, no=0.0, now=True),
         # It listens, and turns away for want of processes whoever comes.
         Weigh(clue=host.process_refused, yes=-7.0, no=0.0, now=True),
     ),

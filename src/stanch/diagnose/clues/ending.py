@@ -20,6 +20,9 @@ SHUTDOWN_REQUESTS = {
 CLEAN = frozenset({"shut down", "shut down in recovery"})
 UNCLEAN = frozenset({"in production", "in crash recovery", "in archive recovery", "shutting down"})
 SIGKILL = 9
+LATELY_S = 60.0
+JUST_NOW_S = 20.0
+AGAIN_MIN = 2
 FULL_VOLUME = frozenset({"no_space_wal", "no_space_data"})
 
 
@@ -88,6 +91,26 @@ def killed_child(evidence: Evidence) -> LogEvent | None:
     )
 
 
+def crashes_lately(evidence: Evidence) -> tuple[LogEvent, ...]:
+    """Every time in the last minute that a server process crashed and took all others along."""
+    log = value_of(evidence.log)
+    return tuple(
+        event
+        for event in (log.events if log else ())
+        if event.kind == "crash_child_signal"
+        and event.at is not None
+        and (evidence.at - event.at).total_seconds() <= LATELY_S
+    )
+
+
+def goes_on(evidence: Evidence) -> tuple[LogEvent, ...]:
+    """The crashes of a server that comes back again and again, for moments only."""
+    found = crashes_lately(evidence)
+    again = len(found) >= AGAIN_MIN and found[-1].at is not None
+    latest_s = (evidence.at - found[-1].at).total_seconds() if again and found[-1].at else 0.0
+    return found if again and latest_s <= JUST_NOW_S else ()
+
+
 def _first(events: Iterable[LogEvent]) -> LogEvent | None:
     return next(iter(events), None)
 
@@ -152,6 +175,17 @@ def _recovered(log: Log, evidence: Evidence) -> YES_NO:
     return _logged(event, "the server did not have to recover at its last start")
 
 
+def _crashed_just_now(log: Log, evidence: Evidence) -> YES_NO:
+    if not log.events:
+        return f"nothing of use in {log.path}"
+    found = [
+        event
+        for event in crashes_lately(evidence)
+        if event.at is not None and (evidence.at - event.at).total_seconds() <= JUST_NOW_S
+    ]
+    return _logged(_last(found), "no server process crashed a moment ago")
+
+
 def _clean(control: Control, evidence: Evidence) -> YES_NO:
     said = f'pg_controldata says "{control.state}"'
     if postmaster_lives(evidence):
@@ -198,6 +232,12 @@ had_to_recover = clue_on(
     "Did the server have to recover when it came back?",
     lambda e: e.log,
     _recovered,
+)
+crashed_just_now = clue_on(
+    "crashed_just_now",
+    "Did a server process crash a moment ago, so that all of them begin anew?",
+    lambda e: e.log,
+    _crashed_just_now,
 )
 control_clean = clue_on(
     "control_clean",
