@@ -359,6 +359,19 @@ def test_a_crowd_that_comes_for_work_and_stays_is_load_and_no_storm() -> None:
     assert standing(evidence) == ["connections_load"]
 
 
+def test_a_storm_of_logins_that_a_full_and_busy_server_refuses_is_one() -> None:
+    evidence = w.healthy(
+        sessions=w.sessions(w.group("active", 95), w.group("idle", 2)),
+        figures=w.figures(w.figure("sessions_begun_10s", 60.0), **w.SETTINGS),
+        history=w.history(
+            w.course("client_backends", 7, 97),
+            w.course("sessions_total", 0.2, 0.3),
+            w.course("log_class_total", 1, 300, "connection_received"),
+        ),
+    )
+    assert "connection_storm" in standing(evidence)
+
+
 def test_sessions_that_pile_up_behind_a_lock_are_no_storm() -> None:
     evidence = w.healthy(
         sessions=w.sessions(w.group("active", 80), waiting=70, oldest_wait_s=9.0),

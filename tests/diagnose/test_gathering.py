@@ -334,11 +334,25 @@ async def test_titles_tell_of_a_schema_change_that_takes_every_connection_with_i
     assert told[:2] == ["idle_in_transaction", "ddl_lock_queue"]
 
 
-@pytest.mark.parametrize("change", ["ALTER TABLE", "UPDATE waiting"])
-async def test_a_schema_change_that_does_not_wait_and_a_wait_for_a_row_are_no_lock_queue(
+@pytest.mark.parametrize(
+    "change", ["ALTER TABLE", "UPDATE waiting", "CREATE INDEX waiting", "VACUUM waiting"]
+)
+async def test_a_schema_change_that_does_not_wait_and_waits_nobody_queues_behind_are_no_lock_queue(
     change: str,
 ) -> None:
     assert "ddl_lock_queue" not in await told_of(queue(ahead="SELECT", change=change))
+
+
+async def test_a_few_who_wait_behind_a_schema_change_fill_no_server_of_idle_sessions() -> None:
+    seen, idle = queue(ahead="SELECT", change="ALTER TABLE waiting"), crowd("idle", 92)
+    few = replace(seen, members=(*seen.members[:4], *idle.members))
+    assert await told_of(few) == ["connections_leaked"]
+
+
+async def test_no_name_of_a_role_makes_a_title_a_schema_change() -> None:
+    seen = crowd("SELECT waiting", 30)
+    odd = process(91, "postgres: a [local] DROP TABLE orders 10.0.0.1(5) UPDATE waiting", 50)
+    assert "ddl_lock_queue" not in await told_of(replace(seen, members=(odd, *seen.members)))
 
 
 async def test_process_titles_are_no_load_where_nobody_said_that_the_server_is_full() -> None:

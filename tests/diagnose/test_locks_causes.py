@@ -459,9 +459,9 @@ def test_some_sessions_between_two_statements_of_theirs_are_nothing(idle: int, a
     assert "idle_in_transaction" not in story(crowd(idle, all_of))
 
 
-def small_pool(sessions: int, age_s: float) -> Evidence:
-    told = w.figure("idle_in_xact_all_s", age_s, subject="charge", detail=str(sessions))
-    crowd = w.figure("idle_in_xact_sessions", sessions, subject="charge", detail=str(sessions))
+def small_pool(sessions: int, age_s: float, whose: str = "charge") -> Evidence:
+    told = w.figure("idle_in_xact_all_s", age_s, subject=whose, detail=str(sessions))
+    crowd = w.figure("idle_in_xact_sessions", sessions, subject=whose, detail=str(sessions))
     return w.healthy(figures=figures(crowd, told))
 
 
@@ -478,7 +478,13 @@ def test_a_small_pool_that_pauses_for_moments_and_a_pair_of_sessions_are_nothing
     assert "idle_in_transaction" not in story(small_pool(sessions, age_s))
 
 
-@pytest.mark.parametrize(("up_s", "orphaned"), [(1.0, True), (600.0, False)])
+def test_sessions_without_a_name_are_no_pool() -> None:
+    assert "idle_in_transaction" not in story(small_pool(3, 6.0, whose=""))
+
+
+@pytest.mark.parametrize(
+    ("up_s", "orphaned"), [(1.0, True), (600.0, False), pytest.param(-40.0, False, id="clock back")]
+)
 def test_a_prepared_transaction_that_outlived_a_restart_is_an_orphan_at_once(
     up_s: float, orphaned: bool
 ) -> None:

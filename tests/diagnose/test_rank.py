@@ -742,6 +742,20 @@ def test_a_server_that_crashes_again_and_again_is_not_over_it() -> None:
     assert diagnosis.summary.startswith("It crashed 3 times within the last minute: ")
 
 
+def test_a_stop_in_order_after_two_crashes_is_told_as_the_stop() -> None:
+    events = (
+        replace(w.SIGKILLED_CHILD, at=w.ago(45)),
+        w.line("ready", 44),
+        replace(w.SIGKILLED_CHILD, at=w.ago(15)),
+        w.line("ready", 14),
+        w.line("shutdown_request_fast", 9),
+        w.line("shut_down", 8),
+        w.line("starting", 6),
+    )
+    diagnosis = diagnose(back(*events, ready_ago=5))
+    assert (diagnosis.verdict, diagnosis.causes[0].id) == (Verdict.RECOVERED, "stopped_cleanly")
+
+
 @pytest.mark.parametrize(("seconds_ago", "stands"), [(3.0, False), (300.0, True)])
 def test_a_server_that_begins_anew_after_a_crash_is_no_other_server_in_the_way(
     seconds_ago: float, stands: bool

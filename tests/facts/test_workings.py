@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -412,3 +413,16 @@ def test_an_application_none_of_whose_sessions_works_is_told_with_how_long_that_
     assert charge.detail == "2"
     assert 0 <= (charge.value or 0) < 60
     assert "mixed" not in {f.subject for f in told}
+
+
+@pytest.mark.parametrize(("chars", "cut"), [(500, True), (499, False)])
+def test_a_statement_that_the_question_cut_ends_in_an_ellipsis_however_short_it_became(
+    chars: int, cut: bool
+) -> None:
+    text = f"/* {'x' * 400} */ SELECT a FROM orders ORDER BY b"
+    names = {"datname": "app", "usename": "app", "application_name": "shop"}
+    session = names | {"query": text.ljust(chars, "b"), "sessions": 1}
+    answer = {"groups": [], "ended": [session], "locks": [], "figures": []}
+    [found] = parse_workings(json.dumps(answer)).ended
+    assert found.query.startswith("SELECT a FROM orders")
+    assert found.query.endswith("…") is cut

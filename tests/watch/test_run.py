@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from stanch.model.reach import Reach, ReachState
 from stanch.model.samples import Sample
 from stanch.model.vitals import Vitals
 from stanch.testing.virtual_time import EPOCH, VirtualLoop, run_virtually
+from stanch.watch.knocks.run import AT_ONCE_MAX, knocking_beside
 from stanch.watch.run import Eyes, TargetWatch
 
 VITALS = vitals()
@@ -740,14 +742,51 @@ def test_knocks_lost_beside_an_unanswered_question_are_a_bad_way_and_no_hung_ser
     assert verdicts(told) == []
 
 
+def test_a_hung_server_whose_queue_is_full_by_now_is_told_in_time() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5.01)
+        server.state, server.answer_s = ReachState.HUNG, 1e9
+        server.knocks_answered, server.knock_fates = False, [True]
+        await asyncio.sleep(6)
+
+    told, _ = watched(script)
+    state, at_s = verdicts(told)[0]
+    assert state is ReachState.HUNG
+    assert at_s - 5.01 <= 1.0 + 4.5
+
+
+def test_of_very_many_silent_logins_only_some_have_knocks_beside_them() -> None:
+    knocking = Counter[int]()
+
+    async def login() -> Reach:
+        await asyncio.sleep(2)
+        return reach(ReachState.TIMEOUT)
+
+    async def one(number: int) -> None:
+        async def knock(deadline_s: float) -> bool:
+            knocking[number] += 1
+            await asyncio.sleep(deadline_s)
+            return False
+
+        await knocking_beside(login(), knock)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one(n) for n in range(AT_ONCE_MAX + 200)))
+        assert len(knocking) == AT_ONCE_MAX
+        await one(-1)
+        assert knocking[-1] > 5, "there is room again"
+
+    run_virtually(all_of_them())
+
+
 def test_logins_lost_again_and_again_are_told_whatever_knocks_say() -> None:
     async def script(server: Silent, told: list[Sample]) -> None:
-        await logins_lost(server, 20, knocks_answered=True)
+        await logins_lost(server, 25, knocks_answered=True)
 
     told, _ = watched(script)
     state, at_s = verdicts(told)[0]
     assert state is ReachState.TIMEOUT
-    assert 9 < at_s - 5.3 < 15
+    assert 16 < at_s - 5.3 < 22
 
 
 def test_two_lost_logins_and_no_answered_knock_are_a_verdict_and_nobody_knocks_any_more() -> None:

@@ -145,6 +145,19 @@ def test_a_probe_that_knocks_contradict_counts_for_nothing_nor_do_those_before_i
     assert twice.enough(10.0, NEAR, after_loss=True)
 
 
+def test_eight_probes_of_which_nobody_was_heard_are_a_verdict_in_whichever_way_they_ended() -> None:
+    hung, lost = ReachState.HUNG, ReachState.TIMEOUT
+    together = Agreement()
+    for n, state in enumerate((hung, lost, lost, hung, lost, hung, lost)):
+        together = together.joined_by(state, began_s=n * 2.0, contradicted=True)
+        assert not together.enough(n * 2.0 + 2.2, NEAR, after_loss=True)
+    eighth = together.joined_by(hung, began_s=14.0, contradicted=True)
+    assert eighth.enough(16.0, NEAR, after_loss=True)
+    spoke = together.joined_by(ReachState.STARTING_UP, began_s=14.0)
+    again = spoke.joined_by(hung, began_s=15.0, contradicted=True)
+    assert not again.enough(17.0, NEAR, after_loss=True), "it begins anew"
+
+
 @pytest.mark.parametrize(
     ("state", "knocked", "contradicted"),
     [
@@ -152,13 +165,13 @@ def test_a_probe_that_knocks_contradict_counts_for_nothing_nor_do_those_before_i
         (ReachState.TIMEOUT, Knocked(silent=True), False),
         (ReachState.HUNG, Knocked(answered=True), False),
         (ReachState.HUNG, Knocked(answered=True, silent=True), True),
-        (ReachState.HUNG, Knocked(silent=True), True),
+        (ReachState.HUNG, Knocked(silent=True), False),
         (ReachState.REFUSED, Knocked(answered=True, silent=True), False),
         (ReachState.TIMEOUT, Knocked(), False),
         (ReachState.HUNG, Knocked(), False),
     ],
 )
-def test_who_is_gone_answers_no_knock_and_who_hangs_has_each_answered(
+def test_who_is_gone_answers_no_knock_and_who_hangs_has_each_answered_or_none(
     state: ReachState, knocked: Knocked, contradicted: bool
 ) -> None:
     assert knocked.contradicts(state) is contradicted

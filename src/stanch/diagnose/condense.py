@@ -179,10 +179,9 @@ def retention_on_disk(
     )
 
 
-_TAKES_A_TABLE = frozenset(
-    {"ALTER", "CLUSTER", "CREATE", "DROP", "LOCK", "REFRESH", "REINDEX", "TRUNCATE", "VACUUM"}
-)
-"""First words of the commands that may ask for a lock which readers or writers queue behind."""
+_TAKES_A_TABLE = frozenset({"ALTER TABLE", "CLUSTER", "DROP TABLE", "LOCK TABLE", "TRUNCATE TABLE"})
+"""Commands that ask for a lock behind which everybody queues. Not those that have a gentle way as
+well, which a title does not tell: CREATE INDEX, REINDEX, REFRESH and VACUUM."""
 
 _TITLE = re.compile(
     r"^postgres: (?:.{0,200}: )?(?P<who>.{1,200}?) (?:\[local\]|[^ ]{1,60}\(\d{1,5}\)) "
@@ -218,7 +217,7 @@ def sessions_from_titles(processes: host.DataDirectoryProcesses) -> Sessions | N
             for (who, state), n in sorted(counts.items(), key=lambda i: (-i[1], i[0]))
         ),
         waiting=len(waits),
-        changes_waiting=tuple(w[:NAMES_MAX] for w in waits if w.split(" ")[0] in _TAKES_A_TABLE),
+        changes_waiting=tuple(w for w in waits if w in _TAKES_A_TABLE),
     )
 
 

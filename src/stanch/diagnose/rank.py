@@ -17,7 +17,12 @@ from stanch.diagnose.after import WEIGHT as CHANGE_WEIGHT
 from stanch.diagnose.after import change_before, finding_of
 from stanch.diagnose.catalogue import CAUSES, PAST, explained_by, separator
 from stanch.diagnose.cause import Cause
-from stanch.diagnose.causes.ids import LONG_RECOVERY, SHUTDOWN_WAITS, STANDBY_WITHOUT_SESSIONS
+from stanch.diagnose.causes.ids import (
+    LONG_RECOVERY,
+    SHUTDOWN_WAITS,
+    STANDBY_WITHOUT_SESSIONS,
+    STOPPED_CLEANLY,
+)
 from stanch.diagnose.clues import ending
 from stanch.diagnose.clues.lock import recovering
 from stanch.diagnose.clues.wire import between, leaving
@@ -64,7 +69,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     if wrong:
         return _answer(evidence, Verdict.UNKNOWN, found, wrong)
     past = _over(evidence)
-    if past and (crashes := ending.goes_on(evidence)):
+    if past and past[0].id != STOPPED_CLEANLY and (crashes := ending.goes_on(evidence)):
         told = f"It crashed {len(crashes)} times within the last minute: {past[0].summary}"
         return _answer(evidence, Verdict.CAUSE, past, told)
     if past:
@@ -277,7 +282,7 @@ def _over(evidence: Evidence) -> tuple[CauseFinding, ...]:
     ends = [event.at for event in ending.ending(evidence) if event.at is not None]
     if not ends:
         return ()
-    share = STOP_SHARE if found[0].id == "stopped_cleanly" else 1.0
+    share = STOP_SHARE if found[0].id == STOPPED_CLEANLY else 1.0
     within = timedelta(seconds=evidence.lookback_s * share)
     return found if evidence.at - max(ends) <= within else ()
 

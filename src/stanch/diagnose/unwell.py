@@ -23,7 +23,7 @@ def _found(evidence: Evidence) -> Iterator[str]:
     if sessions is not None:
         full = near_limit.ask(evidence)
         if full.yes or _over_the_rule(sessions, evidence):
-            yield f"{full.text[0].upper()}{full.text[1:]}, by no one application: {_who(sessions)}."
+            yield f"{full.text[0].upper()}{full.text[1:]}: {_who(sessions)}."
         for limit in sessions.limits_hit:
             yield f"{limit[0].upper()}{limit[1:]}: it turns further logins away."
     if behind := lag_told(evidence):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stanch.facts.reading import Answer, read_object
-from stanch.facts.redacting import redacted
+from stanch.facts.redacting import CUT, redacted
 from stanch.facts.sql import load
 from stanch.model.readings import Reading
 from stanch.model.shown import shortened
@@ -23,6 +23,8 @@ MORE_FROM: Final = (
 )
 """Further numbers, each from a version on."""
 
+ASKED_CHARS = 500
+"""Longer statements are cut by the question itself."""
 TEXT_CHARS_MAX = 300
 LAST_STATEMENT: Final = "last_statement"
 """The only number beside which a statement stands; its literals are replaced."""
@@ -122,6 +124,13 @@ def _figure(part: Answer) -> Reading:
     )
 
 
+def _statement(text: str) -> str:
+    """Without literals; one that the question cut ends in an ellipsis, however short it became."""
+    told = redacted(text)
+    whole = len(text) < ASKED_CHARS or told.endswith(CUT)
+    return shortened(told if whole else told + CUT, TEXT_CHARS_MAX)
+
+
 def _doing(part: Answer) -> Doing:
     return Doing(
         backend_type=_short(part, "backend_type"),
@@ -132,7 +141,7 @@ def _doing(part: Answer) -> Doing:
         wait_type=part.text("wait_event_type"),
         wait_event=part.text("wait_event"),
         query_id=part.text("query_id"),
-        query=shortened(redacted(part.text("query")), TEXT_CHARS_MAX),
+        query=_statement(part.text("query")),
         sessions=part.whole("sessions"),
         oldest_query_s=part.age_s("oldest_query_s"),
         oldest_xact_s=part.age_s("oldest_xact_s"),
@@ -145,7 +154,7 @@ def _ended(part: Answer) -> Ended:
         datname=_short(part, "datname"),
         usename=_short(part, "usename"),
         application_name=_short(part, "application_name"),
-        query=shortened(redacted(part.text("query")), TEXT_CHARS_MAX),
+        query=_statement(part.text("query")),
         sessions=part.whole("sessions"),
     )
 

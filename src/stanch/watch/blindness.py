@@ -11,9 +11,9 @@ from stanch.model.ids import TargetName
 TOGETHER_S = 5.0
 """Silences that begin within this time of each other belong together."""
 
-JUDGED_S_MAX = 15.0
-"""On a busy machine it takes so long to be sure of one; an older one has been told, or withheld for
-as long as a crowd is."""
+JUDGED_S_MAX = 30.0
+"""Where the machine is busy or packets get lost it takes so long to be sure of one; an older one
+has been told, or withheld for as long as a crowd is."""
 
 TARGETS_MIN = 3
 SHARE_MIN = 0.5

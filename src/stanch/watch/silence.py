@@ -28,8 +28,9 @@ NOBODY_IN = SILENT_STATES | {
 SUSPECTED_BEFORE_S = 1.15
 """A suspicion comes so long before the verdict: the time between two questions, and some."""
 
-CONTRADICTED_MAX = 6
-"""So many probes alike in a row are a verdict whatever knocks say: nobody could work there."""
+CONTRADICTED_MAX = 8
+"""So many probes in a row of which nobody was heard are a verdict whatever knocks say: nobody could
+work there."""
 
 KNOCKS_LOST_MAX = 1
 """With three packets in ten lost both ways, no more of ten knocks are lost once in eighty times."""
@@ -93,7 +94,8 @@ class Witnesses:
     """The kernel at the other end has not confirmed the question; None where nobody can tell."""
     knock_answered: bool = False
     knocks_lost: int = 0
-    """Bare connection attempts that were not answered for so long that a packet was lost."""
+    """Bare connection attempts that were not answered for so long that a packet was lost, while a
+    later one was answered: the queue of a hung server that is full answers nobody any more."""
     reach: Reach | None = None
     """The full probe, once it ended."""
 
@@ -110,11 +112,12 @@ class Knocked:
     def contradicts(self, state: ReachState) -> bool:
         """Packets were lost, so that the login says little of the server.
 
-        Who is gone answers no knock; a hung server's machine answers each.
+        Who is gone answers no knock. The machine of a hung server answers each, or none any more
+        once its queue is full.
         """
         if state in SILENT_STATES:
             return self.answered
-        return state is ReachState.HUNG and self.silent
+        return state is ReachState.HUNG and self.answered and self.silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,8 @@ class Agreement:
     times: int = 0
     uncontradicted: int = 0
     """So many of them, the last ones in a row, no knock beside them contradicted."""
+    unheard: int = 0
+    """So many probes in a row ended without a word from anybody, in whichever way."""
     since_s: float = 0.0
     """On the loop's clock, when the first of them began."""
 
@@ -138,6 +143,7 @@ class Agreement:
             state=state,
             times=before.times + 1,
             uncontradicted=0 if contradicted else before.uncontradicted + 1,
+            unheard=self.unheard + 1 if state in UNHEARD_STATES else 0,
             since_s=before.since_s,
         )
 
@@ -157,7 +163,7 @@ class Agreement:
         contradict is lost packets, until it has gone on for far too long.
         """
         needed = 1 if after_loss and self.state not in UNHEARD_STATES else 2
-        times = self.times if self.times >= CONTRADICTED_MAX else self.uncontradicted
+        times = max(self.uncontradicted, self.unheard // CONTRADICTED_MAX * needed)
         return times >= needed and self.left_s(now_s, limits) == 0.0
 
 

@@ -52,7 +52,7 @@ def _tell_change(evidence: Evidence) -> str:
     if change is None:
         told = queues.change_waits_by_title.ask(evidence)
         seen = f": {told.text}" if told.yes else ""
-        return f"A schema change waits for its lock, and everybody queues behind it{seen}."
+        return f"A schema change waits for its lock, and others may queue behind it{seen}."
     who = f' (application "{change.application_name[:60]}")' if change.application_name else ""
     table = f' table "{change.relation[:60]}"' if change.relation else " a table"
     behind = ""

@@ -326,7 +326,7 @@ sessions_grown = clue_on_course(
 
 
 def _stay(evidence: Evidence) -> Answer:
-    rates = [clue.ask(evidence).yes for clue in (logins_fast, sessions_surged)]
+    rates = [clue.ask(evidence).yes for clue in (logins_fast, sessions_surged, logins_surged)]
     if True in rates:
         return Answer(yes=False, text="so many log in each second that they must leave again")
     at_work = busy.ask(evidence)

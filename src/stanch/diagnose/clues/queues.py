@@ -9,7 +9,7 @@ from stanch.diagnose.ask import (
     clue_on,
     clue_on_figures,
 )
-from stanch.diagnose.clues.sessions import IDLE, IDLE_IN_TRANSACTION, chain_of
+from stanch.diagnose.clues.sessions import IDLE, IDLE_IN_TRANSACTION, chain_of, many_wait
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.inside import Activity, Chain, Chains, Sessions
 from stanch.facts.workings import Held
@@ -65,7 +65,7 @@ def _change_waits_by_title(sessions: Sessions, evidence: Evidence) -> YES_NO:
         return False, "no process that waits for a lock shows a schema change as its title"
     queue = sessions.waiting - len(sessions.changes_waiting)
     said = f"{sessions.changes_waiting[0]} waits for a lock, and {queue} other sessions wait too"
-    return queue >= QUEUE_MIN, said
+    return queue >= QUEUE_MIN and many_wait(sessions), said
 
 
 change_waits = clue_on(
@@ -102,7 +102,9 @@ def prepared_root(evidence: Evidence) -> Chain | None:
     figures, old_s = value_of(evidence.figures), PREPARED_BLOCKS_S
     clock_s = figures.value("server_clock_s") if figures else None
     if clock_s is not None and sessions is not None and sessions.postmaster_start is not None:
-        old_s = min(old_s, clock_s - sessions.postmaster_start.timestamp())
+        up_s = clock_s - sessions.postmaster_start.timestamp()
+        # A clock that was set back tells nothing.
+        old_s = min(old_s, up_s) if up_s > 0 else old_s
     prepared = (c for c in found if not c.root_pid)
     return next((c for c in prepared if c.root_in_state_s >= old_s), None)
 

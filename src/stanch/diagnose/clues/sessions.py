@@ -143,10 +143,11 @@ def _idle_long(sessions: Sessions, _evidence: Evidence) -> YES_NO:
 
 def _waiting(sessions: Sessions, _evidence: Evidence) -> YES_NO:
     said = f"{_share(sessions.waiting, sessions.client_backends)} wait for a lock"
-    return _many_wait(sessions), said
+    return many_wait(sessions), said
 
 
-def _many_wait(sessions: Sessions) -> bool:
+def many_wait(sessions: Sessions) -> bool:
+    """A large part of the sessions waits for a lock."""
     share = WAITING_SHARE * sessions.client_backends
     return sessions.waiting >= WAITING_MIN and sessions.waiting >= share
 
@@ -218,7 +219,8 @@ def _idle_pool(figures: Figures) -> YES_NO:
     """As few sessions as a small pool has, but not one of them at work for seconds."""
     for found in figures.named("idle_in_xact_all_s"):
         many = found.detail.isdecimal() and int(found.detail) >= IDLE_POOL_MIN
-        if many and (found.value or 0.0) >= IDLE_POOL_S:
+        # Sessions without a name are of anybody, and no pool.
+        if found.subject and many and (found.value or 0.0) >= IDLE_POOL_S:
             whose = shortened(found.subject, 60)
             since = span(found.value or 0.0)
             return True, (
@@ -241,7 +243,7 @@ def _idle_before_waiters(sessions: Sessions, evidence: Evidence) -> YES_NO:
         return ""  # Who blocks whom is known, and tells more.
     idle = sum(g.sessions for g in sessions.groups if g.state in IDLE_IN_TRANSACTION)
     said = f"{sessions.waiting} sessions wait for a lock, and {idle} are idle in a transaction"
-    return idle > 0 and _many_wait(sessions), said
+    return idle > 0 and many_wait(sessions), said
 
 
 near_limit = clue_on(

@@ -34,8 +34,6 @@ BUSIER_TIMES = 2.0
 BUSIER_COMMITS_S_MIN = 50.0
 CROWD_MIN = 10
 CROWD_SHARE = 0.5
-TEXT_CHARS = 450
-"""Texts are cut at 500 characters, and literals that are left out make them shorter."""
 
 _FROM_WHERE = re.compile(r"(?is)\bwhere\b(.*?)(?:\b(?:group|order)\s+by\b|\blimit\b|$)")
 _FROM_ORDER = re.compile(r"(?is)\border\s+by\b(.*)")
@@ -138,7 +136,7 @@ def asks_for_all(query: str) -> bool:
     One without a condition does where nothing says that a part is enough, and where it counts all
     rows beside the part that it shows: `count(*) OVER ()`. A text that was cut may go on.
     """
-    if query.endswith(CUT) or len(query) >= TEXT_CHARS or _CONDITION.search(query):
+    if query.endswith(CUT) or _CONDITION.search(query):
         return False
     return _COUNTS_ALL.search(query) is not None or _SOME.search(query) is None
 

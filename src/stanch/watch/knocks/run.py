@@ -16,6 +16,13 @@ With three packets in ten lost both ways, and two logins of two seconds, all end
 times in 10,000."""
 
 
+AT_ONCE_MAX = 64
+"""Logins that have knocks beside them. Where more are silent at once it is not a packet that was
+lost, and a thousand of them must not take every file."""
+
+_beside = 0
+
+
 async def knocking_beside(
     login: Coroutine[Any, Any, Reach], knock: Callable[[float], Awaitable[bool]] | None
 ) -> tuple[Reach, Knocked]:
@@ -23,10 +30,12 @@ async def knocking_beside(
 
     Cost: nothing while a login is quick; else five TCP handshakes a second, each closed at once.
     """
+    global _beside
     ending = asyncio.ensure_future(login)
     knocks: list[asyncio.Future[bool]] = []
+    _beside += 1
     try:
-        while knock is not None:
+        while knock is not None and _beside <= AT_ONCE_MAX:
             await asyncio.wait({ending}, timeout=KNOCK_EVERY_S)
             knocked = _ends_of(knocks)
             if ending.done() or (knocked.answered and knocked.silent):
@@ -34,6 +43,7 @@ async def knocking_beside(
             knocks.append(asyncio.ensure_future(knock(KNOCK_S)))
         return await ending, _ends_of(knocks)
     finally:
+        _beside -= 1
         for task in (ending, *knocks):
             task.cancel()
         await asyncio.gather(ending, *knocks, return_exceptions=True)

@@ -101,7 +101,9 @@ class Silences:
         try:
             while not over.done():
                 if not answered or (not told and self._may_be_hung(limits, probe)):
-                    knocks[asyncio.ensure_future(self._knock(limits.silent_after_s))] = loop.time()
+                    # One that is answered late lost a packet on its way, too.
+                    patient_s = _lost_after_s(limits) if answered else limits.silent_after_s
+                    knocks[asyncio.ensure_future(self._knock(patient_s))] = loop.time()
                 pace_s = AFTERWARDS_S if told else limits.knock_every_s
                 await asyncio.wait({over}, timeout=pace_s)
                 answered = answered or any(k.done() and k.result() for k in knocks)
@@ -149,15 +151,22 @@ class Silences:
             knocks=sum(now_s - at >= KNOCK_SILENT_S for at in knocks.values()),
             unheard=unheard,
             knock_answered=answered,
-            knocks_lost=sum(_lost(k, now_s - at, limits) for k, at in knocks.items()),
+            knocks_lost=_lost_between(knocks, now_s, limits),
             reach=reach,
         )
 
 
-def _lost(knock: asyncio.Future[bool], age_s: float, limits: Patience) -> bool:
-    if knock.done():
-        return not knock.result()
-    return age_s >= max(KNOCK_LOST_S, limits.unheard_after_s)
+def _lost_between(knocks: dict[asyncio.Future[bool], float], now_s: float, limits: Patience) -> int:
+    answered_s = max((at for k, at in knocks.items() if k.done() and k.result()), default=0.0)
+    return sum(
+        not k.result() if k.done() else now_s - at >= _lost_after_s(limits)
+        for k, at in knocks.items()
+        if at < answered_s
+    )
+
+
+def _lost_after_s(limits: Patience) -> float:
+    return max(KNOCK_LOST_S, limits.unheard_after_s)
 
 
 def _silence(state: ReachState, waited_s: float) -> Reach:
