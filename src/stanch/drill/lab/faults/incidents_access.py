@@ -176,7 +176,7 @@ def _miner_moves_in(rig: Rig) -> None:
     """As told of PG_MEM, https://finoracle.net/?p=65961: a role of its own that may do everything,
     and programs that run as the server."""
     intruder = rig.as_superuser("postgres")
-    role = rig.rng.choice(("pgdbadm", "priv_esc", "pg_mem", "dbuser1"))
+    role = rig.rng.choice(("pgdbadm", "priv_esc", "pgmem", "dbuser1"))
     rig.run(intruder, f"CREATE ROLE {role} WITH LOGIN SUPERUSER REPLICATION")
     rig.undo(lambda: rig.admin(f"DROP ROLE IF EXISTS {role}"))
     mine = rig.session(user=role, dbname="postgres")
