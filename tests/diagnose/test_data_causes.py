@@ -347,6 +347,14 @@ def test_a_table_that_is_much_updated_was_not_written_over() -> None:
     assert "mass_update" not in standing(w.healthy(figures=told(*busy)))
 
 
+def test_a_table_all_of_whose_rows_small_updates_have_come_to_was_not_written_over() -> None:
+    worked_on = of_table("public.builds", before=4e3, live=4e3, dead=1e4, updated=1e4)
+    assert "mass_update" not in standing(w.healthy(figures=told(*worked_on)))
+    by_and_by = of_table("public.builds", before=4e3, live=4e3, dead=5e3, updated=5e3)
+    steady = w.history(w.course("rows_updated_total", 40, 45))
+    assert "mass_update" not in standing(w.healthy(figures=told(*by_and_by), history=steady))
+
+
 def test_a_condition_that_compares_a_column_with_itself_is_none() -> None:
     running = w.doing(1, query="UPDATE orders SET n = n * ? WHERE o.owner = o.owner;")
     table = of_table("public.orders", before=1e6, live=1e6, dead=1e6, updated=1e6)

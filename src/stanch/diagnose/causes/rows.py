@@ -100,7 +100,7 @@ mass_update = Cause(
     weighs=(
         Weigh(clue=rows.rows_rewritten, yes=4.0, no=-1.5, now=True),
         Weigh(clue=rows.update_of_all, yes=3.5, no=0.0),
-        Weigh(clue=rows.updates_jumped, yes=2.0, no=-0.5),
+        Weigh(clue=rows.updates_jumped, yes=2.0, no=-1.5),
     ),
     shown_by=((rows.rows_rewritten, True), (rows.update_of_all, True)),
     tell=lambda e: _tell(e, "update"),

@@ -22,6 +22,8 @@ UNTOLD_S = 12.0
 """So long a session that is idle may keep to itself what its last statement did (ten seconds)."""
 TURNOVER_MAX = 3.0
 """A queue deletes, and a counter updates, many times the rows it holds; one statement only once."""
+REWRITTEN_TIMES_MAX = 1.6
+"""Small updates come to all rows of a table in time, each to some of them twice."""
 UNVACUUMED_SHARE_MIN = 0.4
 REWRITTEN_SHARE_MIN = 0.8
 CHANGED_SHARE_MIN = 0.4
@@ -71,7 +73,7 @@ class WorkedOver:
         wrote = min(self.updated, self.dead)
         return (
             wrote >= REWRITTEN_SHARE_MIN * self.before
-            and self.updated <= TURNOVER_MAX * self.before
+            and self.updated <= REWRITTEN_TIMES_MAX * self.before
             and self.live * 2 >= self.before
         )
 
