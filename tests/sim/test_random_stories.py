@@ -16,10 +16,11 @@ from stanch.testing.virtual_time import run_virtually
 
 pytestmark = pytest.mark.sim
 
-WORLDS = 80 if os.environ.get("STANCH_SOAK") == "1" else 2
-SERVERS = 10
-STORIES_EACH = 5
-"""A hundred stories in the ordinary run, four thousand in `make soak`."""
+SOAK = os.environ.get("STANCH_SOAK") == "1"
+WORLDS = 80 if SOAK else 2
+SERVERS = 10 if SOAK else 6
+STORIES_EACH = 5 if SOAK else 4
+"""Fifty stories in the ordinary run, four thousand in `make soak`."""
 
 FAULTS = ("kill", "stop", "stale", "leak", "block", "fill", "fill and die", "cut off")
 

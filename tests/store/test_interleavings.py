@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import os
 
+import Any
+import ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,7 +24,7 @@ from stanch.store import journal, queries, wakes
 WRITERS = ("ada", "bob")
 LANES = st.sampled_from([Lane.ACT, Lane.CLOCK])
 QUICK = settings(
-    max_examples=40,
+    max_examples=200 if os.environ.get("STANCH_SOAK") == "1" else 20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
