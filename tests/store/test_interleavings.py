@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import os
+import os
+from typing import Any, ClassVar
 
-import Any
-import ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
