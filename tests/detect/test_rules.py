@@ -118,6 +118,17 @@ def test_readings_that_come_again_end_being_unwatched() -> None:
     assert (watched.raised, watched.cleared) == (["unwatched"], ["unwatched"])
 
 
+def test_an_old_session_that_goes_on_does_not_hide_that_new_ones_are_refused() -> None:
+    watched = Watched()
+    for second in range(12):
+        refused = seen(vitals=vitals(), refusal=reach(ReachState.NO_SUCH_DATABASE))
+        watched.look(second, refused)
+    assert watched.raised == ["unwatched"]
+    for second in range(12, 16):
+        watched.look(second, seen(vitals=vitals()))
+    assert watched.cleared == ["unwatched"]
+
+
 def test_refused_credentials_are_unwatched_and_not_down() -> None:
     watched = Watched()
     for second in range(12):

@@ -240,6 +240,23 @@ def test_the_watchs_own_database_that_was_there_before_is_gone() -> None:
     assert found(evidence, "database_dropped").fact("database") == "shop"
 
 
+def test_a_database_whose_folder_is_missing_was_not_dropped() -> None:
+    detail = (
+        'FATAL 3D000: database "shop" does not exist '
+        '(The database subdirectory "base/16384" is missing.)'
+    )
+    evidence = w.healthy(
+        reach=w.reach("no_such_database", detail),
+        sessions=w.NOT_SERVED,
+        chains=w.NOT_SERVED,
+        figures=w.NOT_SERVED,
+        log=w.log(*again("no_such_database", 'database "shop" does not exist')),
+        well_at=w.ago(30),
+    )
+    assert standing(evidence) == ["data_files_removed"]
+    assert "base/16384, the folder of a database, is not there" in diagnose(evidence).summary
+
+
 NO_CUSTOMERS = again("no_such_database", 'database "customers" does not exist')
 ENDED = "terminating connection due to administrator command"
 

@@ -641,6 +641,21 @@ def test_a_watch_whose_credentials_are_refused_later_does_not_go_on_trying_them(
     told, server = watched(script)
     assert server.probes <= 6
     assert told[-1].vitals is not None
+    assert told[-1].refusal is not None
+
+
+def test_a_login_that_is_refused_beside_the_session_is_told_until_one_is_let_in() -> None:
+    async def script(server: Silent, told: list[Sample]) -> None:
+        await asyncio.sleep(5)
+        assert {s.refusal for s in told} == {None}
+        server.state = ReachState.NO_SUCH_DATABASE
+        await asyncio.sleep(15)
+        assert [s.refusal and s.refusal.state for s in told[-3:]] == [server.state] * 3
+        server.state = ReachState.UP
+        await asyncio.sleep(12)
+
+    told, _ = watched(script)
+    assert told[-1].refusal is None
 
 
 # --- silences that this machine tells in no time ---

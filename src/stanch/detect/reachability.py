@@ -60,14 +60,27 @@ def reachability(sample: Sample) -> Iterator[Condition]:
     if sample.vitals is not None:
         # An open session says nothing about a server that lets nobody new in.
         yield _SERVES if sample.lets_in else _LETS_NOBODY_IN
-        yield _WATCHED
+        yield _WATCHED if sample.refusal is None else _refused(sample.refusal)
+
+
+def _told(reach: Reach) -> str:
+    failed = reach.failed_layer
+    told = f"{reach.state.value}: {STATE_MEANINGS[reach.state].sentence}"
+    return f"{told} ({failed.name}: {failed.detail})" if failed and failed.detail else told
+
+
+def _refused(refusal: Reach) -> Condition:
+    """The open session goes on, and its next one would not be let in."""
+    return Condition(
+        kind=SymptomKind.UNWATCHED,
+        bad=True,
+        detail=f"an old session goes on, a new one is refused: {_told(refusal)}",
+        hold_s=UNWATCHED_HOLD_S,
+    )
 
 
 def _reached(sample: Sample, reach: Reach) -> Iterator[Condition]:
-    meaning = STATE_MEANINGS[reach.state]
-    failed = reach.failed_layer
-    told = f"{reach.state.value}: {meaning.sentence}"
-    detail = f"{told} ({failed.name}: {failed.detail})" if failed and failed.detail else told
+    detail = _told(reach)
     down = reach.state in DOWN
     yield Condition(
         kind=SymptomKind.SERVER_DOWN,

@@ -22,6 +22,8 @@ class Sample:
     vitals: Vitals | None = None
     lets_in: bool = True
     """False: open sessions are served, but new connections get no answer."""
+    refusal: Reach | None = None
+    """How the newest login beside the open session was refused; None where it was let in."""
     unread: str = ""
     """Why the open session gave no vitals, several times in a row; empty where that is not so."""
     reach: Reach | None = None

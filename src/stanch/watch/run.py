@@ -295,6 +295,7 @@ class TargetWatch:
                     at=self.last_sample_at,
                     vitals=vitals,
                     lets_in=self._lets_in,
+                    refusal=self._newcomers.refusal,
                     unread=unread,
                     reach=reach,
                     confirmed=several_witnesses and not doubts,

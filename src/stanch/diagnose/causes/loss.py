@@ -12,7 +12,7 @@ from stanch.diagnose.causes.ids import (
     TABLE_DROPPED,
     TABLE_TRUNCATED,
 )
-from stanch.diagnose.clues import loss, newcomers, truncated
+from stanch.diagnose.clues import directory, loss, newcomers, truncated
 from stanch.diagnose.clues import missed as seen
 from stanch.diagnose.clues.missed import Missed, missed
 from stanch.diagnose.evidence import Evidence
@@ -247,6 +247,7 @@ database_dropped = Cause(
         Weigh(clue=loss.database_gone, yes=4.0, no=-0.5),
         Weigh(clue=loss.database_drop_logged, yes=4.5, no=0.0),
         Weigh(clue=loss.database_listed, yes=-7.0, no=0.5, now=True),
+        Weigh(clue=directory.database_folder, yes=-9.0, no=0.5, now=True),
     ),
     shown_by=((loss.databases_missed, True), (loss.own_database, True)),
     tell=_tell_database,

@@ -23,7 +23,10 @@ from stanch.model.symptoms import SymptomKind
 def _tell(evidence: Evidence) -> str:
     lives = lock.postmaster_alive.ask(evidence).yes
     more = "; a server process still has its files open" if lives else ""
-    return f"Files of the data directory are gone: {directory.said_gone(evidence)}{more}."
+    gone = directory.said_gone(evidence)
+    if not gone and (folder := directory.database_folder_gone(evidence)):
+        gone = f"{folder}, the folder of a database, is not there"
+    return f"Files of the data directory are gone: {gone}{more}."
 
 
 def _facts(evidence: Evidence) -> Facts:
@@ -46,10 +49,11 @@ data_files_removed = Cause(
     prior=-3.0,
     weighs=(
         Weigh(clue=directory.files_gone, yes=13.0, no=-7.0, now=True),
+        Weigh(clue=directory.database_folder, yes=13.0, no=0.0, now=True),
         # pg_upgrade moves the control file away for good.
         Weigh(clue=startup.control_set_aside, yes=-9.0, no=0.0),
     ),
-    shown_by=((directory.files_gone, True),),
+    shown_by=((directory.files_gone, True), (directory.database_folder, True)),
     tell=_tell,
     facts=_facts,
     apart={
@@ -58,7 +62,7 @@ data_files_removed = Cause(
         UPGRADE_FAILED: "Is there a global/pg_control.old beside the missing control file?",
         STOPPED_CLEANLY: "Is PG_VERSION there, in the data directory itself?",
     },
-    symptoms=(SymptomKind.SERVER_DOWN, SymptomKind.LOG_CORRUPTION),
+    symptoms=(SymptomKind.SERVER_DOWN, SymptomKind.UNWATCHED, SymptomKind.LOG_CORRUPTION),
     brings_about=(
         CANNOT_START,
         NO_VALID_CHECKPOINT,

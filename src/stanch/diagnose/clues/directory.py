@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.ports.traces import StartFiles
+from stanch.model.reach import Reach, ReachState
+
+_FOLDER = re.compile(r'"((?:base|pg_tblspc)/[\w./-]{1,80})"')
+"""In whatever language the server says it; a name of a database stands in the line before."""
 
 OTHERS = 0o027
 """Rights of the group to write, and all rights of others: with any of them no server starts."""
@@ -54,6 +60,25 @@ def _files_gone(files: StartFiles, _evidence: Evidence) -> YES_NO:
     return not files.version, _said_gone(files) or "PG_VERSION and the control file are there"
 
 
+def database_folder_gone(evidence: Evidence) -> str:
+    """The folder of a database, by the server's own word at a login; empty: it did not say so."""
+    reach = value_of(evidence.reach)
+    failed = reach.failed_layer if reach is not None else None
+    if reach is None or failed is None or reach.state is not ReachState.NO_SUCH_DATABASE:
+        return ""
+    found = _FOLDER.search(failed.detail)
+    return found[1] if found else ""
+
+
+def _database_folder_gone(reach: Reach, evidence: Evidence) -> YES_NO:
+    if reach.state is not ReachState.NO_SUCH_DATABASE:
+        return ""
+    folder = database_folder_gone(evidence)
+    if not folder:
+        return False, "the server knows no database of that name"
+    return True, f"the server knows the database, and its folder {folder} is missing"
+
+
 def _refused(files: StartFiles, _evidence: Evidence) -> YES_NO:
     if files.owner_uid is None or files.mode is None:
         return "whose the data directory is was not told"
@@ -68,6 +93,12 @@ directory_refused = clue_on(
     "Would a start give up for the owner or the mode of the data directory?",
     lambda e: e.files,
     _refused,
+)
+database_folder = clue_on(
+    "database_folder",
+    "Does the server say at a login that the folder of a database it knows is missing?",
+    lambda e: e.reach,
+    _database_folder_gone,
 )
 files_gone = clue_on(
     "files_gone",

@@ -33,6 +33,9 @@ may leave a process at the server; and on the knocks before them, as a greeting 
 connection speaks for nobody. With a tenth of all packets lost, fourteen knocks are answered in time
 once in twenty of the few times in which two logins stall; with three in ten, once in 20,000."""
 
+REFUSES = frozenset({ReachState.AUTH_FAILED, ReachState.NO_SUCH_DATABASE, ReachState.TLS_FAILURE})
+"""How a login ends that nobody but the server decided about, and that the next will end as."""
+
 STOPPED_S = 0.5
 """A turn that comes later than this was not late for its own target alone."""
 
@@ -57,6 +60,8 @@ class Newcomers:
         self._knock = knock
         self._jitter = jitter
         self._hung = 0
+        self.refusal: Reach | None = None
+        """How the newest login was refused; None where it was not."""
         self._login_at_s = 0.0
         self._soon: asyncio.Event | None = None
         """Only while logins are stuck: of a thousand targets hardly one ever needs it."""
@@ -68,7 +73,7 @@ class Newcomers:
 
     def note_login(self) -> None:
         """A session was opened just now."""
-        self._hung = 0
+        self._hung, self.refusal = 0, None
         self._login_at_s = asyncio.get_running_loop().time() + LOGIN_EVERY_S
 
     def note_hung(self) -> None:
@@ -142,6 +147,7 @@ class Newcomers:
             # The server's own word: a smart shutdown, which open sessions hear nothing of.
             return reach
         if reach.state is not ReachState.HUNG:
+            self.refusal = reach if reach.state in REFUSES else None
             self._hung = self._hung if reach.state in NOBODY_IN else 0
             return None
         if not reach.in_turn:
