@@ -255,10 +255,12 @@ class TargetWatch:
         while not self._eyes.session.is_open:
             began_s = loop.time()
             opening = self._eyes.session.open(PROBE_DEADLINE_S)
-            # Once it is told, nobody has to be heard any more.
-            knock = self._eyes.knock if not sure else None
-            reach, knocked = await knocking_beside(opening, knock)
-            contradicted = knocked.contradicts(reach.state)
+            if sure:
+                # It is told: nobody else has to be heard any more.
+                reach, contradicted = await opening, False
+            else:
+                reach, knocked = await knocking_beside(opening, self._eyes.knock)
+                contradicted = knocked.contradicts(reach.state)
             agreed = agreed.joined_by(reach.state, began_s=began_s, contradicted=contradicted)
             # A login that was ended, too, may have met whoever ended the session.
             after_loss = lost_at is not None and not reach.login_ended

@@ -126,8 +126,7 @@ class Agreement:
 
     state: ReachState | None = None
     times: int = 0
-    uncontradicted: int = 0
-    """So many of them, the last ones in a row, no knock beside them contradicted."""
+    """Since the last one that knocks beside it contradicted."""
     unheard: int = 0
     """So many probes in a row ended without a word from anybody, in whichever way."""
     since_s: float = 0.0
@@ -141,8 +140,7 @@ class Agreement:
         before = self if same else Agreement(since_s=began_s)
         return Agreement(
             state=state,
-            times=before.times + 1,
-            uncontradicted=0 if contradicted else before.uncontradicted + 1,
+            times=0 if contradicted else before.times + 1,
             unheard=self.unheard + 1 if state in UNHEARD_STATES else 0,
             since_s=before.since_s,
         )
@@ -163,8 +161,8 @@ class Agreement:
         contradict is lost packets, until it has gone on for far too long.
         """
         needed = 1 if after_loss and self.state not in UNHEARD_STATES else 2
-        times = max(self.uncontradicted, self.unheard // CONTRADICTED_MAX * needed)
-        return times >= needed and self.left_s(now_s, limits) == 0.0
+        agreed = self.times >= needed or self.unheard >= CONTRADICTED_MAX
+        return agreed and self.left_s(now_s, limits) == 0.0
 
 
 def suspicious(witnesses: Witnesses, limits: Patience) -> bool:

@@ -7,6 +7,7 @@ while the server answers it is the one before that line, so that a past failure 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.evidence import Evidence, is_open, postmaster_lives, value_of
@@ -22,6 +23,7 @@ UNCLEAN = frozenset({"in production", "in crash recovery", "in archive recovery"
 SIGKILL = 9
 LATELY_S = 60.0
 JUST_NOW_S = 20.0
+"""A server that crashed so lately and serves may crash again before anybody has read this."""
 AGAIN_MIN = 2
 FULL_VOLUME = frozenset({"no_space_wal", "no_space_data"})
 
@@ -91,24 +93,21 @@ def killed_child(evidence: Evidence) -> LogEvent | None:
     )
 
 
-def crashes_lately(evidence: Evidence) -> tuple[LogEvent, ...]:
-    """Every time in the last minute that a server process crashed and took all others along."""
+def crashes(evidence: Evidence, within_s: float) -> tuple[LogEvent, ...]:
+    """Every time lately that a server process crashed and took all others along."""
     log = value_of(evidence.log)
+    since = evidence.at - timedelta(seconds=within_s)
     return tuple(
         event
         for event in (log.events if log else ())
-        if event.kind == "crash_child_signal"
-        and event.at is not None
-        and (evidence.at - event.at).total_seconds() <= LATELY_S
+        if event.kind == "crash_child_signal" and event.at is not None and event.at >= since
     )
 
 
 def goes_on(evidence: Evidence) -> tuple[LogEvent, ...]:
     """The crashes of a server that comes back again and again, for moments only."""
-    found = crashes_lately(evidence)
-    again = len(found) >= AGAIN_MIN and found[-1].at is not None
-    latest_s = (evidence.at - found[-1].at).total_seconds() if again and found[-1].at else 0.0
-    return found if again and latest_s <= JUST_NOW_S else ()
+    found = crashes(evidence, LATELY_S)
+    return found if len(found) >= AGAIN_MIN and crashes(evidence, JUST_NOW_S) else ()
 
 
 def _first(events: Iterable[LogEvent]) -> LogEvent | None:
@@ -178,11 +177,7 @@ def _recovered(log: Log, evidence: Evidence) -> YES_NO:
 def _crashed_just_now(log: Log, evidence: Evidence) -> YES_NO:
     if not log.events:
         return f"nothing of use in {log.path}"
-    found = [
-        event
-        for event in crashes_lately(evidence)
-        if event.at is not None and (evidence.at - event.at).total_seconds() <= JUST_NOW_S
-    ]
+    found = crashes(evidence, JUST_NOW_S)
     return _logged(_last(found), "no server process crashed a moment ago")
 
 

@@ -38,7 +38,7 @@ CROWD_SHARE = 0.5
 _FROM_WHERE = re.compile(r"(?is)\bwhere\b(.*?)(?:\b(?:group|order)\s+by\b|\blimit\b|$)")
 _FROM_ORDER = re.compile(r"(?is)\border\s+by\b(.*)")
 _COUNTS_ALL = re.compile(r"(?i)\bover\s*\(\s*\)")
-_SOME = re.compile(r"(?i)\b(?:where|join|limit|fetch|having|min\s*\(|max\s*\()")
+_SOME = re.compile(r"(?i)\b(?:limit|fetch|having|min\s*\(|max\s*\()")
 _CONDITION = re.compile(r"(?i)\b(?:where|join)\b")
 _WORD = re.compile(r"[^\W\d][\w$]*")
 

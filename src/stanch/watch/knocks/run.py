@@ -15,7 +15,6 @@ KNOCK_S = 0.8
 With three packets in ten lost both ways, and two logins of two seconds, all end the same way three
 times in 10,000."""
 
-
 AT_ONCE_MAX = 64
 """Logins that have knocks beside them. Where more are silent at once it is not a packet that was
 lost, and a thousand of them must not take every file."""
@@ -24,9 +23,9 @@ _beside = 0
 
 
 async def knocking_beside(
-    login: Coroutine[Any, Any, Reach], knock: Callable[[float], Awaitable[bool]] | None
+    login: Coroutine[Any, Any, Reach], knock: Callable[[float], Awaitable[bool]]
 ) -> tuple[Reach, Knocked]:
-    """How the login went, and what became of knocks meanwhile; `None`: nobody knocks.
+    """How the login went, and what became of knocks meanwhile.
 
     Cost: nothing while a login is quick; else five TCP handshakes a second, each closed at once.
     """
@@ -35,7 +34,7 @@ async def knocking_beside(
     knocks: list[asyncio.Future[bool]] = []
     _beside += 1
     try:
-        while knock is not None and _beside <= AT_ONCE_MAX:
+        while _beside <= AT_ONCE_MAX:
             await asyncio.wait({ending}, timeout=KNOCK_EVERY_S)
             knocked = _ends_of(knocks)
             if ending.done() or (knocked.answered and knocked.silent):
