@@ -267,3 +267,17 @@ def test_nothing_is_read_from_vitals_that_no_rule_asks_for() -> None:
     asked = {rule.reading for rule in declared_rules().values()}
     asked |= {rule.also.reading for rule in declared_rules().values() if rule.also}
     assert asked >= READ_FROM_VITALS
+
+
+def test_what_is_full_at_the_first_look_is_told_once_as_full() -> None:
+    some, full = (seen(vitals=vitals(used=n)) for n in (85, 95))
+    watched = Watched().look(0, some)
+    watched.all([(t, full) for t in range(1, 6)])
+    assert watched.raised == ["connections_exhausted"]
+
+
+def test_what_was_near_its_limit_before_it_was_full_is_told_twice() -> None:
+    some, full = (seen(vitals=vitals(used=n)) for n in (85, 95))
+    watched = Watched().all([(t, some) for t in range(6)])
+    watched.all([(t, full) for t in range(6, 12)])
+    assert watched.raised == ["connections_high", "connections_exhausted"]

@@ -161,7 +161,7 @@ def test_connections_are_exhausted_from_90_percent() -> None:
     watched = Watched()
     for second in range(5):
         watched.look(second, seen(vitals=vitals(used=90)))
-    assert watched.raised == ["connections_exhausted", "connections_high"]
+    assert watched.raised == ["connections_exhausted"]
 
 
 def test_sessions_are_blocked_when_several_wait_for_long() -> None:

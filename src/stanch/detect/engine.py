@@ -287,7 +287,8 @@ class Detector:
             also, limit = look.second(rule.also, subject), ready.settings.also
             bad = None if also is None or limit is None else passed(rule.also, limit, also)
         if bad and rule.unless is not None:
-            bad = not look.is_told(self._plan.by_kind.get(rule.unless), subject)
+            worse = self._plan.by_kind.get(rule.unless)
+            bad = look.beside(worse, subject, hold_s=ready.settings.hold_s)
         return bad, also, extra
 
     def _said(

@@ -36,7 +36,7 @@ def when(rule: Rule, settings: RuleSettings) -> str:
     if rule.subjects:
         sentence += f"; only {', '.join(rule.subjects)}"
     if rule.unless is not None:
-        sentence += f"; not while {rule.unless.value} is told"
+        sentence += f"; not while {rule.unless.value} is told, or about to be"
     if settings.clear != settings.limit:
         word = "up to" if settings.clear > settings.limit else "down to"
         sentence += f". Once told it stays so {word} {limit_text(rule, settings.clear)}"

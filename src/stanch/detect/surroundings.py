@@ -59,12 +59,18 @@ class Surroundings:
         vitals = self.sample.vitals
         return detail_of(name, vitals) if vitals and not subject else ""
 
-    def is_told(self, worse: Ready | None, subject: str) -> bool:
-        """The worse one is bad now and told: it stands, or needs no time to."""
+    def beside(self, worse: Ready | None, subject: str, *, hold_s: float) -> bool | None:
+        """The verdict on what is bad and has a worse rule: good where that one is told.
+
+        None while the worse one is bad and takes no longer to be told than this one, so that what
+        fills up at once is told once.
+        """
         if worse is None or key_of(worse, subject) not in self.bad:
-            return False
+            return True
         track = self.tracks.get(key_of(worse, subject))
-        return worse.settings.hold_s == 0.0 or (track is not None and track.standing)
+        if worse.settings.hold_s == 0.0 or (track is not None and track.standing):
+            return False
+        return None if worse.settings.hold_s <= hold_s else True
 
     def may_tell(self, ready: Ready, key: str) -> bool:
         """Whether one more subject of this rule may become a symptom."""

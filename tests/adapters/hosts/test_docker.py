@@ -63,9 +63,15 @@ def service_of(facts: HostFacts | Missing) -> ServiceState:
     return facts.service
 
 
-async def test_a_container_that_is_killed_for_memory_says_so(dockerd: Docker) -> None:
+async def test_a_container_that_is_killed_for_memory_says_so(
+    dockerd: Docker, tmp_path: Path
+) -> None:
+    # It lives until the daemon has noted the kill: one whose group is gone first is never told.
     limit = {"Memory": 32 * MIB, "MemorySwap": 32 * MIB}
-    host = dockerd.run("whole", f"exec {GREEDY}", **limit)
+    command = f"sh -c '{GREEDY}'; ended=$?; {WAITS}; exit $ended"
+    host = dockerd.run("whole", command, Binds=bound(tmp_path), **limit)
+    await look_until(host, lambda f: bool(service_of(f).oom_killed))
+    (tmp_path / "go").touch()
     found = service_of(await look_until(host, lambda f: not service_of(f).running))
     assert (found.status, found.exit_code, found.oom_killed) == ("exited", 137, True)
 
