@@ -60,6 +60,8 @@ NO_INDEX_SCANS = figures(
 )
 STALE = w.figure("table_unanalyzed_rows", 8000.0, "public.orders", "13000 live; last analyze never")
 LOADED = figures(STALE)
+UNKNOWN = figures(w.figure("table_columns_unknown", 1.0, "public.orders", "note, customer_id"))
+OTHERS_UNKNOWN = figures(w.figure("table_columns_unknown", 1.0, "public.orders", "note"))
 GENERIC = figures(w.figure("role_settings", None, "app@", "plan_cache_mode=force_generic_plan"))
 HEAVY = p.table(index_scans=p.grown(80e6, 12), index_rows=p.grown(160e6, 2.6e6))
 FOR_SECONDS = searching(query=PREPARED, oldest_query_s=6.0)
@@ -124,6 +126,10 @@ SEEN: dict[str, tuple[str, Evidence]] = {
     "several sessions that join for seconds what was loaded and not analyzed": (
         "plan_flip",
         stranger(searching(3, oldest_query_s=6.0), figures=LOADED),
+    ),
+    "index scans that fetch a hundred thousand times the rows, for a column without statistics": (
+        "plan_flip",
+        stranger(searching(), pace=p.pace(HEAVY), figures=UNKNOWN),
     ),
     "an old statement that takes many times its own mean, on statistics that are old": (
         "plan_flip",
@@ -192,6 +198,12 @@ QUIET: dict[str, Evidence] = {
     ),
     "a page that costs a little more or less by chance": stranger(
         figures=figures(w.figure("role_settings", None, "app@", "random_page_cost=1.1"))
+    ),
+    "a column without statistics on a table that is read as ever": stranger(
+        searching(), figures=UNKNOWN
+    ),
+    "heavier index scans of a table, and no statistics of a column that nobody looks by": stranger(
+        searching(), pace=p.pace(HEAVY), figures=OTHERS_UNKNOWN
     ),
     "one long report on a table that was loaded a moment ago": stranger(
         searching(1, oldest_query_s=6.0), figures=LOADED

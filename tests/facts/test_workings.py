@@ -255,6 +255,35 @@ def test_tables_that_autovacuum_leaves_out_are_named(shared_server: ScratchServe
     assert "public.usual_table" not in told
 
 
+def test_columns_that_the_planner_knows_nothing_of_are_named(shared_server: ScratchServer) -> None:
+    def told() -> dict[str, tuple[float | None, str]]:
+        [(text,)] = shared_server.query(TABLES_SQL, user=SUPERUSER)
+        found = [f for f in parse_figures(text) if f.name == "table_columns_unknown"]
+        return {one.subject: (one.value, one.detail) for one in found}
+
+    shared_server.query(
+        "CREATE TABLE widened AS SELECT n AS id, n % 90 AS account_id, null::text AS note,"
+        " repeat('x', 90) AS body FROM generate_series(1, 20000) AS n"
+    )
+    shared_server.query("ALTER TABLE widened ALTER COLUMN body SET STATISTICS 0")
+    shared_server.query("VACUUM ANALYZE widened")
+    assert "public.widened" not in told()
+    shared_server.query("ALTER TABLE widened ALTER COLUMN account_id TYPE bigint")
+    assert told()["public.widened"] == (1, "account_id")
+
+
+def test_what_may_not_be_read_is_not_said_to_be_without_statistics(
+    shared_server: ScratchServer,
+) -> None:
+    shared_server.query(
+        "CREATE TABLE secret AS SELECT n, repeat('x', 90) FROM generate_series(1, 20000) AS n"
+    )
+    shared_server.query("VACUUM secret")
+    [(text,)] = shared_server.query(TABLES_SQL, user=WATCH_ROLE)
+    found = {f.subject for f in parse_figures(text) if f.name == "table_columns_unknown"}
+    assert "public.secret" not in found
+
+
 def test_a_vacuum_is_not_said_to_hold_back_others(make_server: MakeServer) -> None:
     server = make_server(conf={"autovacuum": False})
     server.query("CREATE TABLE wide AS SELECT n FROM generate_series(1, 200000) AS n")

@@ -123,7 +123,12 @@ missing_index = Cause(
 def _flip_why(evidence: Evidence) -> str:
     """What made the planner choose so, as far as it shows; empty where it does not."""
     figures = value_of(evidence.figures)
-    clues = (slow_runs.planner_forced, twice.index_ignored, slow_runs.slow_on_stale)
+    clues = (
+        slow_runs.planned_blind,
+        slow_runs.planner_forced,
+        twice.index_ignored,
+        slow_runs.slow_on_stale,
+    )
     said = [answer.text for clue in clues if (answer := clue.ask(evidence)).yes]
     stale = stale_table(figures) if figures and not said else None
     if stale is not None:
@@ -149,6 +154,9 @@ def _flip_table(evidence: Evidence) -> str | None:
     )
     stale = slow_runs.stale_in(evidence, run.query) if run else None
     stale = stale or (stale_table(figures) if figures else None)
+    blind = slow_runs.unknown_column(evidence)
+    if now is None and blind is not None:
+        return blind[0]
     return now.name if now else stale.subject if stale else None
 
 
@@ -165,6 +173,7 @@ plan_flip = Cause(
         Weigh(clue=slow_runs.statement_slower, yes=3.0, no=-2.5, now=True),
         Weigh(clue=work.stats_stale, yes=2.0, no=-0.5, now=True),
         Weigh(clue=slow_runs.slow_on_stale, yes=4.0, no=-0.5, now=True),
+        Weigh(clue=slow_runs.planned_blind, yes=5.0, no=0.0, now=True),
         Weigh(clue=twice.all_rows_wanted, yes=-4.0, no=0.0, now=True),
         Weigh(clue=twice.index_ignored, yes=2.5, no=0.0, now=True),
         Weigh(clue=slow_runs.planner_forced, yes=3.0, no=0.0, now=True),
@@ -207,6 +216,7 @@ plan_flip = Cause(
         (slow_runs.statement_slower, True),
         (work.stats_stale, True),
         (slow_runs.slow_on_stale, True),
+        (slow_runs.planned_blind, True),
         (twice.index_ignored, True),
     ),
 )

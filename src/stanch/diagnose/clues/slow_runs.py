@@ -8,7 +8,7 @@ from collections import defaultdict
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.pace import against_usual
-from stanch.diagnose.clues.twice import names_table
+from stanch.diagnose.clues.twice import heavy_scans, looked_for, names_table, searches, whole_read
 from stanch.diagnose.clues.work import NO_WORK, SLOWER_TIMES, at_work, leading, live_rows
 from stanch.diagnose.clues.work import statement_slower as recorded_slower
 from stanch.diagnose.evidence import Evidence, value_of
@@ -97,6 +97,41 @@ def _slow_on_stale(_activity: Activity, evidence: Evidence) -> YES_NO:
         f"{shortened(run.query, QUERY_CHARS_MAX)} runs for {age}, and {table.value:.0f} rows of "
         f"{table.subject} changed unseen: {table.detail[:100]}",
     )
+
+
+def _worked_harder(evidence: Evidence) -> set[str]:
+    """Tables of which more is read than before, and those of a statement that runs for long."""
+    whole, heavy, run = whole_read(evidence), heavy_scans(evidence), long_run(evidence)
+    figures = value_of(evidence.figures)
+    unknown = figures.named("table_columns_unknown") if figures else ()
+    named = {
+        one.subject for one in unknown if run is not None and names_table(run.query, one.subject)
+    }
+    return named | {table.name for table in (whole, heavy[0] if heavy else None) if table}
+
+
+def unknown_column(evidence: Evidence) -> tuple[str, str, str] | None:
+    """Table, column and statement, where rows of a table that is worked harder than before are
+    looked for by a column that the planner has no statistics of."""
+    figures, tables = value_of(evidence.figures), _worked_harder(evidence)
+    for one in figures.named("table_columns_unknown") if figures else ():
+        columns = {column.casefold() for column in one.detail.split(", ")}
+        for query in searches(evidence, one.subject) if one.subject in tables else ():
+            fits = sorted(looked_for(query) & columns)
+            if fits:
+                return one.subject, fits[0], query
+    return None
+
+
+def _planned_blind(figures: Figures, evidence: Evidence) -> YES_NO:
+    found = unknown_column(evidence)
+    if found is not None:
+        table, column, query = found
+        said = f"there are no statistics of {column} of {table}, by which"
+        return True, f"{said} {shortened(query, QUERY_CHARS_MAX)} looks"
+    if not figures.named("table_columns_unknown"):
+        return False, "no column is without statistics, of those that may be read"
+    return False, "nothing that takes longer looks by a column without statistics"
 
 
 def _parameters(_activity: Activity, evidence: Evidence) -> YES_NO:
@@ -199,6 +234,13 @@ slow_on_stale = clue_on(
     "Does a statement that runs for seconds in several sessions rest on old statistics?",
     lambda e: e.activity,
     _slow_on_stale,
+)
+planned_blind = clue_on(
+    "planned_blind",
+    "Is more read than before by a statement that looks by a column without statistics?",
+    lambda e: e.figures,
+    _planned_blind,
+    reads=("table_columns_unknown",),
 )
 has_parameters = clue_on(
     "has_parameters",

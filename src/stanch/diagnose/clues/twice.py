@@ -113,7 +113,7 @@ def _whole_reads_new(pace: Pace, evidence: Evidence) -> YES_NO:
     return True, f"{said}, for each transaction {more}"
 
 
-def _looked_for(query: str) -> set[str]:
+def looked_for(query: str) -> set[str]:
     """The words of its conditions; where it has none, those that it is sorted by."""
     found = _FROM_WHERE.search(query) or _FROM_ORDER.search(query)
     return {word.casefold() for word in _WORD.findall(found[1])} if found else set()
@@ -124,7 +124,7 @@ def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
     if table is None:
         return ""
     search = searches(evidence, table.name)[0]
-    fits = sorted(_looked_for(search) & {column.casefold() for column in table.indexed})
+    fits = sorted(looked_for(search) & {column.casefold() for column in table.indexed})
     if fits:
         return True, f"{table.name} has an index on {fits[0]}, by which {search[:90]} looks"
     return False, f"no index of {table.name} begins with what {search[:90]} looks for"
@@ -155,7 +155,7 @@ def _invalid_would_serve(figures: Figures, evidence: Evidence) -> YES_NO:
     table = whole_read(evidence)
     if table is None or figures.value("progress", "create index"):
         return ""
-    wanted = _looked_for(searches(evidence, table.name)[0])
+    wanted = looked_for(searches(evidence, table.name)[0])
     for index in figures.named("index_invalid"):
         leads = {
             f.detail.casefold()

@@ -154,6 +154,35 @@ figures AS (
         ORDER BY c.reltuples DESC, c.oid LIMIT 10
     )
     UNION ALL
+    -- Columns of which the planner knows nothing: a change of the type forgets what was known, as an
+    -- upgrade to 17 and below does. pg_stats hides what may not be read, so only of what may be.
+    (
+        SELECT 'table_columns_unknown', u.name, count(*)::float8,
+            string_agg(a.attname, ', ' ORDER BY a.attnum) FILTER (WHERE a.place <= 10)
+        FROM (
+            SELECT c.oid, n.nspname, c.relname, n.nspname || '.' || c.relname AS name
+            FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            -- By the rows: a table that was rewritten has no pages until somebody counts them.
+            WHERE c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) >= 10000
+                AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+                AND NOT row_security_active(c.oid)
+            ORDER BY pg_stat_get_live_tuples(c.oid) DESC, c.oid LIMIT 200
+        ) AS u
+        CROSS JOIN LATERAL (
+            SELECT a.attname, a.attnum, row_number() OVER (ORDER BY a.attnum) AS place
+            FROM pg_attribute AS a
+            WHERE a.attrelid = u.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND a.attstattarget IS DISTINCT FROM 0
+                AND has_column_privilege(u.oid, a.attnum, 'SELECT')
+                AND NOT EXISTS (
+                    SELECT FROM pg_stats AS s
+                    WHERE s.schemaname = u.nspname AND s.tablename = u.relname
+                        AND s.attname = a.attname
+                )
+        ) AS a
+        GROUP BY u.oid, u.name ORDER BY count(*) DESC, u.name LIMIT 10
+    )
+    UNION ALL
     (
         SELECT 'index_invalid_leads', n.nspname || '.' || c.relname, NULL, a.attname
         FROM pg_index AS i
