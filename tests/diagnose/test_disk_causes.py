@@ -9,6 +9,7 @@ import pytest
 
 import cases_disk as d
 import evidences as w
+import paces
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Retention, Slot
@@ -533,3 +534,12 @@ def test_what_will_hurt_later_goes_before_what_is_only_possible() -> None:
 
 def test_an_old_storm_of_checkpoints_is_not_told_of_a_server_that_is_gone() -> None:
     assert standing(w.down(log=w.log(*d.OFTEN), lock_file=w.lock())) == ["killed"]
+
+
+def test_a_storm_of_clients_that_a_full_volume_throws_out_is_told_from_the_volume() -> None:
+    storm = paces.pace(sessions=paces.grown(864e3, 180), commits=paces.grown(86.4e6, 290))
+    full = w.volumes(w.volume("data", "wal", "log", free=0))
+    found = diagnose(w.healthy(volumes=full, pace=storm))
+    named = [(f.id, f.follows) for f in found.causes if f.probability >= STANDS_FROM]
+    assert named[0] == ("disk_full_data", None)
+    assert ("connection_storm", "disk_full_data") in named

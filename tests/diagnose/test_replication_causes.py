@@ -267,6 +267,17 @@ def test_a_switchover_of_this_moment_leaves_no_second_primary(logged: bool) -> N
     assert diagnose(evidence).verdict is Verdict.HEALTHY
 
 
+def test_a_primary_that_was_replaced_because_it_is_down_is_none_that_lives_on() -> None:
+    mine = c.member("orders", primary=True, seen_at=w.ago(8))
+    seen = c.cluster(mine, c.member("orders-1", primary=True, timeline=2, promoted_at=w.ago(4)))
+    assert not {"standby_promoted", "split_brain"} & {*standing(w.down(cluster=seen))}
+    heard = c.cluster(
+        c.member("orders", primary=True, seen_at=w.ago(2)),
+        c.member("orders-1", primary=True, timeline=2, promoted_at=w.ago(4)),
+    )
+    assert "standby_promoted" in standing(w.down(cluster=heard))
+
+
 def test_a_promotion_that_only_the_log_tells_is_asked_about_and_not_named() -> None:
     assert diagnose(w.healthy(log=w.log(c.PROMOTED))).verdict is Verdict.HEALTHY
 

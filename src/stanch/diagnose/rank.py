@@ -149,10 +149,12 @@ def _ranked(evidence: Evidence, causes: Sequence[Cause], *, past: bool) -> tuple
         _finding(one, probable, evidence) for one in scored if probable[one.cause.id] >= SHOWN_FROM
     ]
     follows = {finding.id: finding.follows for finding in found}
+    sums = {one.cause.id: one.sum for one in scored}
 
-    def place(f: CauseFinding) -> tuple[int, bool, bool, float, CauseId]:
+    def place(f: CauseFinding) -> tuple[int, bool, bool, float, float, CauseId]:
         stands = f.probability >= STANDS_FROM
-        return (_links(f.id, follows), not stands, f.hurts_later, -f.probability, f.id)
+        links = _links(f.id, follows)
+        return (links, not stands, f.hurts_later, -f.probability, -sums[f.id], f.id)
 
     return tuple(sorted(found, key=place))
 

@@ -9,6 +9,7 @@ from stanch.diagnose.causes.common import DOC
 from stanch.diagnose.causes.connections import NEVER_RAISE, NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     BLOCKING_CHAIN,
+    CONNECTION_STORM,
     DEADLOCK_STORM,
     LOCK_TABLE_FULL,
     OOM_KILLED,
@@ -118,6 +119,7 @@ lock_table_full = Cause(
         ItemKind.ROLLOUT,
         ItemKind.SETTING,
     ),
+    brings_about=(CONNECTION_STORM,),
     safe_first="End the one transaction that holds most locks in pg_locks (a dump of very many "
     "tables, a change of every partition), or let it finish; then raise "
     "max_locks_per_transaction at the next restart.",

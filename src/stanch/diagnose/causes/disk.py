@@ -5,7 +5,13 @@ from __future__ import annotations
 from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
-from stanch.diagnose.causes.ids import CRASHED, DISK_FULL_DATA, DISK_FULL_WAL, KILLED
+from stanch.diagnose.causes.ids import (
+    CONNECTION_STORM,
+    CRASHED,
+    DISK_FULL_DATA,
+    DISK_FULL_WAL,
+    KILLED,
+)
 from stanch.diagnose.clues import space
 from stanch.diagnose.evidence import Evidence
 from stanch.model.changes import ItemKind
@@ -90,7 +96,7 @@ disk_full_data = Cause(
         DISK_FULL_WAL: "What grew: pg_wal or base?",
     },
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
-    brings_about=(CRASHED, KILLED),
+    brings_about=(CONNECTION_STORM, CRASHED, KILLED),
     follows_change=(
         ItemKind.DEPLOY,
         ItemKind.RELATION,
@@ -127,7 +133,7 @@ disk_full_wal = Cause(
     facts=lambda e: disk_facts(e, "wal"),
     subject=lambda e: _mount("wal", e),
     symptoms=(SymptomKind.DISK_FULL, SymptomKind.DISK_LOW, SymptomKind.SERVER_DOWN),
-    brings_about=(CRASHED, KILLED),
+    brings_about=(CONNECTION_STORM, CRASHED, KILLED),
     follows_change=(
         ItemKind.SETTING,
         ItemKind.DEPLOY,

@@ -7,6 +7,7 @@ from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_IN_BASE, NEVER_IN_PG_WAL, disk_facts
 from stanch.diagnose.causes.ids import (
+    CONNECTION_STORM,
     DISK_FULL_DATA,
     DISK_FULL_WAL,
     INODES_EXHAUSTED,
@@ -202,7 +203,7 @@ inodes_exhausted = Cause(
         DISK_FULL_WAL: "Does df -i show free inodes where df shows free bytes?",
     },
     symptoms=(SymptomKind.INODES_LOW, SymptomKind.DISK_FULL),
-    brings_about=(DISK_FULL_DATA, DISK_FULL_WAL),
+    brings_about=(CONNECTION_STORM, DISK_FULL_DATA, DISK_FULL_WAL),
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.RELATION, ItemKind.SETTING),
     safe_first="Find the folder with the most files (du --inodes) and remove what is not "
     "PostgreSQL's: spool, sessions, old logs. A new file system takes another number of inodes.",

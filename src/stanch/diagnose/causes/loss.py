@@ -5,6 +5,7 @@ from __future__ import annotations
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.ids import (
+    CONNECTION_STORM,
     DATABASE_DROPPED,
     MASS_DELETE,
     OTHER_CLUSTER,
@@ -133,6 +134,7 @@ table_dropped = Cause(
     },
     symptoms=(SymptomKind.ERROR_RATE_HIGH, SymptomKind.ERROR_RATE_RAISED, SymptomKind.LOG_ERRORS),
     follows_change=(ItemKind.RELATION, ItemKind.OBJECT, ItemKind.DEPLOY, ItemKind.ROLLOUT),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Keep the application from writing, note the exact time, and restore the newest "
     "backup beside this server to right before the drop; take the table from there.",
     never=(NEVER_IN_PLACE, NEVER_EMPTY, NEVER_EXPIRE),
@@ -178,6 +180,7 @@ schema_mismatch = Cause(
     ),
     symptoms=(SymptomKind.ERROR_RATE_HIGH, SymptomKind.ERROR_RATE_RAISED, SymptomKind.LOG_ERRORS),
     follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.ROLE, ItemKind.SETTING),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Compare what the application expects with \\d of the table: deploy the version "
     "that fits, run the migration that is missing, or set search_path of the role back.",
     never=(

@@ -6,6 +6,7 @@ from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
+    CONNECTION_STORM,
     CONNECTIONS_LOAD,
     DISK_FULL_DATA,
     OOM_KILLED,
@@ -94,6 +95,7 @@ out_of_memory = Cause(
     },
     symptoms=(SymptomKind.LOG_OUT_OF_MEMORY, SymptomKind.MEMORY_LOW),
     follows_change=(ItemKind.SETTING, ItemKind.ROLE, ItemKind.DEPLOY),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Cancel the session that grows (pg_log_backend_memory_contexts shows where its "
     "memory is, from version 14 on), then lower the work_mem of its role.",
     never=(NEVER_RESTART, "Do not raise work_mem, shared_buffers or max_connections."),
@@ -122,6 +124,7 @@ shared_memory_small = Cause(
         "directory?",
     },
     symptoms=(SymptomKind.LOG_ERRORS,),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Set max_parallel_workers_per_gather = 0 and reload; then give the container more "
     "(--shm-size) at its next start.",
     never=(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC
-from stanch.diagnose.causes.ids import INT4_OVERFLOW, SEQUENCE_EXHAUSTED
+from stanch.diagnose.causes.ids import CONNECTION_STORM, INT4_OVERFLOW, SEQUENCE_EXHAUSTED
 from stanch.diagnose.clues import ranges
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import shortened
@@ -76,6 +76,7 @@ sequence_exhausted = Cause(
         "(the column)?",
     },
     symptoms=(SymptomKind.SEQUENCE_NEAR_END, SymptomKind.WRITES_FAILING, SymptomKind.LOG_ERRORS),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Look at the column that it fills: where that is bigint, ALTER SEQUENCE ... AS "
     "bigint and raise MAXVALUE; where it is integer, let the sequence go on below zero (RESTART "
     "with the smallest number) until the column is bigint, once the application is known to "
@@ -114,6 +115,7 @@ int4_overflow = Cause(
     subject=key_named,
     began=lambda e: _began(e, "integer_out_of_range"),
     symptoms=(SymptomKind.INT4_KEY_NEAR_END, SymptomKind.WRITES_FAILING, SymptomKind.LOG_ERRORS),
+    brings_about=(CONNECTION_STORM,),
     safe_first="As a stopgap let the sequence go on at -2147483648, where the application takes "
     "negative keys; then move to a bigint column beside it, filled in batches, and the columns "
     "that refer to it.",

@@ -7,6 +7,7 @@ from stanch.diagnose.causes.common import DOC
 from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     AUTOVACUUM_STARVED,
+    CONNECTION_STORM,
     IDLE_IN_TRANSACTION,
     MULTIXACT_WRAPAROUND,
     PLAN_FLIP,
@@ -257,6 +258,7 @@ xid_wraparound = Cause(
         AUTOVACUUM_STARVED: "Does an autovacuum (to prevent wraparound) run, and how far is it?",
     },
     symptoms=(SymptomKind.XID_WRAPAROUND, SymptomKind.WRITES_FAILING),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Remove whoever holds vacuum back, then plain VACUUM of the tables with the oldest "
     "relfrozenxid, oldest first, without FULL and without FREEZE.",
     never=(NEVER_SINGLE, NEVER_RESET, NEVER_FULL, NEVER_KILL_WRAPAROUND),
@@ -288,6 +290,7 @@ multixact_wraparound = Cause(
     ),
     subject=lambda e: near.subject if (near := nearest_end(e, "mxid_age_of_database")) else "",
     symptoms=(SymptomKind.MXID_WRAPAROUND, SymptomKind.WRITES_FAILING),
+    brings_about=(CONNECTION_STORM,),
     safe_first="Remove whoever holds vacuum back, then plain VACUUM of the tables with the oldest "
     "relminmxid, oldest first.",
     never=(NEVER_SINGLE, NEVER_RESET, NEVER_FULL, NEVER_KILL_WRAPAROUND),

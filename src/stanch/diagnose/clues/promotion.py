@@ -47,7 +47,17 @@ def other_primaries(evidence: Evidence) -> tuple[Member, ...]:
         and member.system_identifier == known
         # In a switchover the old primary's last word is of a moment before the new one's first.
         and (since is None or (member.seen_at is not None and member.seen_at > since))
+        and _heard_after(evidence, member.promoted_at)
     )
+
+
+def _heard_after(evidence: Evidence, promoted_at: datetime | None) -> bool:
+    """The server in question has told of itself since another one was promoted: what one that is
+    down said last is no word of a primary that lives on."""
+    if promoted_at is None or value_of(evidence.figures) is not None:
+        return True
+    own = itself(evidence)
+    return own is not None and own.seen_at is not None and own.seen_at > promoted_at
 
 
 def _primary_since(evidence: Evidence) -> datetime | None:

@@ -268,13 +268,14 @@ figures AS (
                 AND s.backend_start > clock_timestamp() - interval '10 s'
             )
         END::float8,
-        (
+        COALESCE((
             SELECT format('%s of application "%s"', count(*), t.application_name)
             FROM sessions AS t
             WHERE t.backend_type = 'client backend'
-                AND t.backend_start > clock_timestamp() - interval '10 s'
-            GROUP BY t.application_name ORDER BY count(*) DESC, t.application_name LIMIT 1
-        )
+                AND t.backend_start > clock_timestamp() - interval '10 s' AND t.application_name <> ''
+            GROUP BY t.application_name HAVING count(*) >= 3
+            ORDER BY count(*) DESC, t.application_name LIMIT 1
+        ), '')
     FROM sessions AS s
     UNION ALL
     -- The youngest: who came with a new version, and who was there before.

@@ -120,9 +120,9 @@ FAULTS = (
     Fault(
         id="split-brain-seen-from-new-primary",
         area=Area.REPLICATION,
-        story="After a failover the old primary was still alive and written to, as is the new"
-        " one; somebody looks at the new one.",
-        causes=("split_brain",),
+        story="The standby was promoted while the primary lived on, and both are written to;"
+        " somebody looks at the new one.",
+        causes=("standby_promoted",),
         make=_both_written,
         needs=Needs(standby=True),
         shows_after_s=4.0,
