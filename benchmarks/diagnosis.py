@@ -178,7 +178,8 @@ def _taken(file: IO[str]) -> bool:
 
 
 def _answers(outcome: Outcome) -> Mapping[str, Answer | None]:
-    return dict(zip(VIEWERS, (outcome.watched, outcome.stranger), strict=True))
+    viewers = VIEWERS if outcome.trial.asks_stranger else VIEWERS[:1]
+    return dict(zip(viewers, (outcome.watched, outcome.stranger), strict=False))
 
 
 def run_all(binaries: Binaries, every: Sequence[Planned], *, workers: int) -> Iterator[Done]:

@@ -28,7 +28,8 @@ def written(rows: Sequence[Row], facts: Mapping[str, str], *, command: str) -> s
     out += ["| Machine | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items()), ""]
     out += [
         "`watched`: the diagnosis of `stanch run`, which saw the server before it broke.",
-        "`stranger`: `stanch diagnose`, which did not.",
+        "`stranger`: `stanch diagnose`, which did not. It is not asked of what lies where only a "
+        "policy says (backups): a dash.",
         "",
         *_kinds(rows),
         "",
@@ -77,12 +78,17 @@ def _faults(rows: Sequence[Row]) -> Iterator[str]:
     made = {t.faults[0].id: t.faults[0] for t, _ in single}
     for fault in sorted(made.values(), key=lambda f: (f.area, f.id)):
         mine = [j for t, j in single if t.faults[0] is fault]
-        right = {v: sum(j[v].is_first for j in mine) for v in ("watched", "stranger")}
+        right = {v: _right(mine, v) for v in ("watched", "stranger")}
         else_ = sorted({j[v].first for j in mine for v in j if not j[v].is_first})
         yield (
             f"| {fault.id} | {fault.causes[0]} | {len(mine)} | {right['watched']} "
             f"| {right['stranger']} | {', '.join(else_)} |"
         )
+
+
+def _right(mine: Sequence[Mapping[str, Judged]], viewer: str) -> str:
+    asked = [judged[viewer].is_first for judged in mine if viewer in judged]
+    return str(sum(asked)) if asked else "-"
 
 
 def _confused(rows: Sequence[Row]) -> Iterator[str]:

@@ -79,10 +79,15 @@ class Trial:
     heal_first: bool = False
     """It is taken back before anybody looks."""
 
+    @property
+    def asks_stranger(self) -> bool:
+        """Whether somebody without a policy could see all that is broken."""
+        return not any(fault.by_policy_alone for fault in self.faults)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Both answers to one trial; None where nobody answered."""
+    """Both answers to one trial; None where nobody answered, or a stranger was not asked."""
 
     trial: Trial
     watched: Answer | None
@@ -105,7 +110,7 @@ def run_trial(rigs: Rigs, trial: Trial, *, folder: Path) -> Outcome:
         return Outcome(
             trial=trial,
             watched=_after(responder) if trial.heal_first else _watched(responder, on),
-            stranger=_stranger(rig, on, trial.view),
+            stranger=_stranger(rig, on, trial.view) if trial.asks_stranger else None,
         )
 
 
@@ -255,6 +260,8 @@ def _places(rig: Rig, on: str, view: View) -> list[str]:
     words = ["--patroni", policy["patroni"]["url"]] if "patroni" in policy else []
     if view == "no_host":
         return [*words, "--host", "none"]
+    if "host" in policy:
+        words += ["--host", json.dumps(policy["host"])]
     words += ["--data-directory", str(server.data_directory)]
     return [*words, "--log", str(server.log_path)] if rig.has_log_file else words
 

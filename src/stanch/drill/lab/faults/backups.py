@@ -248,6 +248,7 @@ FAULTS = (
         story="Somebody removed WAL files from the archive; the server believes them there.",
         causes=("archive_gap",),
         make=_gap_is_there,
+        by_policy_alone=True,
         needs=Needs(conf={"archive_mode": "on"}, prepare=(_archive_with_gap,)),
     ),
     Fault(
@@ -256,6 +257,7 @@ FAULTS = (
         story="The nightly dump was taken out of a crontab days ago.",
         causes=("backup_failed",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(prepare=(_no_dump_for_days,)),
     ),
     Fault(
@@ -264,6 +266,7 @@ FAULTS = (
         story="Last night's dump broke off; the night before is the newest whole one.",
         causes=("backup_failed",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(prepare=(_last_run_failed,)),
     ),
     Fault(
@@ -272,6 +275,7 @@ FAULTS = (
         story="The newest dump ends in the middle, and would not restore.",
         causes=("backup_unrestorable",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(prepare=(_newest_is_cut,)),
     ),
     Fault(
@@ -280,6 +284,7 @@ FAULTS = (
         story="The newest dump is a file of no bytes.",
         causes=("backup_unrestorable",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(prepare=(_newest_is_empty,)),
     ),
 )

@@ -320,6 +320,7 @@ FAULTS = (
         " nobody got the mails that said so.",
         causes=("backup_failed",),
         make=_nobody_looked,
+        by_policy_alone=True,
         needs=Needs(prepare=(_dumps_of_the_wrong_version,)),
         shows_after_s=3.0,
     ),

@@ -160,6 +160,7 @@ FAULTS = (
         " newest is weeks old.",
         causes=("backup_failed",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(
             conf=CONF,
             programs=PROGRAMS,
@@ -172,6 +173,7 @@ FAULTS = (
         story="Somebody made room in the repository and removed the folder with all backups.",
         causes=("backup_failed",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(
             conf=CONF, programs=PROGRAMS, prepare=(archives_into_repository, _backups_deleted)
         ),
@@ -182,6 +184,7 @@ FAULTS = (
         story="The stanza was made and WAL is archived, but nobody ever took a backup.",
         causes=("backup_failed",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(conf=CONF, programs=PROGRAMS, prepare=(archives_into_repository,)),
     ),
     Fault(
@@ -190,6 +193,7 @@ FAULTS = (
         story="A job that removes old files removed WAL from the repository that the backup needs.",
         causes=("archive_gap",),
         make=_was_at_night,
+        by_policy_alone=True,
         needs=Needs(
             conf=CONF, programs=PROGRAMS, prepare=(archives_into_repository, _segments_deleted)
         ),
