@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import random
 import shlex
 import subprocess
@@ -205,6 +206,8 @@ def _tell(done: Done, n: int, of: int, passed_s: float) -> None:
 
 
 def main() -> None:
+    # Whoever asks would compile the whole package first, each time: what is installed is compiled.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="times each fault is made")
     parser.add_argument("--seed", type=int, default=1, help="everything random follows from it")
