@@ -245,6 +245,25 @@ def test_what_was_done_to_all_rows_of_a_table_is_told_with_how_many_there_were(
     assert {s for name, s in told if name == "table_rows_vanished"} == {"public.cut"}
 
 
+def test_an_update_that_was_rolled_back_is_no_change_of_a_table_that_nobody_analysed(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(conf={"autovacuum": False})
+    names = ("undone", "done")
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in names:
+            session.execute(f"CREATE TABLE {name} AS SELECT generate_series(1, 3000) AS n")  # type: ignore[arg-type]
+            # Counts the rows and analyses nothing.
+            session.execute(f"VACUUM {name}")  # type: ignore[arg-type]
+        session.execute("BEGIN")
+        session.execute("UPDATE undone SET n = -n")
+        session.execute("ROLLBACK")
+        session.execute("UPDATE done SET n = -n")
+    told = tables_told(server, *(("table_rows_before", f"public.{name}") for name in names))
+    changes = {name: told["table_changes_since_analyze", f"public.{name}"] for name in names}
+    assert changes == {"undone": 0, "done": 3000}
+
+
 def test_tables_that_autovacuum_leaves_out_are_named(shared_server: ScratchServer) -> None:
     off = ("never_vacuumed (n int) WITH (autovacuum_enabled = off)", "usual_table (n int)")
     for table in off:

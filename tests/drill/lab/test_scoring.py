@@ -41,6 +41,12 @@ def test_the_right_cause_second_is_among_three_and_not_first() -> None:
     assert one.first == "blocking_chain"
 
 
+def test_another_name_that_a_fault_allows_is_right_as_well() -> None:
+    rush = replace(LOCK, causes=("connections_load",), or_else=("load_spike",))
+    assert judge(outcome(rush), answer(("load_spike", 0.9))).is_first
+    assert not judge(outcome(LOCK), answer(("load_spike", 0.9))).is_first
+
+
 def test_a_cause_that_is_less_likely_than_not_is_not_named() -> None:
     one = judge(outcome(LOCK), answer(("idle_in_transaction", 0.49)))
     assert one.first == NOTHING

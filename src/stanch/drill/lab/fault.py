@@ -70,6 +70,8 @@ class Fault:
     causes: tuple[str, ...]
     """Ids of the causes that are the truth; the first is what has to be said first. Several where
     there are several roots, never what follows from a root."""
+    or_else: tuple[str, ...] = ()
+    """As right to say first: the same, by whoever knows more of what came before, or less."""
     make: Callable[[Rig], None]
     """Breaks it, and returns once it is broken: a condition was waited for, not a time. What it
     draws from `rig.rng` (names, sizes, numbers) differs from run to run. Raises: NotMade."""

@@ -49,7 +49,7 @@ def judge(outcome: Outcome, answer: Answer | None) -> Judged:
     return Judged(
         truth=truth,
         first=first,
-        is_first=first in truth if truth else quiet,
+        is_first=first in (*truth, *_as_right(outcome)) if truth else quiet,
         among_three=any(one in three for one in truth) if truth else quiet,
         all_named={*truth} <= {one.id for one in named},
         verdict=verdict,
@@ -75,6 +75,10 @@ def _truth(outcome: Outcome) -> tuple[str, ...]:
     if outcome.trial.heal_first:
         return ()
     return tuple(dict.fromkeys(fault.causes[0] for fault in outcome.trial.faults))
+
+
+def _as_right(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(name for fault in outcome.trial.faults for name in fault.or_else)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,9 +76,16 @@ figures AS (
         FROM t WHERE worked_over ORDER BY rows_before DESC, t.name LIMIT 5
     )
     UNION ALL
-    -- What was rolled back is not among them; what was counted before an ANALYZE is not either.
+    -- What was rolled back is not among them; what was counted before an ANALYZE is not either. Where
+    -- there never was one, the rows that came first are among them and changed nothing.
     (
-        SELECT 'table_changes_since_analyze', t.name, n_mod_since_analyze::float8, ''
+        SELECT
+            'table_changes_since_analyze', t.name,
+            CASE
+                WHEN analyzed IS NULL THEN greatest(0, n_mod_since_analyze - n_tup_ins)
+                ELSE n_mod_since_analyze
+            END::float8,
+            ''
         FROM t WHERE worked_over ORDER BY rows_before DESC, t.name LIMIT 5
     )
     UNION ALL

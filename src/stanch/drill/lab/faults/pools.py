@@ -197,6 +197,8 @@ FAULTS = (
         area=Area.ACCESS,
         story="So many customers came at once that every connection was busy with real work.",
         causes=("connections_load",),
+        # Who knows how much usually arrives can tell what the slots were taken by.
+        or_else=("load_spike",),
         make=_rush,
         needs=Needs(conf={"max_connections": SLOTS}, prepare=(usual_visitors,)),
         shows_after_s=4.0,
