@@ -282,6 +282,33 @@ def test_a_promotion_that_only_the_log_tells_is_asked_about_and_not_named() -> N
     assert diagnose(w.healthy(log=w.log(c.PROMOTED))).verdict is Verdict.HEALTHY
 
 
+def followed(answers: float | None, *more: w.Figure) -> Evidence:
+    """Promoted ten minutes ago, seen by a stranger, who knows no other server."""
+    found = [] if answers is None else [w.figure("followed_answers", answers, "10.0.0.5:5432")]
+    return w.healthy(log=w.log(c.PROMOTED), figures=c.primary(*found, *more))
+
+
+def test_a_stranger_names_a_promotion_while_the_old_primary_still_answers() -> None:
+    found = first(followed(1.0))
+    assert found.id == "standby_promoted"
+    assert "10.0.0.5:5432, which it followed until then, still answers" in found.summary
+
+
+FAILED_OVER: dict[str, Evidence] = {
+    "nobody answers where the old primary was": followed(0.0),
+    "the old primary was not asked": followed(None),
+    "the old primary came back as a standby": followed(1.0, w.figure("sender", 812.0, "orders-1")),
+    "a restore that ended, and another server where it was copied from": w.healthy(
+        figures=c.primary(w.figure("followed_answers", 1.0, "10.0.0.5:5432"))
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(FAILED_OVER))
+def test_a_failover_that_is_done_is_no_accident(what: str) -> None:
+    assert diagnose(FAILED_OVER[what]).verdict is Verdict.HEALTHY
+
+
 def test_the_end_of_a_restore_is_no_promotion() -> None:
     restored = w.line("promoted", 600, "selected new timeline ID: 2", severity="LOG")
     assert diagnose(w.healthy(log=w.log(restored))).causes == ()

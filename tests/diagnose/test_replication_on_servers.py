@@ -382,3 +382,9 @@ async def test_a_standby_that_was_promoted_beside_its_primary(pair: Pair) -> Non
             ("split_brain", "standby_promoted"),
         ], why(found)
         assert found.causes[0].subject == STANDBY
+    lives = await look(standby, deadline_s=8.0)
+    assert lives.first is not None
+    assert lives.first.id == "standby_promoted", why(lives)
+    assert f"127.0.0.1:{primary.port}, which it followed until then" in lives.summary
+    primary.stop("fast")
+    assert (await look(standby, deadline_s=8.0)).verdict is Verdict.HEALTHY

@@ -68,9 +68,12 @@ def _tell_promoted(evidence: Evidence) -> str:
     if found is None:
         return "A standby was promoted while its primary may still take writes."
     name, at, other = found
+    lives = p.followed_lives.ask(evidence)
     beside = (
         f'while "{other.target}" went on as a primary'
         if other is not None
+        else f"and {lives.text}"
+        if lives.yes
         else "and whether its primary still takes writes is not known"
     )
     return f'"{name}" was promoted at {moment(at)}, {beside}.'
@@ -142,6 +145,7 @@ standby_promoted = Cause(
     weighs=(
         Weigh(clue=p.promoted_beside, yes=6.0, no=-4.0, now=True),
         Weigh(clue=p.promotion_asked, yes=2.0, no=-0.5),
+        Weigh(clue=p.followed_lives, yes=4.0, no=-1.0, now=True),
     ),
     shown_by=((p.promoted_beside, True), (p.promotion_asked, True)),
     tell=_tell_promoted,

@@ -7,10 +7,13 @@ from datetime import datetime
 from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cluster import ClusterSeen, Member
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.outside import Log, LogEvent
-from stanch.model.shown import moment, span
+from stanch.model.shown import moment, shortened, span
 
 PROMOTED_WITHIN_S = 3600.0
+FOLLOWED, FOLLOWED_ANSWERS = "followed", "followed_answers"
+"""Host and port of the server that this one followed; whether somebody still answers there."""
 
 
 def itself(evidence: Evidence) -> Member | None:
@@ -146,6 +149,18 @@ def _asked(log: Log, evidence: Evidence) -> YES_NO:
     return True, f"{line.text}, {age} ago", line.at
 
 
+def _followed_lives(figures: Figures, evidence: Evidence) -> YES_NO:
+    found = next(iter(figures.named(FOLLOWED_ANSWERS)), None)
+    if found is None or found.value is None or promotion_line(evidence) is None:
+        return ""
+    where = shortened(found.subject, 100)
+    if not found.value:
+        return False, f"nobody answers at {where}, which it followed before it was promoted"
+    if figures.named("sender"):
+        return False, f"{where}, which it followed, answers; somebody streams from this server"
+    return True, f"{where}, which it followed until then, still answers, and does not follow it"
+
+
 def diverged_line(evidence: Evidence) -> LogEvent | None:
     """What a server that follows another said when their histories did not meet."""
     log = value_of(evidence.log)
@@ -194,6 +209,13 @@ promotion_asked = clue_on(
     "Does the log show a request to promote (pg_promote(), pg_ctl promote)?",
     lambda e: e.log,
     _asked,
+)
+followed_lives = clue_on(
+    "followed_lives",
+    "Does the server that it followed until it was promoted still answer, and follow nobody here?",
+    lambda e: e.figures,
+    _followed_lives,
+    reads=(FOLLOWED_ANSWERS, "sender"),
 )
 histories_part = clue_on(
     "histories_part",

@@ -247,6 +247,18 @@ figures AS (
     LEFT JOIN sessions AS s ON s.pid = w.pid
     LEFT JOIN pg_replication_slots AS r ON r.active_pid = w.pid
     UNION ALL
+    -- Whom a server that is no standby now would follow: its old primary, where it was promoted.
+    -- Host and port alone, as there may be a password beside them; hidden without pg_monitor.
+    SELECT
+        'followed', h.host[1], COALESCE(h.port[1], '5432')::float8, ''
+    FROM (
+        SELECT
+            regexp_match(setting, '(?:^|\s)host\s*=\s*''?([[:alnum:]_.:/@-]{1,255})') AS host,
+            regexp_match(setting, '(?:^|\s)port\s*=\s*''?(\d{1,5})') AS port
+        FROM pg_settings WHERE name = 'primary_conninfo' AND NOT pg_is_in_recovery()
+    ) AS h
+    WHERE h.host IS NOT NULL
+    UNION ALL
     -- Roles by which standbys and backups log in.
     (
         SELECT 'role_replicates', rolname::text, 1::float8, ''

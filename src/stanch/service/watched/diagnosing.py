@@ -51,6 +51,7 @@ from stanch.policy.hosts import HostPolicy, HostWord
 from stanch.policy.patroni import PatroniSource
 from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.afar import Afar, Glance
+from stanch.service.watched.followed import with_followed
 
 HostChoice = HostPolicy
 
@@ -145,6 +146,7 @@ async def gather_for_dsn(
     finally:
         if glance is not None:
             await glance.close()
+    evidence = await with_followed(evidence, dsn)
     return without_machine(replace(evidence, managed=managed_by(dsn, host)))
 
 
