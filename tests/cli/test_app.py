@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,6 +13,7 @@ import typer
 from stanch.cli.app import MODULES, command_line
 from stanch.cli.priority import FIRST
 
+AUTOGROUP = Path("/proc/self/autogroup")
 WORDS = sorted(word for words in MODULES.values() for word in words)
 
 
@@ -55,6 +57,20 @@ def test_who_finds_out_why_a_machine_is_busy_goes_first_on_it(word: str, nice: i
     assert int(done.stdout.splitlines()[-1]) == nice + os.getpriority(os.PRIO_PROCESS, 0) * (
         not nice
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go first")
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="processors are not shared among sessions")
+@pytest.mark.parametrize("own", [True, False])
+def test_a_session_goes_first_as_a_whole_where_it_is_its_own(own: bool) -> None:
+    before = AUTOGROUP.read_text().split()[-1]
+    script = (
+        f"from stanch.cli.priority import go_first; go_first()\nprint(open('{AUTOGROUP}').read())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, start_new_session=own
+    )
+    assert done.stdout.split()[-1] == (str(FIRST) if own else before)
 
 
 def test_a_diagnosis_does_not_load_the_driver_of_the_journal() -> None:

@@ -113,6 +113,7 @@ class ResponderProcess:
             self._command(*words),
             capture_output=True,
             text=True,
+            start_new_session=True,
             errors="replace",
             timeout=COMMAND_S,
             check=False,

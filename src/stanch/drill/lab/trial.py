@@ -241,7 +241,15 @@ def _stranger(rig: Rig, on: str, view: View) -> Answer | None:
     words += _places(rig, on, view)
     began_s = time.monotonic()
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=CLI_S, check=False)
+        # A session of its own, or the load of every trial would have the same share as it.
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=CLI_S,
+            check=False,
+            start_new_session=True,
+        )
     except subprocess.TimeoutExpired:
         return None
     took_s = time.monotonic() - began_s

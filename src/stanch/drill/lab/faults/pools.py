@@ -221,6 +221,7 @@ FAULTS = (
         "connections; every other client waited.",
         causes=("pool_exhausted",),
         make=_long_reports,
+        by_policy_alone=True,
         needs=Needs(programs=pooler.PROGRAMS, prepare=(_give_way, _small_pool)),
         shows_after_s=8.0,
     ),
