@@ -384,7 +384,8 @@ FAULTS = (
             programs=slow_disk.PROGRAMS,
             prepare=(_slow_wal_disk,),
         ),
-        shows_after_s=6.0,
+        # After ten seconds its pace tells how long it will take.
+        shows_after_s=12.0,
         answers=False,
     ),
     Fault(
