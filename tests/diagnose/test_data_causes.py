@@ -359,6 +359,28 @@ def test_an_update_that_was_rolled_back_changed_nothing(changes: float, named: b
     assert "table_bloat" in standing(evidence)
 
 
+def at_once(rows: float, ever: float) -> Evidence:
+    """Forty rows a second are updated; in one second it were many more, and vacuum has come."""
+    jump = replace(w.course("rows_updated_total", 40, 45), peak=rows)
+    known = (
+        w.figure("tables", 7, "app"),
+        w.figure("table_live_rows", 151_583.0, "public.orders"),
+        w.figure("table_updated_rows_total", ever, "public.orders"),
+    )
+    return w.healthy(figures=told(*known), history=w.history(jump))
+
+
+def test_an_update_of_all_rows_is_seen_by_a_watch_though_vacuum_was_quicker() -> None:
+    found = diagnose(at_once(151_426, 151_426)).first
+    assert found is not None
+    assert (found.id, found.subject) == ("mass_update", "public.orders")
+
+
+def test_a_large_job_is_no_update_of_all_rows() -> None:
+    assert "mass_update" not in standing(at_once(30_000, 151_426))
+    assert "mass_update" not in standing(at_once(151_426, 9e6))
+
+
 def test_a_table_that_is_much_updated_was_not_written_over() -> None:
     busy = of_table("public.stock", before=1e6, live=1e6, dead=9e5, updated=4e8)
     assert "mass_update" not in standing(w.healthy(figures=told(*busy)))

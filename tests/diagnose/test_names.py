@@ -15,6 +15,7 @@ TOLD_IN = (
     *sorted((ROOT / "facts/sql").glob("workings*.sql")),
     *sorted((ROOT / "facts/sql").glob("slow_*.sql")),
     ROOT / "facts/sql/damaged_files.sql",
+    ROOT / "service/watched/followed.py",
     *sorted((ROOT / "watch").rglob("*.py")),
     *sorted((ROOT / "facts").rglob("*.py")),
 )

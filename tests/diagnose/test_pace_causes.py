@@ -12,10 +12,11 @@ import paces as p
 from cases_data import error, told
 from cases_locks import figures
 from stanch.diagnose.clues.twice import asks_for_all
-from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.facts.workings import Doing, Ended
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
+from stanch.model.host import ProcessorUse, ProgramUse
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
 
@@ -82,6 +83,36 @@ def invalid(leads: str, **more: Any) -> Evidence:
     return stranger(searching(1), figures=figures(*found), pace=p.pace(AS_ALWAYS), **more)
 
 
+JOINED = "SELECT a.state, sum(b.amount) FROM orders a JOIN orders b ON a.made_at < b.made_at"
+DUMPING = w.doing(
+    2, "Client:ClientWrite", query="COPY public.orders (id) TO stdout", application_name="pg_dump"
+)
+REPORTS = searching(3, query=JOINED, oldest_query_s=18.0)
+KNOWN = p.pace(statements=(p.statement("4", calls=p.grown(3e6, 90), ms=p.grown(9e6, 300)),))
+OLD_REPORT = p.pace(statements=(p.statement("7", calls=p.grown(900, 0), ms=p.grown(18e6, 0)),))
+SPARSE = figures(w.figure("table_sparse_pages", 9000.0, "public.orders", "400 live"))
+LOOKED_AT = p.pace(p.table(rows=400, whole_scans=p.grown(9e6, 5), whole_rows=p.grown(4e9, 2e3)))
+
+
+def busy(idle: float = 0.0, waited: float = 0.8, **differs: Any) -> Reading[ProcessorUse]:
+    """Four processors."""
+    usual: dict[str, Any] = {
+        "seconds": 1.0,
+        "processors": 4,
+        "idle": idle,
+        "server": 3.6,
+        "looking": 0.1,
+        "server_waited_share": waited,
+        "programs": (),
+    }
+    return w.read(ProcessorUse(**(usual | differs)))
+
+
+DUMPS = (
+    ProgramUse(pid=71, name="pg_dump", used=0.7),
+    ProgramUse(pid=72, name="pg_dump", used=0.6),
+)
+EVERY_DAY = p.table(whole_scans=p.grown(20e6, 25), whole_rows=p.grown(8e12, 10e6))
 AS_ALWAYS = replace(p.READ_WHOLE, whole_rows=p.grown(1e12, p.READ_WHOLE.whole_rows.by))
 SEEN: dict[str, tuple[str, Evidence]] = {
     "a table that is read whole, and an invalid index for just that": (
@@ -131,6 +162,26 @@ SEEN: dict[str, tuple[str, Evidence]] = {
         "plan_flip",
         stranger(searching(), pace=p.pace(HEAVY), figures=UNKNOWN),
     ),
+    "a report that has never ended before, of which three keep all processors busy": (
+        "bad_query",
+        stranger(REPORTS, pace=KNOWN, machine=busy()),
+    ),
+    "a large table that every request reads whole as it always did, and no processor is left": (
+        "missing_index",
+        stranger(searching(), pace=p.pace(EVERY_DAY), machine=busy()),
+    ),
+    "three times the usual commits, and nobody gets a processor at once": (
+        "load_spike",
+        stranger(pace=CAMPAIGN, machine=busy()),
+    ),
+    "two dumps at noon that take a third of the processors": (
+        "maintenance_overload",
+        stranger(DUMPING, machine=busy(programs=DUMPS)),
+    ),
+    "a queue with far fewer rows than pages, all of which every look reads": (
+        "table_bloat",
+        stranger(searching(1), pace=LOOKED_AT, figures=SPARSE),
+    ),
     "an old statement that takes many times its own mean, on statistics that are old": (
         "plan_flip",
         stranger(
@@ -178,9 +229,7 @@ QUIET: dict[str, Evidence] = {
     ),
     "a large table that every request reads whole, as it always did": stranger(
         searching(),
-        pace=p.pace(
-            p.table(whole_scans=p.grown(20e6, 25), whole_rows=p.grown(8e12, 10e6)),
-        ),
+        pace=p.pace(EVERY_DAY),
     ),
     "a report that reads a large table whole once": stranger(
         searching(1, query=EVERY_STATE),
@@ -205,6 +254,25 @@ QUIET: dict[str, Evidence] = {
     "heavier index scans of a table, and no statistics of a column that nobody looks by": stranger(
         searching(), pace=p.pace(HEAVY), figures=OTHERS_UNKNOWN
     ),
+    "a report that has never ended before, on a machine with processors to spare": stranger(
+        REPORTS, pace=KNOWN, machine=busy(idle=1.0)
+    ),
+    "a large table that every request reads whole as it always did, with processors to spare": (
+        stranger(searching(), pace=p.pace(EVERY_DAY), machine=busy(idle=1.0))
+    ),
+    "three times the usual commits that all get a processor at once": stranger(
+        pace=CAMPAIGN, machine=busy(waited=0.1)
+    ),
+    "a dump at noon that hardly needs a processor": stranger(
+        DUMPING, machine=busy(programs=(replace(DUMPS[0], used=0.2),))
+    ),
+    "a report that takes as long as ever, on all processors": stranger(
+        REPORTS, pace=OLD_REPORT, machine=busy()
+    ),
+    "one report that has never ended before": stranger(
+        searching(1, query=JOINED, oldest_query_s=18.0), pace=KNOWN, machine=busy()
+    ),
+    "a table with far fewer rows than pages that nobody reads whole": stranger(figures=SPARSE),
     "one long report on a table that was loaded a moment ago": stranger(
         searching(1, oldest_query_s=6.0), figures=LOADED
     ),

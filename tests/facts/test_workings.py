@@ -291,6 +291,21 @@ def test_columns_that_the_planner_knows_nothing_of_are_named(shared_server: Scra
     assert told()["public.widened"] == (1, "account_id")
 
 
+def test_a_table_with_fewer_rows_than_pages_is_named(make_server: MakeServer) -> None:
+    server = make_server(conf={"autovacuum": False})
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in ("queue", "orders"):
+            session.execute(  # type: ignore[call-overload]
+                f"CREATE TABLE {name} AS SELECT n AS id, repeat('x', 500) AS filler"
+                " FROM generate_series(1, 20000) AS n"
+            )
+        session.execute("DELETE FROM queue WHERE id % 40 <> 0")
+        session.execute("VACUUM queue, orders")
+    told = tables_told(server, ("table_sparse_pages", "public.queue"))
+    assert (told["table_sparse_pages", "public.queue"] or 0) > 1000
+    assert {subject for name, subject in told if name == "table_sparse_pages"} == {"public.queue"}
+
+
 def test_what_may_not_be_read_is_not_said_to_be_without_statistics(
     shared_server: ScratchServer,
 ) -> None:

@@ -72,7 +72,7 @@ def _tell_job(evidence: Evidence) -> str:
     found = jobs(evidence)
     slow = [
         answer.text
-        for clue in (pace.less_done, pace.piled_up, neighbours.on_disk)
+        for clue in (pace.less_done, pace.piled_up, neighbours.on_disk, neighbours.dumps_burn)
         if (answer := clue.ask(evidence)).yes
     ]
     what = ", ".join(found[:3]) or "a job"
@@ -92,6 +92,7 @@ maintenance_overload = Cause(
         Weigh(clue=pace.less_done, yes=2.0, no=-2.0, now=True),
         Weigh(clue=pace.piled_up, yes=1.5, no=-2.0, now=True),
         Weigh(clue=neighbours.on_disk, yes=1.0, no=-1.0, now=True),
+        Weigh(clue=neighbours.dumps_burn, yes=3.0, no=0.0, now=True),
         Weigh(clue=pace.more_done, yes=-2.0, no=0.0, now=True),
     ),
     tell=_tell_job,

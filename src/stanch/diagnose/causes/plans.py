@@ -74,6 +74,7 @@ missing_index = Cause(
         Weigh(clue=twice.invalid_would_serve, yes=3.5, no=0.0, now=True),
         Weigh(clue=work.read_whole, yes=2.0, no=-2.0, now=True),
         Weigh(clue=twice.whole_reads_new, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=twice.whole_reads_hurt, yes=3.5, no=0.0, now=True),
         Weigh(clue=twice.index_ignored, yes=-4.0, no=1.0, now=True),
         Weigh(clue=twice.all_rows_wanted, yes=-6.0, no=0.0, now=True),
         Weigh(clue=slow_runs.planner_forced, yes=-2.0, no=0.0, now=True),
@@ -116,6 +117,7 @@ missing_index = Cause(
         (work.index_invalid, True),
         (work.read_whole, True),
         (twice.whole_reads_new, True),
+        (twice.whole_reads_hurt, True),
     ),
 )
 

@@ -31,6 +31,7 @@ from stanch.diagnose.clues.vacuum import (
 )
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
+from stanch.model.readings import Reading
 from stanch.model.symptoms import SymptomKind
 
 NEVER_FULL = (
@@ -53,7 +54,14 @@ def _tell_bloat(evidence: Evidence) -> str:
         return f"Table {dead.subject[:100]} has {dead.value:.0f} dead rows; {dead.detail[:100]}."
     if empty is not None and empty.now is not None:
         return f"Table {empty.subject[:100]} is {empty.now:.0f} % empty space, by estimate."
+    sparse = vacuum.sparse_is_read.ask(evidence)
+    if sparse.yes:
+        return f"Table {sparse.text}."
     return "A table is mostly dead rows or empty space."
+
+
+def _bloated(evidence: Evidence) -> Reading | None:
+    return most_dead(evidence) or vacuum.sparse_read(evidence)
 
 
 table_bloat = Cause(
@@ -67,14 +75,15 @@ table_bloat = Cause(
     weighs=(
         Weigh(clue=vacuum.dead_rows, yes=4.0, no=-0.5, now=True),
         Weigh(clue=vacuum.bloat_estimated, yes=4.0, no=-1.0, now=True),
+        Weigh(clue=vacuum.sparse_is_read, yes=5.0, no=0.0, now=True),
     ),
     tell=_tell_bloat,
     facts=lambda e: (
         ("server_running", True),
-        ("table", dead.subject if (dead := most_dead(e)) else None),
+        ("table", table.subject if (table := _bloated(e)) else None),
         ("dead_rows", dead.value if (dead := most_dead(e)) else None),
     ),
-    subject=lambda e: dead.subject if (dead := most_dead(e)) else "",
+    subject=lambda e: table.subject if (table := _bloated(e)) else "",
     apart={
         VACUUM_HELD_BACK: "Does VACUUM (VERBOSE) of the table say that dead rows are not yet "
         "removable?",
@@ -89,7 +98,11 @@ table_bloat = Cause(
     forbids=RUNS,
     runbook="",
     source=f"{DOC}routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY",
-    shown_by=((vacuum.dead_rows, True), (vacuum.bloat_estimated, True)),
+    shown_by=(
+        (vacuum.dead_rows, True),
+        (vacuum.bloat_estimated, True),
+        (vacuum.sparse_is_read, True),
+    ),
 )
 
 

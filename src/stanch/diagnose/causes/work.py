@@ -85,6 +85,7 @@ load_spike = Cause(
         Weigh(clue=pools.sessions_grown, yes=1.5, no=0.0, now=True),
         Weigh(clue=pace.many_on_processor, yes=1.0, no=-0.5, now=True),
         Weigh(clue=pace.cpu_full, yes=1.0, no=-0.5, now=True),
+        Weigh(clue=work.waits_for_processor, yes=2.5, no=0.0, now=True),
         Weigh(clue=slow_runs.statement_slower, yes=-2.0, no=0.5, now=True),
         Weigh(clue=slow_runs.long_prepared, yes=-1.5, no=0.0, now=True),
         Weigh(clue=twice.whole_reads_new, yes=-3.0, no=0.0, now=True),
@@ -121,6 +122,8 @@ def _tell_bad(evidence: Evidence) -> str:
         return "A statement that is new takes most of the machine."
     who = f' (application "{lead.application_name[:60]}")' if lead.application_name else ""
     new = " that was never recorded before" if work.statement_new.ask(evidence).yes else ""
+    if not new and slow_runs.never_ended.ask(evidence).yes:
+        new = " that has hardly ever ended before"
     return (
         f"A statement{new} takes the machine: {lead.sessions} of "
         f"{lead.at_work} sessions at work{who} run {lead.shown}."
@@ -142,6 +145,7 @@ bad_query = Cause(
         Weigh(clue=pace.piled_up, yes=2.0, no=-3.0, now=True),
         Weigh(clue=pace.more_done, yes=-0.5, no=0.0, now=True),
         Weigh(clue=twice.all_rows_wanted, yes=5.0, no=0.0, now=True),
+        Weigh(clue=slow_runs.never_ended, yes=4.5, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-1.0, no=0.0),
     ),
     tell=_tell_bad,
@@ -168,5 +172,9 @@ bad_query = Cause(
     forbids=("end_idle_sessions", *RUNS),
     runbook="",
     source=f"{DOC}pgstatstatements.html",
-    shown_by=((work.statement_new, True), (twice.all_rows_wanted, True)),
+    shown_by=(
+        (work.statement_new, True),
+        (twice.all_rows_wanted, True),
+        (slow_runs.never_ended, True),
+    ),
 )

@@ -24,6 +24,7 @@ WANTED_MIN = 0.4
 """Of one processor, by the server: what hardly wants one loses nothing by waiting for it."""
 IO_SHARE = 0.5
 IO_MIN = 3
+JOB_SHARE_MIN = 0.25
 JOBS = ("pg_dump", "pg_dumpall", "pg_basebackup", "pgbackrest", "wal-g", "barman", "vacuumdb")
 PROGRESS = {
     "basebackup": "a base backup",
@@ -104,6 +105,15 @@ def _job_runs(_activity: Activity, evidence: Evidence) -> YES_NO:
     return False, "no backup, dump, COPY or rebuild is under way"
 
 
+def _dumps_burn(use: ProcessorUse, _evidence: Evidence) -> YES_NO:
+    dumps = [one for one in use.programs if one.name in JOBS]
+    share = sum(one.used for one in dumps) / use.processors
+    names = ", ".join(sorted({one.name for one in dumps})) or "none of them"
+    full = use.idle <= IDLE_SHARE * use.processors
+    said = f"{names} on {share:.0%} of the processors, of which {use.idle:.1f} are idle"
+    return full and share >= JOB_SHARE_MIN, said
+
+
 def _on_disk(activity: Activity, _evidence: Evidence) -> YES_NO:
     doings = at_work(activity)
     total = sum(one.sessions for one in doings)
@@ -137,6 +147,12 @@ job_runs = clue_on(
     lambda e: e.activity,
     _job_runs,
     reads=("progress",),
+)
+dumps_burn = clue_on(
+    "dumps_burn",
+    "Does a dump take much of the processors, while none is idle?",
+    lambda e: e.machine,
+    _dumps_burn,
 )
 on_disk = clue_on(
     "on_disk",

@@ -12,8 +12,6 @@ from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.shown import moment, shortened, span
 
 PROMOTED_WITHIN_S = 3600.0
-FOLLOWED, FOLLOWED_ANSWERS = "followed", "followed_answers"
-"""Host and port of the server that this one followed; whether somebody still answers there."""
 
 
 def itself(evidence: Evidence) -> Member | None:
@@ -150,7 +148,7 @@ def _asked(log: Log, evidence: Evidence) -> YES_NO:
 
 
 def _followed_lives(figures: Figures, evidence: Evidence) -> YES_NO:
-    found = next(iter(figures.named(FOLLOWED_ANSWERS)), None)
+    found = next(iter(figures.named("followed_answers")), None)
     if found is None or found.value is None or promotion_line(evidence) is None:
         return ""
     where = shortened(found.subject, 100)
@@ -215,7 +213,7 @@ followed_lives = clue_on(
     "Does the server that it followed until it was promoted still answer, and follow nobody here?",
     lambda e: e.figures,
     _followed_lives,
-    reads=(FOLLOWED_ANSWERS, "sender"),
+    reads=("followed_answers", "sender"),
 )
 histories_part = clue_on(
     "histories_part",

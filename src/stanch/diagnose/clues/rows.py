@@ -26,6 +26,8 @@ REWRITTEN_TIMES_MAX = 1.6
 """Small updates come to all rows of a table in time, each to some of them twice."""
 UNVACUUMED_SHARE_MIN = 0.4
 REWRITTEN_SHARE_MIN = 0.8
+SAME_SHARE = 0.25
+"""A second of watching is a little longer or shorter than one."""
 CHANGED_SHARE_MIN = 0.4
 JUMP_TIMES = 20.0
 JUMP_ROWS_S_MIN = 500.0
@@ -196,7 +198,10 @@ def table_of(evidence: Evidence, verb: str) -> str:
     fitting = [t for t in worked_over(evidence) if _fits(t, verb)]
     same = [t.name for t in fitting if said is not None and plain(t.name) == plain(said.table)]
     names = same or ([said.table] if said else [t.name for t in fitting])
-    return names[0] if names else ""
+    if names or verb == "delete":
+        return names[0] if names else ""
+    at_once = updated_at_once(evidence)
+    return at_once[0] if at_once else ""
 
 
 def of_table(evidence: Evidence, verb: str) -> WorkedOver | None:
@@ -250,6 +255,33 @@ def _jump(course: Course, evidence: Evidence, verb: str) -> YES_NO:
     return has_jumped, said
 
 
+def updated_at_once(evidence: Evidence) -> tuple[str, float] | None:
+    """The table of which as many rows were updated in a second of the watch as it has, none of
+    them ever before; and how many. What vacuum has cleared since leaves this trace alone."""
+    figures, history = value_of(evidence.figures), value_of(evidence.history)
+    course = history.of("rows_updated_total") if history else None
+    if figures is None or course is None:
+        return None
+    top = max(course.high or 0.0, course.peak or 0.0)
+    for one in figures.named("table_live_rows"):
+        rows, ever = one.value or 0.0, figures.value("table_updated_rows_total", one.subject)
+        same = rows >= ROWS_MIN and abs(top - rows) <= SAME_SHARE * rows
+        written = ever is not None and REWRITTEN_SHARE_MIN * rows <= ever
+        if same and written and (ever or 0.0) <= REWRITTEN_TIMES_MAX * rows:
+            return one.subject, top
+    return None
+
+
+def _like_a_table(course: Course, evidence: Evidence) -> YES_NO:
+    jumped = _jump(course, evidence, "update")
+    if isinstance(jumped, str) or not jumped[0]:
+        return jumped
+    found = updated_at_once(evidence)
+    if found is None:
+        return False, f"{jumped[1]}, which is no whole table"
+    return True, f"{found[1]:.0f} rows at once, as many as {found[0]} has, and never before"
+
+
 rows_lost = clue_on(
     "rows_lost",
     "Are most rows of a table deleted since they were last counted, and not yet vacuumed?",
@@ -290,4 +322,10 @@ updates_jumped = clue_on_course(
     "Were far more rows updated at once than usual?",
     ("rows_updated_total", ""),
     lambda course, e: _jump(course, e, "update"),
+)
+updates_like_a_table = clue_on_course(
+    "updates_like_a_table",
+    "Were as many rows updated at once as a table has, none of which ever was before?",
+    ("rows_updated_total", ""),
+    _like_a_table,
 )

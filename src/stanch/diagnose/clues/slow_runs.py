@@ -9,7 +9,14 @@ from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.pace import against_usual
 from stanch.diagnose.clues.twice import heavy_scans, looked_for, names_table, searches, whole_read
-from stanch.diagnose.clues.work import NO_WORK, SLOWER_TIMES, at_work, leading, live_rows
+from stanch.diagnose.clues.work import (
+    NO_WORK,
+    SLOWER_TIMES,
+    at_work,
+    leading,
+    live_rows,
+    processors_short,
+)
 from stanch.diagnose.clues.work import statement_slower as recorded_slower
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
@@ -144,6 +151,24 @@ def _parameters(_activity: Activity, evidence: Evidence) -> YES_NO:
     return "" if not query else "whether the statement has parameters cannot be seen"
 
 
+def _never_ended(_activity: Activity, evidence: Evidence) -> YES_NO:
+    run, pace, short = long_run(evidence), value_of(evidence.pace), processors_short(evidence)
+    if run is None:
+        return False, f"no statement keeps several sessions busy for {span(LONG_S)}"
+    if pace is None or not pace.statements or not run.query_id:
+        return "which statements have ended before was not read (pg_stat_statements)"
+    if short is None:
+        return "who uses the processors was not read"
+    if stale_in(evidence, run.query) is not None:
+        return ""
+    calls = sum(one.calls.before for one in pace.statements if one.query_id == run.query_id)
+    age, text = span(run.oldest_query_s or 0.0), shortened(run.query, QUERY_CHARS_MAX)
+    if calls >= NEW_CALLS_MIN:
+        return False, f"what runs for {age} has ended {calls:.0f} times before: {text}"
+    left = "and no processor is left" if short else "and there are processors left"
+    return short, f"what runs for {age} has hardly ended before, {left}: {text}"
+
+
 def _long_prepared(_activity: Activity, evidence: Evidence) -> YES_NO:
     run = long_run(evidence)
     if run is None:
@@ -234,6 +259,12 @@ slow_on_stale = clue_on(
     "Does a statement that runs for seconds in several sessions rest on old statistics?",
     lambda e: e.activity,
     _slow_on_stale,
+)
+never_ended = clue_on(
+    "never_ended",
+    "Does a statement that has hardly ever ended before keep the processors busy, for seconds?",
+    lambda e: e.activity,
+    _never_ended,
 )
 planned_blind = clue_on(
     "planned_blind",

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
+from stanch.diagnose.clues.work import processors_short
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.facts.pace import Grown, Pace, TablePace
@@ -111,6 +112,17 @@ def _whole_reads_new(pace: Pace, evidence: Evidence) -> YES_NO:
         return False, f"{said}, as it always is"
     more = "as never before" if math.isinf(times) else f"{times:.0f} times as much as before"
     return True, f"{said}, for each transaction {more}"
+
+
+def _whole_reads_hurt(_pace: Pace, evidence: Evidence) -> YES_NO:
+    """As it is every day, perhaps; with a processor to spare it would hurt nobody."""
+    table, short = whole_read(evidence), processors_short(evidence)
+    if table is None or short is None:
+        return ""
+    search = searches(evidence, table.name)[0]
+    if not short or asks_for_all(search):
+        return False, f"reading {table.name} whole keeps nobody from a processor"
+    return True, f"no processor is left beside {search[:90]}, which reads {table.name} whole"
 
 
 def looked_for(query: str) -> set[str]:
@@ -236,6 +248,12 @@ invalid_would_serve = clue_on(
     lambda e: e.figures,
     _invalid_would_serve,
     reads=("index_invalid", "index_invalid_leads"),
+)
+whole_reads_hurt = clue_on(
+    "whole_reads_hurt",
+    "Is no processor left while somebody looks for rows by reading that table whole?",
+    lambda e: e.pace,
+    _whole_reads_hurt,
 )
 index_ignored = clue_on(
     "index_ignored",

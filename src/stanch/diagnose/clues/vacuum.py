@@ -12,6 +12,7 @@ from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.outside import Log
+from stanch.facts.pace import Pace
 from stanch.model.readings import Reading
 
 DEAD_ROWS_MIN = 100_000
@@ -27,6 +28,7 @@ STOP_BEFORE = 3_000_000
 """The server takes no writes so many before the end (one million up to version 13)."""
 IDS = 2**31
 CANCELED_MIN = 3
+SPARSE_READS_MIN = 2.0
 LEFT_ROWS_MIN = 10_000
 HELD_S_MIN = 5.0
 """A transaction that is younger is nobody's story."""
@@ -55,6 +57,24 @@ def _dead_rows(_figures: Figures, evidence: Evidence) -> YES_NO:
     if found is None:
         return False, "no large table is half dead rows"
     return True, f"{found.subject} has {found.value:.0f} dead rows; {found.detail[:120]}"
+
+
+def sparse_read(evidence: Evidence) -> Reading | None:
+    """The largest table with fewer rows than pages, of which all pages are read again and again."""
+    figures, pace = value_of(evidence.figures), value_of(evidence.pace)
+    if figures is None or pace is None:
+        return None
+    read = {t.name for t in pace.tables if t.whole_scans.by >= SPARSE_READS_MIN}
+    found = [one for one in figures.named("table_sparse_pages") if one.subject in read]
+    return max(found, key=lambda one: (one.value or 0.0, one.subject), default=None)
+
+
+def _sparse_read(_pace: Pace, evidence: Evidence) -> YES_NO:
+    found = sparse_read(evidence)
+    if found is None:
+        return False, "no table with fewer rows than pages is read whole again and again"
+    said = f"{found.subject} has {found.value:.0f} pages for {found.detail} rows"
+    return True, f"{said}, and all of them are read again and again"
 
 
 def most_bloated(evidence: Evidence) -> Course | None:
@@ -236,6 +256,13 @@ dead_rows = clue_on(
     lambda e: e.figures,
     _dead_rows,
     reads=("table_dead_rows",),
+)
+sparse_is_read = clue_on(
+    "sparse_is_read",
+    "Is a table that has fewer rows than pages read whole again and again?",
+    lambda e: e.pace,
+    _sparse_read,
+    reads=("table_sparse_pages",),
 )
 bloat_estimated = clue_on(
     "bloat_estimated",

@@ -13,6 +13,7 @@ from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity, Changes
 from stanch.facts.workings import Doing
 from stanch.model.changes import NotedChange
+from stanch.model.host import ProcessorUse
 from stanch.model.readings import Reading
 from stanch.model.shown import shortened
 
@@ -28,6 +29,8 @@ ROWS_A_SCAN_MIN = 10_000
 SCANS_MIN = 10
 QUERY_CHARS_MAX = 90
 CHANGED_S = 2 * 3600.0
+IDLE_SHARE_MAX = 0.1
+WAITED_MIN = 0.5
 FORCED = "force_generic_plan"
 
 _LIVE = re.compile(r"^(\d{1,18}) live")
@@ -52,6 +55,15 @@ class Leading:
     def shown(self) -> str:
         """Its beginning, as long as a sentence bears."""
         return shortened(self.query, QUERY_CHARS_MAX)
+
+
+def processors_short(evidence: Evidence) -> bool | None:
+    """No processor is idle, and the server's processes wait for one most of the time in which they
+    want one; None where nobody could look."""
+    use = value_of(evidence.machine)
+    if use is None or use.server_waited_share is None:
+        return None
+    return use.idle <= IDLE_SHARE_MAX * use.processors and use.server_waited_share >= WAITED_MIN
 
 
 def at_work(activity: Activity) -> tuple[Doing, ...]:
@@ -214,6 +226,14 @@ def _index_invalid(figures: Figures, _evidence: Evidence) -> YES_NO:
     return True, f"index {found.subject} of {found.detail} is invalid: it is kept up, never used"
 
 
+def _waits_for_processor(use: ProcessorUse, evidence: Evidence) -> YES_NO:
+    short = processors_short(evidence)
+    if short is None or use.server_waited_share is None:
+        return "how long the server's processes wait for a processor is not counted"
+    waited = f"the server's processes wait {use.server_waited_share:.0%} of it for a processor"
+    return short, f"of {use.processors} processors {use.idle:.1f} are idle; {waited}"
+
+
 def _forced(figures: Figures, _evidence: Evidence) -> YES_NO:
     for one in figures.named("role_settings"):
         if f"plan_cache_mode={FORCED}" in one.detail.replace(" ", ""):
@@ -269,6 +289,12 @@ index_invalid = clue_on(
     lambda e: e.figures,
     _index_invalid,
     reads=("index_invalid", "progress"),
+)
+waits_for_processor = clue_on(
+    "waits_for_processor",
+    "Is no processor idle, while the server's processes mostly wait for one?",
+    lambda e: e.machine,
+    _waits_for_processor,
 )
 plan_forced = clue_on(
     "plan_forced",

@@ -25,6 +25,7 @@ t AS MATERIALIZED (
         s.n_mod_since_analyze, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, s.seq_scan, s.seq_tup_read,
         s.idx_scan, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
         greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed,
+        c.relpages,
         -- As VACUUM or ANALYZE counted last: before what has been done to its rows since.
         greatest(c.reltuples, 0) AS rows_before,
         -- Half of the rows are gone, or nearly all of them were written anew, and both lie there.
@@ -159,6 +160,13 @@ figures AS (
             WHERE option_name = 'autovacuum_enabled' AND NOT option_value::boolean
         )
         ORDER BY c.reltuples DESC, c.oid LIMIT 10
+    )
+    UNION ALL
+    -- Fewer rows than pages, where four find room on one: most of it is empty or dead.
+    (
+        SELECT 'table_sparse_pages', t.name, relpages::float8, format('%s live', n_live_tup)
+        FROM t WHERE relpages >= 1000 AND n_live_tup < relpages
+        ORDER BY relpages DESC, t.name LIMIT 10
     )
     UNION ALL
     -- Columns of which the planner knows nothing: a change of the type forgets what was known, as an

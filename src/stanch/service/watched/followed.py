@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from stanch.adapters.hosts.here import is_this_machine
 from stanch.adapters.postgres.conninfo import resolve
 from stanch.adapters.postgres.greeting import gone
-from stanch.diagnose.clues.promotion import FOLLOWED, FOLLOWED_ANSWERS, promotion_line
+from stanch.diagnose.clues.promotion import promotion_line
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.figures import Figures
 from stanch.model.diagnosis import Missing
@@ -31,7 +31,7 @@ async def with_followed(evidence: Evidence, dsn: str) -> Evidence:
     if isinstance(read, Missing):
         return evidence
     figures = read.value
-    followed = next(iter(figures.named(FOLLOWED)), None)
+    followed = next(iter(figures.named("followed")), None)
     if followed is None or followed.value is None or promotion_line(evidence) is None:
         return evidence
     host, port = followed.subject, int(followed.value)
@@ -39,7 +39,7 @@ async def with_followed(evidence: Evidence, dsn: str) -> Evidence:
         # Its own machine is meant, which this one is not.
         return evidence
     answers = await _answers(host, port)
-    told = Reading(name=FOLLOWED_ANSWERS, value=float(answers), subject=f"{host}:{port}")
+    told = Reading(name="followed_answers", value=float(answers), subject=f"{host}:{port}")
     known = Figures(items=(*figures.items, told))
     return replace(evidence, figures=replace(read, value=known))
 
