@@ -543,3 +543,16 @@ def test_a_storm_of_clients_that_a_full_volume_throws_out_is_told_from_the_volum
     named = [(f.id, f.follows) for f in found.causes if f.probability >= STANDS_FROM]
     assert named[0] == ("disk_full_data", None)
     assert ("connection_storm", "disk_full_data") in named
+
+
+NOBODY = Missing(what="history", reason="nobody watches this server")
+
+
+@pytest.mark.parametrize(("times", "named"), [(40, True), (3, False)])
+def test_a_stranger_sees_a_burst_of_wal_against_the_mean_of_all_time(
+    times: float, named: bool
+) -> None:
+    mean = 9e12 / (10 * 86_400)
+    written = paces.pace(wal_bytes=paces.grown(9e12, times * mean))
+    evidence = case("wal_burst", history=NOBODY, pace=written)
+    assert ("wal_burst" in standing(evidence)) is named

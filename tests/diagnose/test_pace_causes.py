@@ -108,6 +108,7 @@ def busy(idle: float = 0.0, waited: float = 0.8, **differs: Any) -> Reading[Proc
     return w.read(ProcessorUse(**(usual | differs)))
 
 
+NO_TIME = Missing(what="pace", reason="no time was left for a second look")
 DUMPS = (
     ProgramUse(pid=71, name="pg_dump", used=0.7),
     ProgramUse(pid=72, name="pg_dump", used=0.6),
@@ -165,6 +166,10 @@ SEEN: dict[str, tuple[str, Evidence]] = {
     "a report that has never ended before, of which three keep all processors busy": (
         "bad_query",
         stranger(REPORTS, pace=KNOWN, machine=busy()),
+    ),
+    "a report of which three keep all processors so busy that nobody can look twice": (
+        "bad_query",
+        stranger(REPORTS, pace=NO_TIME, machine=busy()),
     ),
     "a large table that every request reads whole as it always did, and no processor is left": (
         "missing_index",
@@ -266,11 +271,8 @@ QUIET: dict[str, Evidence] = {
     "a dump at noon that hardly needs a processor": stranger(
         DUMPING, machine=busy(programs=(replace(DUMPS[0], used=0.2),))
     ),
-    "a report that takes as long as ever, on all processors": stranger(
-        REPORTS, pace=OLD_REPORT, machine=busy()
-    ),
     "one report that has never ended before": stranger(
-        searching(1, query=JOINED, oldest_query_s=18.0), pace=KNOWN, machine=busy()
+        searching(1, query=JOINED, oldest_query_s=18.0), pace=KNOWN, machine=busy(idle=0.9)
     ),
     "a table with far fewer rows than pages that nobody reads whole": stranger(figures=SPARSE),
     "one long report on a table that was loaded a moment ago": stranger(
@@ -544,3 +546,16 @@ def test_pages_that_count_all_rows_as_they_always_did_are_no_cause() -> None:
     usual = replace(p.READ_WHOLE, whole_rows=p.grown(8e12, 10e6))
     evidence = stranger(searching(query=EVERY_PAGE), pace=p.pace(usual))
     assert "bad_query" not in standing(evidence)
+
+
+def test_where_a_report_takes_as_long_as_ever_and_all_processors_nobody_is_called_healthy() -> None:
+    found = diagnose(stranger(REPORTS, pace=OLD_REPORT, machine=busy()))
+    assert found.verdict is Verdict.UNKNOWN
+    assert "wait 80% of it for a processor" in found.summary
+    assert JOINED in found.summary
+
+
+def test_a_machine_without_a_processor_left_is_healthy_where_nobody_is_at_it_for_long() -> None:
+    assert diagnose(stranger(machine=busy())).verdict is Verdict.HEALTHY
+    alone = searching(1, query=JOINED, oldest_query_s=18.0)
+    assert diagnose(stranger(alone, pace=KNOWN, machine=busy())).verdict is Verdict.HEALTHY

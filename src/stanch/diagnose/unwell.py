@@ -6,8 +6,12 @@ from collections.abc import Iterator
 
 from stanch.diagnose.clues.lag import lag_told
 from stanch.diagnose.clues.sessions import near_limit
+from stanch.diagnose.clues.slow_runs import long_run
+from stanch.diagnose.clues.work import processors_short, waits_for_processor
 from stanch.diagnose.evidence import Evidence, postmaster_lives, value_of
 from stanch.diagnose.inside import SessionGroup, Sessions
+from stanch.facts.workings import Doing
+from stanch.model.shown import shortened, span
 from stanch.model.symptoms import SymptomKind
 
 HOLDERS_SHOWN = 3
@@ -26,6 +30,9 @@ def _found(evidence: Evidence) -> Iterator[str]:
             yield f"{full.text[0].upper()}{full.text[1:]}: {_who(sessions)}."
         for limit in sessions.limits_hit:
             yield f"{limit[0].upper()}{limit[1:]}: it turns further logins away."
+    run = long_run(evidence)
+    if run is not None and processors_short(evidence):
+        yield _waiting(run, evidence)
     if behind := lag_told(evidence):
         yield behind
     if lock is not None and not lock.present and postmaster_lives(evidence):
@@ -33,6 +40,13 @@ def _found(evidence: Evidence) -> Iterator[str]:
             "The running server's postmaster.pid is gone: it looks every minute and then stops "
             "itself at once."
         )
+
+
+def _waiting(run: Doing, evidence: Evidence) -> str:
+    waits = waits_for_processor.ask(evidence).text
+    age, text = span(run.oldest_query_s or 0.0), shortened(run.query, 120)
+    said = f"several sessions have been at one statement for {age}: {text}"
+    return f"{waits[0].upper()}{waits[1:]}; {said}"
 
 
 def _over_the_rule(sessions: Sessions, evidence: Evidence) -> bool:

@@ -26,7 +26,8 @@ def _rates(evidence: Evidence) -> tuple[float | None, float | None]:
 def _tell_burst(evidence: Evidence) -> str:
     usual, now = _rates(evidence)
     if usual is None or now is None:
-        return "Far more WAL is written than usual."
+        burst = wal.wal_burst.ask(evidence)
+        return f"Far more WAL is written than usual{f': {burst.text}' if burst.yes else ''}."
     bulk = wal.bulk_work.ask(evidence)
     doing = f" ({bulk.text})" if bulk.yes else ""
     return f"{human_bytes(now)} of WAL a second are written, usually {human_bytes(usual)}{doing}."

@@ -146,6 +146,7 @@ bad_query = Cause(
         Weigh(clue=pace.more_done, yes=-0.5, no=0.0, now=True),
         Weigh(clue=twice.all_rows_wanted, yes=5.0, no=0.0, now=True),
         Weigh(clue=slow_runs.never_ended, yes=4.5, no=0.0, now=True),
+        Weigh(clue=slow_runs.runs_together, yes=2.2, no=0.0, now=True),
         Weigh(clue=work.index_gone, yes=-1.0, no=0.0),
     ),
     tell=_tell_bad,
@@ -176,5 +177,6 @@ bad_query = Cause(
         (work.statement_new, True),
         (twice.all_rows_wanted, True),
         (slow_runs.never_ended, True),
+        (slow_runs.runs_together, True),
     ),
 )

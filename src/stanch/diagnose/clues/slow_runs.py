@@ -41,6 +41,7 @@ RUNS_TIMES = 10.0
 """A call that has not ended was slow by chance now and then."""
 CALLS_TIMES_MAX = 3.0
 """What is called more often than that waits for its turn: that is load, and all statements do."""
+TOGETHER_S = 5.0
 OLDER_S = 1.0
 OLDER_TIMES = 5.0
 COST_MAX = 40.0
@@ -169,6 +170,18 @@ def _never_ended(_activity: Activity, evidence: Evidence) -> YES_NO:
     return short, f"what runs for {age} has hardly ended before, {left}: {text}"
 
 
+def _runs_together(_activity: Activity, evidence: Evidence) -> YES_NO:
+    """Where nobody could look twice, what runs for so long on all processors is most often new."""
+    run, short = long_run(evidence), processors_short(evidence)
+    if run is None or short is None or value_of(evidence.pace) is not None:
+        return ""
+    age, text = span(run.oldest_query_s or 0.0), shortened(run.query, QUERY_CHARS_MAX)
+    if _PARAMETER.search(run.query) or stale_in(evidence, run.query) or forbidden_plans(evidence):
+        return ""
+    left = "and no processor is left" if short else "and there are processors left"
+    return short and (run.oldest_query_s or 0.0) >= TOGETHER_S, f"{text} runs for {age}, {left}"
+
+
 def _long_prepared(_activity: Activity, evidence: Evidence) -> YES_NO:
     run = long_run(evidence)
     if run is None:
@@ -265,6 +278,12 @@ never_ended = clue_on(
     "Does a statement that has hardly ever ended before keep the processors busy, for seconds?",
     lambda e: e.activity,
     _never_ended,
+)
+runs_together = clue_on(
+    "runs_together",
+    "Have several sessions been at one statement for long, while no processor is left?",
+    lambda e: e.activity,
+    _runs_together,
 )
 planned_blind = clue_on(
     "planned_blind",

@@ -368,7 +368,13 @@ FAULTS = (
         " files.",
         causes=("temp_file_spill",),
         make=_spill,
-        needs=Needs(conf=STATEMENTS, prepare=(often_statements, _prepare_spilling)),
+        # On a volume with room for all of it nobody would notice.
+        needs=Needs(
+            root=True,
+            data_volume_mb=900,
+            conf=STATEMENTS,
+            prepare=(often_statements, _prepare_spilling),
+        ),
         shows_after_s=4,
     ),
     Fault(
