@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import evidences as w
 from stanch.diagnose.evidence import Evidence
+from stanch.diagnose.outside import Kernel
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.diagnosis import Missing
+from stanch.model.ids import TargetName
 from stanch.model.machine import ServiceState
+from stanch.model.symptoms import Symptom, SymptomKind
 
 
 def kept(**more: Any) -> Evidence:
@@ -64,3 +68,28 @@ def test_a_container_that_was_started_again_after_a_kill_a_minute_ago_is_over() 
     found = diagnose(w.healthy(service=w.read(state)))
     assert found.verdict.value in {"recovered", "healthy"}
     assert all(c.id == "oom_killed" for c in found.causes if c.probability >= STANDS_FROM)
+
+
+COUNTED = Kernel(oom_kills=2, own_group=True)
+
+
+def inside_a_container(kernel: Kernel, began_s: float, *symptoms: Symptom) -> str:
+    """A session of a server in a container was ended with signal 9, and it has recovered."""
+    state = ServiceState(name="db", running=True, status="running", started_at=w.ago(began_s))
+    died = (w.SIGKILLED_CHILD, w.line("reinitializing", 29), w.line("ready", 27))
+    evidence = w.healthy(log=w.log(*died), kernel=w.read(kernel), service=w.read(state))
+    found = diagnose(replace(evidence, symptoms=symptoms))
+    return found.causes[0].id if found.causes else ""
+
+
+def test_what_a_young_container_has_counted_is_of_the_trouble() -> None:
+    assert inside_a_container(COUNTED, 300) == "oom_killed"
+    assert inside_a_container(replace(COUNTED, own_group=False), 300) == "killed"
+
+
+def test_what_an_old_container_has_counted_may_be_of_any_day() -> None:
+    assert inside_a_container(COUNTED, 9e5) == "killed"
+    seen = Symptom(
+        kind=SymptomKind.OOM_KILL, target=TargetName("orders"), since=w.ago(30), detail="one more"
+    )
+    assert inside_a_container(COUNTED, 9e5, seen) == "oom_killed"

@@ -13,6 +13,8 @@ from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.ending import killed_child
 from stanch.diagnose.evidence import Evidence, is_open, value_of
 from stanch.diagnose.outside import Kernel, Kill
+from stanch.model.shown import span
+from stanch.model.symptoms import SymptomKind
 
 CONTAINER_PID = 1
 """A postmaster with this PID is the first process of a container."""
@@ -78,6 +80,8 @@ def _ours(kernel: Kernel, evidence: Evidence) -> YES_NO:
     if kernel.new_oom_kills and kernel.own_group:
         group = "of this server's control group since the last look"
         return True, f"the kernel killed {kernel.new_oom_kills} more for memory {group}"
+    if (counted := _counted_in_ours(kernel, evidence)) is not None:
+        return counted
     if _somebodys(kernel, evidence) is not None:
         return "the kernel killed a server process for memory; it may have been another server's"
     if kernel.kills:
@@ -85,6 +89,22 @@ def _ours(kernel: Kernel, evidence: Evidence) -> YES_NO:
         whose = f"process {newest.pid} at {newest.at:%H:%M:%S} UTC, not of this server's end"
         return False, f"the kernel's newest kill for memory was {whose}"
     return _counted(kernel)
+
+
+def _counted_in_ours(kernel: Kernel, evidence: Evidence) -> YES_NO | None:
+    """What nobody counted before tells all the same, where the watch has told of it, or where the
+    group itself is as young as the trouble: a container's counter begins with the container."""
+    told = next((s for s in evidence.symptoms if s.kind is SymptomKind.OOM_KILL), None)
+    if told is not None and kernel.own_group:
+        return True, f"the watch saw a kill for memory in its control group: {told.detail}"
+    keeper = value_of(evidence.service)
+    if not kernel.own_group or not kernel.oom_kills or keeper is None or keeper.started_at is None:
+        return None
+    age_s = (evidence.at - keeper.started_at).total_seconds()
+    if not 0 <= age_s <= evidence.lookback_s:
+        return None
+    times = f"killed for memory {kernel.oom_kills} times in its control group"
+    return True, f"the kernel {times}, which began {span(age_s)} ago"
 
 
 def _counted(kernel: Kernel) -> YES_NO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import psutil
 
@@ -25,6 +26,7 @@ from stanch.drill.lab.means.traffic import (
 )
 from stanch.drill.lab.rig import Rig
 
+LITTLE_SPACE: Any = {"root": True, "data_volume_mb": 900, "conf": STATEMENTS}
 SLOW_S = 40.0
 """What a busy machine may take for some seconds of work."""
 
@@ -364,17 +366,10 @@ FAULTS = (
     Fault(
         id="temp-file-spill",
         area=Area.WORK,
-        story="A report sorts far more than fits into work_mem and writes a gigabyte of temporary"
-        " files.",
+        story="A report sorts far more than fits into work_mem; its temporary files fill the disk.",
         causes=("temp_file_spill",),
         make=_spill,
-        # On a volume with room for all of it nobody would notice.
-        needs=Needs(
-            root=True,
-            data_volume_mb=900,
-            conf=STATEMENTS,
-            prepare=(often_statements, _prepare_spilling),
-        ),
+        needs=Needs(**LITTLE_SPACE, prepare=(often_statements, _prepare_spilling)),
         shows_after_s=4,
     ),
     Fault(
