@@ -28,8 +28,7 @@ from stanch.drill.lab.rig import Rig
 
 LITTLE_SPACE: Any = {"root": True, "data_volume_mb": 900, "conf": STATEMENTS}
 SLOW_S = 40.0
-"""What a busy machine may take for some seconds of work."""
-
+"""For some seconds of work."""
 # --- load ---------------------------------------------------------------------------------------
 
 
@@ -359,6 +358,7 @@ FAULTS = (
         story="Somebody set work_mem high so that sorts stay in memory; many sort at once, and the"
         " memory of the container does not suffice.",
         causes=("work_mem_too_high",),
+        or_else=("oom_killed",),  # While it crashes it tells nobody what it is set to.
         make=_sort_in_memory,
         needs=Needs(root=True, conf=STATEMENTS, prepare=(often_statements, _prepare_limited)),
         shows_after_s=3,
@@ -366,7 +366,7 @@ FAULTS = (
     Fault(
         id="temp-file-spill",
         area=Area.WORK,
-        story="A report sorts far more than fits into work_mem; its temporary files fill the disk.",
+        story="A report sorts far more than fits into work_mem; its files fill the disk.",
         causes=("temp_file_spill",),
         make=_spill,
         needs=Needs(**LITTLE_SPACE, prepare=(often_statements, _prepare_spilling)),
