@@ -376,6 +376,12 @@ def test_an_update_of_all_rows_is_seen_by_a_watch_though_vacuum_was_quicker() ->
     assert (found.id, found.subject) == ("mass_update", "public.orders")
 
 
+def test_an_update_of_all_rows_right_before_somebody_reported_it_is_seen_as_well() -> None:
+    seen = at_once(151_426, 151_426)
+    jump = replace(w.course("rows_updated_total", 40, 45), lead=151_426)
+    assert "mass_update" in standing(replace(seen, history=w.history(jump)))
+
+
 def test_a_large_job_is_no_update_of_all_rows() -> None:
     assert "mass_update" not in standing(at_once(30_000, 151_426))
     assert "mass_update" not in standing(at_once(151_426, 9e6))

@@ -32,6 +32,12 @@ def test_what_was_usual_is_told_apart_from_what_came_since() -> None:
     assert (course.now, course.peak, course.trough) == (80, 80, 80)
 
 
+def test_what_leapt_right_before_somebody_reported_it_is_neither_usual_nor_lost() -> None:
+    course = looks(lambda s: {COMMITS: 100 * s + (150_000 if s >= 597 else 0)}).of("commits_total")
+    assert course is not None
+    assert (course.high, course.lead, course.peak) == (100, 150_100, 100)
+
+
 def test_a_counter_is_told_by_how_fast_it_grows() -> None:
     course = looks(lambda s: {COMMITS: 100 * min(s, 600) + 7 * max(0, s - 600)}).of("commits_total")
     assert course is not None

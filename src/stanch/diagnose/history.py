@@ -57,6 +57,9 @@ class Course:
     """The highest since the onset."""
     trough: float | None = None
     """The lowest since the onset."""
+    lead: float | None = None
+    """The highest of the seconds before the onset, which are not counted as usual: whoever reports
+    trouble does so when it has begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ def _course(series: Series, points: Points, onset: datetime, ends_at: datetime) 
         now=median(lately or recent) if recent else None,
         peak=max(after, default=None),
         trough=min(after, default=None),
+        lead=max((value for at, value in seen if until < at <= onset), default=None),
     )
 
 

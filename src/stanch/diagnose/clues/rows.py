@@ -244,10 +244,14 @@ def _statement(evidence: Evidence, verb: str) -> Answer:
     return Answer(yes=True, text=f"{now}{shortened(found.text, 150)}{by}", at=found.at)
 
 
+def _top(course: Course) -> float:
+    return max(course.high or 0.0, course.lead or 0.0, course.peak or 0.0)
+
+
 def _jump(course: Course, evidence: Evidence, verb: str) -> YES_NO:
     if course.usual is None:
         return "what is usual is not known yet"
-    top = max(course.high or 0.0, course.peak or 0.0)
+    top = _top(course)
     said = f"up to {top:.0f} rows a second, where {course.usual:.0f} are usual"
     has_jumped = top >= max(JUMP_ROWS_S_MIN, JUMP_TIMES * course.usual)
     if not has_jumped and _is_untold(evidence, verb):
@@ -262,7 +266,7 @@ def updated_at_once(evidence: Evidence) -> tuple[str, float] | None:
     course = history.of("rows_updated_total") if history else None
     if figures is None or course is None:
         return None
-    top = max(course.high or 0.0, course.peak or 0.0)
+    top = _top(course)
     for one in figures.named("table_live_rows"):
         rows, ever = one.value or 0.0, figures.value("table_updated_rows_total", one.subject)
         same = rows >= ROWS_MIN and abs(top - rows) <= SAME_SHARE * rows
