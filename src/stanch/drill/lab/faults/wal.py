@@ -28,7 +28,7 @@ from stanch.drill.lab.rig import Rig
 
 PHYSICAL = ("replica_2", "standby_old", "pg_node3", "barman", "barman_orders", "dr_site")
 LOGICAL = ("debezium", "cdc_orders", "warehouse_sub", "airbyte_slot", "fivetran_pg", "upgrade_16")
-BURST_S = 150.0
+BURST_S = 60.0
 SMALL = {"max_wal_size": "16MB", "min_wal_size": "2MB"}
 """What the WAL takes where nothing retains it: far less than its volume."""
 
@@ -166,7 +166,7 @@ def _burst(rig: Rig) -> None:
         # A staging table is loaded anew each time.
         load = f"TRUNCATE {into}; {load}"
     rig.keep_asking(load, application=words.job(rig.rng), pause_s=rig.rng.uniform(0.1, 0.5))
-    rig.until(lambda: used(wal_volume(rig)) > 0.9, seconds=BURST_S)
+    rig.until(lambda: used(wal_volume(rig)) > 0.7, seconds=BURST_S)
 
 
 FAULTS = (
@@ -259,7 +259,7 @@ FAULTS = (
         causes=("wal_burst",),
         make=_burst,
         # With room for it a burst of WAL hurts nobody.
-        needs=Needs(conf={"max_wal_size": "4GB"}, wal_volume_mb=800, root=True),
-        shows_after_s=4.0,
+        needs=Needs(conf={"max_wal_size": "1GB"}, wal_volume_mb=256, root=True),
+        shows_after_s=3.0,
     ),
 )
