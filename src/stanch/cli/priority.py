@@ -18,7 +18,7 @@ def go_first() -> None:
     with contextlib.suppress(OSError):
         if os.getpriority(os.PRIO_PROCESS, 0) > FIRST:
             os.setpriority(os.PRIO_PROCESS, 0, FIRST)
-            _session_first()
+        _session_first()
 
 
 def _session_first() -> None:
