@@ -23,6 +23,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 NOBODY = Missing(what="history", reason="nobody watches this server")
 
 BY_CUSTOMER = "SELECT id, state FROM orders WHERE customer_id = ? ORDER BY made_at DESC LIMIT ?"
+BY_KEY = "SELECT id, state FROM orders WHERE id = ?"
 NEWEST = "SELECT id, state FROM orders ORDER BY made_at DESC LIMIT ?"
 PREPARED = "SELECT id, state FROM orders WHERE customer_id = $1 ORDER BY made_at DESC LIMIT $2"
 EVERY_PAGE = "SELECT id, count(*) OVER () AS total FROM orders ORDER BY made_at OFFSET ? LIMIT ?"
@@ -125,6 +126,10 @@ SEEN: dict[str, tuple[str, Evidence]] = {
     "pages that count all rows of a table each time they show fifty of them": (
         "bad_query",
         stranger(searching(query=EVERY_PAGE), pace=p.pace(p.READ_WHOLE)),
+    ),
+    "the same beside more sessions that look by the key, for which there is an index": (
+        "missing_index",
+        stranger(searching(1), searching(3, query=BY_KEY), pace=p.pace(p.READ_WHOLE)),
     ),
     "the newest rows that are sorted anew each time, and no index on their time": (
         "missing_index",
