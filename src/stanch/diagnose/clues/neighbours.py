@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
-from stanch.diagnose.clues.work import at_work
+from stanch.diagnose.clues.work import IDLE_SHARE_MAX, at_work
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity
@@ -18,7 +18,6 @@ QUIET_MORE = 1.0
 BURNS_FROM = 0.4
 """Of one processor."""
 BURNT_SHARE = 0.6
-IDLE_SHARE = 0.1
 WAITS_SHARE = 0.2
 WANTED_MIN = 0.4
 """Of one processor, by the server: what hardly wants one loses nothing by waiting for it."""
@@ -71,7 +70,7 @@ def _programs_burn(use: ProcessorUse, _evidence: Evidence) -> YES_NO:
     said += f", the server {use.server:.1f}"
     said += "" if waited is None else f", and it waits for one {waited:.0%} of its time"
     taken = theirs >= BURNT_SHARE * (use.processors - use.looking) and theirs >= 2 * use.server
-    full = use.idle <= IDLE_SHARE * use.processors
+    full = use.idle <= IDLE_SHARE_MAX * use.processors
     return taken and full and _is_short(use), said
 
 
@@ -109,7 +108,7 @@ def _dumps_burn(use: ProcessorUse, _evidence: Evidence) -> YES_NO:
     dumps = [one for one in use.programs if one.name in JOBS]
     share = sum(one.used for one in dumps) / use.processors
     names = ", ".join(sorted({one.name for one in dumps})) or "none of them"
-    full = use.idle <= IDLE_SHARE * use.processors
+    full = use.idle <= IDLE_SHARE_MAX * use.processors
     said = f"{names} on {share:.0%} of the processors, of which {use.idle:.1f} are idle"
     return full and share >= JOB_SHARE_MIN, said
 

@@ -119,7 +119,7 @@ def _whole_reads_hurt(_pace: Pace, evidence: Evidence) -> YES_NO:
     table, short = whole_read(evidence), processors_short(evidence)
     if table is None or short is None:
         return ""
-    search = searches(evidence, table.name)[0]
+    search = whole_reader(evidence, table)
     if not short or asks_for_all(search):
         return False, f"reading {table.name} whole keeps nobody from a processor"
     return True, f"no processor is left beside {search[:90]}, which reads {table.name} whole"
@@ -131,18 +131,27 @@ def looked_for(query: str) -> set[str]:
     return {word.casefold() for word in _WORD.findall(found[1])} if found else set()
 
 
+def _fitting(search: str, table: TablePace) -> list[str]:
+    """Columns that it looks by and that an index of the table begins with."""
+    return sorted(looked_for(search) & {column.casefold() for column in table.indexed})
+
+
+def whole_reader(evidence: Evidence, table: TablePace) -> str:
+    """The search that most likely reads a table whole: whoever looks by an index beside it does
+    not, unless all do."""
+    found = searches(evidence, table.name)
+    return next((search for search in found if not _fitting(search, table)), found[0])
+
+
 def _index_ignored(_pace: Pace, evidence: Evidence) -> YES_NO:
     table = whole_read(evidence)
     if table is None:
         return ""
-    indexed, found = {column.casefold() for column in table.indexed}, ("", "")
-    for search in searches(evidence, table.name):
-        fits = sorted(looked_for(search) & indexed)
-        if not fits:
-            # Whoever looks by an index beside it does not read the table whole.
-            return False, f"no index of {table.name} begins with what {search[:90]} looks for"
-        found = found if found[0] else (fits[0], search)
-    return True, f"{table.name} has an index on {found[0]}, by which {found[1][:90]} looks"
+    search = whole_reader(evidence, table)
+    fits = _fitting(search, table)
+    if fits:
+        return True, f"{table.name} has an index on {fits[0]}, by which {search[:90]} looks"
+    return False, f"no index of {table.name} begins with what {search[:90]} looks for"
 
 
 def asks_for_all(query: str) -> bool:
@@ -160,7 +169,7 @@ def _all_rows_wanted(pace: Pace, evidence: Evidence) -> YES_NO:
     table = whole_read(evidence)
     if table is None or not _whole_reads_are_new(pace, table):
         return ""
-    search = searches(evidence, table.name)[0]
+    search = whole_reader(evidence, table)
     if not asks_for_all(search):
         return False, f"{search[:90]} looks for some rows of {table.name}"
     return True, f"every row of {table.name} is wanted by {search[:90]}: no index can spare any"
@@ -170,7 +179,7 @@ def _invalid_would_serve(figures: Figures, evidence: Evidence) -> YES_NO:
     table = whole_read(evidence)
     if table is None or figures.value("progress", "create index"):
         return ""
-    wanted = looked_for(searches(evidence, table.name)[0])
+    wanted = looked_for(whole_reader(evidence, table))
     for index in figures.named("index_invalid"):
         leads = {
             f.detail.casefold()
