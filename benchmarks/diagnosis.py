@@ -33,12 +33,14 @@ from fleet import fast_folder
 from report import machine
 
 from stanch.adapters.postgres.binaries import Binaries, all_binaries
+from stanch.diagnose.catalogue import CAUSES
 from stanch.drill.lab.catalogue import BY_ID, HARMLESS, SETS
 from stanch.drill.lab.fault import Area, Fault, NotMade
 from stanch.drill.lab.rigs import Rigs, cannot, joint
 from stanch.drill.lab.scoring import Judged, judge
 from stanch.drill.lab.trial import Answer, Outcome, Trial, View, run_trial
 from stanch.model.errors import SetupError
+from stanch.model.ids import CauseId
 
 MEMORY_MB = 4096
 SLOTS = 4
@@ -138,8 +140,15 @@ def _pairs(faults: Sequence[Fault], rng: random.Random) -> Iterator[tuple[Fault,
             joint((one, other))
         except NotMade:
             continue
-        if one.area is not other.area:
+        if one.area is not other.area and one.seen_on == other.seen_on and not _linked(one, other):
             yield one, other
+
+
+def _linked(one: Fault, other: Fault) -> bool:
+    """One of them is known to bring about the other: a single story."""
+    told = {cause.id: set(cause.brings_about) for cause in CAUSES}
+    pairs = ((a, b) for a in one.causes for b in other.causes)
+    return any(b in told[CauseId(a)] or a in told[CauseId(b)] for a, b in pairs)
 
 
 def run(rigs: Rigs, planned: Planned, folder: Path) -> Done:
@@ -215,6 +224,7 @@ def main() -> None:
     parser.add_argument(
         "--only", metavar="FAULT", nargs="+", choices=sorted(BY_ID), help="these faults alone"
     )
+    parser.add_argument("--sample", type=int, metavar="N", help="N of them, drawn by the seed")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--major", type=int, default=15, help="version of the servers")
     parser.add_argument("--workers", type=int, default=SLOTS, help="trials side by side")
@@ -223,7 +233,10 @@ def main() -> None:
     found = [b for b in all_binaries() if b.major == options.major]
     if not found:
         parser.error(f"no PostgreSQL {options.major} server here")
-    faults = [BY_ID[name] for name in options.only or sorted(SETS[options.set])]
+    names = options.only or sorted(SETS[options.set])
+    if options.sample is not None:
+        names = random.Random(options.seed).sample(names, min(options.sample, len(names)))
+    faults = [BY_ID[name] for name in names]
     every = [
         *plan(
             faults,

@@ -382,6 +382,29 @@ def test_an_update_of_all_rows_right_before_somebody_reported_it_is_seen_as_well
     assert "mass_update" in standing(replace(seen, history=w.history(jump)))
 
 
+def deleted(rows: float, ever: float, left: float) -> Evidence:
+    """Twenty rows a second are deleted; in one second it were many more, and vacuum has come."""
+    jump = replace(w.course("rows_deleted_total", 20, 22), peak=rows)
+    known = (
+        w.figure("tables", 7, "app"),
+        w.figure("table_live_rows", left, "public.memberships"),
+        w.figure("table_deleted_rows_total", ever, "public.memberships"),
+    )
+    return w.healthy(figures=told(*known), history=w.history(jump))
+
+
+@pytest.mark.parametrize("rows", [16_800, 40_000])
+def test_a_delete_of_all_rows_is_seen_by_a_watch_though_vacuum_was_quicker(rows: float) -> None:
+    found = diagnose(deleted(rows, 16_894, 103)).first
+    assert found is not None
+    assert (found.id, found.subject) == ("mass_delete", "public.memberships")
+
+
+def test_what_is_deleted_every_night_or_leaves_the_most_is_no_accident() -> None:
+    assert "mass_delete" not in standing(deleted(16_800, 500_000, 103))
+    assert "mass_delete" not in standing(deleted(16_800, 16_894, 12_000))
+
+
 def test_a_large_job_is_no_update_of_all_rows() -> None:
     assert "mass_update" not in standing(at_once(30_000, 151_426))
     assert "mass_update" not in standing(at_once(151_426, 9e6))
@@ -441,9 +464,41 @@ def test_a_sequence_at_its_last_number_is_known_without_a_log() -> None:
     assert standing(w.far(history=courses)) == ["sequence_exhausted"]
 
 
-def test_a_sequence_near_its_end_is_not_at_it() -> None:
-    courses = w.history(w.course("sequence_used_pct", 97.0, 97.1, "app.public.orders_id_seq"))
-    assert diagnose(w.healthy(history=courses)).verdict is Verdict.HEALTHY
+@pytest.mark.parametrize(
+    ("name", "subject", "cause_id"),
+    [
+        ("sequence_used_pct", "app.public.orders_id_seq", "sequence_exhausted"),
+        ("int4_key_used_pct", "app.public.lines.id", "int4_overflow"),
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_numbers_near_their_end_hurt_later(
+    asked: bool, name: str, subject: str, cause_id: str
+) -> None:
+    near = (
+        w.healthy(figures=w.figures(w.figure(name, 97.0, subject)))
+        if asked
+        else w.healthy(history=w.history(w.course(name, 96.9, 97.0, subject)))
+    )
+    finding = found(near, cause_id)
+    assert finding.hurts_later
+    assert finding.summary.endswith("inserts fail soon.")
+    assert subject in finding.summary
+    assert "97.0 %" in finding.summary
+
+
+@pytest.mark.parametrize("name", ["sequence_used_pct", "int4_key_used_pct"])
+def test_numbers_far_from_their_end_are_healthy(name: str) -> None:
+    far = w.healthy(figures=w.figures(w.figure(name, 89.0, "app.public.orders_id_seq")))
+    assert diagnose(far).verdict is Verdict.HEALTHY
+
+
+def test_of_a_sequence_that_ends_with_its_column_the_column_is_told() -> None:
+    both = w.figures(
+        w.figure("sequence_used_pct", 97.0, "app.public.lines_id_seq"),
+        w.figure("int4_key_used_pct", 97.0, "app.public.lines.id"),
+    )
+    assert standing(w.healthy(figures=both)) == ["int4_overflow"]
 
 
 def test_a_key_that_has_outgrown_its_column_is_told_with_the_column() -> None:

@@ -164,6 +164,37 @@ def test_what_only_looks_like_a_cause_is_not_named_as_it(what: str) -> None:
     assert cause_id not in standing(evidence)
 
 
+def test_one_migration_that_waits_for_the_lock_of_a_session_that_does_nothing() -> None:
+    evidence = w.healthy(
+        chains=w.chains(w.chain(1, 9, "idle")), activity=w.activity(LEAKED, WAITING[0])
+    )
+    assert story(evidence) == {"advisory_lock_leak": None, "blocking_chain": "advisory_lock_leak"}
+
+
+STORMS = {
+    "deadlock_storm": ("deadlock", "deadlock detected"),
+    "lock_table_full": ("lock_table_full", "out of shared memory"),
+    "statement_timeouts": ("statement_timeout", "canceling statement"),
+}
+
+
+def lines_until(ago_s: float, cause_id: str) -> Evidence:
+    kind, text = STORMS[cause_id]
+    return w.healthy(log=w.log(*(w.line(kind, ago_s + 3.0 * n, text) for n in range(12, -1, -1))))
+
+
+@pytest.mark.parametrize("cause_id", sorted(STORMS))
+def test_what_came_every_few_seconds_and_comes_no_more_is_over(cause_id: str) -> None:
+    told = diagnose(lines_until(8.0, cause_id))
+    assert told.verdict is Verdict.RECOVERED
+    assert [finding.id for finding in told.causes] == [cause_id]
+
+
+@pytest.mark.parametrize("cause_id", sorted(STORMS))
+def test_what_only_pauses_as_it_did_before_goes_on(cause_id: str) -> None:
+    assert standing(lines_until(5.0, cause_id)) == [cause_id]
+
+
 BUSY_AND_WELL = w.healthy(
     activity=w.activity(
         w.doing(20, query_id="1"),

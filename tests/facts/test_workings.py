@@ -318,6 +318,27 @@ def test_what_may_not_be_read_is_not_said_to_be_without_statistics(
     assert "public.secret" not in found
 
 
+def test_of_columns_that_may_not_be_read_the_age_of_their_definition_tells_it(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(conf={"autovacuum": False})
+    with psycopg.connect(server.dsn(SUPERUSER, "app"), autocommit=True) as session:
+        for name in ("before", "since"):
+            session.execute(  # type: ignore[call-overload]
+                f"CREATE TABLE {name} AS SELECT n AS id, n % 90 AS account_id"
+                " FROM generate_series(1, 20000) AS n"
+            )
+        widen = "ALTER COLUMN account_id TYPE bigint"
+        session.execute(f"ALTER TABLE before {widen}")  # type: ignore[call-overload]
+        session.execute("VACUUM (ANALYZE) before, since")
+        for _ in range(300):
+            session.execute("SELECT txid_current()")
+        session.execute(f"ALTER TABLE since {widen}")  # type: ignore[call-overload]
+    [(text,)] = server.query(TABLES_SQL, user=WATCH_ROLE, dbname="app")
+    found = [f for f in parse_figures(text) if f.name == "table_columns_unknown"]
+    assert [(f.subject, f.value, f.detail) for f in found] == [("public.since", 1, "account_id")]
+
+
 def test_a_vacuum_is_not_said_to_hold_back_others(make_server: MakeServer) -> None:
     server = make_server(conf={"autovacuum": False})
     server.query("CREATE TABLE wide AS SELECT n FROM generate_series(1, 200000) AS n")

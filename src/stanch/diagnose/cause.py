@@ -119,6 +119,8 @@ class Cause:
     """Its onset in this very case, where the evidence tells it."""
     impact_in_s: Callable[[Evidence], float | None] = lambda _evidence: None
     """How long there is until it hurts; None: it does already, or nobody can say."""
+    over_once: Clue | None = None
+    """Once this is answered with yes, it is over: told as such where nothing else is wrong."""
     hurts_later: Callable[[Evidence], bool] = lambda _evidence: False
     """Nobody is kept from work by it yet: what keeps people now is told and acted on first."""
 

@@ -68,7 +68,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     wrong = unwell(evidence)
     if wrong:
         return _answer(evidence, Verdict.UNKNOWN, found, wrong)
-    past = _over(evidence)
+    past = _over(evidence) or _ceased(evidence)
     if past and past[0].id != STOPPED_CLEANLY and (crashes := ending.goes_on(evidence)):
         told = f"It crashed {len(crashes)} times within the last minute: {past[0].summary}"
         return _answer(evidence, Verdict.CAUSE, past, told)
@@ -166,9 +166,14 @@ def _is_aside(found: CauseFinding, evidence: Evidence) -> bool:
 
 
 def _is_shown(cause: Cause, evidence: Evidence) -> bool:
-    return not cause.shown_by or any(
+    shown = not cause.shown_by or any(
         clue.ask(evidence).yes is answer for clue, answer in cause.shown_by
     )
+    return shown and not _has_ceased(cause, evidence)
+
+
+def _has_ceased(cause: Cause, evidence: Evidence) -> bool:
+    return cause.over_once is not None and cause.over_once.ask(evidence).yes is True
 
 
 def _links(cause_id: CauseId, follows: Mapping[CauseId, CauseId | None]) -> int:
@@ -287,6 +292,13 @@ def _over(evidence: Evidence) -> tuple[CauseFinding, ...]:
     share = STOP_SHARE if found[0].id == STOPPED_CLEANLY else 1.0
     within = timedelta(seconds=evidence.lookback_s * share)
     return found if evidence.at - max(ends) <= within else ()
+
+
+def _ceased(evidence: Evidence) -> tuple[CauseFinding, ...]:
+    """What the log tells of the last minutes, and has stopped."""
+    causes = [cause for cause in CAUSES if _has_ceased(cause, evidence)]
+    found = _ranked(evidence, causes, past=True) if causes else ()
+    return found if found and found[0].probability >= STANDS_FROM else ()
 
 
 def _story(found: tuple[CauseFinding, ...]) -> str:

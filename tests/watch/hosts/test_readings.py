@@ -199,6 +199,26 @@ def test_in_a_container_all_but_the_small_ones_count() -> None:
     assert mounts("/tiny/x", own=True) == ["/", "/data", "/data/wal", "/backup", "/tiny"]
 
 
+def locked(mount: str, *, read_only: bool = True) -> FileSystem:
+    return replace(disk(mount), read_only=read_only)
+
+
+def test_programs_that_are_mounted_read_only_are_no_lost_volume() -> None:
+    made = MachineReadings(volumes=True, own=True)
+    data = locked("/data", read_only=False)
+    facts = changed(file_systems=(locked("/"), locked("/usr"), data))
+    found = {r.subject: r.value for r in made.of(facts, places=("/data",)) if "read_only" in r.name}
+    assert found == {"/": None, "/usr": None, "/data": 0.0}
+
+
+def test_what_holds_the_data_or_took_writes_before_must_take_them() -> None:
+    made = MachineReadings(volumes=True, own=True)
+    made.of(changed(file_systems=(locked("/spaces", read_only=False),)), places=("/data",))
+    facts = changed(file_systems=(locked("/spaces"), locked("/data")))
+    found = {r.subject: r.value for r in made.of(facts, places=("/data",)) if "read_only" in r.name}
+    assert found == {"/spaces": 1.0, "/data": 1.0}
+
+
 def test_where_the_data_lies_nobody_knows_its_space_is_unknown_and_not_somebody_elses() -> None:
     facts = changed(file_systems=(disk("/"), disk("/data"), disk("/backup")))
     found = told(facts)

@@ -46,9 +46,10 @@ deadlock_storm = Cause(
     impact="At once for those whose transaction is ended; the server itself is well.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=called_off.deadlocks_logged, yes=5.0, no=-2.5, now=True),
+        Weigh(clue=called_off.deadlocks_logged, yes=5.0, no=-2.5),
         Weigh(clue=called_off.deadlocks_rise, yes=4.0, no=-2.0, now=True),
     ),
+    over_once=called_off.deadlocks_ceased,
     tell=_tell_deadlocks,
     facts=lambda e: (("server_running", True),),
     began=_first_deadlock,
@@ -96,10 +97,11 @@ lock_table_full = Cause(
     impact="At once for every statement that needs one more lock, of whichever session.",
     prior=-3.0,
     weighs=(
-        Weigh(clue=called_off.lock_table_logged, yes=5.0, no=-2.0, now=True),
+        Weigh(clue=called_off.lock_table_logged, yes=5.0, no=-2.0),
         Weigh(clue=called_off.lock_slots_used, yes=3.0, no=-0.5, now=True),
         Weigh(clue=queues.advisory_many, yes=0.5, no=0.0, now=True),
     ),
+    over_once=called_off.lock_table_ceased,
     tell=_tell_lock_table,
     facts=lambda e: (
         ("server_running", True),
@@ -161,7 +163,8 @@ statement_timeouts = Cause(
     onset=Onset.AT_ONCE,
     impact="At once for whoever sent them; retries add to the load.",
     prior=-3.0,
-    weighs=(Weigh(clue=called_off.timeouts_logged, yes=4.5, no=-4.0, now=True),),
+    weighs=(Weigh(clue=called_off.timeouts_logged, yes=4.5, no=-4.0),),
+    over_once=called_off.timeouts_ceased,
     tell=_tell_timeouts,
     facts=lambda e: (
         ("server_running", True),

@@ -110,7 +110,7 @@ page_corruption = Cause(
     weighs=(
         Weigh(clue=damage.page_logged, yes=5.0, no=-1.0),
         Weigh(clue=damage.checksum_failed, yes=4.5, no=-0.5, now=True),
-        Weigh(clue=damage.only_indexes, yes=-9.0, no=0.5),
+        Weigh(clue=damage.only_indexes, yes=-13.0, no=0.5),
         Weigh(clue=damage.checksums_failing, yes=1.0, no=0.0, now=True),
         Weigh(clue=damage.page_seen, yes=3.5, no=0.0),
         Weigh(clue=damage.storage_failing, yes=1.0, no=0.0),

@@ -20,23 +20,26 @@ def _began(evidence: Evidence, kind: str) -> datetime | None:
 
 
 def sequence_named(evidence: Evidence) -> str:
-    """The sequence, from the log or else from the watch's last look."""
-    logged, used = ranges.exhausted(evidence), ranges.used_most(evidence, "sequence_used_pct")
+    """The sequence, from the log or else the one nearest to its end."""
+    logged, used = ranges.exhausted(evidence), ranges.used_most(evidence, ranges.SEQUENCE_USED)
     if logged is not None:
         return logged[0]
     return used.subject if used is not None else ""
 
 
 def key_named(evidence: Evidence) -> str:
-    """The key column by the watch's last look, else the table that the refused statements name."""
-    used = ranges.used_most(evidence, "int4_key_used_pct")
-    if used is not None and (used.now or 0.0) >= ranges.FAR_PCT:
+    """The key column nearest to its end, else the table that the refused statements name."""
+    used = ranges.used_most(evidence, ranges.KEY_USED)
+    if used is not None and used.pct >= ranges.FAR_PCT:
         return used.subject
     return ranges.overflowing_table(evidence)
 
 
 def _tell_sequence(evidence: Evidence) -> str:
     found, name = ranges.exhausted(evidence), shortened(sequence_named(evidence), 100)
+    near = ranges.nearly_used(evidence, ranges.SEQUENCE_USED)
+    if found is None and near is not None:
+        return f"Sequence {name} has given out {near.pct:.1f} % of its numbers: inserts fail soon."
     if found is None:
         return (
             f"Sequence {name} has given out its last number: the next insert that needs it fails."
@@ -48,6 +51,9 @@ def _tell_key(evidence: Evidence) -> str:
     name = shortened(key_named(evidence), 120)
     about = f" {name}" if name else ""
     count = len(ranges.overflows(evidence))
+    near = ranges.nearly_used(evidence, ranges.KEY_USED)
+    if not count and near is not None:
+        return f"Integer column{about} has used {near.pct:.1f} % of its numbers: inserts fail soon."
     return f"Numbers no longer fit the integer column{about}: {count} statements were refused."
 
 
@@ -61,8 +67,17 @@ sequence_exhausted = Cause(
     weighs=(
         Weigh(clue=ranges.sequence_logged, yes=5.0, no=-1.5),
         Weigh(clue=ranges.sequence_used_up, yes=3.5, no=-1.5, now=True),
+        # It takes the place of what fails once the numbers are gone.
+        Weigh(clue=ranges.sequence_nearly_used, yes=6.0, no=0.0, now=True),
     ),
-    shown_by=((ranges.sequence_logged, True), (ranges.sequence_used_up, True)),
+    shown_by=(
+        (ranges.sequence_logged, True),
+        (ranges.sequence_used_up, True),
+        (ranges.sequence_nearly_used, True),
+    ),
+    hurts_later=lambda e: (
+        ranges.exhausted(e) is None and ranges.sequence_nearly_used.ask(e).yes is True
+    ),
     tell=_tell_sequence,
     facts=lambda e: (
         ("server_running", True),
@@ -103,9 +118,14 @@ int4_overflow = Cause(
         Weigh(clue=ranges.integer_overflows, yes=2.5, no=-2.0),
         Weigh(clue=ranges.overflows_while_writing, yes=1.5, no=-2.5),
         Weigh(clue=ranges.key_used_up, yes=4.0, no=-2.5, now=True),
+        # It takes the place of what fails once the numbers are gone.
+        Weigh(clue=ranges.key_nearly_used, yes=6.5, no=0.0, now=True),
         Weigh(clue=ranges.sequence_logged, yes=-0.5, no=0.0),
     ),
-    shown_by=((ranges.integer_overflows, True),),
+    shown_by=((ranges.integer_overflows, True), (ranges.key_nearly_used, True)),
+    hurts_later=lambda e: (
+        not ranges.overflows(e) and ranges.nearly_used(e, ranges.KEY_USED) is not None
+    ),
     tell=_tell_key,
     facts=lambda e: (
         ("server_running", True),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_log
+from stanch.diagnose.cause import Clue
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
@@ -18,6 +20,30 @@ PER_SECOND_MIN = DEADLOCKS_MIN / 60.0
 FULL_LATELY_S = 300.0
 LOCK_TABLE_SHARE = 0.8
 TIMEOUTS_MIN = 5
+CEASED_LINES_MIN = 5
+CEASED_S_MIN = 2.0
+CEASED_TIMES = 2.0
+"""As long as twice the longest pause; what comes at random hardly ever pauses so."""
+
+
+# --- whether it goes on ---------------------------------------------------------------------------
+
+
+def ceased(clue_id: str, question: str, *kinds: str) -> Clue:
+    """Whether lines of these classes came one after the other, and none has for much longer than
+    ever between two of them."""
+
+    def judge(log: Log, evidence: Evidence) -> YES_NO:
+        since = evidence.at - timedelta(seconds=LATELY_S)
+        times = sorted(e.at for e in log.events if e.kind in kinds and e.at and e.at >= since)
+        if len(times) < CEASED_LINES_MIN:
+            return ""
+        quiet_s = (evidence.at - times[-1]).total_seconds()
+        longest_s = max((b - a).total_seconds() for a, b in pairwise(times))
+        said = f"none for {span(quiet_s)}; before, at most {span(longest_s)} lay between two"
+        return quiet_s >= max(CEASED_S_MIN, CEASED_TIMES * longest_s), said
+
+    return clue_on(clue_id, question, lambda e: e.log, judge)
 
 
 # --- deadlocks ------------------------------------------------------------------------------------
@@ -54,6 +80,7 @@ deadlocks_logged = clue_on(
     lambda e: e.log,
     _deadlocks_logged,
 )
+deadlocks_ceased = ceased("deadlocks_ceased", "Have the deadlocks stopped?", "deadlock")
 deadlocks_rise = clue_on_course(
     "deadlocks_rise",
     "Are there many more deadlocks a minute than usual?",
@@ -94,6 +121,7 @@ lock_table_logged = clue_on_log(
     ("lock_table_full",),
     within_s=FULL_LATELY_S,
 )
+lock_table_ceased = ceased("lock_table_ceased", "Has the lock table room again?", "lock_table_full")
 lock_slots_used = clue_on(
     "lock_slots_used",
     "Is the lock table nearly full?",
@@ -131,4 +159,10 @@ timeouts_logged = clue_on(
     "Does the log show statements called off by a timeout, one after the other?",
     lambda e: e.log,
     _timeouts_logged,
+)
+timeouts_ceased = ceased(
+    "timeouts_ceased",
+    "Have timeouts stopped calling statements off?",
+    "statement_timeout",
+    "lock_timeout",
 )

@@ -27,6 +27,8 @@ PREPARED_BLOCKS_S = 5.0
 """A coordinator ends what it prepared within seconds."""
 ADVISORY_IDLE_S = 60.0
 ADVISORY_MANY = 1000
+CANDIDATE_S = 600.0
+"""Whoever waits for its turn to lead does so for as long as another leads; a migration cannot."""
 NOTIFIERS_MIN = 3
 """Each commit that notifies takes the lock for a moment: two meet now and then."""
 
@@ -206,9 +208,11 @@ def _advisory_many(activity: Activity, _evidence: Evidence) -> YES_NO:
     return locks >= ADVISORY_MANY, f"session {pid} holds {locks} advisory locks"
 
 
-def _advisory_waits(activity: Activity, _evidence: Evidence) -> YES_NO:
+def _advisory_waits(activity: Activity, evidence: Evidence) -> YES_NO:
     waiting = {h.pid for h in activity.held if h.lock_type == "advisory" and not h.granted}
-    # One that waits for its turn to lead is how a leader is chosen.
+    root = advisory_root(evidence)
+    if len(waiting) == 1 and root is not None and root.oldest_wait_s < CANDIDATE_S:
+        return "one session waits for an advisory lock, as one does for its turn to lead"
     return len(waiting) > 1, f"{len(waiting)} sessions wait for an advisory lock"
 
 

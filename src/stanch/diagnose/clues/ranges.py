@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log
+from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
-from stanch.diagnose.history import Course
 from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.shown import shortened
 
+SEQUENCE_USED, KEY_USED = "sequence_used_pct", "int4_key_used_pct"
 USED_UP_PCT = 99.99
 FAR_PCT = 90.0
+SAME_PCT = 0.5
+"""Of a sequence and of the column that it fills, where they end at the same number."""
 LINES_MIN = 3
 WRITES = re.compile(r"(?i)\s*(insert|update|copy|merge|with\b[\s\S]{0,250}\b(insert|update)\b)")
 
@@ -32,11 +37,27 @@ def exhausted(evidence: Evidence) -> tuple[str, int] | None:
     return None
 
 
-def used_most(evidence: Evidence, name: str) -> Course | None:
-    """What is nearest to its end."""
-    history = value_of(evidence.history)
-    told = [c for c in history.named(name) if c.now is not None] if history else []
-    return max(told, key=lambda c: (c.now or 0.0, c.subject), default=None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """How much of a sequence or of a key column is used up."""
+
+    subject: str
+    pct: float
+
+
+def used_most(evidence: Evidence, name: str) -> Used | None:
+    """What is nearest to its end: as the server was just asked, else by the watch's last look."""
+    figures, history = value_of(evidence.figures), value_of(evidence.history)
+    asked = [(f.subject, f.value) for f in (figures.named(name) if figures else ())]
+    seen = asked or [(c.subject, c.now) for c in (history.named(name) if history else ())]
+    told = [Used(subject=subject, pct=pct) for subject, pct in seen if pct is not None]
+    return max(told, key=lambda u: (u.pct, u.subject), default=None)
+
+
+def nearly_used(evidence: Evidence, name: str) -> Used | None:
+    """What is near its end and has not come to it."""
+    most = used_most(evidence, name)
+    return most if most is not None and FAR_PCT <= most.pct < USED_UP_PCT else None
 
 
 def overflows(evidence: Evidence) -> list[LogEvent]:
@@ -63,13 +84,26 @@ def overflowing_table(evidence: Evidence) -> str:
 def _used(evidence: Evidence, name: str) -> YES_NO:
     most = used_most(evidence, name)
     if most is None:
-        return f"{name} is not recorded"
-    said = f"{most.subject} has used {most.now:.2f}%"
-    if (most.now or 0.0) >= USED_UP_PCT:
+        return f"{name} was not told"
+    said = f"{most.subject} has used {most.pct:.2f}%"
+    if most.pct >= USED_UP_PCT:
         return True, said
-    if (most.now or 0.0) >= FAR_PCT:
+    if most.pct >= FAR_PCT:
         return f"{said}, as of the last look"
     return False, f"the nearest to its end: {said}"
+
+
+def _key_near(evidence: Evidence) -> YES_NO:
+    near = nearly_used(evidence, KEY_USED)
+    return "" if near is None else (True, f"{near.subject} has used {near.pct:.1f}%")
+
+
+def _sequence_near(evidence: Evidence) -> YES_NO:
+    """Of a sequence that ends with the column it fills, the column is what has to change."""
+    near, key = nearly_used(evidence, SEQUENCE_USED), used_most(evidence, KEY_USED)
+    if near is None or (key is not None and key.pct >= near.pct - SAME_PCT):
+        return ""
+    return True, f"{near.subject} has used {near.pct:.1f}%"
 
 
 def _overflow(log: Log, evidence: Evidence) -> YES_NO:
@@ -90,17 +124,34 @@ def _while_writing(_log: Log, evidence: Evidence) -> YES_NO:
     return writes * 2 > len(said), f"{writes} of {len(said)} such statements write"
 
 
+def _clue(clue_id: str, question: str, reads: str, judge: Callable[[Evidence], YES_NO]) -> Clue:
+    """A clue on what is used up, as the server was asked or else as the watch saw it last."""
+
+    def ask(evidence: Evidence) -> Answer:
+        said = judge(evidence)
+        if isinstance(said, str):
+            return Answer(yes=None, text=said)
+        return Answer(yes=said[0], text=said[1], at=evidence.at)
+
+    return Clue(id=clue_id, question=question, ask=ask, reads=(reads,))
+
+
 sequence_logged = clue_on_log(
     "sequence_logged",
     "Does the log tell of a sequence that has no number left (2200H)?",
     ("sequence_exhausted",),
 )
-sequence_used_up = clue_on(
+sequence_used_up = _clue(
     "sequence_used_up",
     "Has a sequence given out its last number?",
-    lambda e: e.history,
-    lambda _h, e: _used(e, "sequence_used_pct"),
-    reads=("sequence_used_pct",),
+    SEQUENCE_USED,
+    lambda e: _used(e, SEQUENCE_USED),
+)
+sequence_nearly_used = _clue(
+    "sequence_nearly_used",
+    "Has a sequence given out nine tenths of its numbers, before the column it fills is full?",
+    SEQUENCE_USED,
+    _sequence_near,
 )
 integer_overflows = clue_on(
     "integer_overflows",
@@ -114,10 +165,15 @@ overflows_while_writing = clue_on(
     lambda e: e.log,
     _while_writing,
 )
-key_used_up = clue_on(
+key_used_up = _clue(
     "key_used_up",
     "Has an integer key come to the largest number that it can hold?",
-    lambda e: e.history,
-    lambda _h, e: _used(e, "int4_key_used_pct"),
-    reads=("int4_key_used_pct",),
+    KEY_USED,
+    lambda e: _used(e, KEY_USED),
+)
+key_nearly_used = _clue(
+    "key_nearly_used",
+    "Has an integer key used nine tenths of its numbers?",
+    KEY_USED,
+    _key_near,
 )

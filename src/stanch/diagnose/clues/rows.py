@@ -28,6 +28,7 @@ UNVACUUMED_SHARE_MIN = 0.4
 REWRITTEN_SHARE_MIN = 0.8
 SAME_SHARE = 0.25
 """A second of watching is a little longer or shorter than one."""
+CASCADED_SHARE_MIN = 0.3
 CHANGED_SHARE_MIN = 0.4
 JUMP_TIMES = 20.0
 JUMP_ROWS_S_MIN = 500.0
@@ -198,9 +199,9 @@ def table_of(evidence: Evidence, verb: str) -> str:
     fitting = [t for t in worked_over(evidence) if _fits(t, verb)]
     same = [t.name for t in fitting if said is not None and plain(t.name) == plain(said.table)]
     names = same or ([said.table] if said else [t.name for t in fitting])
-    if names or verb == "delete":
-        return names[0] if names else ""
-    at_once = updated_at_once(evidence)
+    if names:
+        return names[0]
+    at_once = deleted_at_once(evidence) if verb == "delete" else updated_at_once(evidence)
     return at_once[0] if at_once else ""
 
 
@@ -276,14 +277,31 @@ def updated_at_once(evidence: Evidence) -> tuple[str, float] | None:
     return None
 
 
-def _like_a_table(course: Course, evidence: Evidence) -> YES_NO:
-    jumped = _jump(course, evidence, "update")
+def deleted_at_once(evidence: Evidence) -> tuple[str, float] | None:
+    """The table of which all that was ever deleted was so in a second of the watch, and was most
+    of it; and how many. With it go rows of the tables that refer to it."""
+    figures, history = value_of(evidence.figures), value_of(evidence.history)
+    course = history.of("rows_deleted_total") if history else None
+    if figures is None or course is None:
+        return None
+    top = _top(course)
+    for one in figures.named("table_deleted_rows_total"):
+        ever, left = one.value or 0.0, figures.value("table_live_rows", one.subject)
+        alone = top * CASCADED_SHARE_MIN <= ever <= top * (1 + SAME_SHARE)
+        if ever >= ROWS_MIN and alone and left is not None and left * 2 <= ever:
+            return one.subject, ever
+    return None
+
+
+def _like_a_table(course: Course, evidence: Evidence, verb: str) -> YES_NO:
+    jumped = _jump(course, evidence, verb)
     if isinstance(jumped, str) or not jumped[0]:
         return jumped
-    found = updated_at_once(evidence)
+    found = deleted_at_once(evidence) if verb == "delete" else updated_at_once(evidence)
     if found is None:
         return False, f"{jumped[1]}, which is no whole table"
-    return True, f"{found[1]:.0f} rows at once, as many as {found[0]} has, and never before"
+    how = "more than it has left" if verb == "delete" else "as many as it has"
+    return True, f"{found[1]:.0f} rows of {found[0]} at once, {how}, and never before"
 
 
 rows_lost = clue_on(
@@ -331,5 +349,11 @@ updates_like_a_table = clue_on_course(
     "updates_like_a_table",
     "Were as many rows updated at once as a table has, none of which ever was before?",
     ("rows_updated_total", ""),
-    _like_a_table,
+    lambda course, e: _like_a_table(course, e, "update"),
+)
+deletes_like_a_table = clue_on_course(
+    "deletes_like_a_table",
+    "Were most rows of a table deleted at once, of which none ever was before?",
+    ("rows_deleted_total", ""),
+    lambda course, e: _like_a_table(course, e, "delete"),
 )

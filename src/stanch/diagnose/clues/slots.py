@@ -13,6 +13,7 @@ from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
+from stanch.facts.workings import Doing
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
 
@@ -155,11 +156,24 @@ def _keeps_everything(history: History, evidence: Evidence) -> YES_NO:
     return (False, said) if grown < KEPT_SHARE_MOVING * expected else f"{said}, which says neither"
 
 
+def _waiting_senders(activity: Activity | None) -> list[Doing]:
+    doings = activity.doings if activity is not None else ()
+    return [
+        doing
+        for doing in doings
+        if doing.backend_type == "walsender" and doing.wait_event == "WalSenderWriteData"
+    ]
+
+
+def _keeps_waiting(consumer: Lag, evidence: Evidence) -> bool:
+    names = {doing.application_name for doing in _waiting_senders(value_of(evidence.activity))}
+    return consumer.name in names
+
+
 def _sender_waits(activity: Activity, _evidence: Evidence) -> YES_NO:
-    for doing in activity.doings:
-        if doing.backend_type == "walsender" and doing.wait_event == "WalSenderWriteData":
-            who = doing.application_name or f"process {doing.oldest_pid}"
-            return True, f'the consumer "{who}" does not take what is sent to it'
+    for doing in _waiting_senders(activity):
+        who = doing.application_name or f"process {doing.oldest_pid}"
+        return True, f'the consumer "{who}" does not take what is sent to it'
     return False, "no consumer keeps its sender waiting"
 
 
@@ -182,6 +196,8 @@ def _stands_still(_figures: Figures, evidence: Evidence) -> YES_NO:
     # way nobody can confirm.
     if unconfirmed >= UNCONFIRMED_SHARE_MIN * slot.retained_bytes and unsent < unconfirmed / 2:
         return True, f"{who} has what was written and does not confirm it: {said}"
+    if consumer.silent_s is None and _keeps_waiting(consumer, evidence):
+        return True, f"{who} does not take what is sent, and never said how far it is: {said}"
     if consumer.silent_s is None:
         return f"when {who} last said how far it is was not told"
     return False, f"{who} spoke {span(consumer.silent_s)} ago: {said}"

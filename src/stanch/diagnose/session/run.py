@@ -14,6 +14,7 @@ from stanch.diagnose.inside import Activity, Chains, Retention, Sessions
 from stanch.diagnose.twice.run import NOT_LOOKED, TwoLooks
 from stanch.facts.pace import Pace
 from stanch.facts.sessions import SESSIONS_WAITING_SQL, parse_waiting
+from stanch.facts.slow.questions import KEYS, read_slow
 from stanch.facts.sql import load
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.facts.workings import (
@@ -80,6 +81,7 @@ async def with_tables(
             # Whoever let us in and has answered is given what time there is.
             limit.reschedule(clock() + max(0.0, left_s()))
             await looks.first()
+            told += await session.told_of_keys()
             told += await session.told_of_files(await damaged())
             pace = await looks.second()
     except ProbeFailed as failed:
@@ -143,7 +145,8 @@ class _Session:
     async def _more_numbers(self, vitals: Vitals, *, tables: bool) -> tuple[Reading, ...]:
         """Numbers of newer versions, of the tables, and of temporary files."""
         newer = [sql for since, sql in MORE_FROM if vitals.version_num >= since * 10_000]
-        return await self.told((*newer, *((TABLES_SQL,) if tables else ()), FOLDERS_SQL))
+        told = await self.told((*newer, *((TABLES_SQL,) if tables else ()), FOLDERS_SQL))
+        return (*told, *(await self.told_of_keys())) if tables else told
 
     async def flushes(self, activity: Activity | Missing) -> tuple[Reading, ...]:
         """It takes up to a second where somebody waits for one, and it hangs."""
@@ -159,6 +162,14 @@ class _Session:
             if not isinstance(told, Missing):
                 found.extend(parse_figures(told))
         return tuple(found)
+
+    async def told_of_keys(self) -> tuple[Reading, ...]:
+        """How near the numbers of keys are to their end, in the database of the session."""
+        told = await self._more(KEYS.sql)
+        try:
+            return () if isinstance(told, Missing) else read_slow(KEYS, told).readings
+        except ProbeFailed:
+            return ()
 
     async def told_of_files(self, files: Sequence[tuple[int, int]]) -> tuple[Reading, ...]:
         """Which table or index each of them is."""

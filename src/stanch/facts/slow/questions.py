@@ -118,6 +118,7 @@ TABLE_SIZES = SlowQuestion(
     sql=table_sizes_sql(SIZE_TABLES_MAX, pages_min=SIZE_PAGES_MIN),
     makes=("table_size_bytes",),
 )
+KEYS = _question("keys", "sequence_used_pct", "int4_key_used_pct")
 _CHECKPOINTS = ("checkpoints_timed_total", "checkpoints_requested_total")
 
 OF_THE_SERVER = (
@@ -138,7 +139,7 @@ OF_THE_SERVER = (
 """Asked once, in whichever database."""
 
 OF_A_DATABASE = (
-    _question("keys", "sequence_used_pct", "int4_key_used_pct"),
+    KEYS,
     _question("indexes", "invalid_indexes"),
     _question("collations", "collation_mismatches"),
     TABLE_SIZES,

@@ -170,12 +170,16 @@ figures AS (
     )
     UNION ALL
     -- Columns of which the planner knows nothing: a change of the type forgets what was known, as an
-    -- upgrade to 17 and below does. pg_stats hides what may not be read, so only of what may be.
+    -- upgrade to 17 and below does. pg_stats hides what may not be read; of such a column its
+    -- definition tells it, where that is at most half as old, by estimate, as the newest ANALYZE.
     (
         SELECT 'table_columns_unknown', u.name, count(*)::float8,
             string_agg(a.attname, ', ' ORDER BY a.attnum) FILTER (WHERE a.place <= 10)
         FROM (
-            SELECT c.oid, n.nspname, c.relname, n.nspname || '.' || c.relname AS name
+            SELECT c.oid, n.nspname, c.relname, n.nspname || '.' || c.relname AS name,
+                extract(epoch FROM clock_timestamp() - greatest(
+                    pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)
+                )) AS analyzed_s
             FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
             -- By the rows: a table that was rewritten has no pages until somebody counts them.
             WHERE c.relkind = 'r' AND pg_stat_get_live_tuples(c.oid) >= 10000
@@ -188,12 +192,18 @@ figures AS (
             FROM pg_attribute AS a
             WHERE a.attrelid = u.oid AND a.attnum > 0 AND NOT a.attisdropped
                 AND a.attstattarget IS DISTINCT FROM 0
-                AND has_column_privilege(u.oid, a.attnum, 'SELECT')
-                AND NOT EXISTS (
-                    SELECT FROM pg_stats AS s
-                    WHERE s.schemaname = u.nspname AND s.tablename = u.relname
-                        AND s.attname = a.attname
-                )
+                AND CASE
+                    WHEN has_column_privilege(u.oid, a.attnum, 'SELECT') THEN NOT EXISTS (
+                        SELECT FROM pg_stats AS s
+                        WHERE s.schemaname = u.nspname AND s.tablename = u.relname
+                            AND s.attname = a.attname
+                    )
+                    ELSE (
+                        SELECT age(a.xmin) <= xids_max
+                            AND 2 * age(a.xmin) * s_per_xid < u.analyzed_s
+                        FROM anchor
+                    )
+                END
         ) AS a
         GROUP BY u.oid, u.name ORDER BY count(*) DESC, u.name LIMIT 10
     )

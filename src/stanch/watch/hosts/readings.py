@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Memory, OomKills
@@ -48,6 +48,8 @@ class MachineReadings:
     """False: the server's own volumes are read elsewhere, and better."""
     own: bool = False
     """The machine is the server's alone, a container: whatever is mounted there is its own."""
+    _writable: set[str] = field(default_factory=set[str])
+    """Mounts that were seen to take writes."""
     _cpu: CpuTimes | None = None
     _since_boot_s: float = 0.0
     _uptime_s: float = 0.0
@@ -65,8 +67,30 @@ class MachineReadings:
             _clock(facts.clock_offset_s),
             _number("uptime_s", facts.uptime_s),
             *self._kernel(facts.kernel, facts.uptime_s),
-            *(_volumes(facts.file_systems, places, own=self.own) if self.volumes else ()),
+            *(self._volumes(facts.file_systems, places) if self.volumes else ()),
         )
+
+    def _volumes(
+        self, found: tuple[FileSystem, ...] | Missing, places: Sequence[str]
+    ) -> Iterator[Reading]:
+        reason = found.reason if isinstance(found, Missing) else ""
+        if not isinstance(found, Missing):
+            holding = {_mount_of(place, found) for place in places} - {""}
+            for one in relevant(found, places, own=self.own):
+                yield from _volume(self._meant_for_writing(one, holding))
+            if not self.own and not holding:
+                reason = "where the server's data lies is not known; `data_directory` tells"
+        if reason:
+            for name in VOLUME_NAMES:
+                yield _unknown(name, reason)
+
+    def _meant_for_writing(self, one: FileSystem, holding: Set[str]) -> FileSystem:
+        """Programs and settings are often mounted read-only: where nothing of the server is known
+        to lie, only what took writes before can have lost it."""
+        if one.read_only is False:
+            self._writable.add(one.mount)
+        known = one.mount in self._writable or one.mount in holding
+        return one if known else replace(one, read_only=None)
 
     def none(self, reason: str) -> tuple[Reading, ...]:
         """The readings of a look that saw nothing."""
@@ -192,20 +216,6 @@ def _clock(offset_s: float | Missing) -> Reading:
     return Reading(
         name="clock_offset_s", value=abs(offset_s), detail=f"{span(abs(offset_s))} {words}"
     )
-
-
-def _volumes(
-    found: tuple[FileSystem, ...] | Missing, places: Sequence[str], *, own: bool
-) -> Iterator[Reading]:
-    reason = found.reason if isinstance(found, Missing) else ""
-    if not isinstance(found, Missing):
-        for one in relevant(found, places, own=own):
-            yield from _volume(one)
-        if not own and not any(_mount_of(place, found) for place in places):
-            reason = "where the server's data lies is not known; `data_directory` tells"
-    if reason:
-        for name in VOLUME_NAMES:
-            yield _unknown(name, reason)
 
 
 def _volume(one: FileSystem) -> Iterator[Reading]:

@@ -299,15 +299,15 @@ def _overflow(rig: Rig) -> None:
 
 def _prepare_near(rig: Rig) -> None:
     how = rig.rng.choice(("AS integer", ""))
-    rig.notes["int4-nearly-full"] = _numbered(rig, "integer", how)
+    rig.notes["int4-nearly-full"] = sequence = _numbered(rig, "integer", how)
+    rig.sql(f"GRANT SELECT ON SEQUENCE {sequence} TO stanch_watch")
 
 
 def _near(rig: Rig) -> None:
     sequence: str = rig.notes["int4-nearly-full"]
     number = int(INT4_MAX * rig.rng.uniform(0.965, 0.975))
     _count_on(rig, sequence, number)
-    table = sequence.removesuffix("_id_seq")
-    rig.until(f"SELECT 1 FROM {table} WHERE id > {number}")
+    rig.until(f"SELECT 1 FROM {sequence.removesuffix('_id_seq')} WHERE id > {number}")
 
 
 FAULTS = (

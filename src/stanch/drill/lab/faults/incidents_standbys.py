@@ -237,8 +237,8 @@ FAULTS = (
         make=_standby_machine_freezes,
         needs=Needs(conf={"wal_sender_timeout": "2s"}, standby=True, prepare=(_synchronous_pair,)),
         shows_after_s=4.0,
-        # What is written waits for ever.
-        answers=False,
+        or_else=("postmaster_stopped",),  # Of the standby, which is where it came from.
+        answers=False,  # What is written waits for ever.
     ),
     Fault(
         id="notebook-left-open-on-the-standby",

@@ -192,6 +192,7 @@ FAULTS = (
         make=_synchronous_gone,
         needs=Needs(prepare=(_synchronous,)),
         shows_after_s=3.0,
+        answers=False,  # What is written waits for ever.
     ),
     Fault(
         id="synchronous-standby-misnamed",
@@ -202,6 +203,7 @@ FAULTS = (
         make=_misnamed,
         needs=Needs(standby=True, prepare=(_synchronous_to_standby1,)),
         shows_after_s=3.0,
+        answers=False,  # What is written waits for ever.
     ),
     Fault(
         id="standby-refused-by-hba",

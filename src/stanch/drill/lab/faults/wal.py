@@ -166,8 +166,11 @@ def _burst(rig: Rig) -> None:
         # A staging table is loaded anew each time.
         load = f"TRUNCATE {into}; {load}"
     rig.keep_asking(load, application=words.job(rig.rng), pause_s=rig.rng.uniform(0.1, 0.5))
-    rig.until(lambda: used(wal_volume(rig)) > 0.7, seconds=BURST_S)
+    rig.until(lambda: used(wal_volume(rig)) > 0.9, seconds=BURST_S)
 
+
+AFTER_THE_FALL = ("slot_inactive",)
+"""Once the volume is full the server falls: its files tell of the slot, and not who used it."""
 
 FAULTS = (
     Fault(
@@ -218,6 +221,7 @@ FAULTS = (
         story="After an upgrade the CDC connector read everything and confirmed nothing: WAL piled"
         " up behind its slot.",
         causes=("slot_stuck",),
+        or_else=AFTER_THE_FALL,
         make=_reads_and_confirms_nothing,
         needs=Needs(
             conf={**SMALL, "wal_level": "logical"},
@@ -232,6 +236,7 @@ FAULTS = (
         story="The backup server's pg_receivewal hung with its connection open: its slot stayed"
         " active and did not move.",
         causes=("slot_stuck",),
+        or_else=AFTER_THE_FALL,
         make=_receiver_hangs,
         needs=Needs(
             # Sites with slow links switch it off; a consumer that hangs is then never let go.
@@ -257,6 +262,7 @@ FAULTS = (
         story="A job loaded the same data again and again, and wrote far more WAL than this server"
         " ever does; the volume of pg_wal is no larger than was needed before.",
         causes=("wal_burst",),
+        or_else=("disk_full_wal",),  # When it has fallen, nobody sees at which pace it was filled.
         make=_burst,
         # With room for it a burst of WAL hurts nobody.
         needs=Needs(conf={"max_wal_size": "1GB"}, wal_volume_mb=256, root=True),
