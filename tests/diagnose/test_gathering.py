@@ -22,6 +22,7 @@ from stanch.diagnose.session.run import OPEN_TRANSACTIONS_SQL
 from stanch.diagnose.witnesses import Witnesses
 from stanch.facts.pace import PACE_SQL
 from stanch.facts.sessions import SESSIONS_WAITING_SQL
+from stanch.facts.slow.questions import KEYS
 from stanch.facts.vitals import VITALS_SQL
 from stanch.facts.workings import FOLDERS_SQL, MORE_FROM, TABLES_SQL, WORKINGS_SQL
 from stanch.model.diagnosis import Missing, Verdict
@@ -132,7 +133,7 @@ async def test_tables_are_asked_about_where_the_application_lives() -> None:
     home = Door(there)
     await look(Door(here), open_home=home.session)
     assert TABLES_SQL not in here.asked
-    assert there.asked == [TABLES_SQL, PACE_SQL]
+    assert there.asked == [TABLES_SQL, PACE_SQL, KEYS.sql]
     assert home.opened == 1
 
 

@@ -217,7 +217,7 @@ FAULTS = (
         causes=("replay_conflict",),
         make=_long_report,
         needs=Needs(standby=True, prepare=(_patient,)),
-        shows_after_s=5.0,
+        shows_after_s=10.0,  # For a few seconds replay waits on any standby that is read from.
         seen_on="standby",
     ),
     Fault(
