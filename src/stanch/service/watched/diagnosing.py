@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -294,11 +293,8 @@ async def _is_here(conninfo: Conninfo) -> bool:
     if conninfo.is_socket:
         return True
     address = conninfo.hostaddr or conninfo.host
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return await _name_is_here(address, conninfo.port)
-    return bool(is_this_machine(address))
+    here = is_this_machine(address)
+    return await _name_is_here(address, conninfo.port) if here is None else here
 
 
 async def _name_is_here(name: str, port: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 
 from psycopg.conninfo import make_conninfo
 
@@ -54,10 +53,4 @@ async def _answers(host: str, port: int) -> bool:
 
 def _is_local(host: str) -> bool:
     """This machine, or a socket on it; names are not looked up."""
-    if host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return bool(is_this_machine(host))
+    return host == "localhost" or bool(is_this_machine(host))
