@@ -133,7 +133,7 @@ async def test_tables_are_asked_about_where_the_application_lives() -> None:
     home = Door(there)
     await look(Door(here), open_home=home.session)
     assert TABLES_SQL not in here.asked
-    assert there.asked == [TABLES_SQL, PACE_SQL, KEYS.sql]
+    assert there.asked == [PACE_SQL, TABLES_SQL, KEYS.sql]
     assert home.opened == 1
 
 

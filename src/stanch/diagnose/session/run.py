@@ -77,12 +77,14 @@ async def with_tables(
         within_s = max(0.0, min(left_s(), HOME_S_MAX))
         async with asyncio.timeout(within_s) as limit, open_home() as reader:
             session, looks = _Session(reader, left_s), TwoLooks(reader, left_s)
-            told = await session.told((TABLES_SQL,))
+            await looks.first()
             # Whoever let us in and has answered is given what time there is.
             limit.reschedule(clock() + max(0.0, left_s()))
-            await looks.first()
-            told += await session.told_of_keys()
+            # All of it while the counters have to go on for a while anyway.
+            told = await session.told((TABLES_SQL,))
             told += await session.told_of_files(await damaged())
+            if looks.is_early():
+                told += await session.told_of_keys()
             pace = await looks.second()
     except ProbeFailed as failed:
         pace = Missing(what="pace", reason=failed.what)

@@ -60,6 +60,10 @@ class TwoLooks:
             if isinstance(self._first, Missing):
                 self._first = Missing(what="pace", reason=failed.what)
 
+    def is_early(self) -> bool:
+        """Nothing is lost by one more question: the second look waits anyway, or will not be."""
+        return isinstance(self._first, Missing) or self._time() - self._looked_at < APART_S / 2
+
     async def second(self) -> Pace | Missing:
         """Look again as soon as enough time went by, where there is as much left."""
         if isinstance(self._first, Missing):
