@@ -29,7 +29,7 @@ def written(rows: Sequence[Row], facts: Mapping[str, str], *, command: str) -> s
     out += [
         "`watched`: the diagnosis of `stanch run`, which saw the server before it broke.",
         "`stranger`: `stanch diagnose`, which did not. It is not asked of what lies where only a "
-        "policy says (backups, the consoles of poolers): a dash.",
+        "policy says (backups, poolers, a cluster's other servers): a dash.",
         "",
         *_kinds(rows),
         "",

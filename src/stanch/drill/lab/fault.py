@@ -85,8 +85,8 @@ class Fault:
     seen_on: Literal["server", "standby"] = "server"
     """Whom somebody asks who is told that something is wrong."""
     by_policy_alone: bool = False
-    """What is broken lies where only a policy says, as backups and the consoles of poolers do: no
-    stranger can look there."""
+    """What is broken lies where only a policy says, as backups, the consoles of poolers and the
+    other servers of a cluster do: no stranger can look there."""
     on_staging: bool = False
     """It is made by SQL alone, as an ordinary application role, and taken back without a trace:
     may be made on a staging server that its owner allowed it on."""

@@ -231,6 +231,7 @@ FAULTS = (
         story="PgBouncer had as many clients as it may have and turned further ones away.",
         causes=("pool_clients_exhausted",),
         make=_too_many_clients,
+        by_policy_alone=True,
         needs=Needs(programs=pooler.PROGRAMS, prepare=(_few_clients,)),
         shows_after_s=6.0,
     ),

@@ -206,6 +206,7 @@ FAULTS = (
         " that the standby stays behind.",
         causes=("replay_paused",),
         make=_paused,
+        by_policy_alone=True,
         needs=Needs(standby=True),
         shows_after_s=4.0,
     ),

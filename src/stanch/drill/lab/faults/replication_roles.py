@@ -114,6 +114,7 @@ FAULTS = (
         # That both take writes follows from it.
         causes=("standby_promoted",),
         make=_both_written,
+        by_policy_alone=True,
         needs=Needs(standby=True),
         shows_after_s=4.0,
     ),
