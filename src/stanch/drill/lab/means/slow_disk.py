@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 from stanch.drill.lab.means.control_group import MB, control_group, run_in
 from stanch.drill.lab.means.storage import must
@@ -40,8 +42,13 @@ def wal_on_slow_disk(rig: Rig, *, size_mb: int, read_mb_per_s: int) -> None:
 
 def forget_cached(rig: Rig) -> None:
     """As after a reset of the machine: nothing of the disk is in memory. The server is down."""
-    must("umount", str(rig.server.folder.path / DISK))
+    # Whoever watches the server may look at a file there just now.
+    rig.until(lambda: _is_let_go(rig.server.folder.path / DISK))
     _mount(rig)
+
+
+def _is_let_go(disk: Path) -> bool:
+    return subprocess.run(["umount", disk], capture_output=True, check=False).returncode == 0
 
 
 def _mount(rig: Rig) -> None:
