@@ -13,7 +13,7 @@ import paces
 from stanch.diagnose.evidence import Evidence, Reading
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Retention, Slot
-from stanch.diagnose.outside import Volumes
+from stanch.diagnose.outside import Log, Volumes
 from stanch.diagnose.rank import STANDS_FROM, diagnose
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 from stanch.model.symptoms import SymptomKind
@@ -54,6 +54,19 @@ def hanging(ready_s: float, idle_s: float | None, failing: float = 0.0) -> Readi
         w.figure("archive_ready_age_s", ready_s, detail=waits),
     ]
     return d.figures(*told, *([] if idle_s is None else [w.figure("archive_idle_s", idle_s)]))
+
+
+def many_lines(first_ago_s: float) -> Reading[Log]:
+    """Twenty-five a second for four seconds are kept of 1,600 that were counted since then."""
+    kept = [replace(d.OFTEN[0], at=w.ago(4 - n / 25)) for n in range(100)]
+    read = w.log(*kept)
+    counts = [
+        replace(count, lines=1600, first_at=w.ago(first_ago_s))
+        if count.kind == "checkpoints_too_often"
+        else count
+        for count in read.value.counts
+    ]
+    return replace(read, value=replace(read.value, counts=tuple(counts)))
 
 
 FLOOD = d.courses(w.course("wal_bytes_total", 1e6, 80e6))
@@ -107,6 +120,7 @@ QUIET: dict[str, Evidence] = {
     "many checkpoints of one large statement": w.healthy(
         log=w.log(*(replace(line, at=w.ago(10 - n / 10)) for n, line in enumerate(d.OFTEN)))
     ),
+    "as many in two imports, of which one was last night": w.healthy(log=many_lines(40_000)),
     "a checkpoint that comes too early every few minutes": w.healthy(
         log=w.log(*(replace(line, at=w.ago(1000 - 140 * n)) for n, line in enumerate(d.OFTEN)))
     ),
@@ -332,6 +346,11 @@ def test_a_checkpoint_storm_tells_how_often_and_the_setting() -> None:
     summary = first(case("checkpoint_storm", figures=d.figures())).summary
     assert summary.startswith("8 checkpoints came too early, one every 12 s")
     assert "max_wal_size at 1GB" in summary
+
+
+def test_a_storm_of_more_lines_than_are_kept_is_told_by_their_number() -> None:
+    summary = first(case("checkpoint_storm", log=many_lines(64))).summary
+    assert summary.startswith("1600 checkpoints came too early, 25 a second:")
 
 
 # --- what fills a volume ------------------------------------------------------------------------

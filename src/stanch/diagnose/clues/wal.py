@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, human_bytes
@@ -28,6 +29,9 @@ STORM_S_MIN = 60.0
 """One large statement sets off several within a second, and it is over."""
 STORM_GAP_S_MAX = 60.0
 """Twice what checkpoint_warning calls too often."""
+CLOSE_S_MAX = 2.0
+"""Lines that are counted and not kept, and came this close in the mean, had no pause between."""
+TOO_OFTEN = "checkpoints_too_often"
 
 _SIZE = re.compile(r"(-?\d{1,15}) ?(B|kB|MB|GB|TB)?")
 _UNITS = {"": 1, "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
@@ -148,31 +152,56 @@ def _bulk(figures: Figures, _evidence: Evidence) -> YES_NO:
 BULK = frozenset({"copy", "create index", "cluster"})
 
 
-def _run(log: Log) -> tuple[datetime, ...]:
-    """The newest checkpoints that came too early, one soon after the other, oldest first."""
-    times = [e.at for e in log.events if e.kind == "checkpoints_too_often" and e.at is not None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Storm:
+    """Checkpoints that came too early, one soon after the other."""
+
+    first_at: datetime
+    last_at: datetime
+    lines: int
+
+    @property
+    def lasted_s(self) -> float:
+        return (self.last_at - self.first_at).total_seconds()
+
+    @property
+    def every_s(self) -> float:
+        return self.lasted_s / max(1, self.lines - 1)
+
+
+def _storm(log: Log) -> _Storm | None:
+    """The newest one. Of many only the last lines are kept, and all of them counted."""
+    times = [e.at for e in log.events if e.kind == TOO_OFTEN and e.at is not None]
     run: list[datetime] = []
     for at in reversed(times):
         if run and (run[-1] - at).total_seconds() > STORM_GAP_S_MAX:
             break
         run.append(at)
-    return tuple(reversed(run))
+    if not run:
+        return None
+    kept = _Storm(first_at=run[-1], last_at=run[0], lines=len(run))
+    count = log.count(TOO_OFTEN)
+    if len(run) < len(times) or count is None or count.first_at is None:
+        return kept
+    whole = _Storm(first_at=count.first_at, last_at=kept.last_at, lines=count.lines)
+    return whole if whole.every_s <= CLOSE_S_MAX else kept
 
 
 def _too_often(log: Log, evidence: Evidence) -> YES_NO:
     if not log.records_read:
         return f"nothing of use in {log.path}"
-    run = _run(log)
-    if not run:
+    storm = _storm(log)
+    if storm is None:
         return False, f"no checkpoint came too early in {log.path}"
-    age_s, lasted_s = (evidence.at - run[-1]).total_seconds(), (run[-1] - run[0]).total_seconds()
+    age_s = (evidence.at - storm.last_at).total_seconds()
     if age_s > STORM_GAP_S_MAX:
         return False, f"the newest checkpoint that came too early is {span(age_s)} old"
-    if len(run) < STORM_LINES_MIN or lasted_s < STORM_S_MIN:
-        return False, f"{len(run)} checkpoints came too early, within {span(lasted_s)}"
-    every_s = lasted_s / (len(run) - 1)
-    said = f"{len(run)} checkpoints came too early, one every {span(every_s)}"
-    return True, said, run[-1]
+    said = f"{storm.lines} checkpoints came too early"
+    if storm.lines < STORM_LINES_MIN or storm.lasted_s < STORM_S_MIN:
+        return False, f"{said}, within {span(storm.lasted_s)}"
+    every_s = storm.every_s
+    often = f"one every {span(every_s)}" if every_s >= 1 else f"{1 / every_s:.0f} a second"
+    return True, f"{said}, {often}", storm.last_at
 
 
 def _writers_wait(activity: Activity, _evidence: Evidence) -> YES_NO:
