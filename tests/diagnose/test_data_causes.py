@@ -382,13 +382,14 @@ def test_an_update_of_all_rows_right_before_somebody_reported_it_is_seen_as_well
     assert "mass_update" in standing(replace(seen, history=w.history(jump)))
 
 
-def deleted(rows: float, ever: float, left: float) -> Evidence:
+def deleted(rows: float, ever: float, left: float, dead: float = 0.0) -> Evidence:
     """Twenty rows a second are deleted; in one second it were many more, and vacuum has come."""
     jump = replace(w.course("rows_deleted_total", 20, 22), peak=rows)
     known = (
         w.figure("tables", 7, "app"),
         w.figure("table_live_rows", left, "public.memberships"),
         w.figure("table_deleted_rows_total", ever, "public.memberships"),
+        w.figure("table_dead_rows", dead, "public.memberships"),
     )
     return w.healthy(figures=told(*known), history=w.history(jump))
 
@@ -403,6 +404,10 @@ def test_a_delete_of_all_rows_is_seen_by_a_watch_though_vacuum_was_quicker(rows:
 def test_what_is_deleted_every_night_or_leaves_the_most_is_no_accident() -> None:
     assert "mass_delete" not in standing(deleted(16_800, 500_000, 103))
     assert "mass_delete" not in standing(deleted(16_800, 16_894, 12_000))
+
+
+def test_a_queue_whose_dead_rows_pile_up_was_not_emptied_by_mistake() -> None:
+    assert "mass_delete" not in standing(deleted(16_800, 16_894, 103, dead=16_000))
 
 
 def test_a_large_job_is_no_update_of_all_rows() -> None:

@@ -279,7 +279,8 @@ def updated_at_once(evidence: Evidence) -> tuple[str, float] | None:
 
 def deleted_at_once(evidence: Evidence) -> tuple[str, float] | None:
     """The table of which all that was ever deleted was so in a second of the watch, and was most
-    of it; and how many. With it go rows of the tables that refer to it."""
+    of it; and how many. With it go rows of the tables that refer to it. Where the dead ones still
+    lie there, they tell more of it."""
     figures, history = value_of(evidence.figures), value_of(evidence.history)
     course = history.of("rows_deleted_total") if history else None
     if figures is None or course is None:
@@ -288,7 +289,9 @@ def deleted_at_once(evidence: Evidence) -> tuple[str, float] | None:
     for one in figures.named("table_deleted_rows_total"):
         ever, left = one.value or 0.0, figures.value("table_live_rows", one.subject)
         alone = top * CASCADED_SHARE_MIN <= ever <= top * (1 + SAME_SHARE)
-        if ever >= ROWS_MIN and alone and left is not None and left * 2 <= ever:
+        emptied = left is not None and left * 2 <= ever
+        dead = figures.value("table_dead_rows", one.subject) or 0.0
+        if ever >= ROWS_MIN and alone and emptied and dead * 2 <= ever:
             return one.subject, ever
     return None
 
