@@ -171,6 +171,13 @@ def test_one_migration_that_waits_for_the_lock_of_a_session_that_does_nothing() 
     assert story(evidence) == {"advisory_lock_leak": None, "blocking_chain": "advisory_lock_leak"}
 
 
+def test_a_crowd_whose_statements_wait_for_each_other_is_no_load_spike() -> None:
+    lasting = w.activity(w.doing(20, "LWLock:BufferContent", oldest_query_s=3.0), w.doing(2))
+    crowd = replace(work.CASES["load_spike"], activity=lasting)
+    assert standing(work.CASES["load_spike"]) == ["load_spike"]
+    assert standing(crowd)[0] == "lwlock_contention"
+
+
 STORMS = {
     "deadlock_storm": ("deadlock", "deadlock detected"),
     "lock_table_full": ("lock_table_full", "out of shared memory"),

@@ -45,6 +45,7 @@ LIFE = frozenset(
         LogClass.CONFIG_ERROR,
         LogClass.START_GAVE_UP,
         LogClass.NO_CHECKPOINT,
+        LogClass.TIMELINE_DIVERGED,
     }
 )
 """Lines that come seldom and decide much: a flood of refused logins must not push them out."""

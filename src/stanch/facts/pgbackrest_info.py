@@ -23,6 +23,8 @@ UNREADABLE: Final = (
     OSError,
 )
 _OK, _NO_BACKUP = 0, 2
+_NOTHING_THERE: Final = frozenset({1, 3})
+"""The repository was read, and has no folder of the stanza, or none of its lists of backups."""
 
 
 def parse_info(printed: bytes, stanza: str) -> BackupsSeen | Missing:
@@ -30,6 +32,8 @@ def parse_info(printed: bytes, stanza: str) -> BackupsSeen | Missing:
     try:
         one = _stanza(printed, stanza)
         code, message = int(one["status"]["code"]), str(one["status"]["message"])
+        if code in _NOTHING_THERE:
+            return BackupsSeen(backups=(), problem=message[:200])
         if code not in (_OK, _NO_BACKUP) and not one.get("backup"):
             return _missing(f"{stanza}: {message[:200]}")
         backups = tuple(sorted(_backups(one["backup"][-BACKUPS_MAX:]), key=lambda b: b.at))

@@ -213,14 +213,14 @@ def wait_until(server: ScratchServer, question: str) -> None:
     raise AssertionError(question)
 
 
-async def test_a_stanza_that_is_not_there_is_missing_with_the_reason(
+async def test_a_stanza_that_is_not_there_has_no_backup_and_what_cannot_be_read_is_missing(
     pg_major: int, tmp_path: Path
 ) -> None:
     config = tmp_path / "pgbackrest.conf"
     config.write_text(f"[global]\nrepo1-path={tmp_path}/none\n")
     found = await PgBackRest(here(config)).look(deadline_s=30)
-    assert isinstance(found, Missing)
-    assert "missing stanza path" in found.reason
+    assert not isinstance(found, Missing)
+    assert (found.backups, found.problem) == ((), "missing stanza path")
     unread = await PgBackRest(here(tmp_path / "no.conf")).look(deadline_s=30)
     assert isinstance(unread, Missing)
     assert "no.conf" in unread.reason

@@ -10,6 +10,7 @@ from stanch.diagnose.causes.ids import (
     OTHER_CLUSTER,
     SPLIT_BRAIN,
     STANDBY_PROMOTED,
+    STANDBY_WRITTEN_TO,
     TIMELINE_DIVERGED,
     WAL_REMOVED,
 )
@@ -193,6 +194,8 @@ timeline_diverged = Cause(
         "this server's history?",
     },
     symptoms=(SymptomKind.STANDBY_GONE, SymptomKind.SERVER_DOWN),
+    # Who was sent to it while it led is still sent there.
+    brings_about=(STANDBY_WRITTEN_TO,),
     safe_first="Find out what it has that the primary lacks (pg_waldump from the fork on), save "
     "those rows, and only then run pg_rewind or make it anew.",
     never=(

@@ -17,7 +17,7 @@ from stanch.diagnose.causes.ids import (
     STATEMENT_TIMEOUTS,
 )
 from stanch.diagnose.causes.queues import RUNS
-from stanch.diagnose.clues import pace, pools, slow_runs, twice, work
+from stanch.diagnose.clues import contention, pace, pools, slow_runs, twice, work
 from stanch.diagnose.clues.work import (
     leading,
 )
@@ -91,6 +91,9 @@ load_spike = Cause(
         Weigh(clue=twice.whole_reads_new, yes=-3.0, no=0.0, now=True),
         Weigh(clue=work.statement_new, yes=-2.0, no=0.5, now=True),
         Weigh(clue=twice.logins_fast, yes=-3.0, no=0.0, now=True),
+        # None of them is as quick as ever: what arrives meets itself.
+        Weigh(clue=contention.lwlock_lasts, yes=-9.0, no=0.0, now=True),
+        Weigh(clue=contention.subtrans_looked_up, yes=-8.0, no=0.0, now=True),
     ),
     tell=_tell_spike,
     facts=statement_facts,

@@ -224,7 +224,10 @@ def _diagnosed(shown: dict[str, Any]) -> tuple[dict[str, Any], datetime, datetim
     if not found:
         return None
     opened_at, first_at = (datetime.fromisoformat(e["at"]) for e in (timeline[0], found[0]))
-    return found[-1]["body"]["diagnosis"], opened_at, first_at
+    made = [entry["body"]["diagnosis"] for entry in found]
+    # People know an incident by the newest cause that was named, also once nothing is seen of it.
+    named = [one for one in made if one["verdict"] == "cause"]
+    return (named or made)[-1], opened_at, first_at
 
 
 def _surest(diagnosis: dict[str, Any]) -> float:

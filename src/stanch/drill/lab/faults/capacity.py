@@ -25,7 +25,7 @@ from stanch.drill.lab.means.traffic import (
 )
 from stanch.drill.lab.rig import Rig
 
-LITTLE_SPACE: Any = {"root": True, "data_volume_mb": 900, "conf": STATEMENTS}
+LITTLE_SPACE: Any = {"root": True, "data_volume_mb": 500, "conf": STATEMENTS}
 SLOW_S = 40.0
 """For some seconds of work."""
 # --- load ---------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def _spill(rig: Rig) -> None:
     """Every row for every month: some gigabyte, with 4 MB of memory to sort it in."""
     made: Shop = rig.notes["temp-file-spill"]
     sessions = rig.rng.randint(1, 2)
-    months = rig.rng.randint(42, 54) // sessions
+    months = rig.rng.randint(30, 40) // sessions
     first = rig.rng.choice(("t.amount * month", "md5(t.note || month)"))
     text = (
         f"SELECT max(place) FROM (SELECT row_number() OVER (ORDER BY {first}, note, made_at, state,"

@@ -251,7 +251,7 @@ FAULTS = (
         causes=("lag_sending",),
         make=_slow_line,
         needs=Needs(standby=True, conf=ROOM_FOR_WAL, prepare=(_on_a_line,)),
-        shows_after_s=4.0,
+        shows_after_s=10.0,
     ),
     Fault(
         id="wal-sender-held",

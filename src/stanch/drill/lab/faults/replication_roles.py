@@ -147,6 +147,7 @@ FAULTS = (
         causes=("timeline_diverged",),
         make=_restored,
         needs=Needs(standby=True),
+        shows_after_s=5.0,
         seen_on="standby",
     ),
     Fault(

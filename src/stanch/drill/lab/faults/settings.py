@@ -327,6 +327,7 @@ FAULTS = (
         area=Area.SETTINGS,
         story="work_mem was raised for one report and for everybody; all sort, and memory ends.",
         causes=("work_mem_too_high",),
+        or_else=("oom_killed",),  # While it crashes it tells nobody what it is set to.
         make=_work_mem_for_everybody,
         needs=Needs(root=True, prepare=(_service_memory,)),
         shows_after_s=4.0,
