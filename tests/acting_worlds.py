@@ -45,6 +45,7 @@ TARGET = TargetPolicy(
         "set_aside_lock_file": Mode.ACT,
         "end_idle_sessions": Mode.ACT,
         "end_blocking_session": Mode.ACT,
+        "cancel_statement": Mode.ACT,
         "free_space": Mode.ACT,
     },
 )

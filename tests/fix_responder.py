@@ -52,6 +52,7 @@ ACTIONS = (
     "set_aside_lock_file",
     "end_idle_sessions",
     "end_blocking_session",
+    "cancel_statement",
 )
 """Every action that needs nothing more than the target; freeing space needs something to free."""
 ACT = dict.fromkeys(ACTIONS, "act")

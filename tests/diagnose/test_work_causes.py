@@ -337,3 +337,23 @@ def test_a_neighbour_is_told_from_the_load_also_where_nothing_is_stolen() -> Non
 
 def test_a_server_that_is_slower_in_nothing_is_healthy() -> None:
     assert diagnose(w.healthy(history=courses(slowdown("7", 1.1)))).verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize(("runs_s", "pid"), [(90.0, 100), (2.0, None)])
+def test_a_statement_is_named_exactly_enough_to_be_cancelled_once_it_runs_for_long(
+    runs_s: float, pid: int | None
+) -> None:
+    evidence = CASES["bad_query"]
+    assert not isinstance(evidence.activity, Missing)
+    [*others, lead] = sorted(evidence.activity.value.doings, key=lambda one: one.sessions)
+    long = replace(
+        lead,
+        oldest_query_s=runs_s,
+        oldest_backend_start=w.ago(4000),
+        oldest_query_start=w.ago(runs_s),
+    )
+    finding = diagnose(replace(evidence, activity=w.activity(*others, long))).first
+    assert finding is not None
+    assert finding.fact("statement_pid") == pid
+    began = w.ago(runs_s).isoformat() if pid else None
+    assert finding.fact("statement_query_start") == began

@@ -54,6 +54,18 @@ def tables_told(
     return told
 
 
+def test_what_runs_for_longest_is_told_with_all_that_identifies_it(
+    shared_server: ScratchServer,
+) -> None:
+    with psycopg.connect(shared_server.dsn("app", application_name="lonely")) as busy:
+        busy.execute("SELECT 1")
+        pid = busy.info.backend_pid
+        [one] = [d for d in asked(shared_server).doings if d.oldest_pid == pid]
+        identity = "SELECT backend_start, query_start FROM pg_stat_activity WHERE pid = %s"
+        told = shared_server.query(identity, [pid])
+    assert told == [(one.oldest_backend_start, one.oldest_query_start)]
+
+
 def test_a_server_tells_who_works_who_holds_and_how_much(shared_server: ScratchServer) -> None:
     server = shared_server
     app = server.dsn("app", application_name="shop")

@@ -64,6 +64,14 @@ CHAIN = cause(
     oldest_wait_s=200.0,
     state="idle in transaction",
 )
+RUNAWAY = cause(
+    "bad_query",
+    statement_pid=11,
+    statement_backend_start="2026-03-14T07:00:00+00:00",
+    statement_query_start="2026-03-14T08:55:00+00:00",
+    statement_runs_s=300.0,
+    application_name="reports",
+)
 DISK = cause(
     "disk_full_wal",
     volume="/data",
@@ -113,6 +121,7 @@ PLANS = [
     (STALE, ["set_aside_lock_file", "start_server"]),
     (LEAK, ["end_idle_sessions"]),
     (CHAIN, ["end_blocking_session"]),
+    (RUNAWAY, ["cancel_statement"]),
     (DISK, ["free_space", "start_server"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
@@ -141,6 +150,24 @@ def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
     [step] = plan_of(CHAIN).steps
     exact = {fact.name for fact in step.binding if fact.low is None}
     assert exact == {"root_pid", "root_backend_start", "root_xact_start"}
+
+
+def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None:
+    plan = plan_of(RUNAWAY)
+    assert plan.mode is Mode.ADVISE
+    [step] = plan.steps
+    assert {fact.name for fact in step.binding} == {
+        "statement_pid",
+        "statement_backend_start",
+        "statement_query_start",
+    }
+    assert "Cancel the statement of session 11 of reports after 5 min" in step.preview
+
+
+def test_a_statement_that_is_soon_over_is_not_proposed_to_be_cancelled() -> None:
+    made = withheld(replace(RUNAWAY, facts=(("application_name", "reports"),)))
+    assert made.refusal.guard == "params"
+    assert any("pg_cancel_backend" in option for option in made.options)
 
 
 @pytest.mark.parametrize("state", ["active", "", None])

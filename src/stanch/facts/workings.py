@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from stanch.facts.reading import Answer, read_object
@@ -51,6 +52,9 @@ class Doing:
     oldest_query_s: float | None
     oldest_xact_s: float | None
     oldest_pid: int
+    oldest_backend_start: datetime | None = None
+    oldest_query_start: datetime | None = None
+    """With the pid it is that statement and no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,8 @@ def _doing(part: Answer) -> Doing:
         oldest_query_s=part.age_s("oldest_query_s"),
         oldest_xact_s=part.age_s("oldest_xact_s"),
         oldest_pid=part.whole_or_none("oldest_pid") or 0,
+        oldest_backend_start=part.moment_or_none("oldest_backend_start"),
+        oldest_query_start=part.moment_or_none("oldest_query_start"),
     )
 
 

@@ -16,7 +16,7 @@ from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.host_checks import contradiction
 from stanch.policy.places import PathTo, Places
-from stanch.policy.policy import Policy, SmtpChannel, TargetPolicy
+from stanch.policy.policy import SESSION_ACTIONS, Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
 from stanch.policy.rule_checks import rule_contradictions
@@ -25,7 +25,6 @@ from stanch.policy.signal_checks import signal_contradictions
 from stanch.policy.signs import ConsolePools, QueryPools
 from stanch.policy.silence_checks import silence_contradictions
 
-NEEDS_ACTING_DSN = ("end_idle_sessions", "end_blocking_session")
 NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")
 
 
@@ -216,7 +215,7 @@ def _actions(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
 
 def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     """What the file itself says makes an action impossible."""
-    if action in NEEDS_ACTING_DSN and not target.acting_dsn:
+    if action in SESSION_ACTIONS and not target.acting_dsn:
         return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
     if action in NEEDS_HOST and target.host == "none":
         return "needs the server's machine, and host is none", "Set `host: auto` or `host: local`."

@@ -28,9 +28,12 @@ ACTIONS = (
     "set_aside_lock_file",
     "end_idle_sessions",
     "end_blocking_session",
+    "cancel_statement",
     "free_space",
 )
 """Every action of this release; modes are given per action."""
+SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
+"""Those that need a session which may signal others (`acting_dsn`)."""
 
 ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "none"]
 

@@ -96,6 +96,16 @@ def _chain(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
     )
 
 
+def _runaway(cause: CauseFinding, _target: TargetPolicy) -> tuple[str, ...]:
+    pid = _shown(cause.fact("statement_pid"), unknown="PID")
+    name = _shown(cause.fact("application_name"), unknown="the application")
+    return (
+        f"Ask {name} to stop the job that sends it: it would come again.",
+        f"SELECT pg_cancel_backend({pid}); what it did so far is lost, its session lives on.",
+        "Set statement_timeout for its role, so that it ends by itself the next time.",
+    )
+
+
 def _disk(cause: CauseFinding, target: TargetPolicy) -> tuple[str, ...]:
     volume = _shown(cause.fact("volume"), unknown="the volume")
     own = () if target.free_space.ballast else ("Keep a ballast file there for the next time.",)
@@ -228,6 +238,7 @@ _OPTIONS: Mapping[str, Callable[[CauseFinding, TargetPolicy], tuple[str, ...]]] 
     "connections_load": _load,
     "blocking_chain": _chain,
     "idle_in_transaction": _chain,
+    "bad_query": _runaway,
     "disk_full_data": _disk,
     "disk_full_wal": _disk,
     "archiver_failing": _disk,

@@ -16,7 +16,7 @@ from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar, Verdict
 from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
-from stanch.policy.policy import TargetPolicy
+from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
 from stanch.respond.actions.end_blocking_session.guards import IDLE_STATES, spared
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
@@ -27,8 +27,6 @@ from stanch.steps.never import refuse_by_diagnosis
 
 ACT_PROBABILITY_MIN = 0.6
 """Below this a plan waits for a person, whatever policy allows."""
-
-SESSION_ACTIONS = frozenset({"end_idle_sessions", "end_blocking_session"})
 
 CLEAN_STATES = frozenset({"shut down", "shut down in recovery"})
 

@@ -71,6 +71,17 @@ def _work_lost(cause: CauseFinding) -> str:
     return f" {told}: what it did since {_name(began, 'its transaction began')} is lost."
 
 
+def _cancel(params: Values, cause: CauseFinding) -> str:
+    pid = _name(params.get("pid"), "?")
+    application = _name(cause.fact("application_name"), "an unnamed application")
+    runs = cause.fact("statement_runs_s")
+    ran = f" after {span(runs)}" if isinstance(runs, int | float) else ""
+    return (
+        f"Cancel the statement of session {pid} of {application}{ran}; what it did so far in its "
+        "transaction is lost, and the session lives on."
+    )
+
+
 def _free(params: Values, cause: CauseFinding) -> str:
     volume = _name(params.get("volume"), "the volume")
     free, total = cause.fact("free_bytes"), cause.fact("total_bytes")
@@ -83,5 +94,6 @@ _PREVIEWS: Mapping[str, Callable[[Values, CauseFinding], str]] = {
     "set_aside_lock_file": _set_aside,
     "end_idle_sessions": _end_idle,
     "end_blocking_session": _end_blocker,
+    "cancel_statement": _cancel,
     "free_space": _free,
 }

@@ -132,6 +132,12 @@ GUARDED: tuple[Guarded, ...] = (
         guards=("same_session", "still_root", "ordinary_client", "not_protected"),
     ),
     Guarded(
+        id="cancel_statement",
+        what="cancelling a running statement",
+        action="cancel_statement",
+        guards=("still_running", "same_statement", "ordinary_client", "not_protected"),
+    ),
+    Guarded(
         id="delete_files",
         what="deleting a file to gain space",
         action="free_space",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stanch.diagnose.clues.wire import BETWEEN
 from stanch.diagnose.evidence import Evidence, is_open, postmaster_lives, value_of
 from stanch.diagnose.inside import Chain
+from stanch.facts.workings import Doing
 from stanch.model.diagnosis import Scalar
 
 Facts = tuple[tuple[str, Scalar], ...]
@@ -39,6 +40,23 @@ def server_facts(evidence: Evidence) -> Facts:
         ("lock_file_present", lock.present if lock else None),
         ("lock_pid", lock.pid if lock else None),
         ("lock_inode", lock.inode if lock else None),
+    )
+
+
+CANCEL_FROM_S = 5.0
+"""What ends by itself within this time is not worth to be cancelled."""
+
+
+def running_facts(doing: Doing | None) -> Facts:
+    """A running statement, exactly enough to cancel it and no other; nothing of a short one."""
+    if doing is None or doing.state != "active" or (doing.oldest_query_s or 0.0) < CANCEL_FROM_S:
+        return ()
+    session, began = doing.oldest_backend_start, doing.oldest_query_start
+    return (
+        ("statement_pid", doing.oldest_pid),
+        ("statement_backend_start", session.isoformat() if session else None),
+        ("statement_query_start", began.isoformat() if began else None),
+        ("statement_runs_s", doing.oldest_query_s),
     )
 
 

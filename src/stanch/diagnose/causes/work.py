@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, Facts
+from stanch.diagnose.causes.common import DOC, Facts, running_facts
 from stanch.diagnose.causes.connections import NEVER_RAISE, NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     BAD_QUERY,
@@ -156,6 +156,7 @@ bad_query = Cause(
     facts=lambda e: (
         *statement_facts(e),
         ("oldest_pid", lead.oldest_pid if (lead := leading(e)) else None),
+        *running_facts(work.longest_of_leading(e) or slow_runs.long_run(e)),
     ),
     subject=leading_query,
     apart={
@@ -174,7 +175,7 @@ bad_query = Cause(
     "version back.",
     never=(NEVER_HARDWARE, NEVER_RAISE, NEVER_RESTART),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="",
+    runbook="runaway-statement",
     source=f"{DOC}pgstatstatements.html",
     shown_by=(
         (work.statement_new, True),

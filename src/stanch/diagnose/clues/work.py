@@ -77,6 +77,14 @@ def at_work(activity: Activity) -> tuple[Doing, ...]:
     )
 
 
+def longest_of_leading(evidence: Evidence) -> Doing | None:
+    """Who has been at the leading statement for longest."""
+    seen, lead = value_of(evidence.activity), leading(evidence)
+    if seen is None or lead is None:
+        return None
+    return next((one for one in at_work(seen) if one.oldest_pid == lead.oldest_pid), None)
+
+
 def leading(evidence: Evidence) -> Leading | None:
     """The statement of most sessions at work; None where statements carry no id."""
     seen = value_of(evidence.activity)

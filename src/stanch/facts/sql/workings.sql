@@ -20,6 +20,8 @@ groups AS (
         extract(epoch FROM clock_timestamp() - min(query_start)) AS oldest_query_s,
         extract(epoch FROM clock_timestamp() - min(xact_start)) AS oldest_xact_s,
         (array_agg(pid ORDER BY query_start NULLS LAST, pid))[1] AS oldest_pid,
+        (array_agg(backend_start ORDER BY query_start NULLS LAST, pid))[1] AS oldest_backend_start,
+        min(query_start) AS oldest_query_start,
         (array_agg(left(query, 500) ORDER BY query_start NULLS LAST, pid))[1] AS query
     FROM sessions
     WHERE state IS DISTINCT FROM 'idle'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
@@ -20,6 +21,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             SET_ASIDE_LOCK_FILE,
             END_IDLE_SESSIONS,
             END_BLOCKING_SESSION,
+            CANCEL_STATEMENT,
             FREE_SPACE,
         )
     }

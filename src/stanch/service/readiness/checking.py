@@ -43,6 +43,7 @@ NEEDED_FOR = {
     "set_aside_lock_file": "set a stale lock file aside",
     "end_idle_sessions": "end sessions",
     "end_blocking_session": "end sessions",
+    "cancel_statement": "end sessions",
     "free_space": "free space on a full volume",
 }
 """Which row of the table each action of the policy stands on."""

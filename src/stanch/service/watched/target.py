@@ -19,7 +19,7 @@ from stanch.model.plans import Mode
 from stanch.model.reach import ReachState
 from stanch.model.samples import Sample
 from stanch.policy.hosts import NO_MACHINE
-from stanch.policy.policy import TargetPolicy
+from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
 from stanch.service.clock import Clock
 from stanch.service.watched.backups import BackupPlaces, backup_watch
 from stanch.service.watched.changing import Changing
@@ -37,7 +37,6 @@ from stanch.store.statedir import StateDir
 from stanch.watch.hosts.run import HostWatch
 from stanch.watch.run import Eyes, TargetWatch
 
-SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session")
 KEEP_EVERY_S = 1.0
 FIRST_SAMPLE_S = 10.0
 

@@ -1,0 +1,1 @@
+"""Cancel one running statement; its session lives on."""

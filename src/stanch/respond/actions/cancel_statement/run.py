@@ -1,0 +1,116 @@
+"""Cancel one running statement; its session lives on."""
+
+from __future__ import annotations
+
+from stanch.facts.running import (
+    CANCEL_SQL,
+    RUNNING_SQL,
+    RunningStatement,
+    cancel_parameters,
+    parse_running,
+)
+from stanch.facts.sessions import parse_end
+from stanch.model.diagnosis import Missing
+from stanch.model.errors import ActionFailed, ProbeFailed
+from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.policy.quoting import printable
+from stanch.respond.actions.cancel_statement.guards import GUARDS, may_cancel
+from stanch.respond.actions.end_blocking_session.guards import same_moment
+from stanch.respond.guarding import no
+from stanch.respond.reading.run import QUESTION_TIMEOUT_S
+from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.world import World
+
+CANCEL_DEADLINE_S = 2.0
+
+
+async def check(step: PlannedStep, world: World) -> Refusal | None:
+    """Look again what that session runs."""
+    seen = await _statement(step, world)
+    return seen if isinstance(seen, Refusal) else None
+
+
+async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Refusal:
+    """Cancel it, on condition that it is still the same statement of the same session."""
+    seen = await _statement(step, world)
+    if isinstance(seen, Refusal):
+        return seen
+    assert world.actor is not None
+    assert seen.backend_start is not None
+    assert seen.query_start is not None
+    parameters = cancel_parameters(seen.pid, seen.backend_start, seen.query_start)
+    refusal = permit()
+    if refusal is not None:
+        return refusal
+    acted = await world.actor.execute(CANCEL_SQL, parameters, deadline_s=CANCEL_DEADLINE_S)
+    if acted.outcome == "in_doubt":
+        return ActReport(outcome=StepOutcome.IN_DOUBT, detail=acted.detail, before=_told(seen))
+    if acted.outcome != "done" or not acted.rows:
+        raise ActionFailed(
+            f"the server did not cancel it: {acted.detail or acted.outcome}",
+            on=f"pid {seen.pid}",
+            hint="A superuser's statement takes a superuser; others take pg_signal_backend.",
+        )
+    outcome = parse_end(acted.rows[0].get("outcome"))
+    if not outcome.matched:
+        return no("same_statement", f"pid {seen.pid} had just ended it; nothing was touched")
+    if not outcome.signalled:
+        raise ActionFailed("the signal could not be sent", on=f"pid {seen.pid}")
+    ran = f", which ran for {seen.query_age_s:.0f} s" if seen.query_age_s is not None else ""
+    return ActReport(detail=f"cancelled the statement of pid {seen.pid}{ran}", before=_told(seen))
+
+
+async def verify(step: PlannedStep, world: World) -> Verification:
+    """Does that statement run no more? A long clean-up after it is still under way."""
+    seen = await _running(step, world)
+    if isinstance(seen, Missing):
+        return Verification(ok=False, pending=True, detail=f"cannot be read: {seen.reason}")
+    if seen is None or not same_moment(step.param("backend_start"), seen.backend_start):
+        return Verification(ok=True, detail="its session is gone")
+    same = same_moment(step.param("query_start"), seen.query_start)
+    if same and seen.state == "active":
+        return Verification(ok=False, detail=f"pid {seen.pid} still runs it")
+    return Verification(ok=True, detail=f"pid {seen.pid} does not run it any more")
+
+
+async def _statement(step: PlannedStep, world: World) -> RunningStatement | Refusal:
+    if world.reader is None or world.actor is None:
+        lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
+        return no("acting_session", "there is no session that may cancel others", lifts=lifts)
+    return may_cancel(step, await _running(step, world), target=world.target)
+
+
+async def _running(step: PlannedStep, world: World) -> RunningStatement | Missing | None:
+    if world.reader is None:
+        return Missing(what="the statement", reason="there is no session to the server")
+    pid = step.param("pid")
+    assert isinstance(pid, int)
+    try:
+        answer = await world.reader.fetch_json(
+            RUNNING_SQL, {"pid": pid}, timeout_s=QUESTION_TIMEOUT_S
+        )
+        return parse_running(answer)
+    except ProbeFailed as error:
+        return Missing(what="the statement", reason=str(error))
+
+
+def _told(seen: RunningStatement) -> str:
+    return printable(
+        f"pid {seen.pid}, {seen.usename}@{seen.datname}, {seen.application_name!r}, "
+        f"for {seen.query_age_s or 0:.0f} s: {seen.query}"
+    )
+
+
+CANCEL_STATEMENT = Action(
+    name="cancel_statement",
+    sentence="Cancel one running statement; its session lives on, its transaction has failed.",
+    params=(
+        Param(name="pid", kind="count", doc="The session that runs it.", identity=True),
+        Param(name="backend_start", kind="moment", doc="When the session began.", identity=True),
+        Param(name="query_start", kind="moment", doc="When the statement began.", identity=True),
+    ),
+    guards=GUARDS,
+    check=check,
+    act=act,
+    verify=verify,
+)
