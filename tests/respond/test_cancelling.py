@@ -39,6 +39,7 @@ RUNNING = RunningStatement(
     query_start=AT + timedelta(seconds=5),
     backend_type="client backend",
     state="active",
+    wait_type="",
     usename="app",
     datname="app",
     application_name="reports",
@@ -96,6 +97,17 @@ def test_an_application_that_policy_protects_is_left_alone() -> None:
     answer = may_cancel(ONE, RUNNING, target=target)
     assert isinstance(answer, Refusal)
     assert answer.guard == "not_protected"
+
+
+QUEUED = replace(ONE, params=(*ONE.params, ("while_waiting", True)))
+
+
+@pytest.mark.parametrize("wait_type", ["", "IO", "Client"])
+def test_a_change_that_has_its_lock_by_now_is_left_alone(wait_type: str) -> None:
+    answer = may_cancel(QUEUED, replace(RUNNING, wait_type=wait_type), target=TARGET)
+    assert isinstance(answer, Refusal)
+    assert answer.guard == "still_waiting"
+    assert may_cancel(QUEUED, replace(RUNNING, wait_type="Lock"), target=TARGET)
 
 
 async def test_without_an_acting_session_nothing_is_cancelled() -> None:
@@ -214,6 +226,68 @@ async def test_a_statement_that_ends_between_look_and_act_is_not_touched(
     assert isinstance(report, Refusal)
     assert report.guard == "same_statement"
     assert busy.execute("SELECT 1").fetchone() == (1,)
+
+
+def logged_in(stack: ExitStack, server: ScratchServer, name: str) -> Session:
+    session = server.connect("app", "app", application_name=name)
+    stack.callback(session.close)
+    return session
+
+
+def queued(server: ScratchServer, session: Session, text: bytes) -> None:
+    """Send it, and see it wait for a lock."""
+    session.pgconn.send_query(text)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = %s"
+    while not server.query(waits, [session.info.backend_pid]):
+        pass
+
+
+def while_waiting(one: PlannedStep) -> PlannedStep:
+    return replace(one, params=(*one.params, ("while_waiting", True)))
+
+
+async def test_a_waiting_change_is_cancelled_and_its_queue_goes_on(
+    server: ScratchServer, sessions: ExitStack, tmp_path: Path
+) -> None:
+    world = await acting_world(server, tmp_path)
+    server.query("CREATE TABLE orders (id int)", user="app")
+    names = ("pg_dump", "migrate", "shop")
+    reader, change, behind = (logged_in(sessions, server, name) for name in names)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM orders")
+    queued(server, change, b"ALTER TABLE orders ADD n int")
+    queued(server, behind, b"TABLE orders")
+
+    done, log = await run(CANCEL_STATEMENT, while_waiting(step_for(server, change)), world)
+
+    assert done.outcome is StepOutcome.DONE, done.refusal
+    assert log.verified().ok
+    assert error_of(behind) == ""
+    assert reader.execute("SELECT 1").fetchone() == (1,)
+
+
+async def test_a_change_that_gets_its_lock_between_look_and_act_is_not_cancelled(
+    server: ScratchServer, sessions: ExitStack, tmp_path: Path
+) -> None:
+    world = await acting_world(server, tmp_path)
+    server.query("CREATE TABLE orders (id int)", user="app")
+    reader, change = (logged_in(sessions, server, name) for name in ("report", "migrate"))
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM orders")
+    queued(server, change, b"LOCK TABLE orders; SELECT pg_sleep(60)")
+    at_work = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND pid = %s"
+
+    def is_let_through() -> Refusal | None:
+        reader.execute("COMMIT")
+        while not server.query(at_work, [change.info.backend_pid]):
+            pass
+        return None
+
+    step_now = while_waiting(step_for(server, change))
+    report = await CANCEL_STATEMENT.act(step_now, world, is_let_through)
+
+    assert isinstance(report, Refusal)
+    assert server.query(at_work, [change.info.backend_pid])
 
 
 async def test_a_superusers_statement_is_not_cancelled_and_the_server_says_so(

@@ -72,6 +72,14 @@ RUNAWAY = cause(
     statement_runs_s=300.0,
     application_name="reports",
 )
+WAITING = cause(
+    "ddl_lock_queue",
+    statement_pid=12,
+    statement_backend_start="2026-03-14T07:00:00+00:00",
+    statement_query_start="2026-03-14T08:55:00+00:00",
+    ddl_application="migrate",
+    relation="orders",
+)
 DISK = cause(
     "disk_full_wal",
     volume="/data",
@@ -122,6 +130,7 @@ PLANS = [
     (LEAK, ["end_idle_sessions"]),
     (CHAIN, ["end_blocking_session"]),
     (RUNAWAY, ["cancel_statement"]),
+    (WAITING, ["cancel_statement"]),
     (DISK, ["free_space", "start_server"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
@@ -162,6 +171,13 @@ def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None
         "statement_query_start",
     }
     assert "Cancel the statement of session 11 of reports after 5 min" in step.preview
+
+
+def test_a_schema_change_that_waits_is_cancelled_unasked_only_while_it_does() -> None:
+    plan = plan_of(WAITING)
+    assert plan.mode is Mode.ACT
+    assert plan.steps[0].param("while_waiting") is True
+    assert "session 12 of migrate, which waits for orders" in plan.steps[0].preview
 
 
 def test_a_statement_that_is_soon_over_is_not_proposed_to_be_cancelled() -> None:

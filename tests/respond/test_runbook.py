@@ -142,6 +142,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "blocking-chain",
         "disk-full",
         "runaway-statement",
+        "waiting-schema-change",
     }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
 import pytest
@@ -83,6 +83,36 @@ def test_the_idle_transaction_at_the_head_is_ended_and_everybody_behind_it_goes_
     stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
     written = stanch.call("postmortem", "1").out
     assert "forgetful" in written
+
+
+@pytest.mark.parametrize("pg_major", [15], indirect=True)
+def test_a_schema_change_behind_a_report_is_cancelled_and_its_queue_goes_on(
+    server: ScratchServer, make_responder: MakeResponder
+) -> None:
+    stanch, crowd = make_responder(server), Crowd()
+    with ExitStack() as stack:
+        report, change, *shop = (
+            stack.enter_context(closing(session(server, name)))
+            for name in ("nightly-report", "migrate", *["shop"] * WAITERS)
+        )
+        report.execute("CREATE TABLE stock AS SELECT 1 AS id, 0 AS n")
+        # It reads and works on: whoever ends it loses what it has done so far.
+        report.pgconn.send_query(b"BEGIN; SELECT * FROM stock; SELECT pg_sleep(120)")
+        reads = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        stanch.wait_for(lambda: server.query(reads), what="the report runs")
+        change.pgconn.send_query(b"ALTER TABLE stock ADD seen date")
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        stanch.wait_for(lambda: server.query(waits), what="the change waits")
+        for one in shop:
+            thread = threading.Thread(target=crowd.work, args=(one,), daemon=True)
+            thread.start()
+            stack.callback(thread.join, 10)
+        stanch.wait_for(lambda: crowd.done == WAITERS, what="the queue goes on")
+        seen = stanch.wait_for_status("resolved")
+        assert server.query(reads), "the report was left alone"
+    assert crowd.failed == []
+    assert seen["diagnosis"]["cause"] == "ddl_lock_queue"
+    assert stanch.started_actions() == ["cancel_statement"]
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

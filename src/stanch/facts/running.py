@@ -13,7 +13,7 @@ from stanch.facts.sql import load
 RUNNING_SQL: Final = load("running_statement")
 """Takes the pid."""
 CANCEL_SQL: Final = load("cancel_statement")
-"""Takes pid, backend_start and query_start; answers as END_SESSION_SQL does."""
+"""Takes pid, backend_start, query_start and while_waiting; answers as END_SESSION_SQL does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class RunningStatement:
     query_start: datetime | None
     backend_type: str
     state: str
+    wait_type: str
+    """Empty: on a processor, or waiting for one."""
     usename: str
     datname: str
     application_name: str
@@ -44,6 +46,7 @@ def parse_running(payload: object) -> RunningStatement | None:
         query_start=answer.moment_or_none("query_start"),
         backend_type=answer.text("backend_type"),
         state=answer.text("state"),
+        wait_type=answer.text("wait_event_type"),
         usename=answer.text("usename"),
         datname=answer.text("datname"),
         application_name=answer.text("application_name"),
@@ -53,11 +56,12 @@ def parse_running(payload: object) -> RunningStatement | None:
 
 
 def cancel_parameters(
-    pid: int, backend_start: datetime, query_start: datetime
+    pid: int, backend_start: datetime, query_start: datetime, *, while_waiting: bool = False
 ) -> dict[str, int | str | bool | None]:
     """The parameters of CANCEL_SQL, exact to the microsecond."""
     return {
         "pid": pid,
         "backend_start": backend_start.isoformat(),
         "query_start": query_start.isoformat(),
+        "while_waiting": while_waiting,
     }

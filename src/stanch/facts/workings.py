@@ -86,6 +86,9 @@ class Held:
     xact_s: float | None
     state_s: float | None
     locks: int
+    backend_start: datetime | None = None
+    query_start: datetime | None = None
+    """Of the statement it runs, or ran last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +180,8 @@ def _held(part: Answer) -> Held:
         xact_s=part.age_s("xact_s"),
         state_s=part.age_s("state_s"),
         locks=part.whole("locks"),
+        backend_start=part.moment_or_none("backend_start"),
+        query_start=part.moment_or_none("query_start"),
     )
 
 

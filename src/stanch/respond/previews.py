@@ -73,6 +73,13 @@ def _work_lost(cause: CauseFinding) -> str:
 
 def _cancel(params: Values, cause: CauseFinding) -> str:
     pid = _name(params.get("pid"), "?")
+    if params.get("while_waiting") is True:
+        application = _name(cause.fact("ddl_application"), "an unnamed application")
+        table = _name(cause.fact("relation"), "a table")
+        return (
+            f"Cancel the schema change of session {pid} of {application}, which waits for {table}: "
+            "its transaction fails, and those who queue behind it go on."
+        )
     application = _name(cause.fact("application_name"), "an unnamed application")
     runs = cause.fact("statement_runs_s")
     ran = f" after {span(runs)}" if isinstance(runs, int | float) else ""

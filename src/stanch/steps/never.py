@@ -135,7 +135,13 @@ GUARDED: tuple[Guarded, ...] = (
         id="cancel_statement",
         what="cancelling a running statement",
         action="cancel_statement",
-        guards=("still_running", "same_statement", "ordinary_client", "not_protected"),
+        guards=(
+            "still_running",
+            "same_statement",
+            "still_waiting",
+            "ordinary_client",
+            "not_protected",
+        ),
     ),
     Guarded(
         id="delete_files",

@@ -34,6 +34,7 @@ from stanch.diagnose.clues.queues import (
 )
 from stanch.diagnose.clues.sessions import chain_of
 from stanch.diagnose.evidence import Evidence, value_of
+from stanch.facts.workings import Held
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
@@ -64,6 +65,17 @@ def _tell_change(evidence: Evidence) -> str:
     return f"Session {change.pid}{who} waits for exclusive access to{table}{behind}."
 
 
+def _change_statement(change: Held | None) -> Facts:
+    """The statement that waits, exactly enough to cancel it and no other."""
+    if change is None or change.backend_start is None or change.query_start is None:
+        return ()
+    return (
+        ("statement_pid", change.pid),
+        ("statement_backend_start", change.backend_start.isoformat()),
+        ("statement_query_start", change.query_start.isoformat()),
+    )
+
+
 def _change_facts(evidence: Evidence) -> Facts:
     change = waiting_change(evidence)
     return (
@@ -71,6 +83,7 @@ def _change_facts(evidence: Evidence) -> Facts:
         ("ddl_pid", change.pid if change else None),
         ("ddl_application", change.application_name if change else None),
         ("relation", change.relation if change else None),
+        *_change_statement(change),
         *chain_facts(chain_of(evidence)),
     )
 
@@ -116,7 +129,7 @@ ddl_lock_queue = Cause(
         NEVER_RESTART,
     ),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="blocking-chain",
+    runbook="waiting-schema-change",
     source=f"{DOC}explicit-locking.html#LOCKING-TABLES",
     shown_by=((queues.change_waits, True), (queues.change_waits_by_title, True)),
 )

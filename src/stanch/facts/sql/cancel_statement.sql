@@ -2,7 +2,7 @@
 -- Check and signal are one statement: the session may have gone on to another by now. What is left is
 -- the moment between the signal and its arrival; a statement that begins in it is cancelled instead,
 -- and whoever runs it has to run it again.
--- Parameters: pid, backend_start, query_start.
+-- Parameters: pid, backend_start, query_start; while_waiting: it must still wait for a lock.
 -- Privilege: pg_monitor to see the session, pg_signal_backend to cancel; a superuser's statement only
 -- a superuser cancels (the server refuses with 42501, and nothing has happened then).
 -- Never: a session known by its pid alone, the asking session, or anything but a client's.
@@ -15,6 +15,7 @@ WITH target AS MATERIALIZED (
         AND a.state = 'active'
         AND a.backend_start = %(backend_start)s::timestamptz
         AND a.query_start = %(query_start)s::timestamptz
+        AND (NOT %(while_waiting)s::boolean OR a.wait_event_type = 'Lock')
 ),
 cancelled AS MATERIALIZED (
     SELECT pg_cancel_backend(pid) AS signalled FROM target

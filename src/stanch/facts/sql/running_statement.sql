@@ -8,6 +8,7 @@ SELECT COALESCE((
         'query_start', a.query_start,
         'backend_type', a.backend_type,
         'state', a.state,
+        'wait_event_type', a.wait_event_type,
         'usename', r.rolname,
         'datname', d.datname,
         'application_name', a.application_name,

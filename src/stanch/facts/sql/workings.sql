@@ -61,7 +61,8 @@ anchor AS (
 held AS (
     SELECT
         l.pid, l.locktype, l.mode, l.granted, c.relname AS relation, s.state, s.application_name,
-        s.backend_type, extract(epoch FROM clock_timestamp() - s.xact_start) AS xact_s,
+        s.backend_type, s.backend_start, s.query_start,
+        extract(epoch FROM clock_timestamp() - s.xact_start) AS xact_s,
         extract(epoch FROM clock_timestamp() - s.state_change) AS state_s, count(*) AS locks
     FROM pg_locks AS l
     LEFT JOIN sessions AS s ON s.pid = l.pid
@@ -73,7 +74,7 @@ held AS (
         OR (l.locktype = 'object' AND l.classid = 1262 AND l.objid = 0)
     GROUP BY
         l.pid, l.locktype, l.mode, l.granted, c.relname, s.state, s.application_name,
-        s.backend_type, s.xact_start, s.state_change
+        s.backend_type, s.backend_start, s.query_start, s.xact_start, s.state_change
     ORDER BY l.granted, s.xact_start NULLS LAST, l.pid, c.relname
     LIMIT 50
 ),

@@ -14,6 +14,7 @@ GUARDS = (
     Guard(name="acting_session", asks="Is there a session to look with and one to act with?"),
     Guard(name="still_running", asks="Does it still run?"),
     Guard(name="same_statement", asks="Is it the very statement that was diagnosed?"),
+    Guard(name="still_waiting", asks="Where its wait is the trouble: does it still wait?"),
     Guard(name="ordinary_client", asks="Is it an ordinary client, no worker, no replication?"),
     Guard(name="not_protected", asks="Is it no backup, nothing policy protects, not Stanch?"),
 )
@@ -36,6 +37,9 @@ def may_cancel(
         return no("still_running", f"pid {pid} is {state}: it runs nothing")
     if not same_moment(step.param("query_start"), seen.query_start):
         return no("same_statement", f"pid {pid} runs another statement now")
+    if step.param("while_waiting") is True and seen.wait_type != "Lock":
+        lifts = "A person who approves that its work is lost."
+        return no("still_waiting", f"pid {pid} waits for no lock any more", lifts=lifts)
     if seen.backend_type != "client backend":
         return no("ordinary_client", f"pid {pid} is a {seen.backend_type or 'hidden process'}")
     return spared(seen.application_name, target) or seen

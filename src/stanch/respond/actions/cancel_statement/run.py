@@ -38,7 +38,12 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
     assert world.actor is not None
     assert seen.backend_start is not None
     assert seen.query_start is not None
-    parameters = cancel_parameters(seen.pid, seen.backend_start, seen.query_start)
+    parameters = cancel_parameters(
+        seen.pid,
+        seen.backend_start,
+        seen.query_start,
+        while_waiting=step.param("while_waiting") is True,
+    )
     refusal = permit()
     if refusal is not None:
         return refusal
@@ -108,6 +113,12 @@ CANCEL_STATEMENT = Action(
         Param(name="pid", kind="count", doc="The session that runs it.", identity=True),
         Param(name="backend_start", kind="moment", doc="When the session began.", identity=True),
         Param(name="query_start", kind="moment", doc="When the statement began.", identity=True),
+        Param(
+            name="while_waiting",
+            kind="flag",
+            doc="Only while it waits for a lock and has done nothing yet.",
+            required=False,
+        ),
     ),
     guards=GUARDS,
     check=check,
