@@ -10,7 +10,7 @@ import cases_replication as c
 import evidences as w
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.rank import STANDS_FROM, diagnose
-from stanch.model.diagnosis import CauseFinding, Verdict
+from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 from stanch.model.ids import TargetName
 from stanch.model.symptoms import Symptom, SymptomKind
 
@@ -363,3 +363,23 @@ def test_statements_that_replay_cancels_again_and_again_are_told_though_nothing_
     assert standing(evidence) == ["replay_conflict"]
     assert diagnose(evidence).summary.startswith("4 statements on this standby were cancelled")
     assert standing(w.healthy(figures=c.standby(), log=w.log(*lines[:2]))) == []
+
+
+@pytest.mark.parametrize(("sessions", "pid"), [(1, 4711), (2, None)])
+def test_one_reader_in_the_way_of_replay_is_named_exactly_enough_to_be_cancelled(
+    sessions: int, pid: int | None
+) -> None:
+    evidence = c.CASES["replay_conflict"]
+    assert not isinstance(evidence.activity, Missing)
+    others = [d for d in evidence.activity.value.doings if d.backend_type != "client backend"]
+    reader = w.doing(
+        sessions,
+        oldest_pid=4711,
+        oldest_query_s=400.0,
+        oldest_xact_s=400.0,
+        oldest_backend_start=w.ago(4000),
+        oldest_query_start=w.ago(400),
+    )
+    finding = diagnose(replace(evidence, activity=w.activity(*others, reader))).first
+    assert finding is not None
+    assert finding.fact("statement_pid") == pid

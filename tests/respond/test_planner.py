@@ -10,7 +10,7 @@ import pytest
 from acting_worlds import AT, TARGET, cause, diagnosis
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
 from stanch.model.events import PlanProposed, PlanWithheld, from_body, to_body
-from stanch.model.ids import IncidentId
+from stanch.model.ids import CauseId, IncidentId
 from stanch.model.plans import Mode, Plan
 from stanch.policy.policy import FreeSpace, TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
@@ -131,6 +131,7 @@ PLANS = [
     (CHAIN, ["end_blocking_session"]),
     (RUNAWAY, ["cancel_statement"]),
     (WAITING, ["cancel_statement"]),
+    (replace(RUNAWAY, id=CauseId("replay_conflict")), ["cancel_statement"]),
     (DISK, ["free_space", "start_server"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),

@@ -141,6 +141,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "connections-exhausted",
         "blocking-chain",
         "disk-full",
+        "replay-conflict",
         "runaway-statement",
         "waiting-schema-change",
     }

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, Facts
+from stanch.diagnose.causes.common import DOC, Facts, running_facts
 from stanch.diagnose.causes.ids import (
     DISK_FULL_WAL,
     LAG_SENDING,
@@ -59,6 +59,9 @@ def _reader_facts(evidence: Evidence) -> Facts:
         ("reader_application", reader.application_name if reader else None),
         ("reader_usename", reader.usename if reader else None),
         ("reader_xact_s", reader.oldest_xact_s if reader else None),
+        ("application_name", reader.application_name if reader else None),
+        # Of several that do the same, whose transaction is the oldest is not told.
+        *running_facts(reader if reader is not None and reader.sessions == 1 else None),
     )
 
 
@@ -223,7 +226,7 @@ replay_conflict = Cause(
         "Do not set max_standby_streaming_delay to -1: one session could stop replay for good.",
     ),
     forbids=NOT_OF_A_STANDBY,
-    runbook="",
+    runbook="replay-conflict",
     source=f"{DOC}hot-standby.html#HOT-STANDBY-CONFLICT",
 )
 
