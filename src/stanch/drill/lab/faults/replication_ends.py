@@ -104,6 +104,8 @@ def _synchronous(rig: Rig) -> None:
 
 def _synchronous_gone(rig: Rig) -> None:
     _gone(rig, rig.notes["other"])
+    # First of all when it is healed: what else is taken back could not commit.
+    rig.undo(lambda: rig.server.set_conf({"synchronous_standby_names": ""}))
     rig.until(lambda: rig.admin(COMMITS_WAIT_SQL))
 
 
