@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from stanch.diagnose.clues.wire import BETWEEN
 from stanch.diagnose.evidence import Evidence, is_open, postmaster_lives, value_of
 from stanch.diagnose.inside import Chain
@@ -47,15 +49,21 @@ CANCEL_FROM_S = 5.0
 """What ends by itself within this time is not worth to be cancelled."""
 
 
+def identity_facts(pid: int, session: datetime | None, began: datetime | None) -> Facts:
+    """A statement as `cancel_statement` is bound to it: its session, and when both began."""
+    return (
+        ("statement_pid", pid),
+        ("statement_backend_start", session.isoformat() if session else None),
+        ("statement_query_start", began.isoformat() if began else None),
+    )
+
+
 def running_facts(doing: Doing | None) -> Facts:
     """A running statement, exactly enough to cancel it and no other; nothing of a short one."""
     if doing is None or doing.state != "active" or (doing.oldest_query_s or 0.0) < CANCEL_FROM_S:
         return ()
-    session, began = doing.oldest_backend_start, doing.oldest_query_start
     return (
-        ("statement_pid", doing.oldest_pid),
-        ("statement_backend_start", session.isoformat() if session else None),
-        ("statement_query_start", began.isoformat() if began else None),
+        *identity_facts(doing.oldest_pid, doing.oldest_backend_start, doing.oldest_query_start),
         ("statement_runs_s", doing.oldest_query_s),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, Facts, chain_facts, root_name
+from stanch.diagnose.causes.common import DOC, Facts, chain_facts, identity_facts, root_name
 from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     ADVISORY_LOCK_LEAK,
@@ -69,11 +69,7 @@ def _change_statement(change: Held | None) -> Facts:
     """The statement that waits, exactly enough to cancel it and no other."""
     if change is None or change.backend_start is None or change.query_start is None:
         return ()
-    return (
-        ("statement_pid", change.pid),
-        ("statement_backend_start", change.backend_start.isoformat()),
-        ("statement_query_start", change.query_start.isoformat()),
-    )
+    return identity_facts(change.pid, change.backend_start, change.query_start)
 
 
 def _change_facts(evidence: Evidence) -> Facts:
