@@ -13,6 +13,7 @@ from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.hosts.local import LocalHost
 from stanch.adapters.hosts.manager import PgCtl
 from stanch.adapters.postgres.acting import ActingSession
+from stanch.adapters.postgres.acting_visits import ActingVisits
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
@@ -25,7 +26,7 @@ from stanch.model.ports.acting import LockNote
 from stanch.model.ports.server import Acted, SqlParams
 from stanch.model.reach import Reach, ReachState
 from stanch.model.timeline import Claim, Lane
-from stanch.policy.policy import TargetPolicy
+from stanch.policy.policy import ACTIONS, TargetPolicy
 from stanch.steps.action import Action, Permit
 from stanch.steps.run import Authority, Clocks, Executed, execute
 from stanch.steps.world import World
@@ -40,14 +41,7 @@ TARGET = TargetPolicy(
     acting_dsn="service=orders-act",
     app_dsn="service=orders-app",
     desired="running",
-    actions={
-        "start_server": Mode.ACT,
-        "set_aside_lock_file": Mode.ACT,
-        "end_idle_sessions": Mode.ACT,
-        "end_blocking_session": Mode.ACT,
-        "cancel_statement": Mode.ACT,
-        "free_space": Mode.ACT,
-    },
+    actions=dict.fromkeys(ACTIONS, Mode.ACT),
 )
 
 CLAIM = Claim(
@@ -279,6 +273,7 @@ def world_of(
         files=LocalFiles(),
         app_login=PsycopgAppLogin(server.dsn("app"), writes=True),
         reader=next((s for s in sessions if isinstance(s, Sentinel)), None),
+        visits=ActingVisits(server.dsn("stanch_act"), cluster=""),
         actor=next((s for s in sessions if isinstance(s, ActingSession)), None),
     )
     return replace(world, lock_note=note) if note else world

@@ -26,6 +26,7 @@ import yaml
 
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.cli.app import main
+from stanch.policy.policy import ACTIONS
 from stanch.service.people.reaching import ask
 from stanch.testing.mailbox import Mail, Mailbox
 from stanch_processes import Process, begin
@@ -47,15 +48,9 @@ QUICK_RULES = {
     "sessions_blocked": {"also": "1s"},
 }
 QUICK_RESCUE = {"window": "1s", "check_every": "250ms", "resolve_after": "1s"}
-ACTIONS = (
-    "start_server",
-    "set_aside_lock_file",
-    "end_idle_sessions",
-    "end_blocking_session",
-    "cancel_statement",
-)
+WITHOUT_MORE = tuple(action for action in ACTIONS if action != "free_space")
 """Every action that needs nothing more than the target; freeing space needs something to free."""
-ACT = dict.fromkeys(ACTIONS, "act")
+ACT = dict.fromkeys(WITHOUT_MORE, "act")
 
 
 def severities(*, ack_within: str) -> dict[int, dict[str, Any]]:

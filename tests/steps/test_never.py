@@ -11,7 +11,6 @@ from stanch.policy.policy import ACTIONS
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.steps.never import (
     FORBIDDEN,
-    GUARDED,
     STANDING_PROBABILITY_MIN,
     forbidden_in,
     refuse_by_diagnosis,
@@ -63,10 +62,14 @@ def test_every_entry_has_a_reason_and_a_safe_equivalent() -> None:
 
 def test_every_guarded_act_names_guards_its_action_has() -> None:
     everywhere = {"diagnosis"}
-    for entry in GUARDED:
-        action = CATALOGUE[entry.action]
-        missing = {g for g in entry.guards if action.guard(g) is None} - everywhere
-        assert not missing, f"{entry.id}: {missing}"
+    for action in CATALOGUE.values():
+        for risk in action.risks:
+            missing = {g for g in risk.guards if action.guard(g) is None} - everywhere
+            assert not missing, f"{risk.what}: {missing}"
+
+
+def test_every_action_says_what_is_risky_about_it() -> None:
+    assert all(action.risks for action in CATALOGUE.values())
 
 
 def test_the_catalogue_and_the_policy_know_the_same_actions() -> None:

@@ -24,7 +24,16 @@ from acting_worlds import (
 from stanch.model.errors import ActionFailed, ProbeFailed, StoreUnavailable
 from stanch.model.events import Event, StepIntended
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
-from stanch.steps.action import Action, ActReport, Guard, Param, Permit, Verification
+from stanch.steps.action import (
+    Action,
+    ActReport,
+    Guard,
+    Param,
+    Permit,
+    Planning,
+    Risk,
+    Verification,
+)
 from stanch.steps.run import Authority, Clocks, Executed, execute, settle
 from stanch.steps.world import World
 
@@ -75,6 +84,9 @@ class Button:
             sentence="Press it.",
             params=(Param(name="button", kind="text", doc="Which.", identity=True),),
             guards=(Guard(name="free", asks="Is it free?"),),
+            risks=(Risk(what="pressing", guards=("free",)),),
+            stands_on="press buttons",
+            planning=Planning(preview=lambda _params, _cause: "Press it."),
             check=self.check,
             act=self.act,
             verify=self.verify,

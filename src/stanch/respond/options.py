@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from stanch.model.diagnosis import CauseFinding, Scalar
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.quoting import printable
-from stanch.respond.actions.end_blocking_session.guards import KEPT_APPLICATIONS
+from stanch.respond.sessions import KEPT_APPLICATIONS
 
 OPTIONS_MAX = 8
 

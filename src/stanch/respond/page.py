@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.library import shipped_runbooks
 from stanch.steps.action import Action
-from stanch.steps.never import FORBIDDEN, GUARDED
+from stanch.steps.never import FORBIDDEN
 
 HEAD = """\
 # Actions
@@ -44,7 +44,11 @@ def actions_page() -> str:
     """The whole page as Markdown."""
     lines = [line for action in CATALOGUE.values() for line in _action(action)]
     forbidden = [f"| {f.what} | {f.why} | {f.instead} |" for f in FORBIDDEN]
-    guarded = [f"| {g.what} | [{g.action}](#{g.action}) | {', '.join(g.guards)} |" for g in GUARDED]
+    guarded = [
+        f"| {risk.what} | [{action.name}](#{action.name}) | {', '.join(risk.guards)} |"
+        for action in CATALOGUE.values()
+        for risk in action.risks
+    ]
     return (
         HEAD
         + "\n".join(lines)

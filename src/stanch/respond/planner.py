@@ -17,24 +17,14 @@ from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
-from stanch.respond.actions.end_blocking_session.guards import IDLE_STATES, spared
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
-from stanch.respond.previews import preview
 from stanch.respond.runbook import Runbook, RunbookStep
-from stanch.steps.action import Action, check_params
+from stanch.steps.action import Action, Planning, check_params
 from stanch.steps.never import refuse_by_diagnosis
 
 ACT_PROBABILITY_MIN = 0.6
 """Below this a plan waits for a person, whatever policy allows."""
-
-CLEAN_STATES = frozenset({"shut down", "shut down in recovery"})
-
-RANGES: Mapping[str, tuple[tuple[str, float | None, float | None], ...]] = {
-    "end_idle_sessions": (("idle_sessions", 1, None),),
-    "end_blocking_session": (("waiters", 1, None),),
-}
-"""Quantities a plan depends on, by action: fact, lowest and highest value at which it fits."""
 
 
 def plan_for(
@@ -62,15 +52,18 @@ def plan_for(
     chosen = tuple(step for step in runbook.steps if _wanted(step, cause))
     if not chosen:
         return _withheld(cause, target, _nothing_fits(runbook, cause))
-    steps = tuple(_planned(step, cause, n) for n, step in enumerate(chosen, 1))
+    steps = tuple(
+        _planned(step, cause, n, planning=actions[step.do].planning)
+        for n, step in enumerate(chosen, 1)
+    )
     refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
         return _withheld(cause, target, refusal)
-    mode = _mode(chosen, cause, target)
+    mode = _mode(chosen, cause, target, actions=actions)
     return _plan(
         runbook,
         cause,
-        _unasked(steps) if mode is Mode.ACT else steps,
+        _unasked(steps, actions) if mode is Mode.ACT else steps,
         mode=mode,
         at=at,
         expires_at=at + timedelta(seconds=target.approve_within_s),
@@ -109,14 +102,14 @@ def _wanted(step: RunbookStep, cause: CauseFinding) -> bool:
     return step.when is None or cause.fact(step.when.fact) == step.when.value
 
 
-def _planned(step: RunbookStep, cause: CauseFinding, n: int) -> PlannedStep:
+def _planned(step: RunbookStep, cause: CauseFinding, n: int, *, planning: Planning) -> PlannedStep:
     params = tuple((name, _bound(value, cause)) for name, value in sorted(step.params.items()))
     return PlannedStep(
         id=StepId(f"{n}-{step.do}"),
         action=step.do,
         params=tuple((name, value) for name, value in params if value is not None),
-        binding=_binding(step, cause),
-        preview=preview(step.do, dict(params), cause),
+        binding=_binding(step, cause, planning),
+        preview=planning.preview(dict(params), cause),
         verify=step.verify,
         deadline_s=step.deadline_s,
         undo=step.undo,
@@ -131,7 +124,7 @@ def _bound(value: Scalar, cause: CauseFinding) -> Scalar:
     return value
 
 
-def _binding(step: RunbookStep, cause: CauseFinding) -> tuple[BindingFact, ...]:
+def _binding(step: RunbookStep, cause: CauseFinding, planning: Planning) -> tuple[BindingFact, ...]:
     """Identities exactly as they are, quantities within their range."""
     names = sorted(v[1:] for v in step.params.values() if isinstance(v, str) and v.startswith("$"))
     exact = tuple(
@@ -141,7 +134,7 @@ def _binding(step: RunbookStep, cause: CauseFinding) -> tuple[BindingFact, ...]:
     )
     ranged = tuple(
         BindingFact(name=name, value=cause.fact(name), low=low, high=high)
-        for name, low, high in RANGES.get(step.do, ())
+        for name, low, high in planning.ranges
         if cause.fact(name) is not None
     )
     return exact + ranged
@@ -184,7 +177,7 @@ def _first_refusal(
         refusal = (
             _by_policy(step.action, target)
             or refuse_by_diagnosis(step.action, diagnosis)
-            or _by_cause(step, cause, target)
+            or actions[step.action].planning.withheld(step, cause, target)
             or check_params(actions[step.action], step)
         )
         if refusal is not None:
@@ -199,39 +192,7 @@ def _by_policy(action: str, target: TargetPolicy) -> Refusal | None:
     if action in SESSION_ACTIONS and not target.acting_dsn:
         lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
         return no("acting_session", "there is no session that may end others", lifts=lifts)
-    if action == "free_space" and not _may_free(target):
-        lifts = "`free_space` for this target: a ballast file, or old server logs."
-        return no("known_safe", "policy names nothing that is safe to delete", lifts=lifts)
     return None
-
-
-def _may_free(target: TargetPolicy) -> bool:
-    return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
-
-
-def _by_cause(step: PlannedStep, cause: CauseFinding, target: TargetPolicy) -> Refusal | None:
-    if step.action == "start_server" and target.desired != "running":
-        clean = cause.fact("control_state") in CLEAN_STATES
-        if clean or cause.id == "stopped_cleanly":
-            lifts = "`desired: running` for this target, or a person who starts it."
-            reason = "it was stopped cleanly, and nothing says that it should be running"
-            return no("clean_stop_unordered", reason, lifts=lifts)
-    return _by_root(step, cause, target) if step.action == "end_blocking_session" else None
-
-
-def _by_root(step: PlannedStep, cause: CauseFinding, target: TargetPolicy) -> Refusal | None:
-    """Roots that no guard will let go: nobody is to be asked for an approval of that."""
-    if step.param("root_pid") == 0:
-        lifts = "A person who commits or rolls it back."
-        return no("ordinary_client", "a prepared transaction holds the locks", lifts=lifts)
-    kind = cause.fact("root_backend_type")
-    if kind and kind != "client backend":
-        lifts = "Cancel the schema change that waits for it; it ends by itself."
-        return no("ordinary_client", f"the root is no client but a {kind}", lifts=lifts)
-    if step.param("root_backend_start") is not None and step.param("root_xact_start") is None:
-        reason = "the root holds its lock outside of a transaction, as an advisory lock is held"
-        return no("same_session", reason, lifts="A person who knows what that lock is for.")
-    return spared(str(cause.fact("root_application") or ""), target)
 
 
 def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> PlanWithheld:
@@ -241,27 +202,28 @@ def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> Pl
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def _mode(steps: Sequence[RunbookStep], cause: CauseFinding, target: TargetPolicy) -> Mode:
-    """The weakest mode of its steps; a cause that is not likely enough is put to a person.
-
-    So is the end of a root that is at work: a migration or a long statement may be worth the wait.
-    """
+def _mode(
+    steps: Sequence[RunbookStep],
+    cause: CauseFinding,
+    target: TargetPolicy,
+    *,
+    actions: Mapping[str, Action],
+) -> Mode:
+    """The weakest mode of its steps; a cause that is not likely enough is put to a person."""
     sure = cause.probability >= ACT_PROBABILITY_MIN
-    asked = any(step.approval == "always" or _ends_work(step, cause) for step in steps)
+    asked = any(
+        step.approval == "always" or actions[step.do].planning.loses_work(cause) for step in steps
+    )
     all_act = all(target.mode(step.do) is Mode.ACT for step in steps)
     return Mode.ACT if sure and all_act and not asked else Mode.ADVISE
 
 
-def _ends_work(step: RunbookStep, cause: CauseFinding) -> bool:
-    return step.do == "end_blocking_session" and cause.fact("state") not in IDLE_STATES
-
-
-def _unasked(steps: tuple[PlannedStep, ...]) -> tuple[PlannedStep, ...]:
-    """The steps as they run where nobody approves them: a root is ended only while it is idle."""
+def _unasked(
+    steps: tuple[PlannedStep, ...], actions: Mapping[str, Action]
+) -> tuple[PlannedStep, ...]:
+    """The steps as they run where nobody approves them."""
     return tuple(
-        replace(step, params=(*step.params, ("while_idle", True)))
-        if step.action == "end_blocking_session"
-        else step
+        replace(step, params=(*step.params, *actions[step.action].planning.unasked))
         for step in steps
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from stanch.model.diagnosis import Scalar
+from stanch.model.diagnosis import CauseFinding, Scalar
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.policy.policy import TargetPolicy
 from stanch.steps.world import World
 
 Kind = Literal["text", "count", "seconds", "bytes", "moment", "flag"]
@@ -85,6 +86,39 @@ Act: TypeAlias = Callable[[PlannedStep, World, Permit], Awaitable[ActReport | Re
 Verify: TypeAlias = Callable[[PlannedStep, World], Awaitable[Verification]]
 
 
+def _nothing(_step: PlannedStep, _cause: CauseFinding, _target: TargetPolicy) -> Refusal | None:
+    return None
+
+
+def _never(_cause: CauseFinding) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planning:
+    """What an action says before anybody is asked to approve it. Pure."""
+
+    preview: Callable[[Mapping[str, Scalar], CauseFinding], str]
+    """What it will touch, in one sentence with numbers. From its facts and the cause."""
+    ranges: tuple[tuple[str, float | None, float | None], ...] = ()
+    """Quantities a plan depends on: fact, lowest and highest value at which it fits."""
+    withheld: Callable[[PlannedStep, CauseFinding, TargetPolicy], Refusal | None] = _nothing
+    """What is known by now to make a guard say no: nobody is to be asked for an approval of it."""
+    loses_work: Callable[[CauseFinding], bool] = _never
+    """Whether a person has to decide whatever policy allows."""
+    unasked: tuple[tuple[str, Scalar], ...] = ()
+    """Facts that are added where nobody is asked, and narrow what it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Risk:
+    """Something that is refused with a reason unless these guards say yes."""
+
+    what: str
+    guards: tuple[str, ...]
+    """Of the action itself; `diagnosis` asks whether a standing cause forbids it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One thing Stanch can do to a target."""
@@ -94,6 +128,10 @@ class Action:
     """What it does, for a person who is asked to approve it."""
     params: tuple[Param, ...]
     guards: tuple[Guard, ...]
+    risks: tuple[Risk, ...]
+    stands_on: str
+    """The row of the capability table (`stanch check`) that says whether it can be done."""
+    planning: Planning
     check: Check
     """Reads the facts again and answers the guards. Touches nothing."""
     act: Act

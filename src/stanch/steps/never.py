@@ -1,4 +1,4 @@
-"""What is never done, what is done only under guards, and what a standing diagnosis forbids.
+"""What is never done, and what a standing diagnosis forbids.
 
 The forbidden ones have no code path at all: this table exists so that documents, messages and
 tests name the same list, and so that a runbook which asks for one of them is refused with the
@@ -27,16 +27,6 @@ class Forbidden:
     instead: str
     pattern: str
     """How it looks in a command somebody wrote down; used only to refuse such runbooks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guarded:
-    """Refused with a reason unless its guards hold."""
-
-    id: str
-    what: str
-    action: str
-    guards: tuple[str, ...]
 
 
 FORBIDDEN: tuple[Forbidden, ...] = (
@@ -97,57 +87,6 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         why="every other session is thrown out and crash recovery follows",
         instead="end the one session with pg_terminate_backend",
         pattern=r"\bkill(all)?\s+(-9|-KILL|-s\s*KILL|-SIGKILL)\b",
-    ),
-)
-
-GUARDED: tuple[Guarded, ...] = (
-    Guarded(
-        id="start_after_clean_stop",
-        what="starting a server that was stopped cleanly",
-        action="start_server",
-        guards=("clean_stop_unordered", "no_other_manager", "no_jobs", "no_markers"),
-    ),
-    Guarded(
-        id="start_on_corruption",
-        what="starting a server whose files may be damaged",
-        action="start_server",
-        guards=("no_corruption_signs", "diagnosis"),
-    ),
-    Guarded(
-        id="stale_lock_file",
-        what="setting a lock file aside",
-        action="set_aside_lock_file",
-        guards=("same_file", "proven_stale", "restart_inhibited", "no_container"),
-    ),
-    Guarded(
-        id="end_sessions",
-        what="ending sessions",
-        action="end_idle_sessions",
-        guards=("still_leaking", "acting_session"),
-    ),
-    Guarded(
-        id="end_blocker",
-        what="ending the session others wait for",
-        action="end_blocking_session",
-        guards=("same_session", "still_root", "ordinary_client", "not_protected"),
-    ),
-    Guarded(
-        id="cancel_statement",
-        what="cancelling a running statement",
-        action="cancel_statement",
-        guards=(
-            "still_running",
-            "same_statement",
-            "still_waiting",
-            "ordinary_client",
-            "not_protected",
-        ),
-    ),
-    Guarded(
-        id="delete_files",
-        what="deleting a file to gain space",
-        action="free_space",
-        guards=("still_full", "known_safe"),
     ),
 )
 

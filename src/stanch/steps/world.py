@@ -9,7 +9,7 @@ from datetime import datetime
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
 from stanch.model.ports.host import HostReader
-from stanch.model.ports.server import ServerActor, ServerReader
+from stanch.model.ports.server import ServerActor, ServerReader, ServerVisits
 from stanch.policy.policy import TargetPolicy
 
 NO_NOTE = Missing(what="note about the last start", reason="the server was never seen running")
@@ -33,6 +33,8 @@ class World:
     lock_note: LockNote | Missing = NO_NOTE
     reader: ServerReader | None = None
     actor: ServerActor | None = None
+    visits: ServerVisits | None = None
+    """The acting role in any database, one statement at a time."""
     manager: ServerManager | None = None
     files: FileKeeper | None = None
     app_login: AppLogin | None = None

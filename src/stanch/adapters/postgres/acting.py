@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from stanch.adapters.postgres.kept import KeptSession
-from stanch.adapters.postgres.session import SessionBusy, SessionLost, StatementFailed
+from stanch.adapters.postgres.session import PgSession, SessionBusy, SessionLost, StatementFailed
 from stanch.model.ports.server import Acted, SqlParams
 
 STATEMENT_TIMEOUT_MS = 10_000
@@ -43,18 +43,25 @@ class ActingSession(KeptSession):
         session = self._session
         if session is None or until <= loop.time():
             return Acted(outcome="not_sent", detail="the deadline passed before sending")
-        try:
-            rows = await session.query(sql, params, timeout_s=until - loop.time())
-        except SessionBusy as busy:
-            return Acted(outcome="not_sent", detail=str(busy))
-        except SessionLost as lost:
-            outcome = "in_doubt" if lost.sent else "not_sent"
-            return Acted(outcome=outcome, sqlstate=lost.loss.sqlstate, detail=lost.loss.detail)
-        except StatementFailed as failed:
-            doubtful = failed.error.sqlstate.startswith("57") or failed.error.severity != "ERROR"
-            return Acted(
-                outcome="in_doubt" if doubtful else "failed",
-                sqlstate=failed.error.sqlstate,
-                detail=str(failed),
-            )
-        return Acted(outcome="done", rows=rows)
+        return await acted_of(session, sql, params, timeout_s=until - loop.time())
+
+
+async def acted_of(
+    session: PgSession, sql: str, params: SqlParams | None, *, timeout_s: float
+) -> Acted:
+    """Send it once, and say how that went."""
+    try:
+        rows = await session.query(sql, params, timeout_s=timeout_s)
+    except SessionBusy as busy:
+        return Acted(outcome="not_sent", detail=str(busy))
+    except SessionLost as lost:
+        outcome = "in_doubt" if lost.sent else "not_sent"
+        return Acted(outcome=outcome, sqlstate=lost.loss.sqlstate, detail=lost.loss.detail)
+    except StatementFailed as failed:
+        doubtful = failed.error.sqlstate.startswith("57") or failed.error.severity != "ERROR"
+        return Acted(
+            outcome="in_doubt" if doubtful else "failed",
+            sqlstate=failed.error.sqlstate,
+            detail=str(failed),
+        )
+    return Acted(outcome="done", rows=rows)

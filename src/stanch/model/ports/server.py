@@ -60,3 +60,24 @@ class ServerActor(Protocol):
     ) -> Acted:
         """Run one statement. Never repeats it: an unknown outcome is `in_doubt`, not an error."""
         ...
+
+
+class ServerVisits(Protocol):
+    """Short sessions of the acting role, each for one statement, in a database of their own.
+
+    Where what is done belongs to a database (a table's statistics, its rights), or takes longer
+    than the acting session may be busy. A session that finds another database cluster than the one
+    that is watched asks and does nothing.
+    """
+
+    async def fetch_rows(
+        self, database: str, sql: str, params: SqlParams | None = None, *, timeout_s: float
+    ) -> tuple[Row, ...]:
+        """All rows of a question, read only. Raises: ProbeFailed."""
+        ...
+
+    async def execute(
+        self, database: str, sql: str, params: SqlParams | None = None, *, deadline_s: float
+    ) -> Acted:
+        """One statement, sent at most once; the server ends it when the deadline has passed."""
+        ...

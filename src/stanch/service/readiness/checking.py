@@ -14,6 +14,7 @@ from stanch.model.errors import SetupError, StoreError
 from stanch.model.messages import Handover
 from stanch.model.plans import Mode
 from stanch.policy.policy import Channel, Contact, Person, Policy, SmtpChannel, TargetPolicy
+from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.service.readiness.capabilities import Capability, TargetReport, report_target
 from stanch.service.readiness.inbound import try_inbound
 from stanch.service.readiness.places import try_places
@@ -37,17 +38,6 @@ SILENT = "Until it answers, the rules that read it have no verdict."
 TOLD = "`stanch run` tells this as a symptom for as long as it stays so."
 TOLD_OF = frozenset({"pools", "services", "backups", "WAL"})
 """Sources whose silence, or whose bad news, is a symptom by itself."""
-
-NEEDED_FOR = {
-    "start_server": "start the server",
-    "set_aside_lock_file": "set a stale lock file aside",
-    "end_idle_sessions": "end sessions",
-    "end_blocking_session": "end sessions",
-    "cancel_statement": "end sessions",
-    "free_space": "free space on a full volume",
-}
-"""Which row of the table each action of the policy stands on."""
-
 
 Looked = tuple[TargetReport, Kept | None, tuple[tuple[str, Tried], ...]]
 """One target: its table, what was noted of it, and the places of its backups."""
@@ -185,7 +175,9 @@ def _target_problems(policy: Policy, report: TargetReport, note: Kept | None) ->
     target = policy.target(report.target)
     assert target is not None
     needed = ["watch", "see every session and setting"]
-    needed += [NEEDED_FOR[a] for a, mode in target.actions.items() if mode is not Mode.OBSERVE]
+    needed += [
+        CATALOGUE[a].stands_on for a, mode in target.actions.items() if mode is not Mode.OBSERVE
+    ]
     rows = {row.feature: row for row in report.capabilities}
     watch = rows["watch"]
     if not watch.can:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.postgres.acting import ActingSession
+from stanch.adapters.postgres.acting_visits import ActingVisits
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.diagnose.cluster import ClusterSeen
 from stanch.diagnose.run import DEADLINE_S
@@ -141,6 +142,9 @@ class TargetHands:
             reader=self._sentinel,
             # Sessions of another cluster are nobody's to end here.
             actor=None if life.identity.is_another else self._actor,
+            visits=None
+            if life.identity.is_another or self._actor is None
+            else ActingVisits(target.acting_dsn, cluster=life.identity.expected),
             manager=home.manager if home is not None else None,
             files=LocalFiles(bin_directory=home.bin_directory)
             if home is not None and not isinstance(host, Missing)

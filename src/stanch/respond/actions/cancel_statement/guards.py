@@ -6,8 +6,8 @@ from stanch.facts.running import RunningStatement
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.policy.policy import TargetPolicy
-from stanch.respond.actions.end_blocking_session.guards import same_moment, spared
 from stanch.respond.guarding import no, unknown
+from stanch.respond.sessions import same_moment, spared
 from stanch.steps.action import Guard
 
 GUARDS = (

@@ -9,19 +9,18 @@ from stanch.facts.running import (
     cancel_parameters,
     parse_running,
 )
-from stanch.facts.sessions import parse_end
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed, ProbeFailed
-from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.model.errors import ProbeFailed
+from stanch.model.plans import PlannedStep, Refusal
 from stanch.policy.quoting import printable
 from stanch.respond.actions.cancel_statement.guards import GUARDS, may_cancel
-from stanch.respond.actions.end_blocking_session.guards import same_moment
+from stanch.respond.actions.cancel_statement.planning import PLANNING
 from stanch.respond.guarding import no
 from stanch.respond.reading.run import QUESTION_TIMEOUT_S
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.respond.sessions import same_moment
+from stanch.respond.signalling.run import Signal, send
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
-
-CANCEL_DEADLINE_S = 2.0
 
 
 async def check(step: PlannedStep, world: World) -> Refusal | None:
@@ -44,25 +43,17 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
         seen.query_start,
         while_waiting=step.param("while_waiting") is True,
     )
-    refusal = permit()
-    if refusal is not None:
-        return refusal
-    acted = await world.actor.execute(CANCEL_SQL, parameters, deadline_s=CANCEL_DEADLINE_S)
-    if acted.outcome == "in_doubt":
-        return ActReport(outcome=StepOutcome.IN_DOUBT, detail=acted.detail, before=_told(seen))
-    if acted.outcome != "done" or not acted.rows:
-        raise ActionFailed(
-            f"the server did not cancel it: {acted.detail or acted.outcome}",
-            on=f"pid {seen.pid}",
-            hint="A superuser's statement takes a superuser; others take pg_signal_backend.",
-        )
-    outcome = parse_end(acted.rows[0].get("outcome"))
-    if not outcome.matched:
-        return no("same_statement", f"pid {seen.pid} had just ended it; nothing was touched")
-    if not outcome.signalled:
-        raise ActionFailed("the signal could not be sent", on=f"pid {seen.pid}")
     ran = f", which ran for {seen.query_age_s:.0f} s" if seen.query_age_s is not None else ""
-    return ActReport(detail=f"cancelled the statement of pid {seen.pid}{ran}", before=_told(seen))
+    signal = Signal(
+        sql=CANCEL_SQL,
+        parameters=parameters,
+        pid=seen.pid,
+        verb="cancel",
+        unless="same_statement",
+        done=f"cancelled the statement of pid {seen.pid}{ran}",
+        before=_told(seen),
+    )
+    return await send(signal, world.actor, permit)
 
 
 async def verify(step: PlannedStep, world: World) -> Verification:
@@ -121,6 +112,20 @@ CANCEL_STATEMENT = Action(
         ),
     ),
     guards=GUARDS,
+    risks=(
+        Risk(
+            what="cancelling a running statement",
+            guards=(
+                "still_running",
+                "same_statement",
+                "still_waiting",
+                "ordinary_client",
+                "not_protected",
+            ),
+        ),
+    ),
+    stands_on="end sessions",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from stanch.facts.blocking import BlockingChain, blocking_roots
 from stanch.facts.sessions import WaitingSession
-from stanch.model.diagnosis import Missing, Scalar
+from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import no, unknown
+from stanch.respond.sessions import IDLE_STATES, same_moment, spared
 from stanch.steps.action import Guard
-
-KEPT_APPLICATIONS = (
-    "pg_dump",
-    "pg_dumpall",
-    "pg_restore",
-    "pg_basebackup",
-    "pg_receivewal",
-    "pg_recvlogical",
-    "pg_rewind",
-    "pgbackrest",
-    "barman",
-    "wal-g",
-    "pg_repack",
-    "pg_squeeze",
-    "pg_upgrade",
-)
-"""Backups, restores and rewrites: their end costs more than the wait; a person decides."""
 
 GUARDS = (
     Guard(name="acting_session", asks="Is there a session to look with and one to act with?"),
@@ -38,9 +21,6 @@ GUARDS = (
     Guard(name="not_protected", asks="Is it no backup, nothing policy protects, not Stanch?"),
     Guard(name="idle_or_approved", asks="Is it idle in its transaction, or did a person approve?"),
 )
-
-IDLE_STATES = frozenset({"idle in transaction", "idle in transaction (aborted)"})
-"""A root in these has been forgotten; in any other it may be at work that somebody needs."""
 
 
 def may_end(
@@ -87,26 +67,3 @@ def _at_work(step: PlannedStep, root: WaitingSession) -> Refusal | None:
         "transaction any more",
         lifts="A person who approves that its work is lost.",
     )
-
-
-def spared(application: str, target: TargetPolicy) -> Refusal | None:
-    """Why no session of this application is ended; None where its name does not protect it."""
-    name = application.casefold()
-    protected = {application.casefold() for application in target.protected_applications}
-    if name in protected or name.startswith("stanch"):
-        return no("not_protected", f"{application!r} is protected by policy or is Stanch")
-    if name.startswith(KEPT_APPLICATIONS):
-        lifts = "A person who decides that the backup may be lost."
-        return no("not_protected", f"{application!r} is a backup or a rewrite", lifts=lifts)
-    return None
-
-
-def same_moment(told: Scalar, seen: datetime | None) -> bool:
-    """Whether a moment of a fact is exactly the one read now; None is no moment."""
-    if not isinstance(told, str) or seen is None:
-        return False
-    try:
-        then = datetime.fromisoformat(told)
-    except ValueError:
-        return False
-    return then.tzinfo is not None and then == seen

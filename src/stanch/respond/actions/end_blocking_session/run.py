@@ -7,19 +7,18 @@ from stanch.facts.sessions import (
     END_SESSION_SQL,
     WaitingSession,
     end_session_parameters,
-    parse_end,
 )
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed
-from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.model.plans import PlannedStep, Refusal
 from stanch.policy.quoting import printable
-from stanch.respond.actions.end_blocking_session.guards import GUARDS, may_end, same_moment
+from stanch.respond.actions.end_blocking_session.guards import GUARDS, may_end
+from stanch.respond.actions.end_blocking_session.planning import PLANNING
 from stanch.respond.guarding import no
 from stanch.respond.reading.run import read_waiting
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.respond.sessions import same_moment
+from stanch.respond.signalling.run import Signal, send
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
-
-END_DEADLINE_S = 2.0
 
 
 async def check(step: PlannedStep, world: World) -> Refusal | None:
@@ -43,25 +42,16 @@ async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Re
         xact_start=root.xact_start,
         while_idle_in_transaction=step.param("while_idle") is True,
     )
-    refusal = permit()
-    if refusal is not None:
-        return refusal
-    acted = await world.actor.execute(END_SESSION_SQL, parameters, deadline_s=END_DEADLINE_S)
-    if acted.outcome == "in_doubt":
-        return ActReport(outcome=StepOutcome.IN_DOUBT, detail=acted.detail, before=_told(root))
-    if acted.outcome != "done" or not acted.rows:
-        raise ActionFailed(
-            f"the server did not end it: {acted.detail or acted.outcome}",
-            on=f"pid {root.pid}",
-            hint="Ending a superuser's session takes a superuser; others take pg_signal_backend.",
-        )
-    outcome = parse_end(acted.rows[0].get("outcome"))
-    if not outcome.matched:
-        return no("same_session", f"pid {root.pid} had just ended or moved on; nothing was touched")
-    if not outcome.signalled:
-        raise ActionFailed("the signal could not be sent", on=f"pid {root.pid}")
-    detail = f"ended pid {root.pid}, for which {len(chain.waiters)} sessions waited"
-    return ActReport(detail=detail, before=_told(root))
+    signal = Signal(
+        sql=END_SESSION_SQL,
+        parameters=parameters,
+        pid=root.pid,
+        verb="end",
+        unless="same_session",
+        done=f"ended pid {root.pid}, for which {len(chain.waiters)} sessions waited",
+        before=_told(root),
+    )
+    return await send(signal, world.actor, permit)
 
 
 async def verify(step: PlannedStep, world: World) -> Verification:
@@ -123,6 +113,14 @@ END_BLOCKING_SESSION = Action(
         ),
     ),
     guards=GUARDS,
+    risks=(
+        Risk(
+            what="ending the session others wait for",
+            guards=("same_session", "still_root", "ordinary_client", "not_protected"),
+        ),
+    ),
+    stands_on="end sessions",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,

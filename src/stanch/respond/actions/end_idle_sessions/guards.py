@@ -13,6 +13,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import no, unknown
+from stanch.respond.sessions import is_protected
 from stanch.steps.action import Guard
 
 ENDED_MAX = 200
@@ -53,7 +54,7 @@ def choose(
 ) -> Choice | Refusal:
     """Which sessions to end, or the first reason to end none."""
     application = str(step.param("application_name") or "")
-    if _protected(application, target):
+    if is_protected(application, target):
         return no("not_protected", f"{application!r} is protected by policy or is Stanch itself")
     if isinstance(vitals, Missing):
         return unknown("still_leaking", vitals)
@@ -107,7 +108,7 @@ def _among(
 
 def spared_because(session: IdleSession, target: TargetPolicy) -> str:
     """Why this session is left alone; empty when it may be ended."""
-    if _protected(session.application_name, target):
+    if is_protected(session.application_name, target):
         return "protected"
     reasons = session.exclusions(pooler_names=POOLERS)
     if reasons:
@@ -117,13 +118,6 @@ def spared_because(session: IdleSession, target: TargetPolicy) -> str:
     if session.idle_s < target.idle_session_age_s_min:
         return "idle_too_short"
     return ""
-
-
-def _protected(application: str, target: TargetPolicy) -> bool:
-    if application.casefold().startswith("stanch"):
-        return True
-    protected = {name.casefold() for name in target.protected_applications}
-    return application.casefold() in protected
 
 
 def _pooled(application: str) -> bool:

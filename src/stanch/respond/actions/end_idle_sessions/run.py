@@ -24,9 +24,10 @@ from stanch.respond.actions.end_idle_sessions.guards import (
     choose,
     over_headroom,
 )
+from stanch.respond.actions.end_idle_sessions.planning import PLANNING
 from stanch.respond.guarding import no
 from stanch.respond.reading.run import QUESTION_TIMEOUT_S, read_vitals
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
 END_DEADLINE_S = 2.0
@@ -152,6 +153,9 @@ END_IDLE_SESSIONS = Action(
         Param(name="usename", kind="text", doc="The role it logs in as.", identity=True),
     ),
     guards=GUARDS,
+    risks=(Risk(what="ending sessions", guards=("still_leaking", "acting_session")),),
+    stands_on="end sessions",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,

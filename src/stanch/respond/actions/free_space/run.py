@@ -11,8 +11,9 @@ from stanch.model.ports.acting import FileAnswer, FileKeeper, KeptFile
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.quoting import printable
 from stanch.respond.actions.free_space.guards import GUARDS, SpaceReadings, deletable, low
+from stanch.respond.actions.free_space.planning import PLANNING
 from stanch.respond.guarding import no
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
 
@@ -103,6 +104,9 @@ FREE_SPACE = Action(
         Param(name="volume", kind="text", doc="Mount point of the full volume.", identity=True),
     ),
     guards=GUARDS,
+    risks=(Risk(what="deleting a file to gain space", guards=("still_full", "known_safe")),),
+    stands_on="free space on a full volume",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,

@@ -10,9 +10,10 @@ from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.acting import FileAnswer
 from stanch.policy.quoting import printable
 from stanch.respond.actions.set_aside_lock_file.guards import GUARDS, LockReadings, may_set_aside
+from stanch.respond.actions.set_aside_lock_file.planning import PLANNING
 from stanch.respond.guarding import no
 from stanch.respond.reading.run import read_lock
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
 
@@ -92,6 +93,14 @@ SET_ASIDE_LOCK_FILE = Action(
         Param(name="lock_sha256", kind="text", doc="SHA-256 of all its bytes.", identity=True),
     ),
     guards=GUARDS,
+    risks=(
+        Risk(
+            what="setting a lock file aside",
+            guards=("same_file", "proven_stale", "restart_inhibited", "no_container"),
+        ),
+    ),
+    stands_on="set a stale lock file aside",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,

@@ -12,10 +12,11 @@ from stanch.model.ports.acting import ManagerAnswer, ServerManager
 from stanch.model.ports.host import HostReader
 from stanch.model.reach import Reach, ReachState
 from stanch.respond.actions.start_server.guards import GUARDS, StartReadings, may_start
+from stanch.respond.actions.start_server.planning import PLANNING
 from stanch.respond.guarding import no
 from stanch.respond.reading.corruption import corruption_signs
 from stanch.respond.reading.run import orphans_left, read_control, read_holds, read_lock
-from stanch.steps.action import Action, ActReport, Param, Permit, Verification
+from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
 LOG_BYTES_MAX = 256 * 1024
@@ -172,6 +173,18 @@ START_SERVER = Action(
         ),
     ),
     guards=GUARDS,
+    risks=(
+        Risk(
+            what="starting a server that was stopped cleanly",
+            guards=("clean_stop_unordered", "no_other_manager", "no_jobs", "no_markers"),
+        ),
+        Risk(
+            what="starting a server whose files may be damaged",
+            guards=("no_corruption_signs", "diagnosis"),
+        ),
+    ),
+    stands_on="start the server",
+    planning=PLANNING,
     check=check,
     act=act,
     verify=verify,
