@@ -27,6 +27,7 @@ async def look(server: ScratchServer, dsn: str = "") -> Diagnosis:
         dsn or server.dsn(user="stanch_watch", dbname="app"),
         data_directory=str(server.data_directory),
         log=str(server.log_path),
+        deadline_s=10.0,
     )
 
 

@@ -27,6 +27,7 @@ async def look(server: ScratchServer, *, user: str = "stanch_watch") -> Diagnosi
         server.dsn(user=user, dbname="app"),
         data_directory=str(server.data_directory),
         log=str(server.log_path),
+        deadline_s=10.0,
     )
 
 

@@ -25,6 +25,7 @@ async def look(server: ScratchServer) -> Diagnosis:
         server.dsn(user="stanch_watch", dbname="app"),
         data_directory=str(server.data_directory),
         log=str(server.log_path),
+        deadline_s=10.0,
     )
 
 

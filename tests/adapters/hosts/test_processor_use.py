@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -36,12 +37,17 @@ def burner() -> Generator[int]:
 def test_a_program_that_burns_a_processor_is_seen_beside_the_server(
     shared_server: ScratchServer, burner: int
 ) -> None:
-    seen = used(shared_server.data_directory)
-    assert isinstance(seen, ProcessorUse)
-    assert seen.processors == os.cpu_count()
-    [found] = [program for program in seen.programs if program.pid == burner]
+    # On a busy machine its turn may come late.
+    until_s = time.monotonic() + 30
+    while True:
+        seen = used(shared_server.data_directory)
+        assert isinstance(seen, ProcessorUse)
+        assert seen.processors == os.cpu_count()
+        found = next((p for p in seen.programs if p.pid == burner and p.used > seen.server), None)
+        if found is not None or time.monotonic() > until_s:
+            break
+    assert found is not None
     assert found.used > 0.1
-    assert seen.server < found.used
     assert 0 <= seen.idle <= seen.processors
     assert os.getpid() not in {program.pid for program in seen.programs}
     assert seen.server_waited_share is None or 0 <= seen.server_waited_share <= 1
