@@ -245,9 +245,11 @@ class Responder:
         return self.ask(f"/incidents/{wanted}")
 
     def events(self, kind: str, wanted: str = "1") -> list[dict[str, Any]]:
-        """The bodies of one kind of event, oldest first; `kind` without its version."""
+        """The bodies of one kind of event, oldest first; `kind` without its version. Of steps those
+        that have an effect."""
         timeline = self.show(wanted).get("timeline", [])
-        return [e["body"] for e in timeline if e["kind"].rpartition(".v")[0] == kind]
+        found = [e["body"] for e in timeline if e["kind"].rpartition(".v")[0] == kind]
+        return [body for body in found if not str(body.get("step_id", "")).endswith("-gather")]
 
     def kinds(self, wanted: str = "1") -> list[str]:
         timeline = self.show(wanted).get("timeline", [])
@@ -255,16 +257,20 @@ class Responder:
 
     def wait_for_stored(self, kind: str, *, count: int = 1) -> None:
         """Until the journal on disk has that many events of a kind; looks a thousand times a second
-        past everything of ours, for catching a moment."""
+        past everything of ours, for catching a moment. Steps that only read are passed over."""
         end = time.monotonic() + DEADLINE_S
         with closing(sqlite3.connect(f"file:{self.state}/stanch.db?mode=ro", uri=True)) as db:
-            counting = "SELECT count(*) FROM journal WHERE kind LIKE ?"
+            counting = (
+                "SELECT count(*) FROM journal WHERE kind LIKE ?"
+                " AND coalesce(json_extract(CAST(body AS TEXT), '$.step_id'), '')"
+                " NOT LIKE '%-gather'"
+            )
             while db.execute(counting, (f"{kind}.v%",)).fetchone()[0] < count:
                 assert time.monotonic() < end, f"no {kind}\n{self.story()}"
                 time.sleep(0.001)
 
     def started_actions(self, wanted: str = "1") -> list[str]:
-        """What was begun, in order."""
+        """What was begun, in order; what only reads is left out."""
         return [body["action"] for body in self.events("step.intended", wanted)]
 
     # --- waiting ---

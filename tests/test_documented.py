@@ -31,7 +31,7 @@ from stanch.policy.policy import ACTIONS, DEFAULT_SEVERITY_OF
 from stanch.policy.reference import reference
 from stanch.policy.schema import json_schema
 from stanch.respond.library import shipped_runbooks
-from stanch.respond.page import actions_page
+from stanch.respond.page import actions_page, runbooks_page
 from stanch.review.page import events_page
 from stanch.service.metrics import Metrics
 
@@ -40,6 +40,7 @@ COMMANDS = [words for words, _ in commands()]
 
 GENERATED = {
     "docs/actions.md": actions_page,
+    "docs/runbooks.md": runbooks_page,
     "docs/causes.md": causes_page,
     "docs/commands.md": commands_page,
     "docs/events.md": events_page,

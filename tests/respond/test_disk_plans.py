@@ -60,8 +60,8 @@ def test_a_volume_that_a_forgotten_slot_filled_is_freed_like_any_full_volume() -
     )
     assert isinstance(plan, Plan)
     assert (plan.cause, plan.runbook) == ("slot_inactive", "disk-full")
-    assert [step.action for step in plan.steps] == ["free_space"]
-    assert plan.steps[0].param("volume") == "/wal"
+    assert [step.action for step in plan.effects] == ["free_space"]
+    assert plan.effects[0].param("volume") == "/wal"
 
 
 @pytest.mark.parametrize("cause_id", ["archiver_failing", "slot_inactive", "slot_stuck"])

@@ -142,7 +142,7 @@ PLANS = [
 @pytest.mark.parametrize(("found", "actions"), PLANS)
 def test_a_cause_becomes_the_steps_of_its_runbook(found: CauseFinding, actions: list[str]) -> None:
     plan = plan_of(found)
-    assert [step.action for step in plan.steps] == actions
+    assert [step.action for step in plan.steps] == ["gather", *actions]
     for step in plan.steps:
         assert check_params(CATALOGUE[step.action], step) is None
         assert step.preview
@@ -157,7 +157,7 @@ def test_a_plan_survives_being_stored(found: CauseFinding, _actions: list[str]) 
 
 
 def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
-    [step] = plan_of(CHAIN).steps
+    [step] = plan_of(CHAIN).effects
     exact = {fact.name for fact in step.binding if fact.low is None}
     assert exact == {"root_pid", "root_backend_start", "root_xact_start"}
 
@@ -165,7 +165,7 @@ def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
 def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None:
     plan = plan_of(RUNAWAY)
     assert plan.mode is Mode.ADVISE
-    [step] = plan.steps
+    [step] = plan.effects
     assert {fact.name for fact in step.binding} == {
         "statement_pid",
         "statement_backend_start",
@@ -177,8 +177,8 @@ def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None
 def test_a_schema_change_that_waits_is_cancelled_unasked_only_while_it_does() -> None:
     plan = plan_of(WAITING)
     assert plan.mode is Mode.ACT
-    assert plan.steps[0].param("while_waiting") is True
-    assert "session 12 of migrate, which waits for orders" in plan.steps[0].preview
+    assert plan.effects[0].param("while_waiting") is True
+    assert "session 12 of migrate, which waits for orders" in plan.effects[0].preview
 
 
 def test_a_statement_that_is_soon_over_is_not_proposed_to_be_cancelled() -> None:
@@ -193,8 +193,8 @@ def test_the_end_of_a_root_at_work_is_put_to_a_person_with_what_would_be_lost(
 ) -> None:
     plan = plan_of(replace(CHAIN, facts=(*CHAIN.facts, ("state", state))))
     assert plan.mode is Mode.ADVISE
-    assert "what it did since 2026-03-14T08:55:00+00:00 is lost" in plan.steps[0].preview
-    assert plan.steps[0].param("while_idle") is None, "an approval is not undone by a pause"
+    assert "what it did since 2026-03-14T08:55:00+00:00 is lost" in plan.effects[0].preview
+    assert plan.effects[0].param("while_idle") is None, "an approval is not undone by a pause"
 
 
 @pytest.mark.parametrize("state", ["idle in transaction", "idle in transaction (aborted)"])
@@ -203,12 +203,12 @@ def test_a_root_that_idles_in_its_transaction_is_ended_unasked_only_while_it_doe
 ) -> None:
     plan = plan_of(replace(CHAIN, facts=(*CHAIN.facts, ("state", state))))
     assert plan.mode is Mode.ACT
-    assert plan.steps[0].param("while_idle") is True
-    assert "is lost" not in plan.steps[0].preview
+    assert plan.effects[0].param("while_idle") is True
+    assert "is lost" not in plan.effects[0].preview
 
 
 def test_the_preview_tells_numbers() -> None:
-    [step] = plan_of(LEAK).steps
+    [step] = plan_of(LEAK).effects
     assert all(text in step.preview for text in ("shop", "app", "80", "97", "100"))
 
 
@@ -216,7 +216,7 @@ def test_hostile_names_stay_on_one_line_in_previews_and_options() -> None:
     nasty = "x\n\x1b[31m'; DROP TABLE orders; --" + "y" * 5000
     facts = tuple((k, nasty if k == "application_name" else v) for k, v in LEAK.facts)
     found = replace(LEAK, facts=facts)
-    [step] = plan_of(found).steps
+    [step] = plan_of(found).effects
     told = (step.preview, *options_for(found, ROOMY))
     assert all(text.isprintable() and len(text) < 700 for text in told)
 
@@ -341,7 +341,7 @@ def test_a_plan_is_withheld_for(
 
 
 def test_a_death_is_undone_even_where_a_clean_stop_is_not() -> None:
-    assert plan_of(KILLED, replace(ROOMY, desired="unmanaged")).steps
+    assert plan_of(KILLED, replace(ROOMY, desired="unmanaged")).effects
 
 
 def test_a_halt_withholds_everything() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from stanch.model.errors import PolicyInvalid
 from stanch.model.findings import Finding
 from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.gathering.run import GATHERABLE
 from stanch.respond.library import load_runbooks, shipped_runbooks
-from stanch.respond.runbook import Runbook, parse_runbook
+from stanch.respond.runbook import GATHER, Runbook, parse_runbook
 
 GOOD = """---
 id: my-own
@@ -42,7 +43,7 @@ expect: Room.
 
 
 def parsed(text: str) -> Runbook:
-    return parse_runbook(text, file="my-own.md", actions=CATALOGUE)
+    return parse_runbook(text, file="my-own.md", actions=CATALOGUE, gathered=GATHERABLE)
 
 
 def findings(text: str) -> list[Finding]:
@@ -58,6 +59,50 @@ def test_a_runbook_is_read_as_it_is_written() -> None:
     [step] = runbook.steps
     assert (step.do, dict(step.params)) == ("free_space", {"volume": "$volume"})
     assert (step.deadline_s, step.on_failure, step.approval) == (20.0, "stop", "policy")
+
+
+GATHERS = """\
+Look first.
+
+```stanch
+gather: [volumes, slots]
+expect: It is told which volume is full.
+```
+
+Free some room first.
+"""
+
+
+def test_what_is_to_be_gathered_is_a_step_that_only_reads_and_never_stops_the_others() -> None:
+    runbook = parsed(GOOD.replace("Free some room first.\n", GATHERS))
+    look, free = runbook.steps
+    assert (look.do, dict(look.params)) == (GATHER, {"what": "volumes, slots"})
+    assert (look.on_failure, look.approval, look.guards) == ("continue", "policy", ())
+    assert free.do == "free_space"
+
+
+def test_a_runbook_may_have_nothing_but_things_to_gather() -> None:
+    start = GOOD.index("Free some")
+    [look] = parsed(GOOD[:start] + GATHERS).steps
+    assert CATALOGUE[look.do].reads_only
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ("[volumes, slots]", "[volumes, slotts]", "gather.slotts"),
+        ("[volumes, slots]", "volumes", "gather"),
+        ("[volumes, slots]", "[]", "gather"),
+        ("expect: It is told which volume is full.\n", "", "expect"),
+        ("[volumes, slots]", "[volumes]\nparams: {volume: $volume}", "params"),
+        ("[volumes, slots]", "[volumes]\ndo: free_space", "do"),
+        ("[volumes, slots]", "[volumes]\ndeadline: soon", "deadline"),
+    ],
+)
+def test_what_cannot_be_gathered_is_told_with_its_place(before: str, after: str, path: str) -> None:
+    text = GOOD.replace("Free some room first.\n", GATHERS.replace(before, after))
+    [found] = findings(text)
+    assert found.path == path
 
 
 WRONG = [
@@ -156,7 +201,8 @@ def test_a_shipped_step_names_every_guard_of_its_action(runbook: Runbook) -> Non
 @pytest.mark.parametrize("runbook", shipped_runbooks(), ids=lambda r: r.id)
 def test_a_person_can_follow_a_shipped_runbook_by_hand(runbook: Runbook) -> None:
     blocks = runbook.text.count("```sh") + runbook.text.count("```sql")
-    assert blocks >= len(runbook.steps) + 1, "commands to look, and commands for every step"
+    done = [step for step in runbook.steps if step.do != GATHER]
+    assert blocks >= len(done) + 1, "commands to look, and commands for every step"
     assert runbook.text.index("```s") < runbook.text.index("```stanch")
 
 

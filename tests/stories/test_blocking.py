@@ -179,7 +179,7 @@ def test_a_head_at_work_is_ended_only_after_a_person_has_approved(
     stanch = make_responder(server)
     with chain(server, work="SELECT pg_sleep(120)") as crowd:
         proposed = stanch.wait_for_event("plan.proposed")["plan"]
-        assert "is active, not idle" in proposed["steps"][0]["preview"]
+        assert "is active, not idle" in proposed["steps"][1]["preview"]
         stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
         assert (crowd.done, stanch.started_actions()) == (0, [])
         assert stanch.call("approve", "1", proposed["digest"][:12]).status == 0

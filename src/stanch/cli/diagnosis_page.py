@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from stanch.cli.one_page import page
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import History, Track
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
 from stanch.model.readings import Unit, unit_of
-from stanch.model.shown import moment, never, percent, span
+from stanch.model.shown import human_bytes, moment, never, percent, span
 from stanch.policy.quoting import printable
 
 TEMPLATE = "diagnosis.html.jinja"

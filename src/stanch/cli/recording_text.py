@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from stanch.cli.sparkline import Point, buckets, rates, sparkline
-from stanch.diagnose.ask import human_bytes
 from stanch.model.codec import to_iso
-from stanch.model.shown import moment, shortened, span
+from stanch.model.shown import human_bytes, moment, shortened, span
 from stanch.store.recorder.reading import Recording, Said
 
 SCHEMA = "stanch.recording/1"

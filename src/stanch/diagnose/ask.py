@@ -125,13 +125,3 @@ def clue_on_symptom(clue_id: str, question: str, *kinds: SymptomKind) -> Clue:
         return Answer(yes=True, text=text, at=first.since)
 
     return Clue(id=clue_id, question=question, ask=ask)
-
-
-def human_bytes(count: float) -> str:
-    """1536 -> `1.5 KiB`; whole bytes below 1 KiB."""
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if abs(size) < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -70,6 +70,8 @@ class PlannedStep:
     """Why it cannot be undone; exactly one of `undo` and `no_undo` is set."""
     on_failure: str = "stop"
     """`stop` ends the plan; `continue` goes on with the next step."""
+    reads_only: bool = False
+    """It has no effect; nobody has to be asked for it."""
 
     def param(self, name: str) -> Scalar:
         return dict(self.params).get(name)
@@ -88,6 +90,11 @@ class Plan:
     expires_at: datetime
     digest: str
     """SHA-256 over runbook, cause, steps and binding facts: what an approval approves."""
+
+    @property
+    def effects(self) -> tuple[PlannedStep, ...]:
+        """The steps that change something: what a person is asked about."""
+        return tuple(step for step in self.steps if not step.reads_only)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,3 +43,13 @@ def shortened(text: str, chars_max: int) -> str:
     if len(text) <= chars_max:
         return text
     return text[: max(0, chars_max - 1)].rstrip() + "…" if chars_max > 0 else ""
+
+
+def human_bytes(count: float) -> str:
+    """1536 -> `1.5 KiB`; whole bytes below 1 KiB."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -159,7 +159,7 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
         case DiagnosisRecorded():
             return _found(event, at)
         case PlanProposed():
-            what = "; ".join(step.preview or step.action for step in event.plan.steps)
+            what = "; ".join(step.preview or step.action for step in event.plan.effects)
             headline = f"waits for approval: {what}"
             return headline, paragraph(f"A plan {headline}.")
         case PlanWithheld():

@@ -35,6 +35,9 @@ ACTIONS = (
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
 """Those that need a session which may signal others (`acting_dsn`)."""
 
+READING_ACTIONS = ("gather",)
+"""Those that touch nothing: no policy decides on them."""
+
 ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "none"]
 
 
@@ -215,7 +218,7 @@ class TargetPolicy:
     approve_within_s: float = 1800.0
 
     def mode(self, action: str) -> Mode:
-        return self.actions.get(action, Mode.OBSERVE)
+        return Mode.ACT if action in READING_ACTIONS else self.actions.get(action, Mode.OBSERVE)
 
     def settings(self, kind: SymptomKind) -> RuleSettings:
         """What holds for a rule: as declared, changed by policy, tier and target in this order."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from stanch.model.errors import PolicyInvalid
 from stanch.model.findings import Finding
 from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.gathering.run import GATHERABLE
 from stanch.respond.runbook import Runbook, parse_runbook
 
 
@@ -17,7 +18,7 @@ def shipped_runbooks() -> tuple[Runbook, ...]:
     """The runbooks that come with Stanch, by id."""
     folder = files("stanch.respond") / "runbooks"
     found = [
-        parse_runbook(entry.read_text("utf-8"), file=entry.name, actions=CATALOGUE)
+        _parsed(entry.read_text("utf-8"), entry.name)
         for entry in folder.iterdir()
         if entry.name.endswith(".md")
     ]
@@ -39,6 +40,10 @@ def load_runbooks(user_directory: str = "") -> tuple[Runbook, ...]:
     return tuple(in_force[runbook_id] for runbook_id in sorted(in_force))
 
 
+def _parsed(text: str, file: str) -> Runbook:
+    return parse_runbook(text, file=file, actions=CATALOGUE, gathered=GATHERABLE)
+
+
 def _own(user_directory: str) -> tuple[list[Runbook], list[Finding]]:
     own: list[Runbook] = []
     findings: list[Finding] = []
@@ -50,7 +55,7 @@ def _own(user_directory: str) -> tuple[list[Runbook], list[Finding]]:
     for path in sorted(folder.glob("*.md")):
         try:
             text = path.read_text("utf-8")
-            own.append(parse_runbook(text, file=str(path), actions=CATALOGUE))
+            own.append(_parsed(text, str(path)))
         except PolicyInvalid as error:
             findings += error.findings
         except (OSError, UnicodeDecodeError) as error:

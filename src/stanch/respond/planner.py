@@ -19,7 +19,7 @@ from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
-from stanch.respond.runbook import Runbook, RunbookStep
+from stanch.respond.runbook import GATHER, Runbook, RunbookStep
 from stanch.steps.action import Action, Planning, check_params
 from stanch.steps.never import refuse_by_diagnosis
 
@@ -50,7 +50,7 @@ def plan_for(
         assert refusal is not None
         return _withheld(cause, target, refusal)
     chosen = tuple(step for step in runbook.steps if _wanted(step, cause))
-    if not chosen:
+    if all(actions[step.do].reads_only for step in chosen):
         return _withheld(cause, target, _nothing_fits(runbook, cause))
     steps = tuple(
         _planned(step, cause, n, planning=actions[step.do].planning)
@@ -115,6 +115,7 @@ def _planned(step: RunbookStep, cause: CauseFinding, n: int, *, planning: Planni
         undo=step.undo,
         no_undo=step.no_undo,
         on_failure=step.on_failure,
+        reads_only=step.do == GATHER,
     )
 
 
@@ -150,6 +151,9 @@ def _runbook_missing(cause: CauseFinding) -> Refusal:
 
 def _nothing_fits(runbook: Runbook, cause: CauseFinding) -> Refusal:
     """Each step waits for a fact: before things are that bad, and after it has done its work."""
+    if all(step.do == GATHER for step in runbook.steps):
+        lifts = f"A person who follows it: `stanch runbook show {runbook.id}`."
+        return no("runbook", f"{runbook.id} has nothing for Stanch to do by itself", lifts=lifts)
     waiting = (
         f"{step.do} is for {step.when.fact} = {_written(step.when.value)},"
         f" now {_written(cause.fact(step.when.fact))}"

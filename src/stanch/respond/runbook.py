@@ -1,23 +1,22 @@
 """Runbooks: Markdown that a person can follow by hand, with the machine's step beside it. Pure.
 
 A runbook begins with YAML between two `---` lines. Each step is a paragraph for people followed by
-a fenced block of the kind `stanch`, which is YAML too. Whatever the parser does not know is an
-error with its line, because a misspelt guard would otherwise be a guard that is not there.
+a fenced block of the kind `stanch`, which is YAML too: it says what to `gather` or what to `do`.
+Whatever the parser does not know is an error with its line, because a misspelt guard would
+otherwise be a guard that is not there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
-
-import yaml
 
 from stanch.model.diagnosis import Scalar
 from stanch.model.errors import PolicyInvalid
 from stanch.model.findings import Finding
-from stanch.policy.nodes import Unreadable, compose
+from stanch.respond.runbook_text import Block, fences, mapping
 from stanch.steps.action import Action
 from stanch.steps.never import forbidden_in
 
@@ -38,6 +37,11 @@ STEP_KEYS = (
     "expect",
 )
 NEEDED_KEYS = ("do", "guards", "verify", "deadline", "expect")
+GATHER_KEYS = ("gather", "when", "deadline", "expect")
+GATHER_DEADLINE_S = 3.0
+
+GATHER = "gather"
+"""The action that only reads."""
 
 Approval = Literal["policy", "always"]
 
@@ -86,17 +90,25 @@ class Runbook:
     file: str
 
 
-def parse_runbook(text: str, *, file: str, actions: Mapping[str, Action]) -> Runbook:
-    """The runbook a text describes. Raises: PolicyInvalid with every finding."""
-    return _Parser(text, file, actions).parse()
+def parse_runbook(
+    text: str, *, file: str, actions: Mapping[str, Action], gathered: Collection[str]
+) -> Runbook:
+    """The runbook a text describes. Raises: PolicyInvalid with every finding.
+
+    `gathered`: the names of what can be gathered.
+    """
+    return _Parser(text, file, actions=actions, gathered=gathered).parse()
 
 
 class _Parser:
-    def __init__(self, text: str, file: str, actions: Mapping[str, Action]) -> None:
+    def __init__(
+        self, text: str, file: str, *, actions: Mapping[str, Action], gathered: Collection[str]
+    ) -> None:
         self._text = text
         self._lines = text.splitlines()
         self._file = file
         self._actions = actions
+        self._gathered = gathered
         self._findings: list[Finding] = []
 
     def parse(self) -> Runbook:
@@ -140,7 +152,7 @@ class _Parser:
         self._check_head(head)
         return head.values, end + 1
 
-    def _check_head(self, head: _Block) -> None:
+    def _check_head(self, head: Block) -> None:
         causes = head.values.get("causes")
         if "causes" in head.values and not _is_words(causes):
             self._say(head.line("causes"), "causes", "is not a list of cause ids")
@@ -153,16 +165,48 @@ class _Parser:
     # --- the steps ---
 
     def _steps(self, start: int) -> Iterator[RunbookStep | None]:
-        for fence in _fences(self._lines, start):
+        for fence in fences(self._lines, start):
             if fence.kind != "stanch":
                 continue
             if not fence.closed:
                 self._say(fence.line, "", "this block is never closed")
                 return
-            block = self._mapping(fence.text, first_line=fence.line + 1, known=STEP_KEYS)
-            yield self._step(block, fence.line)
+            gathers = re.search(r"^gather\s*:", fence.text, re.MULTILINE) is not None
+            keys = GATHER_KEYS if gathers else STEP_KEYS
+            block = self._mapping(fence.text, first_line=fence.line + 1, known=keys)
+            yield self._gather(block, fence.line) if gathers else self._step(block, fence.line)
 
-    def _step(self, block: _Block, line: int) -> RunbookStep | None:
+    def _gather(self, block: Block, line: int) -> RunbookStep | None:
+        """What is read and kept before anything is done; it touches nothing."""
+        before = len(self._findings)
+        if "expect" not in block.values:
+            self._say(line, "expect", "is missing")
+        names = block.values.get("gather")
+        if not _is_words(names):
+            self._say(block.line("gather"), "gather", "is not a list of names")
+        for name in cast("list[str]", names) if _is_words(names) else ():
+            if name not in self._gathered:
+                known = ", ".join(sorted(self._gathered))
+                hint = f"There are: {known}."
+                self._say(block.line("gather"), f"gather.{name}", "is unknown", hint=hint)
+        self._check_words(block)
+        when = self._when(block)
+        if len(self._findings) > before:
+            return None
+        return RunbookStep(
+            line=line,
+            do=GATHER,
+            params={"what": ", ".join(cast("list[str]", names))},
+            guards=(),
+            verify="It is written down.",
+            deadline_s=_seconds(block.values.get("deadline")) or GATHER_DEADLINE_S,
+            expect=_text(block.values["expect"]),
+            no_undo="It only reads.",
+            on_failure="continue",
+            when=when,
+        )
+
+    def _step(self, block: Block, line: int) -> RunbookStep | None:
         before = len(self._findings)
         for key in NEEDED_KEYS:
             if key not in block.values:
@@ -174,7 +218,8 @@ class _Parser:
         if action is not None:
             self._check_params(block, action)
             self._check_guards(block, action)
-        self._check_words(block, line)
+        self._check_words(block)
+        self._check_undo(block, line)
         when = self._when(block)
         if len(self._findings) > before:
             return None
@@ -193,7 +238,7 @@ class _Parser:
             when=when,
         )
 
-    def _check_params(self, block: _Block, action: Action) -> None:
+    def _check_params(self, block: Block, action: Action) -> None:
         given = block.values.get("params", {})
         line = block.line("params")
         if not isinstance(given, dict):
@@ -213,7 +258,7 @@ class _Parser:
             if param.required and param.name not in values:
                 self._say(line, f"params.{param.name}", "is missing")
 
-    def _check_guards(self, block: _Block, action: Action) -> None:
+    def _check_guards(self, block: Block, action: Action) -> None:
         given = block.values.get("guards")
         line = block.line("guards")
         if "guards" not in block.values:
@@ -226,7 +271,7 @@ class _Parser:
                 known = ", ".join(g.name for g in action.guards)
                 self._say(line, f"guards.{name}", "is no guard of it", hint=f"There are: {known}.")
 
-    def _check_words(self, block: _Block, line: int) -> None:
+    def _check_words(self, block: Block) -> None:
         if "deadline" in block.values and not _seconds(block.values["deadline"]):
             self._say(block.line("deadline"), "deadline", "is no duration such as 10s or 2m")
         for key, allowed in (("approval", ("policy", "always")), ("on_failure", _ON_FAILURE)):
@@ -235,11 +280,13 @@ class _Parser:
         for key in ("verify", "expect", "undo", "no_undo"):
             if key in block.values and not _text(block.values[key]):
                 self._say(block.line(key), key, "is not a sentence")
+
+    def _check_undo(self, block: Block, line: int) -> None:
         if ("undo" in block.values) == ("no_undo" in block.values):
             hint = "Say how it is undone, or why it cannot be."
             self._say(line, "undo", "has to be there, or no_undo, and not both", hint=hint)
 
-    def _when(self, block: _Block) -> When | None:
+    def _when(self, block: Block) -> When | None:
         if "when" not in block.values:
             return None
         given = block.values["when"]
@@ -253,7 +300,7 @@ class _Parser:
 
     def _never(self, start: int) -> None:
         """Commands for people are held to the same list as the machine's steps."""
-        for fence in _fences(self._lines, start):
+        for fence in fences(self._lines, start):
             if fence.kind == "stanch":
                 continue
             for found in forbidden_in(fence.text):
@@ -262,26 +309,11 @@ class _Parser:
 
     # --- small parts ---
 
-    def _mapping(self, text: str, *, first_line: int, known: tuple[str, ...]) -> _Block:
-        node = compose(text)
-        if isinstance(node, Unreadable):
-            self._say(first_line + node.line - 1, "", node.what, hint=node.hint)
-            return _Block({}, {}, first_line)
-        if not isinstance(node, yaml.MappingNode):
-            self._say(first_line, "", "is not a mapping of keys")
-            return _Block({}, {}, first_line)
-        values: dict[str, object] = {}
-        lines: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), first_line + key_node.start_mark.line
-            if key not in known:
-                self._say(line, key, "is unknown", hint=f"There are: {', '.join(known)}.")
-            elif key in values:
-                self._say(line, key, "is there twice")
-            else:
-                values[key] = _value(value_node)
-                lines[key] = line
-        return _Block(values, lines, first_line)
+    def _mapping(self, text: str, *, first_line: int, known: tuple[str, ...]) -> Block:
+        block, wrong = mapping(text, first_line=first_line, known=known)
+        for line, path, what, hint in wrong:
+            self._say(line, path, what, hint=hint)
+        return block
 
     def _say(self, line: int, path: str, what: str, *, hint: str = "") -> None:
         finding = Finding(file=self._file, line=line, column=1, path=path, what=what, hint=hint)
@@ -292,62 +324,7 @@ class _Parser:
         return PolicyInvalid(text, on=self._file, findings=self._findings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Keys and values with their lines."""
-
-    values: Mapping[str, object]
-    lines: Mapping[str, int]
-    first_line: int
-
-    def line(self, key: str) -> int:
-        return self.lines.get(key, self.first_line)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fence:
-    """One fenced block; `line` is that of its opening."""
-
-    line: int
-    kind: str
-    text: str
-    closed: bool
-
-
-def _fences(lines: list[str], start: int) -> Iterable[_Fence]:
-    n = start
-    while n < len(lines):
-        opened = re.match(r"^ {0,3}(```+|~~~+)\s*([\w-]*)", lines[n])
-        if opened is None:
-            n += 1
-            continue
-        mark, kind, body = opened[1], opened[2], list[str]()
-        first = n
-        n += 1
-        while n < len(lines) and not lines[n].strip().startswith(mark):
-            body.append(lines[n])
-            n += 1
-        yield _Fence(line=first + 1, kind=kind, text="\n".join(body), closed=n < len(lines))
-        n += 1
-
-
 _ON_FAILURE = ("stop", "continue")
-
-
-def _value(node: yaml.Node) -> object:
-    """Plain values only: text, numbers, booleans, null, lists and mappings of them."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item) for item in node.value]
-    if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _value(value) for key, value in node.value}
-    text = str(node.value)
-    if node.tag == "tag:yaml.org,2002:bool":
-        return text.lower() in ("true", "yes", "on")
-    if node.tag == "tag:yaml.org,2002:null":
-        return None
-    if node.tag == "tag:yaml.org,2002:int" and re.fullmatch(r"[-+]?\d{1,18}", text):
-        return int(text)
-    return text
 
 
 def _text(value: object) -> str:

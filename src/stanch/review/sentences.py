@@ -176,7 +176,7 @@ def _unrecorded(event: e.PagedUnrecorded, n: Names) -> str:
 
 def _proposed(event: e.PlanProposed, n: Names) -> str:
     plan = event.plan
-    steps = "; ".join(_clause(s.preview or s.action) for s in plan.steps)
+    steps = "; ".join(_clause(s.preview or s.action) for s in plan.effects)
     waits = "runs by itself" if plan.mode is Mode.ACT else "waits for approval"
     return shown(f"Plan from runbook {plan.runbook} {waits}: {steps}").rstrip(".") + "."
 

@@ -138,6 +138,8 @@ class Action:
     """Does it. Asks the permit before each effect; a refusal means nothing more was touched."""
     verify: Verify
     """Looks whether the effect is there. Touches nothing."""
+    reads_only: bool = False
+    """It has no effect: nobody is asked for it, and no policy keeps it from being read."""
 
     def param(self, name: str) -> Param | None:
         return next((p for p in self.params if p.name == name), None)

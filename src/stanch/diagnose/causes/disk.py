@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
@@ -15,6 +14,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.clues import space
 from stanch.diagnose.evidence import Evidence
 from stanch.model.changes import ItemKind
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import SymptomKind
 
 NEVER_IN_PG_WAL = "Do not delete or move anything in pg_wal: the server needs it to start."

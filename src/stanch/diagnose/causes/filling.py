@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_IN_BASE, NEVER_IN_PG_WAL, disk_facts
@@ -19,6 +18,7 @@ from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.inside import Activity
 from stanch.facts.workings import Doing
 from stanch.model.changes import ItemKind
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import SymptomKind
 
 DISK_SYMPTOMS = (SymptomKind.DISK_FILLING, SymptomKind.DISK_LOW, SymptomKind.DISK_FULL)

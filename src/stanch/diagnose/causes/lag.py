@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, running_facts
 from stanch.diagnose.causes.ids import (
@@ -18,7 +17,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.clues import lag as behind_by
 from stanch.diagnose.clues import replay, sending
 from stanch.diagnose.evidence import Evidence
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 NOT_OF_A_STANDBY = ("start_server", "set_aside_lock_file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.ids import (
@@ -16,6 +15,7 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.clues import logical as c
 from stanch.diagnose.evidence import Evidence
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import SymptomKind
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
@@ -18,6 +17,7 @@ from stanch.diagnose.clues import host, memory, space, wire
 from stanch.diagnose.clues.startup import said
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import SymptomKind
 
 NEVER_RESTART = "Do not restart the server blindly: everybody loses their work, and the same load \

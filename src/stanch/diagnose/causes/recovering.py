@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
@@ -13,7 +12,7 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.clues import lock, recovering, wire
 from stanch.diagnose.evidence import Evidence, value_of
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_FAIL_OVER, NEVER_IN_PG_WAL, disk_facts
@@ -20,7 +19,7 @@ from stanch.diagnose.clues import archive, left_wal, slots, wal
 from stanch.diagnose.clues.space import is_full, volume, wal_write_refused
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 NEVER_DISCARD = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_IN_PG_WAL, disk_facts
@@ -14,6 +13,7 @@ from stanch.diagnose.causes.ids import (
 from stanch.diagnose.clues import wal, wire
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import SymptomKind
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
 from stanch.diagnose.inside import Retention
 from stanch.diagnose.outside import Log, LogEvent
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 FAILURES_MIN = 3

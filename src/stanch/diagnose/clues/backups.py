@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.wal import DAY_S
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.history import Course
 from stanch.model.diagnosis import Missing
-from stanch.model.shown import shortened, span
+from stanch.model.shown import human_bytes, shortened, span
 from stanch.model.symptoms import Symptom, SymptomKind
 
 UNUSABLE = "backup_unusable_s"

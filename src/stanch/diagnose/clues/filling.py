@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.space import is_full, volume
 from stanch.diagnose.clues.wal import FILLING, SHORT_SHARE
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.outside import Log, LogEvent, Volume, Volumes
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 
 TEMP_SHARE_MIN = 0.2
 """Temporary files that take this share of a volume are worth naming when it is short."""

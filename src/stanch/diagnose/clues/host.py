@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_log, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_log
 from stanch.diagnose.clues import memory
 from stanch.diagnose.evidence import Evidence, is_lately, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
 from stanch.diagnose.outside import Kernel, Log, LogEvent
 from stanch.model.diagnosis import Missing
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 
 RECENT_S = 900.0
 MEMORY_SHORT_SHARE = 0.1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stanch.diagnose.ask import human_bytes
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.facts.workings import Doing
 from stanch.model.readings import Reading as Figure
+from stanch.model.shown import human_bytes
 from stanch.model.symptoms import Symptom, SymptomKind
 
 MIB = 1024 * 1024

@@ -6,7 +6,7 @@ WAL since then is the server's own, however much that is; no slot is to blame fo
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.archive import newest_failure
 from stanch.diagnose.evidence import (
     Evidence,
@@ -16,6 +16,7 @@ from stanch.diagnose.evidence import (
     value_of,
 )
 from stanch.diagnose.inside import Retention, Slot
+from stanch.model.shown import human_bytes
 
 NEEDLESS_SHARE_MIN = 1 / 3
 """Of pg_wal: with less than this gone, the volume would have been full as well, a little later."""

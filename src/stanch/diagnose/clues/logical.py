@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_figures
 from stanch.diagnose.clues.wal import setting_bytes
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log, LogEvent
 from stanch.model.readings import Reading as Figure
+from stanch.model.shown import human_bytes
 
 LOOP_WITHIN_S = 300.0
 LOOP_ENDS_MIN = 3

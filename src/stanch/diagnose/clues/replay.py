@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_log
 from stanch.diagnose.clues.lag import LATE_S, backlog, lag_text, replayer, worst
 from stanch.diagnose.cluster import Member
 from stanch.diagnose.evidence import Evidence, value_of
@@ -13,7 +13,7 @@ from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log
 from stanch.facts.workings import Doing
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 
 CANCELLED_WITHIN_S = 120.0
 CANCELLED_MIN = 3

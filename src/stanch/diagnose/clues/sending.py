@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.lag import (
     LAG_BYTES,
     LATE_BYTES_MIN,
@@ -16,6 +16,7 @@ from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import ServerProcesses
+from stanch.model.shown import human_bytes
 
 SOCKET_FULL = ("WalSenderMain", "WalSenderWriteData")
 """Where a walsender waits whose socket takes no more; at the first also with nothing to send."""

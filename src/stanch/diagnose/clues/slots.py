@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_symptom, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_symptom
 from stanch.diagnose.clues.lag import SILENT_S, Lag, is_suspended, lags
 from stanch.diagnose.clues.left_wal import left_slot
 from stanch.diagnose.clues.space import volume
@@ -14,7 +14,7 @@ from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import History
 from stanch.diagnose.inside import Activity
 from stanch.facts.workings import Doing
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 RETAINED_SHARE_MIN = 0.25

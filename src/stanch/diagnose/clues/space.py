@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stanch.diagnose.ask import YES_NO, clue_on, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on
 from stanch.diagnose.clues.ending import fell_for_space
 from stanch.diagnose.evidence import Evidence, is_open, value_of
 from stanch.diagnose.inside import Retention
 from stanch.diagnose.outside import Log, LogEvent, Volume, Volumes
+from stanch.model.shown import human_bytes
 
 RECENT_S = 900.0
 """A refusal to write older than this says little about now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, clue_on_symptom
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
@@ -13,7 +13,7 @@ from stanch.diagnose.history import Course, History
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log, LogEvent, ServerProcesses
 from stanch.facts.workings import Doing
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 WAITING_MIN = 3

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course, human_bytes
+from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
 from stanch.diagnose.clues.space import is_full, retainer, volume
 from stanch.diagnose.evidence import Evidence, value_of
@@ -14,7 +14,7 @@ from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
 from stanch.diagnose.inside import Activity
 from stanch.diagnose.outside import Log, Volumes
-from stanch.model.shown import span
+from stanch.model.shown import human_bytes, span
 from stanch.model.symptoms import SymptomKind
 
 SHORT_SHARE = 0.1

@@ -1,4 +1,4 @@
-"""Every action of this release, by name. `policy.ACTIONS` lists the same names."""
+"""Every action of this release, by name. `policy.ACTIONS` lists those that a policy decides on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
+from stanch.respond.actions.gather.run import GATHER
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.steps.action import Action
@@ -23,6 +24,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             END_BLOCKING_SESSION,
             CANCEL_STATEMENT,
             FREE_SPACE,
+            GATHER,
         )
     }
 )

@@ -253,7 +253,7 @@ def did(plan: PlanState) -> tuple[str, ...]:
     """What became of each step that was begun, in one sentence each."""
     return tuple(
         f"{(step.preview or step.action).rstrip('.')}: {_became(plan, step.id)}"
-        for step in plan.plan.steps
+        for step in plan.plan.effects
         if plan.steps[step.id].attempts
     )
 

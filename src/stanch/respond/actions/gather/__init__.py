@@ -1,0 +1,1 @@
+"""Read and keep what a runbook asks for, before anything is done."""

@@ -1,0 +1,1 @@
+"""What a runbook can have read and kept before anything is done."""
