@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from stanch.cli.app import command_line
 from stanch.cli.runbook_lint import BYTES_MAX
-from stanch.model.errors import PolicyInvalid, SetupError
+from stanch.model.errors import PolicyInvalid, SetupError, StanchError
 from stanch.respond.library import shipped_runbooks
 
 BAD = "# Lock\n\n```sh\nrm -f $PGDATA/postmaster.pid\nkill -9 42\nkill -9 43\n```\n"
@@ -173,3 +173,15 @@ def test_a_file_that_is_not_there_is_told_and_costs_no_finding(tmp_path: Path) -
     empty = lint(str(tmp_path))
     assert empty.exit_code == 2
     assert "*.md" in empty.stderr
+
+
+def test_following_a_runbook_needs_a_responder_and_says_so(own: Path) -> None:
+    with pytest.raises(StanchError) as nobody:
+        run("run", "disk-full", "--on", "orders", "--dry-run", "-c", str(own))
+    assert "start `stanch run`" in nobody.value.hint
+
+
+@pytest.mark.parametrize("name", ["../incidents", "a b", "disk-full?x=1", "ｆull"])
+def test_what_is_no_name_of_a_runbook_is_asked_of_nobody(own: Path, name: str) -> None:
+    with pytest.raises(StanchError, match="there is no runbook"):
+        run("run", name, "--on", "orders", "--dry-run", "-c", str(own))

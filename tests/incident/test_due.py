@@ -10,7 +10,7 @@ from stanch.model import events as e
 from stanch.model.diagnosis import Verdict
 from stanch.model.ids import ObligationId, PersonId, PlanId, StepId
 from stanch.model.messages import Handover, MessageKind
-from stanch.model.plans import Mode, Refusal, StepOutcome
+from stanch.model.plans import Mode, Plan, Refusal, StepOutcome
 from stanch.model.symptoms import SymptomKind
 from timelines import (
     ANN,
@@ -413,6 +413,53 @@ def test_plans_refused_before_anything_was_touched_use_up_no_try() -> None:
         story.then(diagnosed(), n * 10 + 1)
         _plan_that_ends(story, n * 10 + 2, StepOutcome.REFUSED)
     assert Job.PROPOSE in jobs(story.then(diagnosed(), 99))
+
+
+def reading_first() -> Plan:
+    both = plan(steps=2)
+    look, act = both.steps
+    return replace(both, steps=(replace(look, reads_only=True), act))
+
+
+def read_only_so_far() -> Story:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=reading_first()), 1)
+    return story.then(intended(), 2).then(DONE, 3).then(VERIFIED, 3)
+
+
+def test_what_was_only_read_uses_up_no_try_when_the_rest_is_refused() -> None:
+    story = Story(opened())
+    for n in range(PLANS_MAX + 3):
+        story.then(diagnosed(), n * 10 + 1).then(e.PlanProposed(plan=reading_first()), n * 10 + 2)
+        story.then(intended(), n * 10 + 2).then(DONE, n * 10 + 2).then(VERIFIED, n * 10 + 2)
+        refused = replace(DONE, step_id=StepId("s2"), outcome=StepOutcome.REFUSED)
+        story.then(intended("s2"), n * 10 + 3).then(refused, n * 10 + 3)
+        ended = e.PlanEnded(plan_id=PlanId("plan-1"), completed=False, reason="refused")
+        story.then(ended, n * 10 + 4)
+    assert Job.PROPOSE in jobs(story.then(diagnosed(), 99))
+
+
+def test_a_plan_that_has_only_read_so_far_ends_when_it_is_no_longer_needed() -> None:
+    assert Job.STEP in jobs(read_only_so_far())
+    assert "no longer needed" in jobs(read_only_so_far().then(CLEARED, 4))[Job.END_PLAN].reason
+    newer = read_only_so_far().then(diagnosed("disk_full_wal"), 9)
+    assert "another cause" in jobs(newer)[Job.END_PLAN].reason
+
+
+def test_a_plan_that_has_only_read_so_far_still_expires() -> None:
+    assert Job.EXPIRE_PLAN in jobs(read_only_so_far())
+    begun = read_only_so_far().then(intended("s2"), 4).then(replace(DONE, step_id=StepId("s2")), 5)
+    assert Job.EXPIRE_PLAN not in jobs(begun)
+
+
+def test_a_plan_that_a_person_asked_for_goes_on_while_its_cause_is_among_the_causes() -> None:
+    asked = replace(plan(Mode.ADVISE), asked_by="asha")
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=asked), 1)
+    other = diagnosed("disk_full_wal")
+    assert isinstance(other, e.DiagnosisRecorded)
+    also = replace(other.diagnosis.causes[0], id=asked.cause, probability=0.2)
+    both = replace(other.diagnosis, causes=(*other.diagnosis.causes, also))
+    assert Job.END_PLAN not in jobs(story.then(replace(other, diagnosis=both), 9))
+    assert "no longer found" in jobs(story.then(other, 10))[Job.END_PLAN].reason
 
 
 def _plan_that_ends(story: Story, seconds: float, outcome: StepOutcome) -> None:

@@ -181,9 +181,20 @@ def test_a_head_at_work_is_ended_only_after_a_person_has_approved(
         proposed = stanch.wait_for_event("plan.proposed")["plan"]
         assert "is active, not idle" in proposed["steps"][1]["preview"]
         stanch.wait_for_mail(lambda m: "blocked" in m.subject, "of the page")
+        asked = ("runbook", "run", "blocking-chain", "--on", "orders")
+        rehearsed = stanch.call(*asked, "--dry-run")
+        assert rehearsed.status == 0, rehearsed
+        assert "Every guard says yes now; policy does it by itself (act)." in rehearsed.out
+        assert f"{WAITERS} wait, the first for" in rehearsed.out
+        other = stanch.call("runbook", "run", "disk-full", "--on", "1")
+        assert (other.status, "answers none of what was found" in other.err) == (3, True)
         assert (crowd.done, stanch.started_actions()) == (0, [])
-        assert stanch.call("approve", "1", proposed["digest"][:12]).status == 0
+        followed = stanch.call(*asked, "--yes", "--as", "asha")
+        assert followed.status == 0, followed
+        assert "nobody waits for it any more" in followed.out
         stanch.wait_for(lambda: crowd.done == WAITERS, what="the waiters go on")
+        told = [entry["sentence"] for entry in stanch.show("1")["timeline"]]
+        assert any("asked for runbook blocking-chain." in line for line in told)
     assert stanch.started_actions() == ["end_blocking_session"]
 
 

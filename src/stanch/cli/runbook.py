@@ -1,4 +1,4 @@
-"""`stanch runbook`: the runbooks in force, and what is risky about any other."""
+"""`stanch runbook`: the runbooks in force, following them, and what is risky about any other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stanch.cli import runbook_lint
+from stanch.cli import runbook_lint, runbook_run
 from stanch.model.errors import SetupError
 from stanch.model.shown import span
 from stanch.policy.quoting import printable
@@ -37,11 +37,13 @@ ConfigOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     runbook = typer.Typer(
-        help="Runbooks: those in force, and what is risky about any other.", no_args_is_help=True
+        help="Runbooks: those in force, following one, and what is risky about any other.",
+        no_args_is_help=True,
     )
     runbook.command("list", epilog=EPILOG)(list_all)
     runbook.command("show", epilog=EPILOG)(show)
     runbook.command("lint", epilog=runbook_lint.EPILOG)(runbook_lint.lint)
+    runbook.command("run", epilog=runbook_run.EPILOG)(runbook_run.run)
     app.add_typer(runbook, name="runbook")
 
 

@@ -86,8 +86,7 @@ def _plan(target: TargetPolicy, i: Incident, now: datetime) -> Iterator[Due]:
     if ending is not None:
         yield ending
         return
-    begun = any(s.attempts for s in state.steps.values())
-    if not begun:
+    if not state.begun:
         # An approval expires as well: what was approved is what was seen then.
         waited = "it was not begun" if state.runnable else "nobody approved it"
         yield Due(
@@ -97,7 +96,7 @@ def _plan(target: TargetPolicy, i: Incident, now: datetime) -> Iterator[Due]:
             obligation=ObligationId(obligation("expire", 1, state.proposed_seq)),
             reason=f"{waited} in time",
         )
-    if not state.runnable or (not begun and now >= state.plan.expires_at):
+    if not state.runnable or (not state.begun and now >= state.plan.expires_at):
         return
     step = next(s for s in state.plan.steps if not _finished(state, s.id))
     yield Due(lane=Lane.ACT, job=Job.STEP, at=state.plan.made_at, step_id=step.id)
@@ -144,14 +143,24 @@ def _plan_ending(target: TargetPolicy, i: Incident, state: PlanState) -> Due | N
     withdrawn = _withdrawn(target, state)
     if withdrawn is not None:
         return _end(i, state, withdrawn, completed=False)
-    if any(s.attempts for s in state.steps.values()):
+    if state.begun:
         return None
     if not i.standing:
         return _end(i, state, "no longer needed: nothing is observed to be wrong", completed=False)
-    first = i.diagnosis.first if i.diagnosis else None
-    if i.diagnosis_seq > state.proposed_seq and (first is None or first.id != state.plan.cause):
-        return _end(i, state, "a newer diagnosis names another cause", completed=False)
-    return None
+    reason = _outdated(i, state) if i.diagnosis_seq > state.proposed_seq else ""
+    return _end(i, state, reason, completed=False) if reason else None
+
+
+def _outdated(i: Incident, state: PlanState) -> str:
+    """Why a newer diagnosis has nothing to do with the plan; empty where it still has."""
+    causes = i.diagnosis.causes if i.diagnosis is not None else ()
+    if state.plan.asked_by:
+        # Whoever asked for it may know better than the ranking.
+        found = any(cause.id == state.plan.cause for cause in causes)
+        return "" if found else f"{state.plan.cause} is no longer found"
+    first = i.diagnosis.first if i.diagnosis is not None else None
+    same = first is not None and first.id == state.plan.cause
+    return "" if same else "a newer diagnosis names another cause"
 
 
 def _withdrawn(target: TargetPolicy, state: PlanState) -> str | None:

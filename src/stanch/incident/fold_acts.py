@@ -19,6 +19,10 @@ def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
     return proposed if event.plan.mode is Mode.ACT else owe(proposed, "approval", r)
 
 
+def _requested(i: Incident, event: e.PlanRequested, r: Recorded) -> Incident:
+    return i
+
+
 def _withheld(i: Incident, event: e.PlanWithheld, r: Recorded) -> Incident:
     withheld = replace(i, withheld=event, withheld_seq=r.seq)
     # The same no to the next diagnosis is no news.
@@ -51,7 +55,7 @@ def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:
 def _touched(plan: PlanState) -> bool:
     # Begun without an outcome counts: whoever intended it may have done it before it died.
     untouched = (StepOutcome.REFUSED, StepOutcome.EXPIRED)
-    return any(s.attempts and s.outcome not in untouched for s in plan.steps.values())
+    return any(s.attempts and s.outcome not in untouched for s in plan.effects)
 
 
 def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
@@ -135,6 +139,7 @@ def _rescue_checked(i: Incident, event: e.RescueChecked, r: Recorded) -> Inciden
 
 RULES: dict[type[e.Event], Rule] = {
     e.PlanProposed: _proposed,
+    e.PlanRequested: _requested,
     e.PlanWithheld: _withheld,
     e.PlanApproved: _approved,
     e.PlanEnded: _plan_ended,

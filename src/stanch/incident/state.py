@@ -120,6 +120,16 @@ class PlanState:
     def runnable(self) -> bool:
         return not self.ended and (self.plan.mode is Mode.ACT or self.approved_by is not None)
 
+    @property
+    def effects(self) -> tuple[StepState, ...]:
+        """Of the steps that change something."""
+        return tuple(self.steps[step.id] for step in self.plan.effects)
+
+    @property
+    def begun(self) -> bool:
+        """Something was changed, or may have been; what was only read does not count."""
+        return any(step.attempts for step in self.effects)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescueState:

@@ -350,6 +350,17 @@ class PlanProposed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequested(Commanded):
+    """A person wants this runbook followed: the next entry is its plan, or it was refused."""
+
+    kind: ClassVar[str] = "plan.requested.v1"
+    nature: ClassVar[Nature] = "decision"
+    runbook: str
+    by: PersonId
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWithheld(Event):
     """There is something to do, but not by Stanch: no runbook, a guard, or policy; with options."""
 

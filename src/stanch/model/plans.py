@@ -90,6 +90,8 @@ class Plan:
     expires_at: datetime
     digest: str
     """SHA-256 over runbook, cause, steps and binding facts: what an approval approves."""
+    asked_by: str = ""
+    """The person who wanted this runbook; empty: it was chosen for the first cause."""
 
     @property
     def effects(self) -> tuple[PlannedStep, ...]:

@@ -36,13 +36,18 @@ def plan_for(
     at: datetime,
     incident_id: IncidentId,
     halted: bool,
+    asked_by: str = "",
 ) -> Plan | PlanWithheld:
-    """The plan for the first cause, or why there is none with what people could do."""
-    cause = diagnosis.first
-    if diagnosis.verdict is not Verdict.CAUSE or cause is None:
+    """The plan for the first cause, or why there is none with what people could do.
+
+    `asked_by`: a person wants these runbooks, for whichever cause they answer; they always approve.
+    """
+    causes = diagnosis.causes if asked_by else diagnosis.causes[:1]
+    if diagnosis.verdict is not Verdict.CAUSE or not causes:
         refusal = no("diagnosis", f"no cause is known ({diagnosis.verdict.value})")
         return PlanWithheld(cause="", refusal=refusal)
-    runbook = next((r for r in runbooks if cause.id in r.causes), None)
+    fitting = ((c, r) for c in causes for r in runbooks if c.id in r.causes)
+    cause, runbook = next(fitting, (causes[0], None))
     refusal = _runbook_missing(cause) if runbook is None else None
     if halted:
         refusal = no("halt", "Stanch was told not to act on anything", lifts="`stanch halt --lift`")
@@ -59,7 +64,7 @@ def plan_for(
     refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
         return _withheld(cause, target, refusal)
-    mode = _mode(chosen, cause, target, actions=actions)
+    mode = Mode.ADVISE if asked_by else _mode(chosen, cause, target, actions=actions)
     return _plan(
         runbook,
         cause,
@@ -68,6 +73,7 @@ def plan_for(
         at=at,
         expires_at=at + timedelta(seconds=target.approve_within_s),
         incident_id=incident_id,
+        asked_by=asked_by,
     )
 
 
@@ -241,6 +247,7 @@ def _plan(
     at: datetime,
     expires_at: datetime,
     incident_id: IncidentId,
+    asked_by: str,
 ) -> Plan:
     digest = digest_of(runbook.id, cause.id, steps)
     return Plan(
@@ -252,4 +259,5 @@ def _plan(
         made_at=at,
         expires_at=expires_at,
         digest=digest,
+        asked_by=asked_by,
     )

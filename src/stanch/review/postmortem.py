@@ -257,6 +257,7 @@ def _evidence(label: str, findings: Sequence[Finding]) -> Iterator[str]:
 
 def _resolution(r: Reading) -> Iterator[str]:
     kinds = (
+        e.PlanRequested,
         e.PlanProposed,
         e.PlanApproved,
         e.PlanWithheld,

@@ -181,6 +181,14 @@ def _proposed(event: e.PlanProposed, n: Names) -> str:
     return shown(f"Plan from runbook {plan.runbook} {waits}: {steps}").rstrip(".") + "."
 
 
+def _requested(event: e.PlanRequested, n: Names) -> str:
+    asked = f"{n.person(event.by)} asked for runbook {shown(event.runbook, 64)}"
+    refusal = event.refusal
+    if refusal is None:
+        return f"{asked}."
+    return f"{asked}; refused ({shown(refusal.guard, 60)}){_tail(refusal.reason)}."
+
+
 def _withheld(event: e.PlanWithheld, n: Names) -> str:
     refusal = event.refusal
     return f"Stanch does not act ({shown(refusal.guard, 60)}){_tail(refusal.reason)}."
@@ -331,6 +339,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.PagedUnrecorded: _unrecorded,
     e.UnrecordedLost: _unrecorded_lost,
     e.PlanProposed: _proposed,
+    e.PlanRequested: _requested,
     e.PlanWithheld: _withheld,
     e.PlanApproved: _approved,
     e.PlanEnded: _plan_ended,

@@ -23,6 +23,7 @@ from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.model.timeline import Recorded
 from stanch.policy.policy import Severity
 from stanch.respond.planner import still_bound
+from stanch.service.asked_plans import AskedPlans
 from stanch.service.clock import Clock
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
@@ -79,6 +80,7 @@ class Operations:
             "resolve": self._resolve,
             "reopen": self._reopen,
             "approve": self._approve,
+            "plan": AskedPlans(book, policies, find=self.find).plan,
             "halt": self._halt,
             "maintenance": self._windows.maintenance,
             "silence": self._windows.silence,

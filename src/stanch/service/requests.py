@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stanch.model import events as e
@@ -27,6 +27,7 @@ class Answer:
     text: str
     incident_id: str = ""
     refusal: Refusal | None = None
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def plain(self) -> dict[str, Any]:
         refusal = self.refusal
@@ -36,6 +37,7 @@ class Answer:
             "incident": self.incident_id,
             "refused_by": refusal.guard if refusal else None,
             "lifts": refusal.lifts if refusal else None,
+            "details": dict(self.details),
         }
 
 

@@ -299,6 +299,7 @@ class Responder:
             self._house,
             seen=lambda: {name: watched.changing.seen for name, watched in self._targets.items()},
             poolers=self._core.watching.topology.poolers_seen,
+            hands=self._hands,
         )
 
     def _health_app(self, *, with_signals: bool) -> Any:
@@ -396,5 +397,4 @@ def _refuse_moving(before: Policy, after: Policy, *, on: str) -> None:
 async def open_responder(config: Path, policies: Policies, store: Store, spool: Spool) -> Responder:
     """A responder over an open store. Raises PolicyInvalid, StoreError."""
     house = await open_house(policies, store)
-    runbooks = load_runbooks(policies.current.runbook_directory)
-    return Responder(config, house, spool, runbooks)
+    return Responder(config, house, spool, load_runbooks(policies.current.runbook_directory))

@@ -174,10 +174,7 @@ def _halt() -> Refusal:
 async def _guard_and_act(
     step: PlannedStep, plan: Plan, *, action: Action, world: World, permit: Permit, n: int
 ) -> StepEnded:
-    refusal = permit() or check_params(action, step)
-    refusal = refusal or refuse_by_diagnosis(action.name, world.diagnosis)
-    if refusal is None:
-        refusal = await _checked(step, action, world=world) or permit()
+    refusal = permit() or await answer_guards(step, action, world=world) or permit()
     if refusal is not None:
         return refused(plan, step, attempt=n, refusal=refusal)
     result = await _acted(step, action, world=world, permit=permit)
@@ -186,7 +183,11 @@ async def _guard_and_act(
     return ended(plan, step, attempt=n, report=result)
 
 
-async def _checked(step: PlannedStep, action: Action, *, world: World) -> Refusal | None:
+async def answer_guards(step: PlannedStep, action: Action, *, world: World) -> Refusal | None:
+    """The first no of this moment; None: it may be done. Touches nothing; unknown means no."""
+    refusal = check_params(action, step) or refuse_by_diagnosis(action.name, world.diagnosis)
+    if refusal is not None:
+        return refusal
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
             return await action.check(step, world)

@@ -26,6 +26,7 @@ from stanch.service.doing.paging import links_of
 from stanch.service.doing.topology import clusters_known
 from stanch.service.house import House, Store
 from stanch.service.people.changes import SeenNow, before_incident, changes_route, nobody
+from stanch.service.people.rehearsals import HandsOf, no_hands, rehearsal_route
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_lines
 from stanch.service.requests import BadRequest
 from stanch.store.signal_queries import SignalRows
@@ -40,9 +41,14 @@ PoolersSeen = Callable[[], Sequence[Mapping[str, Any]]]
 
 
 def commands_app(
-    house: House, *, seen: SeenNow = nobody, poolers: PoolersSeen = tuple[Mapping[str, Any]]
+    house: House,
+    *,
+    seen: SeenNow = nobody,
+    poolers: PoolersSeen = tuple[Mapping[str, Any]],
+    hands: HandsOf = no_hands,
 ) -> Starlette:
-    """What people's commands talk to; `seen` says how far a running responder has looked."""
+    """What people's commands talk to; `seen` says how far a running responder has looked, `hands`
+    are what it can do with each target."""
     operations = house.operations
 
     async def execute(request: Request) -> Response:
@@ -74,16 +80,10 @@ def commands_app(
     async def verified(request: Request) -> Response:
         return JSONResponse(await verification(house.store, request.query_params))
 
-    async def signals(request: Request) -> Response:
-        firing_only = request.query_params.get("all") != "1"
-        rows = SignalRows(house.store)
-        found = await rows.listed(firing_only=firing_only, limit=SIGNALS_MAX)
-        return JSONResponse({"signals": [signal_line(row) for row in found]})
-
     routes = [
-        Route("/signals", signals),
         *_standing_routes(house, poolers),
         changes_route(house, seen),
+        rehearsal_route(house, hands),
         Route("/commands", execute, methods=["POST"]),
         Route("/incidents", incidents),
         Route("/incidents/{wanted}", incident),
@@ -109,7 +109,13 @@ def _standing_routes(house: House, poolers: PoolersSeen) -> tuple[Route, ...]:
         lines = window_lines(house.standing.windows(now), house.policy, now)
         return JSONResponse({"silences": lines})
 
-    return Route("/clusters", clusters), Route("/silences", silences)
+    async def signals(request: Request) -> Response:
+        firing_only = request.query_params.get("all") != "1"
+        rows = SignalRows(house.store)
+        found = await rows.listed(firing_only=firing_only, limit=SIGNALS_MAX)
+        return JSONResponse({"signals": [signal_line(row) for row in found]})
+
+    return Route("/clusters", clusters), Route("/silences", silences), Route("/signals", signals)
 
 
 def health_app(

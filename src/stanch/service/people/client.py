@@ -16,6 +16,8 @@ from stanch.model.errors import StanchError
 
 CONNECT_S = 1.0
 ANSWER_S = 3.0
+LOOK_S = 30.0
+"""For questions whose answer has first to be read from a target."""
 
 Via = Literal["running", "store", "held_store", "inbox"]
 """`held_store`: read beside a responder that holds the store and does not answer."""
@@ -48,7 +50,13 @@ class Socket:
         """Raises NotAnswering."""
         return await self._ask("GET", path, params=params)
 
-    async def _ask(self, method: str, path: str, **more: Any) -> Reply:
+    async def look(self, path: str, **params: str) -> Reply:
+        """As `get`, with the patience that a look at a target takes. Raises NotAnswering."""
+        return await self._ask("GET", path, answer_s=LOOK_S, params=params)
+
+    async def _ask(
+        self, method: str, path: str, *, answer_s: float = ANSWER_S, **more: Any
+    ) -> Reply:
         if not self._path.exists():
             raise NotAnswering("no socket", on=str(self._path))
         # Here and not above: every command of the command line would wait for it.
@@ -56,7 +64,7 @@ class Socket:
 
         # A local socket speaks no TLS: reading certificates would take longer than the answer.
         transport = httpx.AsyncHTTPTransport(uds=str(self._path), verify=False)
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
+        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         try:
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://stanch", timeout=timeout

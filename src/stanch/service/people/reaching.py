@@ -71,6 +71,15 @@ async def ask(config: Path, path: str, params: Mapping[str, str]) -> Reply:
         return replace(reply, via=via)
 
 
+async def ask_running(config: Path, path: str, params: Mapping[str, str]) -> Reply:
+    """Ask what only a running responder can answer, for it has to look at a target.
+
+    Raises: NotAnswering, PolicyInvalid.
+    """
+    _policies, state = _found(config)
+    return await Socket(state.socket).look(path, **params)
+
+
 def _found(config: Path) -> tuple[Policies | PolicyInvalid, StateDir]:
     """The policy and the state directory; of a file with errors at least the directory."""
     try:

@@ -1,0 +1,56 @@
+"""Rehearsing a runbook over the local interface: reads the target and its machine, and tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from stanch.incident.state import Incident
+from stanch.model.ids import TargetName
+from stanch.service.asked_plans import runbook_named
+from stanch.service.doing.acting import Hands
+from stanch.service.doing.rehearsing import rehearse
+from stanch.service.house import House
+from stanch.service.requests import BadRequest
+
+PATH = "/rehearsals/{runbook}"
+INCIDENTS_MAX = 200
+
+HandsOf = Callable[[TargetName], Hands | None]
+
+
+def no_hands(_target: TargetName) -> Hands | None:
+    """Where no responder runs."""
+    return None
+
+
+def rehearsal_route(house: House, hands: HandsOf) -> Route:
+    """`GET /rehearsals/RUNBOOK?on=TARGET`, or `on` an open incident by its id or number."""
+
+    async def answer(request: Request) -> Response:
+        runbook = runbook_named(house.policies, request.path_params["runbook"])
+        on = request.query_params.get("on", "")
+        found = await house.operations.incidents(open_only=True, limit=INCIDENTS_MAX)
+        incident = next((one for one in found if _is_it(one, on)), None)
+        name = TargetName(incident.target if incident is not None else on)
+        target = house.policy.target(name)
+        if target is None:
+            names = ", ".join(sorted(t.name for t in house.policy.targets))
+            raise BadRequest(f"no open incident and no target {on!r}", hint=f"Targets: {names}.")
+        its = hands(name)
+        if its is None:
+            raise BadRequest(f"nobody watches {name}", hint="Start `stanch run` and ask again.")
+        at = house.clock.now()
+        return JSONResponse(await rehearse(runbook, target, its, incident=incident, at=at))
+
+    return Route(PATH, answer)
+
+
+def _is_it(incident: Incident, on: str) -> bool:
+    if on in (incident.id, incident.target):
+        return True
+    counter = incident.id.rsplit("-", 1)[-1]
+    return on.isascii() and on.isdigit() and int(counter) == int(on)
