@@ -14,6 +14,7 @@ from stanch.model.ids import CauseId, IncidentId
 from stanch.model.plans import Mode, Plan
 from stanch.policy.policy import FreeSpace, TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.blast_radius import Acts
 from stanch.respond.library import shipped_runbooks
 from stanch.respond.options import options_for
 from stanch.respond.planner import plan_for, still_bound
@@ -96,7 +97,11 @@ ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)))
 
 
 def planned(
-    found: CauseFinding | Diagnosis, target: TargetPolicy = ROOMY, *, halted: bool = False
+    found: CauseFinding | Diagnosis,
+    target: TargetPolicy = ROOMY,
+    *,
+    halted: bool = False,
+    acts: Acts = (),
 ) -> Plan | PlanWithheld:
     return plan_for(
         found if isinstance(found, Diagnosis) else diagnosis(found),
@@ -106,11 +111,12 @@ def planned(
         at=AT,
         incident_id=IncidentId("20260314-001"),
         halted=halted,
+        acts=acts,
     )
 
 
-def plan_of(found: CauseFinding, target: TargetPolicy = ROOMY) -> Plan:
-    made = planned(found, target)
+def plan_of(found: CauseFinding, target: TargetPolicy = ROOMY, *, acts: Acts = ()) -> Plan:
+    made = planned(found, target, acts=acts)
     assert isinstance(made, Plan), made
     return made
 
@@ -160,6 +166,20 @@ def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:
     [step] = plan_of(CHAIN).effects
     exact = {fact.name for fact in step.binding if fact.low is None}
     assert exact == {"root_pid", "root_backend_start", "root_xact_start"}
+
+
+def test_a_server_that_was_started_again_and_again_is_put_to_a_person_with_the_reason() -> None:
+    acts = [("start_server", AT - timedelta(minutes=n)) for n in (5, 10, 15)]
+    few, many = plan_of(KILLED, acts=acts[:2]), plan_of(KILLED, acts=acts)
+    assert (few.mode, few.asks_because) == (Mode.ACT, "")
+    assert (many.mode, "3 times" in many.asks_because) == (Mode.ADVISE, True)
+
+
+def test_why_a_person_is_asked_is_told_only_where_policy_would_let_it_happen() -> None:
+    asks = plan_of(RUNAWAY)
+    assert (asks.mode, asks.asks_because) == (Mode.ADVISE, "its runbook always asks")
+    advises = replace(TARGET, actions=dict.fromkeys(TARGET.actions, Mode.ADVISE))
+    assert plan_of(KILLED, replace(advises, free_space=ROOMY.free_space)).asks_because == ""
 
 
 def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None:

@@ -58,9 +58,12 @@ def _touched(plan: PlanState) -> bool:
     return any(s.attempts and s.outcome not in untouched for s in plan.effects)
 
 
+ACTS_KEPT = 100
+
+
 def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
     return _with_step(
-        i,
+        replace(i, acts=(*i.acts, (event.action, r.at))[-ACTS_KEPT:]),
         event,
         lambda s: replace(
             s,

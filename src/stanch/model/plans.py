@@ -92,6 +92,8 @@ class Plan:
     """SHA-256 over runbook, cause, steps and binding facts: what an approval approves."""
     asked_by: str = ""
     """The person who wanted this runbook; empty: it was chosen for the first cause."""
+    asks_because: str = ""
+    """Why a person is asked although policy lets Stanch act; empty where that is not so."""
 
     @property
     def effects(self) -> tuple[PlannedStep, ...]:

@@ -97,6 +97,8 @@ def _waiting(story: Story, at: datetime) -> Iterator[str]:
 def plan_lines(story: Story, plan: Plan, at: datetime) -> Iterator[str]:
     """A plan as a person has to read it before approving it: touches what, can it be undone."""
     yield from paragraph(f"Runbook {plan.runbook} against {plan.cause}:")
+    if plan.asks_because:
+        yield from paragraph(f"You are asked because {plan.asks_because}.")
     for number, step in enumerate(plan.effects, start=1):
         yield from paragraph(f"{step.preview or step.action}", bullet=f"{number}. ")
         undo = f"Undone by: {step.undo}" if step.undo else f"Cannot be undone: {step.no_undo}"

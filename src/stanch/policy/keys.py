@@ -32,6 +32,7 @@ from stanch.policy.metrics import METRIC_LABELS
 from stanch.policy.patroni import PATRONI
 from stanch.policy.policy import (
     ACTIONS,
+    BlastRadius,
     Contact,
     FreeSpace,
     Heartbeat,
@@ -270,6 +271,27 @@ FREE_SPACE = Section(
             holds=Integer(low=1, high=3650),
             doc="Server logs older than so many days may be deleted. Left out: never.",
             example="14",
+        ),
+    ),
+)
+
+BLAST_RADIUS = Section(
+    title="blast_radius",
+    make=BlastRadius,
+    keys=(
+        Key(
+            name="starts_per_hour",
+            field="starts_per_hour",
+            holds=Integer(low=0, high=1000),
+            doc="Starts within an hour before a person is asked for the next one.",
+            example="5",
+        ),
+        Key(
+            name="sessions_per_minute",
+            field="sessions_per_minute",
+            holds=Integer(low=0, high=10_000),
+            doc="Sessions ended and statements cancelled within a minute; then it pauses.",
+            example="50",
         ),
     ),
 )
@@ -525,6 +547,12 @@ TARGET = Section(
             field="free_space",
             holds=FREE_SPACE,
             doc="What may be deleted on a full volume. Nothing else ever is.",
+        ),
+        Key(
+            name="blast_radius",
+            field="blast_radius",
+            holds=BLAST_RADIUS,
+            doc="How much Stanch does by itself before a person is asked.",
         ),
         Key(
             name="rescue",

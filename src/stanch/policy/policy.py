@@ -139,6 +139,16 @@ class FreeSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlastRadius:
+    """How much Stanch does by itself to one target; beyond, a person is asked."""
+
+    starts_per_hour: int = 3
+    """A server that goes down so often needs somebody who finds out why."""
+    sessions_per_minute: int = 200
+    """Sessions ended and statements cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rescue:
     """What must hold, and for how long, before "rescued" and "resolved" may be said."""
 
@@ -208,6 +218,7 @@ class TargetPolicy:
     """Mode per action; what is not listed is `observe`."""
     limits: Limits = field(default_factory=Limits)
     free_space: FreeSpace = field(default_factory=FreeSpace)
+    blast_radius: BlastRadius = field(default_factory=BlastRadius)
     rescue: Rescue = field(default_factory=Rescue)
     backups: Backups = field(default_factory=Backups)
     """Where its backups lie."""

@@ -16,7 +16,9 @@ from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar, Verdict
 from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
+from stanch.model.shown import percent
 from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
+from stanch.respond.blast_radius import Acts, spent
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
 from stanch.respond.runbook import GATHER, Runbook, RunbookStep
@@ -37,10 +39,12 @@ def plan_for(
     incident_id: IncidentId,
     halted: bool,
     asked_by: str = "",
+    acts: Acts = (),
 ) -> Plan | PlanWithheld:
     """The plan for the first cause, or why there is none with what people could do.
 
     `asked_by`: a person wants these runbooks, for whichever cause they answer; they always approve.
+    `acts`: what was begun on this target lately.
     """
     causes = diagnosis.causes if asked_by else diagnosis.causes[:1]
     if diagnosis.verdict is not Verdict.CAUSE or not causes:
@@ -64,7 +68,10 @@ def plan_for(
     refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
         return _withheld(cause, target, refusal)
-    mode = Mode.ADVISE if asked_by else _mode(chosen, cause, target, actions=actions)
+    asks = _asks_because(chosen, cause, actions=actions)
+    asks = asks or spent([step.do for step in chosen], acts, target.blast_radius, at=at)
+    acts_alone = not asked_by and all(target.mode(step.do) is Mode.ACT for step in chosen)
+    mode = Mode.ACT if acts_alone and not asks else Mode.ADVISE
     return _plan(
         runbook,
         cause,
@@ -74,6 +81,7 @@ def plan_for(
         expires_at=at + timedelta(seconds=target.approve_within_s),
         incident_id=incident_id,
         asked_by=asked_by,
+        asks_because=asks if acts_alone else "",
     )
 
 
@@ -212,20 +220,17 @@ def _withheld(cause: CauseFinding, target: TargetPolicy, refusal: Refusal) -> Pl
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def _mode(
-    steps: Sequence[RunbookStep],
-    cause: CauseFinding,
-    target: TargetPolicy,
-    *,
-    actions: Mapping[str, Action],
-) -> Mode:
-    """The weakest mode of its steps; a cause that is not likely enough is put to a person."""
-    sure = cause.probability >= ACT_PROBABILITY_MIN
-    asked = any(
-        step.approval == "always" or actions[step.do].planning.loses_work(cause) for step in steps
-    )
-    all_act = all(target.mode(step.do) is Mode.ACT for step in steps)
-    return Mode.ACT if sure and all_act and not asked else Mode.ADVISE
+def _asks_because(
+    steps: Sequence[RunbookStep], cause: CauseFinding, *, actions: Mapping[str, Action]
+) -> str:
+    """Why a person is asked whatever policy allows; empty where nothing speaks for it."""
+    if cause.probability < ACT_PROBABILITY_MIN:
+        return f"the cause is not sure enough ({percent(cause.probability)})"
+    if any(step.approval == "always" for step in steps):
+        return "its runbook always asks"
+    if any(actions[step.do].planning.loses_work(cause) for step in steps):
+        return "work may be lost"
+    return ""
 
 
 def _unasked(
@@ -248,6 +253,7 @@ def _plan(
     expires_at: datetime,
     incident_id: IncidentId,
     asked_by: str,
+    asks_because: str,
 ) -> Plan:
     digest = digest_of(runbook.id, cause.id, steps)
     return Plan(
@@ -260,4 +266,5 @@ def _plan(
         expires_at=expires_at,
         digest=digest,
         asked_by=asked_by,
+        asks_because=asks_because,
     )

@@ -47,6 +47,10 @@ class Record(Protocol):
     async def __call__(self, event: Event, lease: Claim | None) -> None: ...
 
 
+def _unlimited() -> Refusal | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
     """Under what an act happens, asked again each time."""
@@ -55,6 +59,8 @@ class Authority:
     lease_until_boot_ns: Callable[[], int]
     """The end of the lease on CLOCK_BOOTTIME; renewing it moves this."""
     halted: Callable[[], bool]
+    spend: Callable[[], Refusal | None] = _unlimited
+    """Asked once before each single effect: whether there may be one more just now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +110,15 @@ async def execute(
     begun = intent(plan, step, attempt=attempt, epoch=authority.claim.epoch, window=window)
     await record(begun, authority.claim)
     permit = _permit(window, authority, clocks)
-    outcome = await _guard_and_act(step, plan, action=action, world=world, permit=permit, n=attempt)
+    outcome = await _guard_and_act(
+        step,
+        plan,
+        action=action,
+        world=world,
+        permit=permit,
+        spend=authority.spend,
+        n=attempt,
+    )
     await record(outcome, None)
     if outcome.outcome is not StepOutcome.DONE:
         retry_at = clocks.at() if outcome.outcome is StepOutcome.IN_DOUBT else None
@@ -172,12 +186,19 @@ def _halt() -> Refusal:
 
 
 async def _guard_and_act(
-    step: PlannedStep, plan: Plan, *, action: Action, world: World, permit: Permit, n: int
+    step: PlannedStep,
+    plan: Plan,
+    *,
+    action: Action,
+    world: World,
+    permit: Permit,
+    spend: Permit,
+    n: int,
 ) -> StepEnded:
     refusal = permit() or await answer_guards(step, action, world=world) or permit()
     if refusal is not None:
         return refused(plan, step, attempt=n, refusal=refusal)
-    result = await _acted(step, action, world=world, permit=permit)
+    result = await _acted(step, action, world=world, permit=lambda: permit() or spend())
     if isinstance(result, Refusal):
         return refused(plan, step, attempt=n, refusal=result)
     return ended(plan, step, attempt=n, report=result)

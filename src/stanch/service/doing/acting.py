@@ -22,7 +22,9 @@ from stanch.model.ports.timelines import Timelines
 from stanch.model.restarts import PageAfter
 from stanch.model.timeline import Claim
 from stanch.policy.policy import Policy, TargetPolicy
+from stanch.respond.blast_radius import Acts
 from stanch.service.clock import Clock
+from stanch.service.doing.budgets import SessionBudgets
 from stanch.service.doing.underway import UnderWay
 from stanch.service.engine import LEASE_S
 from stanch.service.record.book import Book
@@ -49,7 +51,7 @@ class Hands:
     """How long to leave it to whoever restarts it, from now on."""
 
 
-Proposal = Callable[[Incident, Diagnosis, TargetPolicy, datetime], Plan | e.PlanWithheld]
+Proposal = Callable[[Incident, TargetPolicy, datetime, Acts], Plan | e.PlanWithheld]
 
 
 class Acting:
@@ -79,6 +81,7 @@ class Acting:
         self._actions = actions
         self._open_incidents = open_incidents
         self._under_way = under_way
+        self._budgets = SessionBudgets(lambda: self._clocks.boot.now_ns())
 
     async def diagnose(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy
@@ -119,7 +122,9 @@ class Acting:
         target = policy.target(incident.target)
         assert target is not None
         assert incident.diagnosis is not None
-        proposal = self._propose(incident, incident.diagnosis, target, self._clock.now())
+        acts = [act for one in self._of(incident) for act in one.acts]
+        now = self._clock.now()
+        proposal = self._propose(incident, target, now, acts)
         event = e.PlanProposed(plan=proposal) if isinstance(proposal, Plan) else proposal
 
         def decider(now_is: Incident, at: datetime) -> Sequence[e.Event]:
@@ -129,12 +134,18 @@ class Acting:
         await self._book.decide(incident.id, decider, lease=claim)
         return None
 
+    def _of(self, incident: Incident) -> Sequence[Incident]:
+        """This and the others at hand that are about the same target."""
+        others = (one for one in self._book.known() if one.id != incident.id)
+        return (incident, *(one for one in others if one.target == incident.target))
+
     async def step(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy
     ) -> datetime | None:
         """Run one step, once. A halt or maintenance puts it off; every other no is an outcome."""
         now = self._clock.now()
-        if self._standing.halted:
+        target = policy.target(incident.target)
+        if self._standing.halted or target is None or self._other_of_its_cluster(policy, target):
             return now + timedelta(seconds=HALTED_RETRY_S)
         with self._under_way.step(incident.target):
             hands, state = self._hands(incident.target), incident.plan
@@ -154,12 +165,19 @@ class Acting:
                     claim=claim,
                     lease_until_boot_ns=lambda: lease_ends_ns,
                     halted=lambda: self._standing.halted,
+                    spend=self._budgets.of(target, planned.action),
                 ),
                 world=hands.world(incident.diagnosis),
                 record=self._recorder(incident),
                 clocks=self._clocks,
             )
             return self._when_next(done)
+
+    def _other_of_its_cluster(self, policy: Policy, target: TargetPolicy) -> bool:
+        """One at a time: what is done to one changes what is right for the others."""
+        cluster = policy.cluster_of(target.name)
+        others = () if cluster is None else cluster.targets
+        return any(self._under_way.on(TargetName(o)) for o in others if o != target.name)
 
     async def settle(
         self, claim: Claim, incident: Incident, what: Due, policy: Policy

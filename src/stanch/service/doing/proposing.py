@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from stanch.incident.state import Incident
-from stanch.model.diagnosis import Diagnosis
 from stanch.model.events import PlanWithheld
 from stanch.model.plans import Plan
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.actions.catalogue import CATALOGUE
+from stanch.respond.blast_radius import Acts
 from stanch.respond.planner import plan_for
 from stanch.respond.runbook import Runbook
 from stanch.service.doing.acting import Proposal
@@ -24,16 +24,18 @@ def proposer(runbooks: Callable[[], Sequence[Runbook]]) -> Proposal:
     """
 
     def propose(
-        incident: Incident, diagnosis: Diagnosis, target: TargetPolicy, at: datetime
+        incident: Incident, target: TargetPolicy, at: datetime, acts: Acts
     ) -> Plan | PlanWithheld:
+        assert incident.diagnosis is not None
         return plan_for(
-            diagnosis,
+            incident.diagnosis,
             target,
             runbooks(),
             actions=CATALOGUE,
             at=at,
             incident_id=incident.id,
             halted=False,
+            acts=acts,
         )
 
     return propose
