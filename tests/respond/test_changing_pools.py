@@ -304,6 +304,8 @@ def test_the_limit_of_a_database_grows_where_its_pools_wait_at_that() -> None:
     settings = {"max_db_connections": "20"}
     at_limit = {"settings": settings, "max_connections": 20, "room": replace(ROOM, usable=200)}
     assert isinstance(resized(larger("max_db_connections"), **at_limit), Wanted)
+    calm = (replace(LINE, waiting=0),)
+    assert guard_of(resized(larger("max_db_connections"), pools=calm, **at_limit)) == "is_the_limit"
     fewer = (replace(LINE, open=19),)
     assert (
         guard_of(resized(larger("max_db_connections"), pools=fewer, **at_limit)) == "is_the_limit"
