@@ -144,7 +144,7 @@ def _console_pool(row: Row, limits: PoolLimits, *, opened: float) -> Pool:
 
 def stands_still(rows: Sequence[Row]) -> bool:
     """Whether somebody waits for a pool of which nothing is in use, as where it is paused."""
-    return any((_number(row.get("cl_waiting")) or 0.0) > 0 == _sum(row, IN_USE) for row in rows)
+    return any(_sum(row, ("cl_waiting",)) > 0 and _sum(row, IN_USE) == 0 for row in rows)
 
 
 def _clients(rows: Iterable[Row], limits: PoolLimits) -> Iterable[Pool]:

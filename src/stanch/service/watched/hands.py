@@ -148,7 +148,10 @@ class TargetHands:
             visits=None
             if life.identity.is_another or self._actor is None
             else ActingVisits(target.acting_dsn, cluster=life.identity.expected),
-            poolers={p.name: PoolerAdmin(p) for p in self._poolers},
+            # What stands before another cluster is not ours to change either.
+            poolers={}
+            if life.identity.is_another
+            else {pools.name: PoolerAdmin(pools) for pools in self._poolers},
             hooks=HttpHooks() if target.hooks else None,
             manager=home.manager if home is not None else None,
             files=LocalFiles(bin_directory=home.bin_directory)
