@@ -160,7 +160,9 @@ def test_a_pool_that_is_not_proven_to_lead_here_is_left_alone(
 def test_only_a_paused_pool_is_resumed() -> None:
     assert may_resume(replace(DATABASE, paused=True)) is None
     assert guard_of(may_resume(DATABASE)) == "is_paused"
-    assert guard_of(may_resume(replace(DATABASE, paused=None))) == "is_paused"
+    unknown = may_resume(replace(DATABASE, paused=None))
+    assert guard_of(unknown) == "is_paused"
+    assert "unknown means no" in str(unknown)
 
 
 @pytest.mark.parametrize(
@@ -242,12 +244,17 @@ def test_a_full_pool_at_work_may_grow_by_half() -> None:
 
 
 LINE = POOLER.pools[0]
+WITH_CLIENTS = replace(POOLER, settings={"max_client_conn": "20"})
 
 
 @pytest.mark.parametrize(
     ("answer", "guard"),
     [
-        pytest.param(resized(larger("max_client_conn")), "setting", id="another setting"),
+        pytest.param(
+            may_resize(larger("max_client_conn"), DATABASE, WITH_CLIENTS, ROOM),
+            "setting",
+            id="another setting",
+        ),
         pytest.param(resized(larger(after=41)), "bounded", id="more than twice"),
         pytest.param(resized(larger(after=20)), "bounded", id="no growth"),
         pytest.param(resized(larger(after=10)), "bounded", id="smaller"),
