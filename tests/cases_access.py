@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import evidences as w
 from stanch.diagnose.evidence import Evidence, Reading
+from stanch.diagnose.figures import Figures
 from stanch.diagnose.outside import LogEvent
 from stanch.model.reach import Reach
 
@@ -63,6 +64,19 @@ def pooled(usage: float, waiting: float, wait_s: float) -> tuple[w.Course, ...]:
     )
 
 
+def told(usage: float, waiting: float, wait_s: float, *, paused: bool) -> Reading[Figures]:
+    """What a pooler says of one pool when it is asked for a diagnosis."""
+    numbers = {
+        "pool_usage_pct": usage,
+        "pool_waiting": waiting,
+        "pool_max_wait_s": wait_s,
+        "pool_paused": float(paused),
+        "pool_size": 20.0,
+    }
+    items = tuple(w.figure(name, value, "bouncer/app/app") for name, value in numbers.items())
+    return w.read(Figures(items=items))
+
+
 HIT = ('role "app" has 20 of the 20 sessions that its own CONNECTION LIMIT allows',)
 YOUNG = w.figure("sessions_begun_10s", 70, "", '66 of application "shop"')
 COPY = w.figure("copying_out", 4e9, "temp_admin", "psql, from 203.0.113.9, pid 4711")
@@ -116,6 +130,7 @@ CASES: dict[str, Evidence] = {
         ),
     ),
     "pool_exhausted": w.healthy(history=w.history(*w.HEALTHY_COURSES, *pooled(100, 30, 12))),
+    "pool_paused": w.healthy(beside=told(0, 30, 12, paused=True)),
     "pool_clients_exhausted": w.healthy(
         history=w.history(
             *w.HEALTHY_COURSES, w.course("pool_usage_pct", 50, 100, "bouncer/clients")

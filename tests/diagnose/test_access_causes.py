@@ -311,6 +311,29 @@ def test_a_pooler_that_turns_the_watch_away_says_which_of_its_limits_it_is(
     assert standing(c.refused(words, state="too_many_clients")) == [cause_id]
 
 
+def test_a_pool_that_is_full_and_not_paused_is_exhausted_with_what_it_may_grow_to() -> None:
+    found = first(w.healthy(beside=c.told(100, 30, 12, paused=False)))
+    assert found.id == "pool_exhausted"
+    facts = dict(found.facts)
+    assert (facts["pooler"], facts["database"]) == ("bouncer", "app")
+    assert (facts["pool_size"], facts["pool_size_larger"]) == (20, 30)
+
+
+def test_a_pool_that_was_paused_while_it_was_full_is_told_as_paused() -> None:
+    found = first(w.healthy(beside=c.told(100, 30, 12, paused=True)))
+    assert found.id == "pool_paused"
+    assert found.summary.startswith("Pool bouncer/app/app is paused: 30 clients wait")
+
+
+def test_a_paused_pool_that_nobody_waits_for_is_no_cause() -> None:
+    assert standing(w.healthy(beside=c.told(0, 0, 0, paused=True))) == []
+
+
+def test_where_no_console_told_of_it_there_is_no_pooler_to_change() -> None:
+    facts = dict(first(c.CASES["pool_exhausted"]).facts)
+    assert (facts["pooler"], facts["database"], facts["pool_size"]) == (None, None, None)
+
+
 SURGED = w.course("sessions_total", 0.4, 35)
 
 

@@ -50,7 +50,11 @@ def test_a_cause_weighs_no_question_twice(cause: Cause) -> None:
     assert len(asked) == len(set(asked))
 
 
-DOCUMENTATION = ("https://www.postgresql.org/docs/", "https://patroni.readthedocs.io/")
+DOCUMENTATION = (
+    "https://www.postgresql.org/docs/",
+    "https://patroni.readthedocs.io/",
+    "https://www.pgbouncer.org/",
+)
 
 
 @EVERY

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from stanch.facts.pools import Pool, PoolLimits, Row, parse_limits, parse_pools, parse_query_pools
+from stanch.facts.pools import (
+    Pool,
+    PoolLimits,
+    Row,
+    parse_limits,
+    parse_pools,
+    parse_query_pools,
+    stands_still,
+)
 
 DATABASES: list[Row] = [
     {"name": "app", "pool_size": "10", "max_connections": "0"},
@@ -29,6 +37,20 @@ def one(*rows: Row, limits: PoolLimits = LIMITS) -> Pool:
 def test_usage_is_what_no_other_client_can_get_by_the_size_of_the_pool() -> None:
     pool = one(row(sv_active="7", sv_login="1", sv_idle="2", cl_active="9"))
     assert (pool.name, pool.usage_pct) == ("app/web", 80.0)
+
+
+@pytest.mark.parametrize(("said", "paused"), [("1", True), ("0", False), ("?", None), (None, None)])
+def test_a_paused_pool_is_told_with_its_size(said: str | None, paused: bool | None) -> None:
+    limits = parse_limits([{"name": "app", "pool_size": "10", "paused": said}], [])
+    pool = one(row(cl_waiting="1"), limits=limits)
+    assert (pool.size, pool.paused) == (10.0, paused)
+    assert pool.detail.endswith(", paused") == bool(paused)
+
+
+def test_a_pool_stands_still_where_somebody_waits_and_nothing_is_in_use() -> None:
+    assert stands_still([row(sv_active="2"), row(cl_waiting="1", sv_idle="1")])
+    assert not stands_still([row(cl_waiting="1", sv_active="1")])
+    assert not stands_still([row()])
 
 
 def test_idle_server_connections_are_not_in_use() -> None:

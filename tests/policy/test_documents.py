@@ -45,6 +45,7 @@ NOT_ASKED = (
     "prometheus host",
     "bucket",
     "pooler",
+    "hook",
     "pool query",
     "pools over HTTP",
     "service",

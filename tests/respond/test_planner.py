@@ -13,6 +13,7 @@ from stanch.model.events import PlanProposed, PlanWithheld, from_body, to_body
 from stanch.model.ids import CauseId, IncidentId
 from stanch.model.plans import Mode, Plan
 from stanch.policy.policy import FreeSpace, TargetPolicy
+from stanch.policy.signs import ConsolePools
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.blast_radius import Acts
 from stanch.respond.library import shipped_runbooks
@@ -93,7 +94,12 @@ DISK = cause(
     retained_bytes=1 << 29,
     server_running=False,
 )
-ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)))
+FULL_POOL = cause(
+    "pool_exhausted", pooler="bouncer", database="app", pool_size=20, pool_size_larger=30
+)
+PAUSED_POOL = cause("pool_paused", pooler="bouncer", database="app")
+BOUNCER = ConsolePools(name="bouncer", dsn="service=stats", admin_dsn="service=admin")
+ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)), pools=(BOUNCER,))
 
 
 def planned(
@@ -138,6 +144,8 @@ PLANS = [
     (RUNAWAY, ["cancel_statement"]),
     (WAITING, ["cancel_statement"]),
     (replace(RUNAWAY, id=CauseId("replay_conflict")), ["cancel_statement"]),
+    (FULL_POOL, ["resize_pool"]),
+    (PAUSED_POOL, ["resume_pool"]),
     (DISK, ["free_space", "start_server"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
@@ -192,6 +200,27 @@ def test_a_running_statement_is_cancelled_only_by_approval_of_that_one() -> None
         "statement_query_start",
     }
     assert "Cancel the statement of session 11 of reports after 5 min" in step.preview
+
+
+def test_a_pool_is_changed_only_by_approval_and_only_from_the_size_it_had() -> None:
+    plan = plan_of(FULL_POOL)
+    assert plan.mode is Mode.ADVISE
+    [step] = plan.steps
+    assert {fact.name for fact in step.binding} >= {"pooler", "database", "pool_size"}
+    assert "default_pool_size of pooler bouncer from 20 to 30" in step.preview
+    assert plan_of(PAUSED_POOL).mode is Mode.ADVISE
+
+
+@pytest.mark.parametrize("pools", [(), (replace(BOUNCER, admin_dsn=""),)])
+def test_a_pooler_that_is_only_watched_is_left_to_people(pools: tuple[ConsolePools, ...]) -> None:
+    made = withheld(PAUSED_POOL, replace(ROOMY, pools=pools))
+    assert made.refusal.guard == "pooler"
+    assert "admin_dsn" in made.refusal.lifts
+
+
+def test_a_pool_whose_size_was_not_told_is_left_as_it_is() -> None:
+    unsized = cause("pool_exhausted", pooler="bouncer", database="app")
+    assert withheld(unsized, ROOMY).refusal.guard == "setting"
 
 
 def test_a_schema_change_that_waits_is_cancelled_unasked_only_while_it_does() -> None:

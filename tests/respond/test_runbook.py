@@ -186,6 +186,8 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "connections-exhausted",
         "blocking-chain",
         "disk-full",
+        "pool-exhausted",
+        "pool-paused",
         "replay-conflict",
         "runaway-statement",
         "waiting-schema-change",

@@ -59,6 +59,7 @@ from stanch.diagnose.causes.pools import (
     connection_storm,
     pool_clients_exhausted,
     pool_exhausted,
+    pool_paused,
 )
 from stanch.diagnose.causes.promotion import split_brain, standby_promoted, timeline_diverged
 from stanch.diagnose.causes.queues import (
@@ -149,6 +150,7 @@ CAUSES: tuple[Cause, ...] = (
     connection_limit_reached,
     connection_storm,
     pool_exhausted,
+    pool_paused,
     pool_clients_exhausted,
     login_attack,
     dangerous_rights_gained,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Row = Mapping[str, str | None]
 
@@ -54,6 +54,10 @@ class Pool:
     """Clients, or requests inside an application, that wait for a connection."""
     max_wait_s: float | None = None
     """How long the one at the head of the queue has waited."""
+    size: float | None = None
+    """How many server connections it may have; told by a pooler's console only."""
+    paused: bool | None = None
+    """Somebody holds its clients back on purpose; told by a pooler's console only."""
     detail: str = ""
 
 
@@ -67,6 +71,8 @@ class PoolLimits:
     """Server connections of a database, whatever the user."""
     clients: float | None
     """Client connections of the whole pooler."""
+    paused: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """Whether it is paused, by database; those that tell it."""
 
 
 def parse_limits(databases: Sequence[Row], config: Sequence[Row]) -> PoolLimits:
@@ -76,6 +82,11 @@ def parse_limits(databases: Sequence[Row], config: Sequence[Row]) -> PoolLimits:
         pool_size=_limits(databases, "pool_size"),
         connections=_limits(databases, "max_connections"),
         clients=_number(clients[0]) if clients else None,
+        paused={
+            row.get("name") or "": row.get("paused") == "1"
+            for row in databases
+            if row.get("paused") in ("0", "1")
+        },
     )
 
 
@@ -124,8 +135,16 @@ def _console_pool(row: Row, limits: PoolLimits, *, opened: float) -> Pool:
         usage_pct=max(shares, default=None),
         waiting=waiting,
         max_wait_s=None if seconds is None else seconds + (micros or 0.0) / 1e6,
-        detail=f"{used:g} of {_shown(size)} server connections in use, {_shown(waiting)} wait",
+        size=size,
+        paused=(paused := limits.paused.get(database)),
+        detail=f"{used:g} of {_shown(size)} server connections in use, {_shown(waiting)} wait"
+        + (", paused" if paused else ""),
     )
+
+
+def stands_still(rows: Sequence[Row]) -> bool:
+    """Whether somebody waits for a pool of which nothing is in use, as where it is paused."""
+    return any(_sum(row, ("cl_waiting",)) > 0 and _sum(row, IN_USE) == 0 for row in rows)
 
 
 def _clients(rows: Iterable[Row], limits: PoolLimits) -> Iterable[Pool]:

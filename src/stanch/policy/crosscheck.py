@@ -14,9 +14,10 @@ from stanch.model.plans import Mode
 from stanch.policy.backups import backup_contradiction
 from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
+from stanch.policy.hook_checks import hook_contradictions
 from stanch.policy.host_checks import contradiction
 from stanch.policy.places import PathTo, Places
-from stanch.policy.policy import SESSION_ACTIONS, Policy, SmtpChannel, TargetPolicy
+from stanch.policy.policy import POOL_ACTIONS, SESSION_ACTIONS, Policy, SmtpChannel, TargetPolicy
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
 from stanch.policy.rule_checks import rule_contradictions
@@ -135,6 +136,8 @@ def _targets(draft: Policy, places: Places) -> Iterator[Doubt]:
         yield from _backups(target, path)
         yield from _services(target, path)
         yield from _canary(target, path)
+        for at, what, hint in hook_contradictions(target):
+            yield Doubt(path=(*path, *at), what=what, hint=hint)
         known = seen.setdefault(target.dsn, target.name)
         if known != target.name and not places.failed((*path, "dsn")):
             yield Doubt(
@@ -185,6 +188,11 @@ def _secrets(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
             for pools in target.pools
             if isinstance(pools, ConsolePools | QueryPools)
         ),
+        *(
+            (("pools", pools.name, "admin_dsn"), pools.admin_dsn)
+            for pools in target.pools
+            if isinstance(pools, ConsolePools)
+        ),
     ):
         known = read_conninfo(dsn) if dsn else None
         if known is not None and known.has_secret:
@@ -217,6 +225,11 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     """What the file itself says makes an action impossible."""
     if action in SESSION_ACTIONS and not target.acting_dsn:
         return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
+    if action in POOL_ACTIONS and not any(target.admin_console(p.name) for p in target.pools):
+        what = "no pooler can be changed without admin_dsn"
+        return what, "Add `admin_dsn` to a pool source of type pgbouncer."
+    if action == "call_hook" and not target.hooks:
+        return "there is no hook to call", "Name one under `hooks`."
     if action in NEEDS_HOST and target.host == "none":
         return "needs the server's machine, and host is none", "Set `host: auto` or `host: local`."
     if action in NEEDS_HOST and target.host == "managed":

@@ -9,6 +9,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.policy.backups import BACKUPS
 from stanch.policy.canary import CANARY
 from stanch.policy.clusters import ClusterPolicy
+from stanch.policy.hook_keys import HOOKS
 from stanch.policy.host_keys import HOST_POLICY
 from stanch.policy.kinds import (
     HOST,
@@ -436,6 +437,16 @@ TARGET = Section(
             doc="Pools in front of the server, by a name for each source: the console of a pooler, "
             "a query to an application's own tables, or what it tells over HTTP. Asked every 5s.",
             example="{bouncer: {type: pgbouncer, dsn: service=bouncer_console}}",
+        ),
+        Key(
+            name="hooks",
+            field="hooks",
+            holds=HOOKS,
+            doc="Requests that `call_hook` may send, by name: a flag, a deployment, a name that "
+            "leads elsewhere. Nothing else is ever called.",
+            example="{read_only: {url: https://flags.example.com/read_only, body: "
+            "'{\"enabled\": true}', verify_url: https://flags.example.com/read_only, "
+            'json: .enabled, equals: "true"}}',
         ),
         Key(
             name="services",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stanch.model.hooks import Hook
 from stanch.model.ids import ChannelName, PersonId, TargetName
 from stanch.model.links import Link
 from stanch.model.plans import Mode
@@ -20,7 +21,7 @@ from stanch.policy.metrics import MetricLabels
 from stanch.policy.patroni import PatroniSource
 from stanch.policy.rules import declared_rules
 from stanch.policy.signals import Signals
-from stanch.policy.signs import HealthCheck, PoolSource, SignsOfService
+from stanch.policy.signs import ConsolePools, HealthCheck, PoolSource, SignsOfService
 from stanch.policy.silences import PolicySilence
 
 ACTIONS = (
@@ -30,10 +31,17 @@ ACTIONS = (
     "end_blocking_session",
     "cancel_statement",
     "free_space",
+    "resume_pool",
+    "pause_pool",
+    "reset_pool",
+    "resize_pool",
+    "call_hook",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
 """Those that need a session which may signal others (`acting_dsn`)."""
+POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
+"""Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
 
 READING_ACTIONS = ("gather",)
 """Those that touch nothing: no policy decides on them."""
@@ -222,6 +230,8 @@ class TargetPolicy:
     rescue: Rescue = field(default_factory=Rescue)
     backups: Backups = field(default_factory=Backups)
     """Where its backups lie."""
+    hooks: tuple[Hook, ...] = ()
+    """Requests that may be sent to what stands beside the server; nobody else is ever called."""
     protected_applications: tuple[str, ...] = ()
     """application_name values whose sessions are never ended."""
     idle_session_age_s_min: float = 300.0
@@ -230,6 +240,14 @@ class TargetPolicy:
 
     def mode(self, action: str) -> Mode:
         return Mode.ACT if action in READING_ACTIONS else self.actions.get(action, Mode.OBSERVE)
+
+    def admin_console(self, pooler: str) -> ConsolePools | None:
+        """The pooler of that name, where policy has a way to change it."""
+        consoles = (p for p in self.pools if isinstance(p, ConsolePools) and p.admin_dsn)
+        return next((p for p in consoles if p.name == pooler), None)
+
+    def hook(self, name: str) -> Hook | None:
+        return next((h for h in self.hooks if h.name == name), None)
 
     def settings(self, kind: SymptomKind) -> RuleSettings:
         """What holds for a rule: as declared, changed by policy, tier and target in this order."""

@@ -21,6 +21,14 @@ CONSOLE = Section(
             "Odyssey.",
             example='"host=bouncer.example.com port=6432 dbname=pgbouncer user=stats"',
         ),
+        Key(
+            name="admin_dsn",
+            field="admin_dsn",
+            holds=Dsn(),
+            doc="The same console as one of `admin_users`; only actions use it, and only those "
+            "that policy lets happen. PgBouncer only. Left out: it is watched, not changed.",
+            example='"host=bouncer.example.com port=6432 dbname=pgbouncer user=stanch_act"',
+        ),
     ),
 )
 

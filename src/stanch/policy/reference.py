@@ -7,6 +7,7 @@ from dataclasses import MISSING
 from typing import Any, cast
 
 from stanch.policy.backups import S3
+from stanch.policy.hook_keys import HOOK
 from stanch.policy.keys import (
     CHANNEL,
     CLUSTER,
@@ -101,6 +102,7 @@ def reference() -> str:
     ]
     for word, section in POOL_SOURCE.by_type.items():
         parts.append(_table(f"`targets.<name>.pools.<name>` with `type: {word}`", section))
+    parts.append(_table("`targets.<name>.hooks.<name>`", HOOK))
     parts.append(_table("`targets.<name>.services.<name>`", HEALTH_CHECK))
     for word, section in SIGN_SOURCE.by_type.items():
         parts.append(_table(f"`targets.<name>.signs.<name>` with `type: {word}`", section))

@@ -16,6 +16,8 @@ class ConsolePools:
 
     name: str
     dsn: str
+    admin_dsn: str = ""
+    """The same console as somebody who may change it. Empty: it is only watched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

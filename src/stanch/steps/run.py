@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -110,6 +110,7 @@ async def execute(
     begun = intent(plan, step, attempt=attempt, epoch=authority.claim.epoch, window=window)
     await record(begun, authority.claim)
     permit = _permit(window, authority, clocks)
+    world = _keyed(world, plan, step)
     outcome = await _guard_and_act(
         step,
         plan,
@@ -157,12 +158,18 @@ async def settle(
         )
         if wait_until is not None:
             return Executed(outcome=None, retry_at=wait_until)
+    world = _keyed(world, plan, step)
     return await _verify(
         step, plan, action=action, world=world, record=record, clocks=clocks, wait_s=0.0
     )
 
 
 # --- the parts ----------------------------------------------------------------------------------
+
+
+def _keyed(world: World, plan: Plan, step: PlannedStep) -> World:
+    """With what names this step in every attempt; the plan's id has the incident's in it."""
+    return replace(world, step_key=f"{plan.id}/{step.id}")
 
 
 def _permit(window: Window, authority: Authority, clocks: Clocks) -> Permit:

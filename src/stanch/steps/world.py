@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
+from stanch.model.ports.hooks import HookCaller
 from stanch.model.ports.host import HostReader
+from stanch.model.ports.pooler import PoolerControl
 from stanch.model.ports.server import ServerActor, ServerReader, ServerVisits
 from stanch.policy.policy import TargetPolicy
 
@@ -35,6 +37,11 @@ class World:
     actor: ServerActor | None = None
     visits: ServerVisits | None = None
     """The acting role in any database, one statement at a time."""
+    poolers: Mapping[str, PoolerControl] = field(default_factory=dict[str, PoolerControl])
+    """Those that policy lets be changed (`admin_dsn`), by the name of their pool source."""
+    hooks: HookCaller | None = None
+    step_key: str = ""
+    """The same for every attempt of one step of one plan, and for no other."""
     manager: ServerManager | None = None
     files: FileKeeper | None = None
     app_login: AppLogin | None = None

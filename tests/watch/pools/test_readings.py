@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stanch.facts.pools import Pool
 from stanch.model.diagnosis import Missing
 from stanch.model.readings import Reading
@@ -22,6 +24,14 @@ def test_each_pool_is_told_under_the_name_of_its_source() -> None:
         ("pool_waiting", "bouncer/app/web"): 3.0,
         ("pool_max_wait_s", "bouncer/app/web"): 2.0,
     }
+
+
+def test_a_pooler_also_tells_how_large_a_pool_may_be_and_whether_it_is_paused() -> None:
+    told = values(PoolReadings("bouncer").of([replace(FULL, size=10.0, paused=False)]))
+    assert told["pool_size", "bouncer/app/web"] == 10.0
+    assert told["pool_paused", "bouncer/app/web"] == 0.0
+    paused = values(PoolReadings("bouncer").of([replace(FULL, paused=True)]))
+    assert paused["pool_paused", "bouncer/app/web"] == 1.0
 
 
 def test_when_the_source_falls_silent_its_pools_are_not_known_and_not_well() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from stanch.adapters.pools.link import Link
 from stanch.adapters.postgres.session import StatementFailed
-from stanch.facts.pools import PoolLimits, parse_leads, parse_limits, parse_pools
+from stanch.facts.pools import PoolLimits, parse_leads, parse_limits, parse_pools, stands_still
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.ports.server import Row
@@ -41,6 +41,10 @@ class PoolerConsole:
         try:
             limits = await self._current_limits(until)
             rows = await self._show("POOLS", until)
+            if stands_still(rows):
+                # It may have been paused since its limits were asked for.
+                self._limits = None
+                limits = await self._current_limits(until)
         except (ProbeFailed, StatementFailed) as failed:
             return self._made.none(Missing(what="pools", reason=str(failed)))
         return self._made.of(parse_pools(rows, limits))

@@ -15,9 +15,10 @@ from stanch.diagnose.causes.ids import (
     LOAD_SPIKE,
     POOL_CLIENTS_EXHAUSTED,
     POOL_EXHAUSTED,
+    POOL_PAUSED,
 )
 from stanch.diagnose.clues import pools, sessions, twice
-from stanch.diagnose.clues.pools import clients_of, pool_of
+from stanch.diagnose.clues.pools import PoolNow, clients_of, pool_of
 from stanch.diagnose.clues.refusals import first_of
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.changes import ItemKind
@@ -79,11 +80,36 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 1)
 
 
+def _tell_paused(evidence: Evidence) -> str:
+    pool = pool_of(evidence)
+    if pool is None:
+        return "Somebody paused a pool, and its clients wait."
+    waited = f", the longest for {span(pool.max_wait_s)}" if pool.max_wait_s else ""
+    name = shortened(pool.name, NAME_CHARS_MAX)
+    return f"Pool {name} is paused: {pool.waiting:.0f} clients wait for it{waited}."
+
+
+def _place_facts(pool: PoolNow | None) -> Facts:
+    """Where it is, as far as its name is that of a console's pool: pooler, database, role."""
+    parts = pool.name.split("/") if pool is not None else []
+    known = pool is not None and pool.paused is not None and len(parts) == 3
+    return (("pooler", parts[0] if known else None), ("database", parts[1] if known else None))
+
+
+def _growth_facts(pool: PoolNow | None) -> Facts:
+    """Half as many again; what the server has left for them is asked before anything is done."""
+    size = round(pool.size) if pool is not None and pool.size else None
+    larger = None if size is None else size + max(1, size // 2)
+    return (("pool_size", size), ("pool_size_larger", larger))
+
+
 def _pool_facts(evidence: Evidence) -> Facts:
     pool, seen = pool_of(evidence), value_of(evidence.sessions)
     return (
         ("server_running", True),
         ("pool", pool.name if pool else None),
+        *_place_facts(pool),
+        *_growth_facts(pool),
         ("pool_usage_pct", _rounded(pool.usage_pct if pool else None)),
         ("pool_waiting", round(pool.waiting) if pool else None),
         ("pool_max_wait_s", _rounded(pool.max_wait_s if pool else None)),
@@ -209,6 +235,7 @@ pool_exhausted = Cause(
         Weigh(clue=pools.pool_full, yes=1.5, no=-1.0, now=True),
         Weigh(clue=pools.pool_timeout_said, yes=6.0, no=0.0, now=True),
         Weigh(clue=pools.server_has_room, yes=0.5, no=-0.5, now=True),
+        Weigh(clue=pools.pool_held, yes=-4.0, no=0.0, now=True),
     ),
     shown_by=((pools.pool_queue, True), (pools.pool_timeout_said, True)),
     tell=_tell_pool,
@@ -237,8 +264,45 @@ pool_exhausted = Cause(
     ),
     follows_change=(ItemKind.SETTING, ItemKind.DEPLOY, ItemKind.ROLLOUT),
     forbids=FORBIDS,
-    runbook="",
+    runbook="pool-exhausted",
     source=f"{DOC}runtime-config-connection.html",
+)
+
+pool_paused = Cause(
+    id=POOL_PAUSED,
+    section=Section.ACCESS,
+    sentence="Somebody paused a pool of a pooler (PAUSE), and nobody resumed it; its clients wait.",
+    onset=Onset.AT_ONCE,
+    impact="At once for every client of that pool; the server itself is idle and well.",
+    family="pool",
+    prior=-3.5,
+    weighs=(
+        Weigh(clue=pools.pool_held, yes=8.0, no=-8.0, now=True),
+        Weigh(clue=pools.pool_queue, yes=1.5, no=-1.0, now=True),
+    ),
+    shown_by=((pools.pool_held, True),),
+    tell=_tell_paused,
+    facts=_pool_facts,
+    subject=lambda e: pool.name if (pool := pool_of(e)) else "",
+    apart={
+        POOL_EXHAUSTED: "Does SHOW DATABASES of the pooler's console show it as paused?",
+    },
+    symptoms=(
+        SymptomKind.POOL_WAITING,
+        SymptomKind.POOL_WAIT_LONG,
+    ),
+    safe_first="Ask whoever is at work on the server or the pooler whether they paused it; then "
+    "RESUME that one database on its console.",
+    never=(
+        "Do not restart the pooler: every client is thrown off and comes back at once.",
+        "Do not resume it while a move to another server is under way: clients would write to "
+        "the old one.",
+        NEVER_RESTART,
+    ),
+    follows_change=(ItemKind.DEPLOY, ItemKind.ROLLOUT, ItemKind.EVENT),
+    forbids=FORBIDS,
+    runbook="pool-paused",
+    source="https://www.pgbouncer.org/usage.html#process-controlling-commands",
 )
 
 pool_clients_exhausted = Cause(

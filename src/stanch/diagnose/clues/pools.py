@@ -24,6 +24,8 @@ from stanch.model.symptoms import SymptomKind
 USAGE: Final = "pool_usage_pct"
 WAITING: Final = "pool_waiting"
 WAIT: Final = "pool_max_wait_s"
+SIZE: Final = "pool_size"
+PAUSED: Final = "pool_paused"
 CLIENTS: Final = "/clients"
 """The ending of the subject that stands for all clients of one pooler together."""
 FULL_PCT: Final = 90.0
@@ -54,6 +56,8 @@ class PoolNow:
     usage_pct: float | None
     waiting: float
     max_wait_s: float
+    size: float | None = None
+    paused: bool | None = None
 
 
 Told = Mapping[tuple[str, str], float]
@@ -102,6 +106,8 @@ def _pools(told: Told) -> list[PoolNow]:
             usage_pct=told.get((USAGE, subject)),
             waiting=waiting,
             max_wait_s=told.get((WAIT, subject), 0.0),
+            size=told.get((SIZE, subject)),
+            paused=None if (flag := told.get((PAUSED, subject))) is None else flag > 0,
         )
         for (name, subject), waiting in told.items()
         if name == WAITING
@@ -133,6 +139,18 @@ def _full(told: Told, evidence: Evidence) -> YES_NO:
     if pool.usage_pct is None:
         return f"how full pool {pool.name} is was not told"
     return pool.usage_pct >= FULL_PCT, f"pool {pool.name} is {pool.usage_pct:.0f} % in use"
+
+
+def _paused(told: Told, evidence: Evidence) -> YES_NO:
+    if _no_pools(told):
+        return "no pool told of itself"
+    pool = pool_of(evidence)
+    if pool is None:
+        return False, "no client waits for a pool"
+    if pool.paused is None:
+        return f"whether pool {pool.name} is paused was not told"
+    said = f"pool {pool.name} is {'paused' if pool.paused else 'not paused'}"
+    return pool.paused, f"{said}, and {pool.waiting:.0f} clients wait for it"
 
 
 def _clients_full(_told: Told, evidence: Evidence) -> YES_NO:
@@ -172,6 +190,13 @@ pool_full = clue_on(
     _told,
     _full,
     reads=(USAGE,),
+)
+pool_held = clue_on(
+    "pool_held",
+    "Did somebody pause the pool for which clients wait?",
+    _told,
+    _paused,
+    reads=(PAUSED,),
 )
 pool_clients_full = clue_on(
     "pool_clients_full",

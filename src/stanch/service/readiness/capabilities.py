@@ -19,6 +19,7 @@ from stanch.model.ports.acting import LoginReading
 from stanch.model.reach import Reach, ReachState
 from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import Heartbeat, TargetPolicy
+from stanch.service.readiness.beside_rows import look_beside
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
 from stanch.service.watched.machines import far_machine, this_machine
 from stanch.service.watched.noting import longer_of
@@ -121,6 +122,7 @@ async def _read(target: TargetPolicy, deadline_s: float) -> Readings:
         app=app,
         host=host,
         machine=await _machine(target, host),
+        beside=await look_beside(target),
     )
 
 

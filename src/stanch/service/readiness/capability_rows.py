@@ -6,7 +6,8 @@ tell, and says so: a doubt is worth more before an incident than in one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stanch.adapters.postgres.privileges import Privileges
 from stanch.incident.page_after import page_after
@@ -20,7 +21,7 @@ from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
 from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY, judge_cluster
 from stanch.service.readiness.grants import RESERVED_SINCE, grant
-from stanch.service.readiness.machine_row import WATCH_MACHINE, judge_machine
+from stanch.service.readiness.machine_row import WATCH_MACHINE, Judged, judge_machine
 from stanch.service.watched.whereabouts import HostReadings
 
 WHY_CHARS_MAX = 240
@@ -52,6 +53,8 @@ class Readings:
     host: HostReadings
     machine: HostFacts | Missing
     """One look at the server's machine, in the way in which it will be watched."""
+    beside: Mapping[str, Judged] = field(default_factory=dict[str, Judged])
+    """Rows about what stands beside the server, where policy names any of it."""
 
 
 def judge(
@@ -78,6 +81,7 @@ def judge(
         _start(target, read.host),
         _lock_file(read.host),
         _free_space(target, read.host),
+        *(_row(feature, **judged) for feature, judged in read.beside.items()),
         _archive(read.watching),
         _heartbeat(read.host, heartbeat),
     )

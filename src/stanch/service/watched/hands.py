@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from stanch.adapters.hosts.files import LocalFiles
+from stanch.adapters.pools.admin import PoolerAdmin
 from stanch.adapters.postgres.acting import ActingSession
 from stanch.adapters.postgres.acting_visits import ActingVisits
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
+from stanch.adapters.services.hooks import HttpHooks
 from stanch.diagnose.cluster import ClusterSeen
 from stanch.diagnose.run import DEADLINE_S
 from stanch.incident.state import Incident
@@ -62,6 +64,7 @@ class TargetHands:
         self._machine = machine
         self._far = far
         self._signs = signs
+        self._poolers = [p for s in target.pools if (p := target.admin_console(s.name)) is not None]
         ours = target.app_dsn in ("", target.dsn)
         # Kept, because it remembers that its credentials were refused; those of the watch are tried
         # in the one way in which the watch tries them.
@@ -145,6 +148,11 @@ class TargetHands:
             visits=None
             if life.identity.is_another or self._actor is None
             else ActingVisits(target.acting_dsn, cluster=life.identity.expected),
+            # What stands before another cluster is not ours to change either.
+            poolers={}
+            if life.identity.is_another
+            else {pools.name: PoolerAdmin(pools) for pools in self._poolers},
+            hooks=HttpHooks() if target.hooks else None,
             manager=home.manager if home is not None else None,
             files=LocalFiles(bin_directory=home.bin_directory)
             if home is not None and not isinstance(host, Missing)

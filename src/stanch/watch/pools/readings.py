@@ -45,6 +45,11 @@ class PoolReadings:
             ("pool_max_wait_s", pool.max_wait_s),
         ):
             yield Reading(name=name, value=value, subject=subject, detail=pool.detail)
+        # For whoever acts on it; no rule reads them.
+        if pool.size is not None:
+            yield Reading(name="pool_size", value=pool.size, subject=subject)
+        if pool.paused is not None:
+            yield Reading(name="pool_paused", value=float(pool.paused), subject=subject)
 
 
 def _fullness(pool: Pool) -> tuple[float, float]:

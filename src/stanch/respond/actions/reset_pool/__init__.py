@@ -1,0 +1,1 @@
+"""Renew the server connections of a pool as they are released; nobody's work is lost."""

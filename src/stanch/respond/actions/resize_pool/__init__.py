@@ -1,0 +1,1 @@
+"""Let a pool open more server connections, as far as the server has some left."""

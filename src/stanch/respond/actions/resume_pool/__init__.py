@@ -1,0 +1,1 @@
+"""Let the clients of a paused pool go on."""

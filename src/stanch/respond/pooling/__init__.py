@@ -1,0 +1,1 @@
+"""What all changes of a pooler have in common: whose it is, and how it is commanded."""
