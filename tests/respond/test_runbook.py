@@ -143,6 +143,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "disk-full",
         "replay-conflict",
         "runaway-statement",
+        "slot-inactive",
         "waiting-schema-change",
     }
 

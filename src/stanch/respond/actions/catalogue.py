@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
+from stanch.respond.actions.drop_slot.run import DROP_SLOT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
@@ -23,6 +24,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             END_BLOCKING_SESSION,
             CANCEL_STATEMENT,
             FREE_SPACE,
+            DROP_SLOT,
         )
     }
 )
