@@ -144,6 +144,9 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "replay-conflict",
         "runaway-statement",
         "slot-inactive",
+        "old-statistics",
+        "dead-rows",
+        "wraparound",
         "waiting-schema-change",
     }
 

@@ -31,6 +31,8 @@ ACTIONS = (
     "cancel_statement",
     "free_space",
     "drop_slot",
+    "analyze_table",
+    "vacuum_table",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -38,6 +40,8 @@ SESSION_ACTIONS = (
     "end_blocking_session",
     "cancel_statement",
     "drop_slot",
+    "analyze_table",
+    "vacuum_table",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
 

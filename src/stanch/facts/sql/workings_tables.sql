@@ -18,7 +18,8 @@ WITH anchor AS (
 ),
 t AS MATERIALIZED (
     SELECT
-        s.schemaname || '.' || s.relname AS name, s.relname, s.n_live_tup, s.n_dead_tup,
+        s.schemaname || '.' || s.relname AS name, s.relid, s.schemaname, s.relname,
+        c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AS ours_to_tend, s.n_live_tup, s.n_dead_tup,
         c.relhasindex AND current_setting('autovacuum')::boolean
             AND NOT COALESCE('autovacuum_enabled=false' = ANY (c.reloptions), false) AS counts_anew,
         age(c.xmin) AS changed_xids,
@@ -133,6 +134,35 @@ figures AS (
         SELECT 'table_unanalyzed_rows', t.name, n_mod_since_analyze::float8,
             format('%s live; last analyze %s', n_live_tup, COALESCE(analyzed::text, 'never'))
         FROM t WHERE n_mod_since_analyze > 0 ORDER BY n_mod_since_analyze DESC, t.name LIMIT 5
+    )
+    UNION ALL
+    -- What tells a table from another of its name: oid, last analyze, last vacuum, schema.
+    (
+        SELECT 'table_identity', t.name, NULL, concat_ws(
+            ' ', relid::bigint, COALESCE(to_json(analyzed) #>> '{}', '-'),
+            COALESCE(to_json(vacuumed) #>> '{}', '-'), schemaname
+        )
+        FROM t WHERE ours_to_tend
+        ORDER BY worked_over DESC, greatest(n_dead_tup, n_mod_since_analyze, n_live_tup) DESC, t.name
+        LIMIT 20
+    )
+    UNION ALL
+    -- The same of the tables, those of the system among them, whose rows wait longest to be frozen.
+    (
+        SELECT 'table_xid_age', n.nspname || '.' || c.relname, o.xids::float8, concat_ws(
+            ' ', c.oid::bigint, '-', COALESCE(to_json(greatest(
+                pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)
+            )) #>> '{}', '-'), n.nspname
+        )
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN pg_class AS toast ON toast.oid = c.reltoastrelid
+        CROSS JOIN LATERAL (
+            SELECT greatest(age(c.relfrozenxid), age(toast.relfrozenxid)) AS xids
+        ) AS o
+        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND NOT c.relisshared
+            AND o.xids >= 200000000
+        ORDER BY o.xids DESC, c.oid LIMIT 3
     )
     UNION ALL
     (

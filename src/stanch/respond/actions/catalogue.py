@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from stanch.respond.actions.analyze_table.run import ANALYZE_TABLE
 from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
 from stanch.respond.actions.drop_slot.run import DROP_SLOT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
@@ -12,6 +13,7 @@ from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.respond.actions.vacuum_table.run import VACUUM_TABLE
 from stanch.steps.action import Action
 
 CATALOGUE: Mapping[str, Action] = MappingProxyType(
@@ -25,6 +27,8 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             CANCEL_STATEMENT,
             FREE_SPACE,
             DROP_SLOT,
+            ANALYZE_TABLE,
+            VACUUM_TABLE,
         )
     }
 )
