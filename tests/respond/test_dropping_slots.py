@@ -290,3 +290,13 @@ def restart_of(server: ScratchServer, name: str) -> dict[str, Any]:
         "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = %s", [name]
     )
     return {"restart_lsn": lsn}
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+async def test_a_newer_server_tells_itself_that_the_slot_was_used_of_late(
+    server: ScratchServer, tmp_path: Path
+) -> None:
+    world = await acting_world(server, tmp_path)
+    refusal = await DROP_SLOT.check(step("drop_slot", **made(server, "young")), world)
+    assert refusal is not None
+    assert refusal.guard == "long_unused"

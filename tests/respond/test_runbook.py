@@ -147,6 +147,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "old-statistics",
         "dead-rows",
         "wraparound",
+        "invalid-index",
         "waiting-schema-change",
     }
 

@@ -15,15 +15,17 @@ import evidences as w
 from acting_worlds import AT, TARGET, always, bare_world, permits, run, step, world_of
 from stanch.adapters.postgres.acting_visits import ActingVisits
 from stanch.adapters.postgres.scratch import ScratchServer
+from stanch.diagnose.clues.tending import table_facts
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.rank import diagnose
 from stanch.facts.maintained import MaintainedTable, parse_maintained, vacuum_statement
+from stanch.facts.workings import TABLES_SQL, parse_figures
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed, ProbeFailed
 from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId
 from stanch.model.plans import Mode, Plan, PlannedStep, Refusal, StepOutcome
-from stanch.model.ports.server import Acted, Row, SqlParams
+from stanch.model.ports.server import LOCK_WAIT_S, Acted, SqlParams
 from stanch.respond.actions.analyze_table.guards import may_analyze
 from stanch.respond.actions.analyze_table.run import ANALYZE_TABLE
 from stanch.respond.actions.catalogue import CATALOGUE
@@ -247,14 +249,15 @@ class Ended(ActingVisits):
     """The server ends whatever is sent for its length."""
 
     async def execute(
-        self, database: str, sql: str, params: SqlParams | None = None, *, deadline_s: float
+        self,
+        database: str,
+        sql: str,
+        params: SqlParams | None = None,
+        *,
+        deadline_s: float,
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Acted:
         return Acted(outcome="in_doubt", sqlstate="57014", detail="canceling statement")
-
-    async def fetch_rows(
-        self, database: str, sql: str, params: SqlParams | None = None, *, timeout_s: float
-    ) -> tuple[Row, ...]:
-        return await super().fetch_rows(database, sql, params, timeout_s=timeout_s)
 
 
 def made(server: ScratchServer) -> tuple[psycopg.Connection[tuple[object, ...]], int]:
@@ -265,6 +268,17 @@ def made(server: ScratchServer) -> tuple[psycopg.Connection[tuple[object, ...]],
         "SELECT oid::bigint FROM pg_class WHERE relname = %s", [NAME], dbname="app"
     )
     return server.connect("app", "app"), int(str(oid))
+
+
+def identified(server: ScratchServer, name: str) -> dict[str, object]:
+    """What a diagnosis of that server knows of the table, as parameters."""
+    [(told,)] = server.query(TABLES_SQL, dbname="app")
+    found = dict(table_facts(w.healthy(figures=w.figures(*parse_figures(str(told)))), name))
+    return {
+        "database": found["table_database"],
+        **{part: found[part] for part in ("table_oid", "table_schema", "table_name")},
+        "analyzed_at": found["table_analyzed_at"],
+    }
 
 
 async def test_a_table_is_analyzed_and_vacuumed_once_and_only_while_nobody_is_in_the_way(
@@ -286,6 +300,7 @@ async def test_a_table_is_analyzed_and_vacuumed_once_and_only_while_nobody_is_in
         refused = await VACUUM_TABLE.check(vacuum, world)
         assert refused is not None
         assert refused.guard == "lock_free"
+    assert identified(server, f"public.{NAME}") == {**facts, "analyzed_at": None}
     halted = await ANALYZE_TABLE.act(analyze, world, permits(0))
     assert isinstance(halted, Refusal)
     assert not (await ANALYZE_TABLE.verify(analyze, world)).ok
@@ -304,5 +319,5 @@ async def test_a_table_is_analyzed_and_vacuumed_once_and_only_while_nobody_is_in
         "SELECT last_vacuum FROM pg_stat_user_tables WHERE relid = %s", [oid], dbname="app"
     )
     now = step("vacuum_table", **facts, vacuumed_at=at.isoformat())
-    with pytest.raises(ActionFailed, match="did not end within 5 s; what it did so far stays"):
+    with pytest.raises(ActionFailed, match="cut short, and what it did so far stays: canceling"):
         await VACUUM_TABLE.act(now, late, always)

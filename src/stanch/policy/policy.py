@@ -33,6 +33,7 @@ ACTIONS = (
     "drop_slot",
     "analyze_table",
     "vacuum_table",
+    "rebuild_index",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -42,6 +43,7 @@ SESSION_ACTIONS = (
     "drop_slot",
     "analyze_table",
     "vacuum_table",
+    "rebuild_index",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
 

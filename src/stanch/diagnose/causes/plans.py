@@ -17,7 +17,7 @@ from stanch.diagnose.causes.work import (
     statement_facts,
 )
 from stanch.diagnose.clues import pace, slow_runs, twice, work
-from stanch.diagnose.clues.tending import table_facts
+from stanch.diagnose.clues.tending import index_facts, table_facts
 from stanch.diagnose.clues.work import (
     gone_index,
     invalid_index,
@@ -60,6 +60,11 @@ def _tell_index(evidence: Evidence) -> str:
     return f"An index is missing: {now.text if now.yes else read}.{leading_words(evidence)}"
 
 
+def _invalid_facts(evidence: Evidence) -> Facts:
+    table = _table_read_whole(evidence)
+    return index_facts(evidence, table) if table else ()
+
+
 missing_index = Cause(
     id=MISSING_INDEX,
     section=Section.WORK,
@@ -89,6 +94,8 @@ missing_index = Cause(
         *statement_facts(e),
         ("table", _table_read_whole(e) or None),
         ("index", gone.what if (gone := gone_index(e)) else None),
+        *(known := _invalid_facts(e)),
+        ("index_to_rebuild", bool(known)),
     ),
     subject=lambda e: _table_read_whole(e) or leading_query(e),
     began=lambda e: gone.at if (gone := gone_index(e)) else None,
@@ -111,7 +118,7 @@ missing_index = Cause(
         NEVER_RESTART,
     ),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="",
+    runbook="invalid-index",
     source=f"{DOC}sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
     shown_by=(
         (work.index_gone, True),

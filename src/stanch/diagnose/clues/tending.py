@@ -38,3 +38,28 @@ def identity(one: Reading, database: str | None) -> tuple[tuple[str, Scalar], ..
         ("table_analyzed_at", None if analyzed == "-" else analyzed),
         ("table_vacuumed_at", None if vacuumed == "-" else vacuumed),
     )
+
+
+def index_facts(evidence: Evidence, table: str) -> tuple[tuple[str, Scalar], ...]:
+    """The one invalid index of the table that is read whole; none where it is not the only one."""
+    figures, database = value_of(evidence.figures), database_asked(evidence)
+    last = table.rpartition(".")[2]
+    invalid = [
+        one.subject
+        for one in (figures.named("index_invalid") if figures else ())
+        if one.detail == last
+    ]
+    told = figures.named("index_identity") if figures else ()
+    found = [one for one in told if invalid == [one.subject]]
+    parts = found[0].detail.split(" ", 2) if len(found) == 1 else []
+    if len(parts) != 3 or database is None or not (parts[0] + parts[1]).isdecimal():
+        return ()
+    if not found[0].subject.startswith(f"{parts[2]}."):
+        return ()
+    return (
+        ("index_database", database),
+        ("index_schema", parts[2]),
+        ("index_name", found[0].subject.removeprefix(f"{parts[2]}.")),
+        ("index_oid", int(parts[0])),
+        ("index_table_oid", int(parts[1])),
+    )

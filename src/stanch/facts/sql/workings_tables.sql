@@ -255,6 +255,16 @@ figures AS (
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE NOT i.indisvalid ORDER BY c.oid LIMIT 5
     )
+    UNION ALL
+    -- What tells it from another of its name: its oid, that of its table, its schema.
+    (
+        SELECT 'index_identity', n.nspname || '.' || c.relname, NULL,
+            concat_ws(' ', c.oid::bigint, i.indrelid::bigint, n.nspname)
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indexrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE NOT i.indisvalid AND c.relkind = 'i' ORDER BY c.oid LIMIT 5
+    )
 )
 SELECT json_build_object('figures', COALESCE(json_agg(f), '[]'::json))::text AS workings
 FROM figures AS f

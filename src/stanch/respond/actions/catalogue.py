@@ -11,6 +11,7 @@ from stanch.respond.actions.drop_slot.run import DROP_SLOT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
+from stanch.respond.actions.rebuild_index.run import REBUILD_INDEX
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.respond.actions.vacuum_table.run import VACUUM_TABLE
@@ -29,6 +30,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             DROP_SLOT,
             ANALYZE_TABLE,
             VACUUM_TABLE,
+            REBUILD_INDEX,
         )
     }
 )

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from stanch.facts.maintained import MaintainedTable, vacuum_statement
 from stanch.model.diagnosis import Missing
-from stanch.model.host import VolumeUse
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.respond import tending
 from stanch.respond.actions.vacuum_table.guards import GUARDS, may_vacuum
 from stanch.respond.actions.vacuum_table.planning import PLANNING
 from stanch.respond.guarding import no
-from stanch.respond.tending.run import read_table, tend
+from stanch.respond.tending.run import free_bytes, read_table, tend
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
-
-WRITTEN = (VolumeUse.DATA, VolumeUse.WAL)
 
 
 async def check(step: PlannedStep, world: World) -> Refusal | None:
@@ -53,16 +50,7 @@ async def _table(step: PlannedStep, world: World) -> MaintainedTable | Refusal:
     if world.visits is None:
         lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
         return no("acting_session", "there is no session to vacuum with", lifts=lifts)
-    return may_vacuum(step, await read_table(step, world), free_bytes=await _free_bytes(world))
-
-
-async def _free_bytes(world: World) -> int | None:
-    """Of the fuller one of what it writes to; None: this machine does not see them."""
-    if world.host is None:
-        return None
-    seen = await world.host.volumes()
-    free = [v.free_bytes for v in seen if not isinstance(v, Missing) and v.use in WRITTEN]
-    return min(free, default=None)
+    return may_vacuum(step, await read_table(step, world), free_bytes=await free_bytes(world))
 
 
 VACUUM_TABLE = Action(
