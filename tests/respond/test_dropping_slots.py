@@ -185,6 +185,8 @@ def test_a_slot_that_was_forgotten_long_ago_is_put_to_a_person_whatever_policy_a
     assert plan.mode is Mode.ADVISE
     [one] = plan.steps
     assert one.action == "drop_slot"
+    # Also where a runbook of one's own forgets to say so.
+    assert DROP_SLOT.planning.loses_work(diagnose(forgotten(w.ago(7200).isoformat())).causes[0])
     assert {fact.name for fact in one.binding} >= {"slot", "slot_restart_lsn", "slot_confirmed_lsn"}
     assert "logical slot cdc (pgoutput, database app)" in one.preview
     assert f"{90 * w.GIB} bytes of WAL" in one.preview

@@ -143,6 +143,8 @@ def test_an_invalid_index_of_a_table_that_is_read_whole_is_put_to_a_person() -> 
     assert (plan.cause, plan.mode) == ("missing_index", Mode.ADVISE)
     [one] = plan.steps
     assert dict(one.params) == FACTS
+    # Also where a runbook of one's own forgets to say so.
+    assert REBUILD_INDEX.planning.loses_work(diagnose(c.CASES["missing_index"]).causes[0])
     assert "REINDEX INDEX CONCURRENTLY public.orders_customer in database app" in one.preview
     assert "ShareUpdateExclusive" in one.preview
 
