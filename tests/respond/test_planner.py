@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,35 @@ FULL_POOL = cause(
 PAUSED_POOL = cause("pool_paused", pooler="bouncer", database="app")
 BOUNCER = ConsolePools(name="bouncer", dsn="service=stats", admin_dsn="service=admin")
 ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)), pools=(BOUNCER,))
+SLOT = cause(
+    "slot_inactive",
+    volume="/wal",
+    volume_full=False,
+    server_running=True,
+    slot="old_standby",
+    slot_type="physical",
+    slot_restart_lsn="0/3000000",
+    slot_unused_since="2026-03-14T07:00:00+00:00",
+    slot_abandoned=True,
+)
+TABLE: dict[str, Any] = {
+    "table_database": "app",
+    "table_oid": 16400,
+    "table_schema": "public",
+    "table_name": "orders",
+}
+OLD = cause("plan_flip", statistics_old=True, **TABLE)
+DEAD = cause("autovacuum_starved", rows_to_vacuum=True, **TABLE)
+IDS = cause("xid_wraparound", table_to_freeze=True, **TABLE)
+INVALID = cause(
+    "missing_index",
+    index_to_rebuild=True,
+    index_database="app",
+    index_oid=16500,
+    index_schema="public",
+    index_name="orders_customer",
+    index_table_oid=16400,
+)
 
 
 def planned(
@@ -150,6 +180,12 @@ PLANS = [
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("volume_full", False))), ["start_server"]),
+    (SLOT, ["drop_slot"]),
+    (OLD, ["analyze_table"]),
+    (DEAD, ["vacuum_table"]),
+    (replace(DEAD, id=CauseId("table_bloat")), ["vacuum_table"]),
+    (IDS, ["vacuum_table"]),
+    (INVALID, ["rebuild_index"]),
 ]
 
 

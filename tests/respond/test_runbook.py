@@ -190,6 +190,11 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "pool-paused",
         "replay-conflict",
         "runaway-statement",
+        "slot-inactive",
+        "old-statistics",
+        "dead-rows",
+        "wraparound",
+        "invalid-index",
         "waiting-schema-change",
     }
 

@@ -36,10 +36,22 @@ ACTIONS = (
     "reset_pool",
     "resize_pool",
     "call_hook",
+    "drop_slot",
+    "analyze_table",
+    "vacuum_table",
+    "rebuild_index",
 )
 """Every action of this release; modes are given per action."""
-SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
-"""Those that need a session which may signal others (`acting_dsn`)."""
+SESSION_ACTIONS = (
+    "end_idle_sessions",
+    "end_blocking_session",
+    "cancel_statement",
+    "drop_slot",
+    "analyze_table",
+    "vacuum_table",
+    "rebuild_index",
+)
+"""Those that need sessions of the acting role (`acting_dsn`)."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 """Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
 

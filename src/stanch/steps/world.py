@@ -52,5 +52,7 @@ class World:
     """The operating-system user whom the server last ran as; None: nobody saw it run."""
     was_cluster: str = ""
     """The same, of the last one before the incident."""
+    peers: tuple[str, ...] = ()
+    """The other servers of its cluster, as the policy names them."""
     was_primary: bool | None = None
     """What the server was in the last reading before the incident; None: it was not read."""

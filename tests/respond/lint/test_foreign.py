@@ -50,10 +50,15 @@ def test_each_is_told_with_the_line_it_stands_on() -> None:
         assert one.step.split()[0] in lines[one.line - 1]
 
 
+WITH_CARE = {"slot-inactive": [("slot-dropped", "care")]}
+"""What an action does as well, once a person approved; the paragraph says whom to ask first."""
+
+
 @pytest.mark.parametrize("runbook", shipped_runbooks(), ids=lambda runbook: runbook.id)
 def test_our_own_runbooks_tell_nobody_to_do_any_of_it(runbook: Runbook) -> None:
     found = read_runbook(runbook.text).risky
-    assert [(one.line, one.hazard.id, one.step) for one in found] == []
+    told = [(one.hazard.id, one.hazard.danger) for one in found]
+    assert told == WITH_CARE.get(runbook.id, []), [(one.line, one.step) for one in found]
 
 
 def test_sarif_names_every_rule_and_points_at_lines() -> None:

@@ -17,14 +17,12 @@ from stanch.adapters.postgres.session import (
     StatementFailed,
 )
 from stanch.model.errors import ProbeFailed
-from stanch.model.ports.server import Acted, Row, SqlParams
+from stanch.model.ports.server import LOCK_WAIT_S, Acted, Row, SqlParams
 
 APPLICATION_NAME = "stanch acting"
 LOGIN_S = 3.0
 MARGIN_S = 0.5
 """The server ends a statement this long before we would stop waiting for its answer."""
-LOCK_TIMEOUT = "2s"
-"""What waits longer for a lock would have everybody else queue behind it."""
 CLUSTER_SQL = "SELECT system_identifier::text AS cluster FROM pg_catalog.pg_control_system()"
 """PostgreSQL 13 to 18; everybody may call it."""
 
@@ -50,7 +48,13 @@ class ActingVisits:
             raise ProbeFailed(str(failed), on=database) from failed
 
     async def execute(
-        self, database: str, sql: str, params: SqlParams | None = None, *, deadline_s: float
+        self,
+        database: str,
+        sql: str,
+        params: SqlParams | None = None,
+        *,
+        deadline_s: float,
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Acted:
         """Cost: one session. Never: repeats a statement.
 
@@ -60,8 +64,9 @@ class ActingVisits:
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         try:
+            settings = {"lock_timeout": f"{int(lock_wait_s * 1000)}ms"}
             async with self._session(
-                database, {}, statement_s=max(MARGIN_S, deadline_s - MARGIN_S)
+                database, settings, statement_s=max(MARGIN_S, deadline_s - MARGIN_S)
             ) as session:
                 if (left := until - loop.time()) <= 0:
                     return Acted(outcome="not_sent", detail="the deadline passed before sending")
@@ -87,7 +92,7 @@ class ActingVisits:
         conninfo = resolve(self._dsn)
         wanted = {
             "statement_timeout": f"{int(statement_s * 1000)}ms",
-            "lock_timeout": LOCK_TIMEOUT,
+            "lock_timeout": f"{int(LOCK_WAIT_S * 1000)}ms",
             "search_path": "pg_catalog",
             **settings,
         }

@@ -18,8 +18,9 @@ from stanch.diagnose.evidence import Evidence, value_of
 from stanch.model.shown import shortened
 from stanch.model.symptoms import SymptomKind
 
-FORBIDS = ("start_server", "set_aside_lock_file", "free_space")
-"""A start replays WAL over the damage, and old logs say where it was met first."""
+FORBIDS = ("start_server", "set_aside_lock_file", "free_space", "vacuum_table")
+"""A start replays WAL over the damage, old logs say where it was met first, and a vacuum overwrites
+what could still be saved."""
 NEVER_RESTART = (
     "Do not restart the server to see whether it goes away: it does not, and what is still right "
     "in memory is lost."

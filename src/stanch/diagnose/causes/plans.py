@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC
+from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import BAD_QUERY, GENERIC_PLAN, MISSING_INDEX, PLAN_FLIP
 from stanch.diagnose.causes.queues import RUNS
@@ -17,6 +17,7 @@ from stanch.diagnose.causes.work import (
     statement_facts,
 )
 from stanch.diagnose.clues import pace, slow_runs, twice, work
+from stanch.diagnose.clues.tending import index_facts, table_facts
 from stanch.diagnose.clues.work import (
     gone_index,
     invalid_index,
@@ -59,6 +60,11 @@ def _tell_index(evidence: Evidence) -> str:
     return f"An index is missing: {now.text if now.yes else read}.{leading_words(evidence)}"
 
 
+def _invalid_facts(evidence: Evidence) -> Facts:
+    table = _table_read_whole(evidence)
+    return index_facts(evidence, table) if table else ()
+
+
 missing_index = Cause(
     id=MISSING_INDEX,
     section=Section.WORK,
@@ -88,6 +94,8 @@ missing_index = Cause(
         *statement_facts(e),
         ("table", _table_read_whole(e) or None),
         ("index", gone.what if (gone := gone_index(e)) else None),
+        *(known := _invalid_facts(e)),
+        ("index_to_rebuild", bool(known)),
     ),
     subject=lambda e: _table_read_whole(e) or leading_query(e),
     began=lambda e: gone.at if (gone := gone_index(e)) else None,
@@ -110,7 +118,7 @@ missing_index = Cause(
         NEVER_RESTART,
     ),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="",
+    runbook="invalid-index",
     source=f"{DOC}sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY",
     shown_by=(
         (work.index_gone, True),
@@ -162,6 +170,17 @@ def _flip_table(evidence: Evidence) -> str | None:
     return now.name if now else stale.subject if stale else None
 
 
+def _statistics_facts(evidence: Evidence) -> Facts:
+    """The table whose statistics are to be made anew, where that is what is wrong."""
+    figures, run = value_of(evidence.figures), slow_runs.long_run(evidence)
+    stale = slow_runs.stale_in(evidence, run.query) if run else None
+    stale = stale or (stale_table(figures) if figures else None)
+    blind = slow_runs.unknown_column(evidence)
+    known = table_facts(evidence, blind[0] if blind else stale.subject if stale else None)
+    rows = stale.value if stale and not blind else None
+    return (*known, ("unanalyzed_rows", rows), ("statistics_old", bool(known)))
+
+
 plan_flip = Cause(
     id=PLAN_FLIP,
     section=Section.WORK,
@@ -194,6 +213,7 @@ plan_flip = Cause(
     facts=lambda e: (
         *statement_facts(e),
         ("table", _flip_table(e)),
+        *_statistics_facts(e),
     ),
     subject=_slow_query_id,
     symptoms=SLOWED,
@@ -212,7 +232,7 @@ plan_flip = Cause(
         NEVER_RESTART,
     ),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="",
+    runbook="old-statistics",
     source=f"{DOC}planner-stats.html",
     shown_by=(
         (slow_runs.statement_slower, True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC
+from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     AUTOVACUUM_STARVED,
@@ -18,6 +18,7 @@ from stanch.diagnose.causes.ids import (
 )
 from stanch.diagnose.causes.queues import RUNS
 from stanch.diagnose.clues import vacuum
+from stanch.diagnose.clues.tending import database_asked, identity, table_facts
 from stanch.diagnose.clues.vacuum import (
     IDS,
     STOP_BEFORE,
@@ -64,6 +65,13 @@ def _bloated(evidence: Evidence) -> Reading | None:
     return most_dead(evidence) or vacuum.sparse_read(evidence)
 
 
+def _dead_facts(evidence: Evidence) -> Facts:
+    """The table whose dead rows a vacuum would remove; empty space it does not give back."""
+    dead = most_dead(evidence)
+    known = table_facts(evidence, dead.subject if dead else None)
+    return (*known, ("rows_to_vacuum", bool(known)))
+
+
 table_bloat = Cause(
     id=TABLE_BLOAT,
     section=Section.WORK,
@@ -82,6 +90,7 @@ table_bloat = Cause(
         ("server_running", True),
         ("table", table.subject if (table := _bloated(e)) else None),
         ("dead_rows", dead.value if (dead := most_dead(e)) else None),
+        *_dead_facts(e),
     ),
     subject=lambda e: table.subject if (table := _bloated(e)) else "",
     apart={
@@ -96,7 +105,7 @@ table_bloat = Cause(
     "quiet hour where the space is needed (pg_repack, REINDEX CONCURRENTLY).",
     never=(NEVER_FULL, NEVER_RESTART),
     forbids=RUNS,
-    runbook="",
+    runbook="dead-rows",
     source=f"{DOC}routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY",
     shown_by=(
         (vacuum.dead_rows, True),
@@ -200,6 +209,8 @@ autovacuum_starved = Cause(
         ("server_running", True),
         ("table", dead.subject if (dead := most_dead(e)) else None),
         ("autovacuum", f.setting("autovacuum") if (f := value_of(e.figures)) else None),
+        ("dead_rows", dead.value if (dead := most_dead(e)) else None),
+        *_dead_facts(e),
     ),
     subject=lambda e: dead.subject if (dead := most_dead(e)) else "",
     symptoms=(SymptomKind.TABLE_BLOATED, SymptomKind.XID_WRAPAROUND),
@@ -212,7 +223,7 @@ autovacuum_starved = Cause(
     "give it more workers or a larger cost limit.",
     never=(NEVER_KILL_WRAPAROUND, NEVER_FULL, NEVER_RESTART),
     forbids=RUNS,
-    runbook="",
+    runbook="dead-rows",
     source=f"{DOC}routine-vacuuming.html#AUTOVACUUM",
     shown_by=(
         (vacuum.autovacuum_is_off, True),
@@ -243,6 +254,19 @@ def _left_s(evidence: Evidence) -> float | None:
     return max(0.0, IDS - STOP_BEFORE - found.value) / rate.now
 
 
+def _oldest_facts(evidence: Evidence) -> Facts:
+    """The table that keeps the ids of that database from being used again, where we can see it."""
+    figures, near = value_of(evidence.figures), nearest_end(evidence, "xid_age_of_database")
+    told = figures.named("table_xid_age") if figures else ()
+    oldest = max(told, key=lambda one: (one.value or 0.0, one.subject), default=None)
+    database = database_asked(evidence)
+    if oldest is None or near is None or database != near.subject:
+        return (("table_to_freeze", False),)
+    known = identity(oldest, database)
+    age = None if oldest.value is None else round(oldest.value)
+    return (*known, ("table_xid_age", age), ("table_to_freeze", bool(known)))
+
+
 xid_wraparound = Cause(
     id=XID_WRAPAROUND,
     section=Section.WORK,
@@ -261,6 +285,7 @@ xid_wraparound = Cause(
         ("server_running", True),
         ("database", near.subject if (near := nearest_end(e, "xid_age_of_database")) else None),
         ("xid_age", near.value if (near := nearest_end(e, "xid_age_of_database")) else None),
+        *_oldest_facts(e),
     ),
     subject=lambda e: near.subject if (near := nearest_end(e, "xid_age_of_database")) else "",
     impact_in_s=_left_s,
@@ -276,7 +301,7 @@ xid_wraparound = Cause(
     "relfrozenxid, oldest first, without FULL and without FREEZE.",
     never=(NEVER_SINGLE, NEVER_RESET, NEVER_FULL, NEVER_KILL_WRAPAROUND),
     forbids=("end_idle_sessions", *RUNS),
-    runbook="",
+    runbook="wraparound",
     source=f"{DOC}routine-vacuuming.html#VACUUM-FOR-WRAPAROUND",
     shown_by=((vacuum.xid_near_end, True), (vacuum.xid_logged, True)),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
+from stanch.diagnose.causes.abandoned import abandoned_facts
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_FAIL_OVER, NEVER_IN_PG_WAL, disk_facts
 from stanch.diagnose.causes.ids import (
@@ -232,7 +233,10 @@ slot_inactive = Cause(
     ),
     shown_by=((slots.slot_unused, True), (left_wal.slot_left, True)),
     tell=_tell_inactive,
-    facts=lambda e: _slot_facts(e, slots.unused_slot(e)),
+    facts=lambda e: (
+        *(known := _slot_facts(e, slots.unused_slot(e))),
+        *abandoned_facts(e, full=dict(known).get("volume_full") is True),
+    ),
     subject=lambda e: _name(slots.unused_slot(e)),
     apart={
         SLOT_STUCK: "Is pg_replication_slots.active true for the slot that retains most?",
@@ -254,7 +258,7 @@ slot_inactive = Cause(
         NEVER_RESTART,
     ),
     forbids=("set_aside_lock_file",),
-    runbook="disk-full",
+    runbook="slot-inactive",
     source=f"{DOC}warm-standby.html#STREAMING-REPLICATION-SLOTS",
 )
 

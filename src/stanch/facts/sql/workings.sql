@@ -262,6 +262,18 @@ figures AS (
     ) AS h
     WHERE h.host IS NOT NULL
     UNION ALL
+    -- What a slot is, by which it is told from another of its name; since when it has no consumer is
+    -- told from version 17 on.
+    SELECT v.name, r.slot_name, NULL, v.detail
+    FROM pg_replication_slots AS r
+    CROSS JOIN LATERAL (VALUES
+        ('slot_plugin', r.plugin::text), ('slot_database', r.database::text),
+        ('slot_restart_lsn', r.restart_lsn::text),
+        ('slot_confirmed_lsn', r.confirmed_flush_lsn::text),
+        ('slot_unused_since', to_json(r) ->> 'inactive_since')
+    ) AS v (name, detail)
+    WHERE v.detail IS NOT NULL
+    UNION ALL
     -- Roles by which standbys and backups log in.
     (
         SELECT 'role_replicates', rolname::text, 1::float8, ''

@@ -18,7 +18,8 @@ WITH anchor AS (
 ),
 t AS MATERIALIZED (
     SELECT
-        s.schemaname || '.' || s.relname AS name, s.relname, s.n_live_tup, s.n_dead_tup,
+        s.schemaname || '.' || s.relname AS name, s.relid, s.schemaname, s.relname,
+        c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AS ours_to_tend, s.n_live_tup, s.n_dead_tup,
         c.relhasindex AND current_setting('autovacuum')::boolean
             AND NOT COALESCE('autovacuum_enabled=false' = ANY (c.reloptions), false) AS counts_anew,
         age(c.xmin) AS changed_xids,
@@ -135,6 +136,35 @@ figures AS (
         FROM t WHERE n_mod_since_analyze > 0 ORDER BY n_mod_since_analyze DESC, t.name LIMIT 5
     )
     UNION ALL
+    -- What tells a table from another of its name: oid, last analyze, last vacuum, schema.
+    (
+        SELECT 'table_identity', t.name, NULL, concat_ws(
+            ' ', relid::bigint, COALESCE(to_json(analyzed) #>> '{}', '-'),
+            COALESCE(to_json(vacuumed) #>> '{}', '-'), schemaname
+        )
+        FROM t WHERE ours_to_tend
+        ORDER BY worked_over DESC, greatest(n_dead_tup, n_mod_since_analyze, n_live_tup) DESC, t.name
+        LIMIT 20
+    )
+    UNION ALL
+    -- The same of the tables, those of the system among them, whose rows wait longest to be frozen.
+    (
+        SELECT 'table_xid_age', n.nspname || '.' || c.relname, o.xids::float8, concat_ws(
+            ' ', c.oid::bigint, '-', COALESCE(to_json(greatest(
+                pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)
+            )) #>> '{}', '-'), n.nspname
+        )
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN pg_class AS toast ON toast.oid = c.reltoastrelid
+        CROSS JOIN LATERAL (
+            SELECT greatest(age(c.relfrozenxid), age(toast.relfrozenxid)) AS xids
+        ) AS o
+        WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND NOT c.relisshared
+            AND o.xids >= 200000000
+        ORDER BY o.xids DESC, c.oid LIMIT 3
+    )
+    UNION ALL
     (
         SELECT 'table_seq_rows_total', t.name, seq_tup_read::float8,
             format('%s scans, %s by index', seq_scan, COALESCE(idx_scan, 0))
@@ -224,6 +254,16 @@ figures AS (
         JOIN pg_class AS c ON c.oid = i.indexrelid
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE NOT i.indisvalid ORDER BY c.oid LIMIT 5
+    )
+    UNION ALL
+    -- What tells it from another of its name: its oid, that of its table, its schema.
+    (
+        SELECT 'index_identity', n.nspname || '.' || c.relname, NULL,
+            concat_ws(' ', c.oid::bigint, i.indrelid::bigint, n.nspname)
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indexrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE NOT i.indisvalid AND c.relkind = 'i' ORDER BY c.oid LIMIT 5
     )
 )
 SELECT json_build_object('figures', COALESCE(json_agg(f), '[]'::json))::text AS workings

@@ -62,6 +62,10 @@ class ServerActor(Protocol):
         ...
 
 
+LOCK_WAIT_S = 2.0
+"""What waits longer for a lock would have everybody else queue behind it."""
+
+
 class ServerVisits(Protocol):
     """Short sessions of the acting role, each for one statement, in a database of their own.
 
@@ -77,7 +81,14 @@ class ServerVisits(Protocol):
         ...
 
     async def execute(
-        self, database: str, sql: str, params: SqlParams | None = None, *, deadline_s: float
+        self,
+        database: str,
+        sql: str,
+        params: SqlParams | None = None,
+        *,
+        deadline_s: float,
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Acted:
-        """One statement, sent at most once; the server ends it when the deadline has passed."""
+        """One statement, sent at most once; the server ends it when the deadline has passed, or
+        when it waited for one lock for longer than `lock_wait_s`."""
         ...

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from stanch.respond.actions.analyze_table.run import ANALYZE_TABLE
 from stanch.respond.actions.call_hook.run import CALL_HOOK
 from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
+from stanch.respond.actions.drop_slot.run import DROP_SLOT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.gather.run import GATHER
 from stanch.respond.actions.pause_pool.run import PAUSE_POOL
+from stanch.respond.actions.rebuild_index.run import REBUILD_INDEX
 from stanch.respond.actions.reset_pool.run import RESET_POOL
 from stanch.respond.actions.resize_pool.run import RESIZE_POOL
 from stanch.respond.actions.resume_pool.run import RESUME_POOL
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.respond.actions.vacuum_table.run import VACUUM_TABLE
 from stanch.steps.action import Action
 
 CATALOGUE: Mapping[str, Action] = MappingProxyType(
@@ -34,6 +38,10 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             RESET_POOL,
             RESIZE_POOL,
             CALL_HOOK,
+            DROP_SLOT,
+            ANALYZE_TABLE,
+            VACUUM_TABLE,
+            REBUILD_INDEX,
             GATHER,
         )
     }

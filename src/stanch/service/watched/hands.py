@@ -125,6 +125,12 @@ class TargetHands:
             )
         )
 
+    def _peers(self) -> tuple[str, ...]:
+        seen = self._cluster()
+        if isinstance(seen, Missing):
+            return ()
+        return tuple(member.target for member in seen.others(self._target.name))
+
     def _world(self, diagnosis: Diagnosis | None) -> World:
         life, target = self._life, self._target
         home, note = life.home, life.witness
@@ -159,5 +165,6 @@ class TargetHands:
             else None,
             cluster=life.identity.expected,
             owner_uid=life.owner_uid,
+            peers=self._peers(),
             app_login=self._app_login,
         )

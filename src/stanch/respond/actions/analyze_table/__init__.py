@@ -1,0 +1,1 @@
+"""Make the statistics of one table anew."""

@@ -1,0 +1,1 @@
+"""Build one invalid index anew, beside those who use its table."""
