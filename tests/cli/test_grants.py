@@ -15,14 +15,8 @@ from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import grants as command
 from stanch.model.reach import ReachState
-from stanch.service.readiness.grants import (
-    ACT_ROLE,
-    WATCH_CONNECTIONS,
-    WATCH_ROLE,
-    grants,
-    identifier,
-    literal,
-)
+from stanch.service.readiness.granting import identifier, literal
+from stanch.service.readiness.grants import ACT_ROLE, WATCH_CONNECTIONS, WATCH_ROLE, grants
 
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
