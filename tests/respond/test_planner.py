@@ -123,6 +123,8 @@ def withheld(
     return made
 
 
+NO_VACUUM = cause("autovacuum_starved", autovacuum="off", track_counts="on")
+
 PLANS = [
     (KILLED, ["start_server"]),
     (STOPPED, ["start_server"]),
@@ -136,6 +138,11 @@ PLANS = [
     (replace(DISK, facts=(*DISK.facts, ("server_running", True))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("server_running", None))), ["free_space"]),
     (replace(DISK, facts=(*DISK.facts, ("volume_full", False))), ["start_server"]),
+    (NO_VACUUM, ["set_parameter"]),
+    (
+        replace(NO_VACUUM, facts=(("autovacuum", "off"), ("track_counts", "off"))),
+        ["set_parameter", "set_parameter"],
+    ),
 ]
 
 

@@ -88,19 +88,26 @@ async def _read(target: TargetPolicy) -> Grants:
     if target.canary is not None:
         made["canary_table"] = target.canary.table
     rights = wanted_rights(target)
-    return grants(**made, major=major, rights=rights, places=_places(target))
+    return grants(**made, major=major, rights=rights, places=await _places(target))
 
 
-def _places(target: TargetPolicy) -> Acting:
-    """Where the rights are needed, as the policy's connection strings say."""
+async def _places(target: TargetPolicy) -> Acting:
+    """Where the rights are needed, as the policy's connection strings and the server say."""
     from stanch.adapters.postgres.conninfo import resolve
+    from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
+    from stanch.adapters.postgres.privileges import Rights, read_rights
     from stanch.service.readiness.granting import Acting
 
     app = resolve(target.app_dsn) if target.app_dsn else None
+    own = resolve(target.acting_dsn).dbname if target.acting_dsn else ""
+    # Where the acting session goes: there, unless that lets nobody in.
+    seen = await read_rights(
+        target.dsn, database=MAINTENANCE_DATABASE, parameters=(), deadline_s=READ_DEADLINE_S
+    )
     return Acting(
         role="",
         major=None,
-        database=resolve(target.acting_dsn).dbname if target.acting_dsn else "",
+        database=MAINTENANCE_DATABASE if isinstance(seen, Rights) else own,
         tables=(app or resolve(target.dsn)).dbname,
         app_role=app.user if app else "",
     )

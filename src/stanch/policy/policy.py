@@ -30,10 +30,16 @@ ACTIONS = (
     "end_blocking_session",
     "cancel_statement",
     "free_space",
+    "set_parameter",
 )
 """Every action of this release; modes are given per action."""
-SESSION_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
-"""Those that need a session which may signal others (`acting_dsn`)."""
+SESSION_ACTIONS = (
+    "end_idle_sessions",
+    "end_blocking_session",
+    "cancel_statement",
+    "set_parameter",
+)
+"""Those that need a session of the acting role (`acting_dsn`)."""
 
 ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "none"]
 

@@ -200,6 +200,7 @@ autovacuum_starved = Cause(
         ("server_running", True),
         ("table", dead.subject if (dead := most_dead(e)) else None),
         ("autovacuum", f.setting("autovacuum") if (f := value_of(e.figures)) else None),
+        ("track_counts", f.setting("track_counts") if f else None),
     ),
     subject=lambda e: dead.subject if (dead := most_dead(e)) else "",
     symptoms=(SymptomKind.TABLE_BLOATED, SymptomKind.XID_WRAPAROUND),
@@ -212,7 +213,7 @@ autovacuum_starved = Cause(
     "give it more workers or a larger cost limit.",
     never=(NEVER_KILL_WRAPAROUND, NEVER_FULL, NEVER_RESTART),
     forbids=RUNS,
-    runbook="",
+    runbook="autovacuum-off",
     source=f"{DOC}routine-vacuuming.html#AUTOVACUUM",
     shown_by=(
         (vacuum.autovacuum_is_off, True),

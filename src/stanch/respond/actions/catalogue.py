@@ -10,6 +10,7 @@ from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
+from stanch.respond.actions.set_parameter.run import SET_PARAMETER
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.steps.action import Action
 
@@ -23,6 +24,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             END_BLOCKING_SESSION,
             CANCEL_STATEMENT,
             FREE_SPACE,
+            SET_PARAMETER,
         )
     }
 )

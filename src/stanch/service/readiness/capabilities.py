@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -143,20 +144,29 @@ async def _rights(
         return acting, acting
     wanted = [RIGHTS[name] for name in wanted_rights(target)]
     tables = resolve(target.app_dsn or target.dsn).dbname
-    found: list[Rights | Missing | None] = []
-    for database, needed in (("", False), (tables, True)):
-        asked = any(right.in_tables is needed for right in wanted)
-        found.append(
-            await read_rights(
-                target.acting_dsn,
-                database=database,
-                parameters=tuple(PARAMETERS),
-                deadline_s=deadline_s,
-            )
-            if asked
-            else None
+    # The acting session goes to the first of them that lets it in.
+    own = (MAINTENANCE_DATABASE, "") if any(not right.in_tables for right in wanted) else ()
+    there = (tables,) if any(right.in_tables for right in wanted) else ()
+    return (
+        await _first_rights(target, own, deadline_s),
+        await _first_rights(target, there, deadline_s),
+    )
+
+
+async def _first_rights(
+    target: TargetPolicy, databases: Sequence[str], deadline_s: float
+) -> Rights | Missing | None:
+    seen: Rights | Missing | None = None
+    for database in databases:
+        seen = await read_rights(
+            target.acting_dsn,
+            database=database,
+            parameters=tuple(PARAMETERS),
+            deadline_s=deadline_s,
         )
-    return found[0], found[1]
+        if isinstance(seen, Rights):
+            break
+    return seen
 
 
 async def _machine(target: TargetPolicy, host: HostReadings) -> HostFacts | Missing:

@@ -162,19 +162,15 @@ def _right(feature: str, read: Readings) -> Capability:
     seen = read.rights_on_tables if right.in_tables else read.rights
     if read.acting is None:
         return _no_acting(feature)
-    if seen is None or isinstance(seen, Missing):
-        return _unknown(feature, seen or Missing(what="rights", reason="they were not read"))
+    if not isinstance(seen, Rights):
+        return _unknown(feature, seen or Missing(what="rights", reason="not read"))
     judged = right.judge(seen)
     return _row(feature, can=judged.can, why=judged.why, change=judged.change)
 
 
 def _no_acting(feature: str) -> Capability:
-    return _row(
-        feature,
-        can=False,
-        why="the policy has no acting_dsn",
-        change="Run `stanch grants --only acting`, then add `acting_dsn`.",
-    )
+    change = "Run `stanch grants --only acting`, then add `acting_dsn`."
+    return _row(feature, can=False, why="the policy has no acting_dsn", change=change)
 
 
 def _end_sessions(read: Readings) -> Capability:

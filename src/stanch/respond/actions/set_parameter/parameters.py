@@ -2,7 +2,9 @@
 
 Only what a reload brings into force and what costs no data. Not here, and so never changed: fsync,
 full_page_writes, synchronous_commit, archive_command, archive_library, session_replication_role,
-zero_damaged_pages, ignore_checksum_failure, data_sync_retry, and whatever takes a restart.
+zero_damaged_pages, ignore_checksum_failure, data_sync_retry, and whatever takes a restart. Nor the
+timeouts of statements, locks and idle sessions: Stanch's own sessions have their own and cannot see
+what holds for the others; `set_role_timeout` sets those for one role.
 """
 
 from __future__ import annotations
@@ -57,13 +59,6 @@ PARAMETERS: Mapping[str, Changeable] = MappingProxyType(
         "autovacuum": _words("on"),
         "autovacuum_vacuum_cost_limit": Changeable(low=200, high=10_000, direction="up"),
         "checkpoint_timeout": Changeable(unit="s", low=300, high=3600, direction="up"),
-        "idle_in_transaction_session_timeout": Changeable(
-            unit="ms", low=10_000, high=DAY_MS, off=0, direction="down"
-        ),
-        "idle_session_timeout": Changeable(
-            unit="ms", low=60_000, high=DAY_MS, off=0, direction="down"
-        ),
-        "lock_timeout": Changeable(unit="ms", low=1000, high=HOUR_MS, off=0, direction="down"),
         "log_autovacuum_min_duration": Changeable(unit="ms", low=0, high=DAY_MS, off=-1),
         "log_checkpoints": _words("on", "off"),
         "log_duration": _words("off"),
@@ -77,9 +72,6 @@ PARAMETERS: Mapping[str, Changeable] = MappingProxyType(
         ),
         # Upwards takes room on the volume of the WAL: not more than doubled twice at a time.
         "max_wal_size": Changeable(unit="MB", low=256, high=262_144, direction="up", factor_max=4),
-        "statement_timeout": Changeable(
-            unit="ms", low=30_000, high=DAY_MS, off=0, direction="down"
-        ),
         "temp_file_limit": Changeable(
             unit="kB", low=GIB_IN_KIB, high=16_384 * GIB_IN_KIB, off=-1, direction="down"
         ),
