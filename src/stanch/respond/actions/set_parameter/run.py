@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stanch.facts.parameters import PARAMETER_SQL, RELOAD_SQL, Parameter, parse_parameter
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed, ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.policy.quoting import printable
 from stanch.respond.actions.set_parameter.guards import GUARDS, Change, may_change
 from stanch.respond.actions.set_parameter.parameters import same_value
 from stanch.respond.actions.set_parameter.planning import PLANNING
-from stanch.respond.guarding import no
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S
+from stanch.respond.changing.run import Change as Sent
+from stanch.respond.changing.run import acting_database, no_session, send, visit
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
-WRITE_DEADLINE_S = 4.0
-"""With a login."""
-DATABASE_SQL = "SELECT pg_catalog.current_database()::text AS name"
 RIGHTS = "`stanch grants` prints the right for each parameter; before 15 it takes a superuser."
 
 
@@ -74,9 +68,8 @@ async def verify(step: PlannedStep, world: World) -> Verification:
 
 
 async def _may(step: PlannedStep, world: World) -> Change | Refusal:
-    if world.actor is None or world.visits is None:
-        lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
-        return no("acting_session", "there is no session that may change settings", lifts=lifts)
+    if (refusal := no_session(world)) is not None:
+        return refusal
     seen = await _parameter(step, world)
     return may_change(step, seen, target=world.target, cluster=world.cluster)
 
@@ -86,45 +79,14 @@ async def _parameter(step: PlannedStep, world: World) -> Parameter | Missing | N
 
 
 async def _read(name: str, world: World) -> Parameter | Missing | None:
-    """In a session of its own: it begins with what is in force, where one that was idle reads the
-    files as they lie there when it is asked."""
-    what = "the parameter"
-    database = await _database(world)
-    if isinstance(database, Missing) or world.visits is None:
-        reason = database.reason if isinstance(database, Missing) else "no visits"
-        return Missing(what=what, reason=reason)
-    try:
-        [row] = await world.visits.fetch_rows(
-            database, PARAMETER_SQL, {"name": name}, timeout_s=QUESTION_TIMEOUT_S
-        )
-        return parse_parameter(row.get("answer"))
-    except ProbeFailed as error:
-        return Missing(what=what, reason=str(error))
-
-
-async def _database(world: World) -> str | Missing:
-    """Where the acting session is, and has the right to reload."""
-    missing = Missing(what="database", reason="there is no session to the server")
-    if world.actor is None:
-        return missing
-    asked = await world.actor.execute(DATABASE_SQL, deadline_s=QUESTION_TIMEOUT_S)
-    name = asked.rows[0].get("name") if asked.outcome == "done" and asked.rows else None
-    return name or replace(missing, reason=asked.detail or asked.outcome)
+    asked = (PARAMETER_SQL, {"name": name})
+    return await visit(world, await acting_database(world), asked, parse_parameter)
 
 
 async def _send(world: World, sql: str, change: Change) -> ActReport | None:
-    """In a visit, which asks first whether it is the cluster that is watched. Raises:
-    ActionFailed, where the server said no."""
-    database = await _database(world)
-    if isinstance(database, Missing) or world.visits is None:
-        raise ActionFailed("there is no session to act with", on=change.name)
-    acted = await world.visits.execute(database, sql, deadline_s=WRITE_DEADLINE_S)
-    if acted.outcome == "in_doubt":
-        return ActReport(outcome=StepOutcome.IN_DOUBT, detail=acted.detail, before=change.before)
-    if acted.outcome != "done":
-        what = f"the server did not change it: {acted.detail or acted.outcome}"
-        raise ActionFailed(f"{what}; {change.before}", on=change.name, hint=RIGHTS)
-    return None
+    """Raises: ActionFailed, where the server said no."""
+    told = Sent(sql=sql, on=change.name, done=change.told, before=change.before, rights=RIGHTS)
+    return await send(world, await acting_database(world), told)
 
 
 async def _misread(world: World, change: Change) -> str:
