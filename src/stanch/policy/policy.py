@@ -31,6 +31,8 @@ ACTIONS = (
     "cancel_statement",
     "free_space",
     "set_parameter",
+    "set_role_timeout",
+    "make_read_only",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -38,6 +40,8 @@ SESSION_ACTIONS = (
     "end_blocking_session",
     "cancel_statement",
     "set_parameter",
+    "set_role_timeout",
+    "make_read_only",
 )
 """Those that need a session of the acting role (`acting_dsn`)."""
 

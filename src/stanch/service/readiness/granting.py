@@ -32,11 +32,15 @@ def grant(role: str, granted: str) -> str:
     return f"GRANT {granted} TO {identifier(role)};"
 
 
+def grant_reload(role: str) -> str:
+    """To have the files read again; belongs to one database."""
+    return grant(role, "EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()")
+
+
 def grant_files(role: str) -> tuple[str, str]:
-    """To reload, and to see what the server will read then; both belong to one database."""
-    functions = "pg_catalog.pg_reload_conf(), pg_catalog.pg_show_all_file_settings()"
+    """To see what the settings files say; both belong to one database."""
     return (
-        grant(role, f"EXECUTE ON FUNCTION {functions}"),
+        grant(role, "EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings()"),
         grant(role, "SELECT ON pg_catalog.pg_file_settings"),
     )
 
@@ -73,6 +77,10 @@ def block(body: str, *, declare: str = "") -> str:
 # --- the rights ---------------------------------------------------------------------------------
 
 
+HOME = "the database postgres, or in that of `acting_dsn` where the role may not connect to it"
+"""Where the acting session goes."""
+
+
 def give_settings(acting: Acting, parameters: tuple[str, ...]) -> str:
     """From 15 on one right a parameter; before it only superusers."""
     lines = [
@@ -83,7 +91,8 @@ def give_settings(acting: Acting, parameters: tuple[str, ...]) -> str:
             grant(acting.role, f"ALTER SYSTEM ON PARAMETER {', '.join(parameters)}"),
             "before PostgreSQL 15 only superusers may change settings: a person does it",
         ),
-        _go_to(acting.database, "the database that `acting_dsn` names"),
+        _go_to(acting.database, HOME),
+        grant_reload(acting.role),
         *grant_files(acting.role),
     ]
     return "\n".join(lines) + "\n"
@@ -108,6 +117,11 @@ def give_admin(acting: Acting) -> str:
         lines.append(_since(acting.major, 16, admin, "there is no ADMIN OPTION on single roles"))
     elif acting.major is None or acting.major >= 16:
         lines.append(admin)
+    lines += [
+        "-- And to see what the settings files say, so that a timeout is only ever shortened:",
+        _go_to(acting.database, HOME),
+        *grant_files(acting.role),
+    ]
     return "\n".join(lines) + "\n"
 
 

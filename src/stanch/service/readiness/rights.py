@@ -26,6 +26,7 @@ from stanch.service.readiness.granting import (
     grant,
     grant_files,
     grant_member,
+    grant_reload,
     identifier,
 )
 
@@ -89,12 +90,19 @@ def _settings(seen: Rights) -> Judged:
     lacks: list[str] = []
     if seen.parameters:
         lacks.append(grant(seen.role, f"ALTER SYSTEM ON PARAMETER {', '.join(seen.parameters)}"))
+    if not seen.reloads:
+        lacks.append(grant_reload(seen.role))
+    lacks += _files(seen)
     if not (seen.reloads and seen.reads_files):
-        lacks += [*grant_files(seen.role), f"-- in the database {identifier(seen.database)}"]
+        lacks.append(f"-- in the database {identifier(seen.database)}")
     if not lacks:
         return Judged(can=True, why=f"{len(PARAMETERS)} parameters, by reload, and no other")
     why = f"{seen.role} may not change, reload or check all {len(PARAMETERS)} parameters"
     return Judged(can=False, why=why, change=" ".join(lacks))
+
+
+def _files(seen: Rights) -> tuple[str, ...]:
+    return () if seen.reads_files else grant_files(seen.role)
 
 
 def _roles(seen: Rights) -> Judged:
@@ -108,6 +116,10 @@ def _roles(seen: Rights) -> Judged:
             why=f"{seen.role} has no CREATEROLE{more}",
             change=f"ALTER ROLE {identifier(seen.role)} CREATEROLE;",
         )
+    if not seen.reads_files:
+        change = " ".join([*_files(seen), f"-- in the database {identifier(seen.database)}"])
+        why = f"{seen.role} may not see what the settings files say, so nothing is known shorter"
+        return Judged(can=False, why=why, change=change)
     if seen.major < ADMIN_SINCE:
         return Judged(can=True, why="all roles but superusers")
     if len(seen.roles) >= max(1, seen.others):
@@ -190,7 +202,7 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
             judge=_settings,
             in_tables=False,
         ),
-        "change what a role starts with": Right(give=give_admin, judge=_roles),
+        "change what a role starts with": Right(give=give_admin, judge=_roles, in_tables=False),
         "make a database read-only": Right(give=give_database, judge=_database),
         "quarantine tables": Right(give=give_tables, judge=_owned),
         "analyze and vacuum tables": Right(give=give_maintenance, judge=_maintenance),
