@@ -33,6 +33,7 @@ ACTIONS = (
     "set_parameter",
     "set_role_timeout",
     "make_read_only",
+    "quarantine_table",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -42,6 +43,7 @@ SESSION_ACTIONS = (
     "set_parameter",
     "set_role_timeout",
     "make_read_only",
+    "quarantine_table",
 )
 """Those that need a session of the acting role (`acting_dsn`)."""
 

@@ -10,6 +10,7 @@ from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.make_read_only.run import MAKE_READ_ONLY
+from stanch.respond.actions.quarantine_table.run import QUARANTINE_TABLE
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.set_parameter.run import SET_PARAMETER
 from stanch.respond.actions.set_role_timeout.run import SET_ROLE_TIMEOUT
@@ -29,6 +30,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             SET_PARAMETER,
             SET_ROLE_TIMEOUT,
             MAKE_READ_ONLY,
+            QUARANTINE_TABLE,
         )
     }
 )
