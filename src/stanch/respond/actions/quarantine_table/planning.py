@@ -13,9 +13,9 @@ def preview(params: Mapping[str, Scalar], _cause: CauseFinding) -> str:
     name, database = named(params.get("name"), "?"), named(params.get("database"), "?")
     what = f"all tables of schema {name}" if params.get("kind") == "schema" else name
     return (
-        f"Revoke INSERT, UPDATE, DELETE and TRUNCATE on {what} in {database} "
-        "from all but the owner; who reads goes on. The owner and superusers still write, also through views "
-        "and functions of theirs; tables made later are not in it."
+        f"Revoke INSERT, UPDATE, DELETE and TRUNCATE on {what} in {database} from all but the "
+        "owner; who reads goes on. The owner and superusers still write, also through views and "
+        "functions of theirs; tables made later are not in it."
     )
 
 
