@@ -18,7 +18,7 @@ from stanch.model.errors import ActionFailed, ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.server import Acted, Row, ServerVisits, SqlParams
 from stanch.policy.patroni import PatroniSource
-from stanch.respond.actions.set_parameter.guards import GUARDS, Change, may_change
+from stanch.respond.actions.set_parameter.guards import GUARDS, RELOADED, Change, may_change
 from stanch.respond.actions.set_parameter.parameters import PARAMETERS, number_of, same_value, unfit
 from stanch.respond.actions.set_parameter.planning import withheld
 from stanch.respond.actions.set_parameter.run import SET_PARAMETER
@@ -218,6 +218,22 @@ class Through:
         if self.answer is not None and sql.startswith(self.at):
             return self.answer
         return await self.real.execute(database, sql, params, deadline_s=deadline_s)
+
+
+def test_each_parameter_of_the_table_is_one_that_a_reload_changes_in_that_unit(
+    shared_server: ScratchServer,
+) -> None:
+    rows = shared_server.query(
+        "SELECT name, coalesce(unit, ''), context, vartype FROM pg_settings WHERE name = ANY(%s)",
+        [list(PARAMETERS)],
+    )
+    seen = {name: (unit, context, kind) for name, unit, context, kind in rows}
+    assert seen.keys() == PARAMETERS.keys()
+    for name, (unit, context, kind) in seen.items():
+        allowed = PARAMETERS[name]
+        assert context in RELOADED, name
+        assert (allowed.unit == unit) or allowed.words, name
+        assert (kind == "integer") == (not allowed.words), name
 
 
 @pytest.fixture
