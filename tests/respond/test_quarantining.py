@@ -76,6 +76,17 @@ def test_what_would_not_come_back_exactly_is_left_alone(
     assert guard in {one.name for one in GUARDS}
 
 
+@pytest.mark.parametrize("tables", [(), (ORDERS, ORDERS)], ids=["none", "two"])
+def test_a_name_that_is_not_one_table_is_left_alone_without_an_oid_too(
+    tables: tuple[Granted, ...],
+) -> None:
+    one = step("quarantine_table", database="app", kind="table", name="public.orders")
+    answer = may_quarantine(one, replace(WRITTEN, tables=tables), cluster="7")
+    assert isinstance(answer, Refusal)
+    assert answer.guard == "same_table"
+    assert may_quarantine(one, WRITTEN, cluster="7") is WRITTEN
+
+
 def test_a_schema_may_have_many_tables_but_not_any_number() -> None:
     schema = step("quarantine_table", database="app", kind="schema", name="public")
     many = replace(WRITTEN, tables=(ORDERS,) * TABLES_MAX)

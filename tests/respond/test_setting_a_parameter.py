@@ -115,6 +115,29 @@ def test_whatever_is_not_what_was_planned_is_left_alone(
     assert guard in {one.name for one in GUARDS}
 
 
+def test_a_value_of_another_plan_or_one_that_is_there_already_is_left_alone() -> None:
+    for one, seen, guard, said in (
+        (replace(WAL, params=(*WAL.params[:2], ("was", "512MB"))), SMALL, "still_so", "512MB"),
+        (replace(WAL, params=WAL.params[:2]), SMALL, "still_so", "None"),
+        (
+            step("set_parameter", parameter="autovacuum", value="on", was="on"),
+            replace(OFF, setting="on"),
+            "still_so",
+            "already",
+        ),
+        (
+            step("set_parameter", parameter="autovacuum", value="off", was="on"),
+            replace(OFF, setting="on"),
+            "allowed",
+            "only become on",
+        ),
+    ):
+        answer = judged(one, seen)
+        assert isinstance(answer, Refusal)
+        assert answer.guard == guard
+        assert said in answer.reason
+
+
 def test_one_value_in_two_writings_is_no_edit_that_waits() -> None:
     same = replace(OTHER, written="4MB")
     assert isinstance(judged(VACUUM, replace(OFF, differing=(same,))), Change)
@@ -139,6 +162,8 @@ def test_under_patroni_nothing_is_changed_nor_proposed() -> None:
         ("max_wal_size", "2 GB; x", "1024", "MB", False),
         ("max_wal_size", "2GB", "1024", "8kB", False),
         ("work_mem", "4MB", "65536", "kB", True),
+        ("work_mem", "4MB", "much", "kB", False),
+        ("log_min_duration_statement", "200s", "-1", "s", False),
         ("work_mem", "128MB", "65536", "kB", False),
         ("work_mem", "64kB", "65536", "kB", False),
         ("temp_file_limit", "10GB", "-1", "kB", True),
@@ -179,6 +204,8 @@ def test_sizes_and_times_are_read_as_the_server_reads_them() -> None:
     assert number_of("1 KB", "kB") is None
     assert number_of("1e3", "ms") is None
     assert same_value("true", "on", unit="")
+    assert same_value("FALSE", "off", unit="")
+    assert same_value("ddl", "DDL", unit="")
     assert not same_value("off", "on", unit="")
 
 

@@ -119,9 +119,10 @@ def test_a_role_for_which_it_could_do_harm_is_left_alone(
         ("statement_timeout", 100_000),
         ("lock_timeout", 0.5),
         ("work_mem", 60),
+        ("lock_timeout", "soon"),
     ],
 )
-def test_no_other_setting_and_none_too_short_for_work(setting: str, seconds: float) -> None:
+def test_no_other_setting_and_none_too_short_for_work(setting: str, seconds: float | str) -> None:
     one = step("set_role_timeout", role="app", setting=setting, seconds=seconds)
     answer = judged(APP, one)
     assert isinstance(answer, Refusal)
