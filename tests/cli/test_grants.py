@@ -15,14 +15,8 @@ from stanch.adapters.postgres.probe import probe
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import grants as command
 from stanch.model.reach import ReachState
-from stanch.service.readiness.grants import (
-    ACT_ROLE,
-    WATCH_CONNECTIONS,
-    WATCH_ROLE,
-    grants,
-    identifier,
-    literal,
-)
+from stanch.service.readiness.granting import identifier, literal
+from stanch.service.readiness.grants import ACT_ROLE, WATCH_CONNECTIONS, WATCH_ROLE, grants
 
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
@@ -164,6 +158,26 @@ def test_a_target_s_own_role_names_and_version_are_used(
     assert "TO watcher;" in sql
     assert ("pg_use_reserved_connections" in sql) == (pg_major >= 16)
     psql(server, sql)
+
+
+@pytest.mark.parametrize("pg_major", [18], indirect=True)
+def test_the_right_for_an_action_is_printed_only_where_policy_lets_it_happen(
+    bare: ScratchServer, tmp_path: Path
+) -> None:
+    more = (
+        f'    acting_dsn: "{bare.dsn(ACT_ROLE)}"\n    app_dsn: "{bare.dsn("app")}"\n'
+        "    actions: {set_parameter: advise, set_role_timeout: act, make_read_only: observe}\n"
+    )
+    psql(bare, invoke()[1])
+    config = policy_for(tmp_path / "s.yaml", bare.dsn(WATCH_ROLE), more)
+    code, sql, _ = invoke("--target", "orders", "--only", "rights", "-c", str(config))
+    assert code == 0
+    assert "GRANT ALTER SYSTEM ON PARAMETER autovacuum," in sql
+    assert "GRANT app TO stanch_act WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;" in sql
+    assert "dbname='postgres'" in sql
+    assert "current_database()" not in sql, "that is of make_read_only"
+    psql(bare, sql)
+    assert "ALTER SYSTEM" not in invoke()[1].replace("ALTER SYSTEM SET reserved", "")
 
 
 @pytest.mark.parametrize("pg_major", [15], indirect=True)

@@ -165,6 +165,10 @@ def withheld(
     return made
 
 
+STORM = cause("checkpoint_storm", max_wal_size="1GB", max_wal_size_doubled="2GB")
+EMPTIED = cause("mass_delete", database="shop", table="public.orders")
+NO_VACUUM = cause("autovacuum_starved", autovacuum="off", track_counts="on")
+
 PLANS = [
     (KILLED, ["start_server"]),
     (STOPPED, ["start_server"]),
@@ -186,6 +190,15 @@ PLANS = [
     (replace(DEAD, id=CauseId("table_bloat")), ["vacuum_table"]),
     (IDS, ["vacuum_table"]),
     (INVALID, ["rebuild_index"]),
+    (NO_VACUUM, ["set_parameter"]),
+    (STORM, ["set_parameter"]),
+    (EMPTIED, ["quarantine_table"]),
+    (replace(EMPTIED, id=CauseId("mass_update")), ["quarantine_table"]),
+    (cause("table_dropped", database="shop"), ["make_read_only"]),
+    (
+        replace(NO_VACUUM, facts=(("autovacuum", "off"), ("track_counts", "off"))),
+        ["set_parameter", "set_parameter"],
+    ),
 ]
 
 
@@ -204,6 +217,23 @@ def test_a_cause_becomes_the_steps_of_its_runbook(found: CauseFinding, actions: 
 def test_a_plan_survives_being_stored(found: CauseFinding, _actions: list[str]) -> None:
     event = PlanProposed(plan=plan_of(found))
     assert from_body(event.kind, to_body(event)) == event
+
+
+def test_what_changes_a_server_waits_for_a_person_and_tells_what_it_will_do() -> None:
+    said = {
+        "Set autovacuum to on": plan_of(NO_VACUUM),
+        "Set max_wal_size to 2GB": plan_of(STORM),
+        "TRUNCATE on public.orders in shop": plan_of(EMPTIED),
+        "new sessions in database shop": plan_of(cause("table_dropped", database="shop")),
+    }
+    for words, plan in said.items():
+        assert plan.mode is Mode.ADVISE
+        assert words in plan.effects[0].preview
+
+
+def test_autovacuum_that_is_on_is_not_switched_on() -> None:
+    made = withheld(cause("autovacuum_starved", autovacuum="on", track_counts="on"))
+    assert "no step of autovacuum-starved fits" in made.refusal.reason
 
 
 def test_a_plan_is_bound_to_the_identities_it_was_made_from() -> None:

@@ -181,6 +181,10 @@ def test_no_text_makes_the_parser_fall_over(text: str) -> None:
 
 def test_the_shipped_runbooks_cover_every_rescue() -> None:
     assert {runbook.id for runbook in shipped_runbooks()} == {
+        "autovacuum-starved",
+        "checkpoint-storm",
+        "mass-write",
+        "table-dropped",
         "start-server",
         "stale-lock-file",
         "connections-exhausted",

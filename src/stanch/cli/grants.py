@@ -14,6 +14,7 @@ from stanch.policy.quoting import printable
 
 if TYPE_CHECKING:
     from stanch.policy.policy import TargetPolicy
+    from stanch.service.readiness.granting import Acting
     from stanch.service.readiness.grants import Grants
 
 READ_DEADLINE_S = 5.0
@@ -30,7 +31,7 @@ def grants_command(
         str, typer.Option(help="Use this target's role names and server version.")
     ] = "",
     only: Annotated[
-        str, typer.Option(help="Print one part: watching, acting, or canary (its table).")
+        str, typer.Option(help="Print one part: watching, acting, rights, or canary (its table).")
     ] = "",
     config: Annotated[
         Path, typer.Option("--config", "-c", help="The policy file.", envvar="STANCH_CONFIG")
@@ -38,12 +39,16 @@ def grants_command(
 ) -> None:
     """Print the SQL for the watching and the acting role; a superuser runs it with psql.
 
-    The table of the canary is among it for a target that has one. Nothing is run by this command.
+    With --target, the table of the canary is among it where the policy wants one, and for the
+    acting role the right that each action needs which the policy does not merely observe. Nothing
+    is run by this command.
     """
-    if only not in ("", "watching", "acting", "canary"):
-        raise typer.BadParameter("watching, acting or canary", param_hint="--only")
+    if only not in ("", "watching", "acting", "rights", "canary"):
+        raise typer.BadParameter("watching, acting, rights or canary", param_hint="--only")
     made, canary = _for_target(config, target) if target else (_portable(), False)
     parts = {"watching": made.watching, "acting": made.acting}
+    if made.rights:
+        parts["rights"] = made.rights
     if canary or only == "canary":
         parts["canary"] = made.canary
     typer.echo("\n".join(text for name, text in parts.items() if only in ("", name)), nl=False)
@@ -69,6 +74,7 @@ def _for_target(config: Path, name: str) -> tuple[Grants, bool]:
 
 async def _read(target: TargetPolicy) -> Grants:
     from stanch.service.readiness.grants import ACT_ROLE, WATCH_ROLE, grants
+    from stanch.service.readiness.rights import wanted_rights
 
     watch_role, major = await _role(target.dsn, target, instead=WATCH_ROLE)
     act_role = ACT_ROLE
@@ -81,7 +87,30 @@ async def _read(target: TargetPolicy) -> Grants:
     made = {"watch_role": watch_role, "act_role": act_role}
     if target.canary is not None:
         made["canary_table"] = target.canary.table
-    return grants(**made, major=major)
+    rights = wanted_rights(target)
+    return grants(**made, major=major, rights=rights, places=await _places(target))
+
+
+async def _places(target: TargetPolicy) -> Acting:
+    """Where the rights are needed, as the policy's connection strings and the server say."""
+    from stanch.adapters.postgres.conninfo import resolve
+    from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
+    from stanch.adapters.postgres.privileges import Rights, read_rights
+    from stanch.service.readiness.granting import Acting
+
+    app = resolve(target.app_dsn) if target.app_dsn else None
+    own = resolve(target.acting_dsn).dbname if target.acting_dsn else ""
+    # Where the acting session goes: there, unless that lets nobody in.
+    seen = await read_rights(
+        target.dsn, database=MAINTENANCE_DATABASE, parameters=(), deadline_s=READ_DEADLINE_S
+    )
+    return Acting(
+        role="",
+        major=None,
+        database=MAINTENANCE_DATABASE if isinstance(seen, Rights) else own,
+        tables=(app or resolve(target.dsn)).dbname,
+        app_role=app.user if app else "",
+    )
 
 
 async def _role(dsn: str, target: TargetPolicy, *, instead: str) -> tuple[str, int | None]:

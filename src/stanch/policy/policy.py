@@ -40,6 +40,10 @@ ACTIONS = (
     "analyze_table",
     "vacuum_table",
     "rebuild_index",
+    "set_parameter",
+    "set_role_timeout",
+    "make_read_only",
+    "quarantine_table",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -50,6 +54,10 @@ SESSION_ACTIONS = (
     "analyze_table",
     "vacuum_table",
     "rebuild_index",
+    "set_parameter",
+    "set_role_timeout",
+    "make_read_only",
+    "quarantine_table",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")

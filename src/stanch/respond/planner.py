@@ -65,12 +65,14 @@ def plan_for(
         _planned(step, cause, n, planning=actions[step.do].planning)
         for n, step in enumerate(chosen, 1)
     )
-    refusal = _first_refusal(steps, cause, diagnosis, target=target, actions=actions)
+    steps, refusal = _allowed(steps, cause, diagnosis, target=target, actions=actions)
     if refusal is not None:
         return _withheld(cause, target, refusal)
-    asks = _asks_because(chosen, cause, actions=actions)
-    asks = asks or spent([step.do for step in chosen], acts, target.blast_radius, at=at)
-    acts_alone = not asked_by and all(target.mode(step.do) is Mode.ACT for step in chosen)
+    kept = {step.id for step in steps}
+    taken = [step for n, step in enumerate(chosen, 1) if _id(step, n) in kept]
+    asks = _asks_because(taken, cause, actions=actions)
+    asks = asks or spent([step.do for step in taken], acts, target.blast_radius, at=at)
+    acts_alone = not asked_by and all(target.mode(step.do) is Mode.ACT for step in taken)
     mode = Mode.ACT if acts_alone and not asks else Mode.ADVISE
     return _plan(
         runbook,
@@ -116,10 +118,14 @@ def _wanted(step: RunbookStep, cause: CauseFinding) -> bool:
     return step.when is None or cause.fact(step.when.fact) == step.when.value
 
 
+def _id(step: RunbookStep, n: int) -> StepId:
+    return StepId(f"{n}-{step.do}")
+
+
 def _planned(step: RunbookStep, cause: CauseFinding, n: int, *, planning: Planning) -> PlannedStep:
     params = tuple((name, _bound(value, cause)) for name, value in sorted(step.params.items()))
     return PlannedStep(
-        id=StepId(f"{n}-{step.do}"),
+        id=_id(step, n),
         action=step.do,
         params=tuple((name, value) for name, value in params if value is not None),
         binding=_binding(step, cause, planning),
@@ -183,14 +189,17 @@ def _written(value: Scalar) -> str:
     return "not known" if value is None else str(value)
 
 
-def _first_refusal(
-    steps: Sequence[PlannedStep],
+def _allowed(
+    steps: tuple[PlannedStep, ...],
     cause: CauseFinding,
     diagnosis: Diagnosis,
     *,
     target: TargetPolicy,
     actions: Mapping[str, Action],
-) -> Refusal | None:
+) -> tuple[tuple[PlannedStep, ...], Refusal | None]:
+    """The steps that may be planned. One without which the rest goes on is left out where it may
+    not be; any other refuses the plan, and so does one that would be left with nothing to do."""
+    left_out: dict[StepId, Refusal] = {}
     for step in steps:
         refusal = (
             _by_policy(step.action, target)
@@ -198,9 +207,14 @@ def _first_refusal(
             or actions[step.action].planning.withheld(step, cause, target)
             or check_params(actions[step.action], step)
         )
+        if refusal is not None and step.on_failure != "continue":
+            return (), refusal
         if refusal is not None:
-            return refusal
-    return None
+            left_out[step.id] = refusal
+    kept = tuple(step for step in steps if step.id not in left_out)
+    if all(step.reads_only for step in kept):
+        return (), next(iter(left_out.values()))
+    return kept, None
 
 
 def _by_policy(action: str, target: TargetPolicy) -> Refusal | None:

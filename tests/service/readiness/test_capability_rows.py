@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stanch.adapters.postgres.privileges import Privileges
+from stanch.adapters.postgres.privileges import Privileges, Rights
 from stanch.model.diagnosis import Missing
 from stanch.model.host import Memory, OomKills
 from stanch.model.ids import TargetName
@@ -381,3 +381,49 @@ def test_a_machine_that_is_not_seen_says_what_to_do_about_it(
     assert row.can is False
     assert "because \\x1b[31m of x" in row.why
     assert row.change.startswith(change)
+
+
+SLOTLESS = Rights(
+    role="stanch_act",
+    version_num=180001,
+    superuser=False,
+    createrole=False,
+    replication=False,
+    database="app",
+    reloads=True,
+    reads_files=True,
+    alter_system=True,
+    parameters=("work_mem",),
+    roles=("app",),
+    others=1,
+    owner="app",
+    owner_superuser=False,
+    owns=True,
+    owners=(),
+    maintains=False,
+)
+CHANGING = replace(TARGET, actions={"set_parameter": Mode.ADVISE, "make_read_only": Mode.ACT})
+
+
+def test_rights_are_told_of_for_the_actions_that_policy_does_not_merely_observe() -> None:
+    both = replace(GOOD, rights=SLOTLESS, rights_on_tables=replace(SLOTLESS, owns=True))
+    found = rows(both, CHANGING)
+    assert found["change settings"].can is False
+    assert "ON PARAMETER work_mem" in found["change settings"].change
+    assert found["make a database read-only"].can is True
+    assert "quarantine tables" not in found
+    assert "change settings" not in rows(both)
+
+
+@pytest.mark.parametrize(
+    ("read", "can"),
+    [
+        (replace(GOOD, acting=None), False),
+        (replace(GOOD, acting=MISSING, rights=MISSING, rights_on_tables=MISSING), None),
+        (replace(GOOD, rights=None, rights_on_tables=None), None),
+    ],
+)
+def test_rights_that_could_not_be_read_are_no_yes(read: Readings, *, can: bool | None) -> None:
+    found = rows(read, CHANGING)
+    assert found["change settings"].can is can
+    assert found["make a database read-only"].can is can

@@ -94,6 +94,8 @@ class ActingVisits:
             "statement_timeout": f"{int(statement_s * 1000)}ms",
             "lock_timeout": f"{int(LOCK_WAIT_S * 1000)}ms",
             "search_path": "pg_catalog",
+            # To compile a question about rights takes longer than to answer it.
+            "jit": "off",
             **settings,
         }
         ours = " ".join(f"-c {name}={value}" for name, value in wanted.items())

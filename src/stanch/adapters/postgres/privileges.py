@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString, cast
 
@@ -86,6 +87,143 @@ class Privileges:
         if self.superuser:
             return self.superuser_reserved_connections + (self.reserved_connections or 0)
         return (self.reserved_connections or 0) if self.uses_reserved else 0
+
+
+# has_parameter_privilege() came with 15; before it a parameter cannot be granted at all.
+PARAMETERS_SQL: LiteralString = """
+  (SELECT json_agg(p ORDER BY p) FROM unnest(%(parameters)s::text[]) AS p
+    WHERE NOT pg_catalog.has_parameter_privilege(p, 'ALTER SYSTEM'))
+"""
+ASKED_SQL: LiteralString = "(SELECT json_agg(p) FROM unnest(%(parameters)s::text[]) AS p)"
+RIGHTS_SQL: LiteralString = """
+SELECT pg_catalog.json_build_object(
+  'role', current_user,
+  'version_num', current_setting('server_version_num')::int,
+  'superuser', r.rolsuper,
+  'createrole', r.rolcreaterole,
+  'replication', r.rolreplication,
+  'database', d.datname,
+  'reloads', pg_catalog.has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE'),
+  'reads_files',
+    pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')
+    AND pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT'),
+  'alter_system', coalesce(current_setting('allow_alter_system', true), 'on'),
+  'parameters', {parameters},
+  'roles', (SELECT json_agg(o.rolname ORDER BY o.rolname) FROM pg_catalog.pg_roles AS o
+    WHERE o.rolcanlogin AND NOT o.rolsuper AND NOT o.rolreplication
+      AND o.rolname <> current_user AND o.rolname !~ '^(pg_|stanch_)'
+      AND NOT pg_catalog.pg_has_role(o.oid, 'MEMBER WITH ADMIN OPTION')),
+  'others', (SELECT count(*) FROM pg_catalog.pg_roles AS o
+    WHERE o.rolcanlogin AND NOT o.rolsuper AND NOT o.rolreplication
+      AND o.rolname <> current_user AND o.rolname !~ '^(pg_|stanch_)'),
+  'owner', o.rolname,
+  'owner_superuser', o.rolsuper,
+  'owns', pg_catalog.pg_has_role(o.oid, 'USAGE'),
+  'owners', (SELECT json_agg(DISTINCT w.rolname) FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_roles AS w ON w.oid = c.relowner
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT pg_catalog.pg_has_role(w.oid, 'USAGE')),
+  'maintains', CASE WHEN pg_catalog.to_regrole('pg_maintain') IS NOT NULL
+    THEN pg_catalog.pg_has_role('pg_maintain', 'USAGE') END
+)
+FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
+JOIN pg_catalog.pg_roles AS o ON o.oid = d.datdba
+WHERE r.rolname = current_user AND d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a role may change on one server, and in the database that was asked."""
+
+    role: str
+    version_num: int
+    superuser: bool
+    createrole: bool
+    replication: bool
+    database: str
+    reloads: bool
+    """EXECUTE on pg_reload_conf() in this database."""
+    reads_files: bool
+    """pg_file_settings, in this database."""
+    alter_system: bool
+    """False: allow_alter_system is off (17 and newer)."""
+    parameters: tuple[str, ...]
+    """Those that were asked about and that it may not change; before 15 all of them."""
+    roles: tuple[str, ...]
+    """Ordinary logins over which it has no ADMIN OPTION."""
+    others: int
+    """How many ordinary logins there are."""
+    owner: str
+    """Of the database."""
+    owner_superuser: bool
+    owns: bool
+    """It has the rights of the database's owner."""
+    owners: tuple[str, ...]
+    """Of tables in this database, whose rights it does not have."""
+    maintains: bool | None
+    """Has those of pg_maintain; None: before 17."""
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10_000
+
+
+async def read_rights(
+    dsn: str, *, database: str, parameters: Sequence[str], deadline_s: float
+) -> Rights | Missing:
+    """Log in once to that database and ask what the role may change there; "" is the DSN's own.
+
+    Source: pg_roles, pg_database, pg_class, the has_*_privilege functions; 13 to 18, no privilege
+    needed. Cost: one session, one statement over small catalogues and pg_class.
+    Never: raises for trouble at the server; that is Missing. Raises SetupError for a bad string.
+    """
+    named = {"dbname": database} if database else {}
+    options = f"{resolve(dsn).options} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
+    conninfo = make_conninfo(
+        dsn,
+        application_name="stanch check",
+        connect_timeout=max(2, int(deadline_s)),
+        options=options,
+        **named,
+    )
+    try:
+        async with asyncio.timeout(deadline_s):
+            session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+            async with session:
+                asked = PARAMETERS_SQL if session.info.server_version >= 150_000 else ASKED_SQL
+                query = RIGHTS_SQL.replace("{parameters}", asked)
+                values = {"parameters": list(parameters)}
+                row = await (await session.execute(query, values)).fetchone()
+    except TimeoutError:
+        return Missing(what="rights", reason=f"no answer within {deadline_s:g} s")
+    except psycopg.Error as error:
+        return Missing(what="rights", reason=printable(str(error).strip())[:300])
+    assert row is not None, "a session's own role is in pg_roles"
+    return _rights(cast("dict[str, Any]", row[0]))
+
+
+def _rights(plain: dict[str, Any]) -> Rights:
+    return Rights(
+        role=plain["role"],
+        version_num=plain["version_num"],
+        superuser=plain["superuser"],
+        createrole=plain["createrole"],
+        replication=plain["replication"],
+        database=plain["database"],
+        reloads=plain["reloads"],
+        reads_files=plain["reads_files"],
+        alter_system=plain["alter_system"] == "on",
+        parameters=tuple(plain["parameters"] or ()),
+        roles=tuple(plain["roles"] or ()),
+        others=plain["others"],
+        owner=plain["owner"],
+        owner_superuser=plain["owner_superuser"],
+        owns=plain["owns"],
+        owners=tuple(plain["owners"] or ()),
+        maintains=plain["maintains"],
+    )
 
 
 async def read_privileges(dsn: str, *, deadline_s: float) -> Privileges | Missing:

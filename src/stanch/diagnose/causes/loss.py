@@ -139,7 +139,7 @@ table_dropped = Cause(
     "backup beside this server to right before the drop; take the table from there.",
     never=(NEVER_IN_PLACE, NEVER_EMPTY, NEVER_EXPIRE),
     forbids=FORBIDS,
-    runbook="",
+    runbook="table-dropped",
     source=f"{DOC}continuous-archiving.html#BACKUP-PITR-RECOVERY",
 )
 

@@ -41,6 +41,7 @@ def _facts(evidence: Evidence, verb: str) -> Facts:
     table, said = rows.of_table(evidence, verb), rows.whole_write(evidence, verb)
     return (
         ("server_running", True),
+        ("database", rows.database_of_tables(evidence) or None),
         ("table", rows.table_of(evidence, verb) or None),
         ("rows_before", table.before if table else None),
         ("rows_dead", table.dead if table else None),
@@ -90,7 +91,7 @@ mass_delete = Cause(
     "and restore beside this server to right before; ask first whether it was a purge.",
     never=(NEVER_VACUUM, NEVER_IN_PLACE, NEVER_EXPIRE),
     forbids=FORBIDS,
-    runbook="",
+    runbook="mass-write",
     source=f"{DOC}routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY",
 )
 
@@ -125,6 +126,6 @@ mass_update = Cause(
     "this server to right before.",
     never=(NEVER_VACUUM, NEVER_IN_PLACE, NEVER_EXPIRE),
     forbids=FORBIDS,
-    runbook="",
+    runbook="mass-write",
     source=f"{DOC}sql-update.html",
 )

@@ -211,6 +211,7 @@ autovacuum_starved = Cause(
         ("autovacuum", f.setting("autovacuum") if (f := value_of(e.figures)) else None),
         ("dead_rows", dead.value if (dead := most_dead(e)) else None),
         *_dead_facts(e),
+        ("track_counts", f.setting("track_counts") if f else None),
     ),
     subject=lambda e: dead.subject if (dead := most_dead(e)) else "",
     symptoms=(SymptomKind.TABLE_BLOATED, SymptomKind.XID_WRAPAROUND),
@@ -223,7 +224,7 @@ autovacuum_starved = Cause(
     "give it more workers or a larger cost limit.",
     never=(NEVER_KILL_WRAPAROUND, NEVER_FULL, NEVER_RESTART),
     forbids=RUNS,
-    runbook="dead-rows",
+    runbook="autovacuum-starved",
     source=f"{DOC}routine-vacuuming.html#AUTOVACUUM",
     shown_by=(
         (vacuum.autovacuum_is_off, True),

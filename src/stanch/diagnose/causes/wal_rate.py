@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
 from stanch.diagnose.causes.common import DOC, Facts
 from stanch.diagnose.causes.disk import NEVER_IN_PG_WAL, disk_facts
@@ -55,9 +57,16 @@ def _setting(evidence: Evidence, name: str) -> str | None:
     return figures.setting(name) if figures else None
 
 
+def _doubled(size: str | None) -> str | None:
+    """Twice as much as a setting says (1GB), in the same unit; None where it is no size."""
+    found = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", size or "")
+    return f"{int(found[1]) * 2}{found[2]}" if found is not None else None
+
+
 def _storm_facts(evidence: Evidence) -> Facts:
     return (
-        ("max_wal_size", _setting(evidence, "max_wal_size")),
+        ("max_wal_size", size := _setting(evidence, "max_wal_size")),
+        ("max_wal_size_doubled", _doubled(size)),
         ("checkpoint_timeout", _setting(evidence, "checkpoint_timeout")),
         ("full_page_writes", _setting(evidence, "full_page_writes")),
         *_burst_facts(evidence)[-2:],
@@ -134,6 +143,6 @@ checkpoint_storm = Cause(
         "Do not run CHECKPOINT by hand: it is one more of what there is too much of.",
     ),
     hurts_later=lambda _e: True,
-    runbook="",
+    runbook="checkpoint-storm",
     source=f"{DOC}runtime-config-wal.html#GUC-CHECKPOINT-WARNING",
 )

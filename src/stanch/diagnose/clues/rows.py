@@ -205,6 +205,13 @@ def table_of(evidence: Evidence, verb: str) -> str:
     return at_once[0] if at_once else ""
 
 
+def database_of_tables(evidence: Evidence) -> str:
+    """The database whose tables were read; empty where none were."""
+    figures = value_of(evidence.figures)
+    told = next(iter(figures.named("tables")), None) if figures else None
+    return told.subject if told is not None else ""
+
+
 def of_table(evidence: Evidence, verb: str) -> WorkedOver | None:
     name = plain(table_of(evidence, verb))
     fitting = (t for t in worked_over(evidence) if _fits(t, verb))

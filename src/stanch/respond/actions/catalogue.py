@@ -13,12 +13,16 @@ from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.gather.run import GATHER
+from stanch.respond.actions.make_read_only.run import MAKE_READ_ONLY
 from stanch.respond.actions.pause_pool.run import PAUSE_POOL
+from stanch.respond.actions.quarantine_table.run import QUARANTINE_TABLE
 from stanch.respond.actions.rebuild_index.run import REBUILD_INDEX
 from stanch.respond.actions.reset_pool.run import RESET_POOL
 from stanch.respond.actions.resize_pool.run import RESIZE_POOL
 from stanch.respond.actions.resume_pool.run import RESUME_POOL
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
+from stanch.respond.actions.set_parameter.run import SET_PARAMETER
+from stanch.respond.actions.set_role_timeout.run import SET_ROLE_TIMEOUT
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.respond.actions.vacuum_table.run import VACUUM_TABLE
 from stanch.steps.action import Action
@@ -42,6 +46,10 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             ANALYZE_TABLE,
             VACUUM_TABLE,
             REBUILD_INDEX,
+            SET_PARAMETER,
+            SET_ROLE_TIMEOUT,
+            MAKE_READ_ONLY,
+            QUARANTINE_TABLE,
             GATHER,
         )
     }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.postgres.canary import Canary
+from stanch.adapters.postgres.conninfo import resolve
 from stanch.adapters.postgres.kept import MAINTENANCE_DATABASE
-from stanch.adapters.postgres.privileges import Privileges, read_privileges
+from stanch.adapters.postgres.privileges import (
+    Privileges,
+    Rights,
+    read_privileges,
+    read_rights,
+)
 from stanch.adapters.postgres.probe import probe
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed, SetupError, TargetError
@@ -19,8 +26,10 @@ from stanch.model.ports.acting import LoginReading
 from stanch.model.reach import Reach, ReachState
 from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import Heartbeat, TargetPolicy
+from stanch.respond.actions.set_parameter.parameters import PARAMETERS
 from stanch.service.readiness.beside_rows import look_beside
 from stanch.service.readiness.capability_rows import Capability, Readings, judge
+from stanch.service.readiness.rights import RIGHTS, wanted_rights
 from stanch.service.watched.machines import far_machine, this_machine
 from stanch.service.watched.noting import longer_of
 from stanch.service.watched.whereabouts import HostReadings, host_readings
@@ -56,7 +65,7 @@ async def capabilities(
 ) -> tuple[Capability, ...]:
     """One row a feature: can it, why, and the exact change that would make it possible.
 
-    Cost: up to four short sessions, one after the other; with `app_dsn`, about 100 bytes of WAL.
+    Cost: up to six short sessions, one after the other; with `app_dsn`, about 100 bytes of WAL.
     Never: changes anything, or raises for what is wrong with the target: that is in the rows.
     """
     report = await report_target(target, heartbeat=heartbeat, deadline_s=deadline_s)
@@ -103,6 +112,7 @@ async def _read(target: TargetPolicy, deadline_s: float) -> Readings:
     acting = None
     if target.acting_dsn:
         acting = await _privileges(target.acting_dsn, reach, deadline_s)
+    rights, on_tables = await _rights(target, acting, deadline_s)
     app: LoginReading | Missing | None = None
     if target.app_dsn and not _worth_trying(reach):
         app = _no_session(reach)
@@ -123,7 +133,42 @@ async def _read(target: TargetPolicy, deadline_s: float) -> Readings:
         host=host,
         machine=await _machine(target, host),
         beside=await look_beside(target),
+        rights=rights,
+        rights_on_tables=on_tables,
     )
+
+
+async def _rights(
+    target: TargetPolicy, acting: Privileges | Missing | None, deadline_s: float
+) -> tuple[Rights | Missing | None, Rights | Missing | None]:
+    """Of the acting role in its own database and in that of the tables, as far as they matter."""
+    if acting is None or isinstance(acting, Missing):
+        return acting, acting
+    wanted = [RIGHTS[name] for name in wanted_rights(target)]
+    tables = resolve(target.app_dsn or target.dsn).dbname
+    # The acting session goes to the first of them that lets it in.
+    own = (MAINTENANCE_DATABASE, "") if any(not right.in_tables for right in wanted) else ()
+    there = (tables,) if any(right.in_tables for right in wanted) else ()
+    return (
+        await _first_rights(target, own, deadline_s),
+        await _first_rights(target, there, deadline_s),
+    )
+
+
+async def _first_rights(
+    target: TargetPolicy, databases: Sequence[str], deadline_s: float
+) -> Rights | Missing | None:
+    seen: Rights | Missing | None = None
+    for database in databases:
+        seen = await read_rights(
+            target.acting_dsn,
+            database=database,
+            parameters=tuple(PARAMETERS),
+            deadline_s=deadline_s,
+        )
+        if isinstance(seen, Rights):
+            break
+    return seen
 
 
 async def _machine(target: TargetPolicy, host: HostReadings) -> HostFacts | Missing:

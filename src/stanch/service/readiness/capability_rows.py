@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stanch.adapters.postgres.privileges import Privileges
+from stanch.adapters.postgres.privileges import Privileges, Rights
 from stanch.incident.page_after import page_after
 from stanch.model.diagnosis import Missing
 from stanch.model.machine import HostFacts
@@ -20,8 +20,10 @@ from stanch.model.shown import shortened, span
 from stanch.policy.policy import Heartbeat, TargetPolicy
 from stanch.policy.quoting import printable
 from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY, judge_cluster
-from stanch.service.readiness.grants import RESERVED_SINCE, grant
+from stanch.service.readiness.granting import grant
+from stanch.service.readiness.grants import RESERVED_SINCE
 from stanch.service.readiness.machine_row import WATCH_MACHINE, Judged, judge_machine
+from stanch.service.readiness.rights import RIGHTS, wanted_rights
 from stanch.service.watched.whereabouts import HostReadings
 
 WHY_CHARS_MAX = 240
@@ -55,6 +57,10 @@ class Readings:
     """One look at the server's machine, in the way in which it will be watched."""
     beside: Mapping[str, Judged] = field(default_factory=dict[str, Judged])
     """Rows about what stands beside the server, where policy names any of it."""
+    rights: Rights | Missing | None = None
+    """Of the acting role in its own database; None: the policy has no use for them."""
+    rights_on_tables: Rights | Missing | None = None
+    """The same in the database of the application's tables."""
 
 
 def judge(
@@ -77,6 +83,7 @@ def judge(
             if read.acting is not None
             else []
         ),
+        *(_right(name, read) for name in wanted_rights(target)),
         _page_after(target, read.host),
         _start(target, read.host),
         _lock_file(read.host),
@@ -153,15 +160,27 @@ def _gets_in(seen: Privileges | Missing, feature: str) -> Capability:
     return _row(feature, can=False, why=why, change=" ".join(lacks))
 
 
+def _right(feature: str, read: Readings) -> Capability:
+    """What the acting role needs for an action that policy does not merely observe."""
+    right = RIGHTS[feature]
+    seen = read.rights_on_tables if right.in_tables else read.rights
+    if read.acting is None:
+        return _no_acting(feature)
+    if not isinstance(seen, Rights):
+        return _unknown(feature, seen or Missing(what="rights", reason="not read"))
+    judged = right.judge(seen)
+    return _row(feature, can=judged.can, why=judged.why, change=judged.change)
+
+
+def _no_acting(feature: str) -> Capability:
+    change = "Run `stanch grants --only acting`, then add `acting_dsn`."
+    return _row(feature, can=False, why="the policy has no acting_dsn", change=change)
+
+
 def _end_sessions(read: Readings) -> Capability:
     feature, seen = "end sessions", read.acting
     if seen is None:
-        return _row(
-            feature,
-            can=False,
-            why="the policy has no acting_dsn",
-            change="Run `stanch grants --only acting`, then add `acting_dsn`.",
-        )
+        return _no_acting(feature)
     if isinstance(seen, Missing) and not _answers(read):
         return _unknown(feature, seen)
     if isinstance(seen, Missing):

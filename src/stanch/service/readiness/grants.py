@@ -6,11 +6,12 @@ end nobody's session. Every statement works on PostgreSQL 13 to 18 and may be ru
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from stanch.policy.canary import TABLE as CANARY_TABLE
+from stanch.service.readiness.granting import Acting, block, identifier, literal
+from stanch.service.readiness.rights import give
 
 WATCH_ROLE = "stanch_watch"
 ACT_ROLE = "stanch_act"
@@ -42,6 +43,8 @@ class Grants:
     acting: str
     canary: str
     """Only where the policy wants a canary."""
+    rights: str = ""
+    """What the acting role needs for the actions that the policy does not merely observe."""
 
 
 def grants(
@@ -50,8 +53,14 @@ def grants(
     act_role: str = ACT_ROLE,
     major: int | None = None,
     canary_table: str = CANARY_TABLE,
+    rights: Collection[str] = (),
+    places: Acting | None = None,
 ) -> Grants:
-    """The SQL for both roles. Without `major`, parts that depend on the version ask the server."""
+    """The SQL for both roles. Without `major`, parts that depend on the version ask the server.
+
+    `rights`: rows of the capability table; `places`: in which databases they are needed.
+    """
+    acting = replace(places or Acting(role=act_role, major=major), role=act_role, major=major)
     return Grants(
         watching=_role_sql(
             watch_role,
@@ -69,25 +78,8 @@ def grants(
             major=major,
         ),
         canary=_canary_sql(watch_role, canary_table),
+        rights=give(rights, acting),
     )
-
-
-def grant(role: str, granted: str) -> str:
-    """One GRANT, as it can be pasted."""
-    return f"GRANT {granted} TO {identifier(role)};"
-
-
-def identifier(name: str) -> str:
-    """A role's name as SQL; quoted unless it is plainly lower case."""
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", name):
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Text as an SQL string, safe whatever standard_conforming_strings says."""
-    quoted = text.replace("'", "''")
-    return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"
 
 
 def _role_sql(
@@ -101,7 +93,7 @@ def _role_sql(
     )
     lines = [
         f"-- {heading}",
-        _block(create),
+        block(create),
         f"ALTER ROLE {name} LOGIN INHERIT CONNECTION LIMIT {connections};",
         f"GRANT {', '.join(granted)} TO {name};",
         *(
@@ -144,12 +136,5 @@ def _reserved(name: str, major: int | None) -> list[str]:
             f"    {statement}\n"
             "  END IF;"
         )
-        return [f"-- PostgreSQL {RESERVED_SINCE} and newer:", restart, _block(body)]
+        return [f"-- PostgreSQL {RESERVED_SINCE} and newer:", restart, block(body)]
     return [restart, statement] if major >= RESERVED_SINCE else []
-
-
-def _block(body: str) -> str:
-    tag = "$stanch$"
-    while tag in body:
-        tag = f"$s{tag[1:]}"
-    return f"DO {tag}\nBEGIN\n  {body}\nEND\n{tag};"

@@ -278,7 +278,7 @@ FAULTS = (
         shows_after_s=8.0,
     ),
     Fault(
-        id="autovacuum-off",
+        id="autovacuum-starved",
         area=Area.LOCKS,
         story="Somebody switched autovacuum off to have a quiet hour, and did not switch it on "
         "again: dead rows pile up.",

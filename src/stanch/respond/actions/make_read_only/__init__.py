@@ -1,0 +1,1 @@
+"""Let new transactions in one database begin read-only: a brake, and no lock."""

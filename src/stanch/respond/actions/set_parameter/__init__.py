@@ -1,0 +1,1 @@
+"""Set or reset one parameter of the whole server, by reload."""

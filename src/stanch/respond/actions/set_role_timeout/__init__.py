@@ -1,0 +1,1 @@
+"""Set a timeout with which new sessions of one role start."""

@@ -1,0 +1,1 @@
+"""What actions share that change something on a server by one statement of the acting role."""
