@@ -205,7 +205,7 @@ PLANS = [
 @pytest.mark.parametrize(("found", "actions"), PLANS)
 def test_a_cause_becomes_the_steps_of_its_runbook(found: CauseFinding, actions: list[str]) -> None:
     plan = plan_of(found)
-    assert [step.action for step in plan.steps] == ["gather", *actions]
+    assert [step.action for step in plan.effects] == actions
     for step in plan.steps:
         assert check_params(CATALOGUE[step.action], step) is None
         assert step.preview

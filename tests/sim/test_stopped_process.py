@@ -9,6 +9,7 @@ import pytest
 from sim.truths import STORIES, broken_once, check_effects, check_everything, incident
 from stanch.model import events as e
 from stanch.model.plans import StepOutcome
+from stanch.policy.policy import READING_ACTIONS
 from stanch.testing.simulation import Running, Simulation, sim_policy, sim_target
 from stanch.testing.virtual_time import VirtualLoop, run_virtually
 
@@ -26,7 +27,7 @@ def stopped_once_after_an_intent(story: str, *, for_s: float) -> tuple[Simulatio
         server = sim.servers["orders"]
 
         def stop(intent: e.StepIntended) -> None:
-            if not stopped:
+            if not stopped and intent.action not in READING_ACTIONS:
                 stopped.append(len(server.effects))
                 loop = asyncio.get_running_loop()
                 assert isinstance(loop, VirtualLoop)

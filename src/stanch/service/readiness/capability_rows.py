@@ -13,7 +13,6 @@ from stanch.adapters.postgres.privileges import Privileges, Rights
 from stanch.incident.page_after import page_after
 from stanch.model.diagnosis import Missing
 from stanch.model.machine import HostFacts
-from stanch.model.plans import Mode
 from stanch.model.ports.acting import KeptFile, LoginReading
 from stanch.model.reach import STATE_MEANINGS, Reach
 from stanch.model.shown import shortened, span
@@ -23,6 +22,7 @@ from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY, judge_cluster
 from stanch.service.readiness.granting import grant
 from stanch.service.readiness.grants import RESERVED_SINCE
 from stanch.service.readiness.machine_row import WATCH_MACHINE, Judged, judge_machine
+from stanch.service.readiness.modes import mode_told
 from stanch.service.readiness.rights import RIGHTS, wanted_rights
 from stanch.service.watched.whereabouts import HostReadings
 
@@ -258,7 +258,7 @@ def _start(target: TargetPolicy, host: HostReadings) -> Capability:
         why = manager.detail or f"this OS user may not: {host.manager_words}"
         change = "Run Stanch as the server's OS user or as root."
         return _row(feature, can=False, why=why, change=change)
-    return _row(feature, can=True, why=host.manager_words + _mode(target, "start_server"))
+    return _row(feature, can=True, why=host.manager_words + mode_told(target, "start_server"))
 
 
 def _page_after(target: TargetPolicy, host: HostReadings) -> Capability:
@@ -316,7 +316,7 @@ def _free_space(target: TargetPolicy, host: HostReadings) -> Capability:
     parts = [f"{len(sizes)} ballast files of {sum(sizes) / 2**20:.0f} MiB"] if sizes else []
     if target.free_space.old_logs_days is not None:
         parts.append(f"server logs older than {target.free_space.old_logs_days} days")
-    return _row(feature, can=True, why=" and ".join(parts) + _mode(target, "free_space"))
+    return _row(feature, can=True, why=" and ".join(parts) + mode_told(target, "free_space"))
 
 
 def _log_in_as_app(read: Readings) -> Capability:
@@ -384,15 +384,6 @@ def _not_here(feature: str, host: HostReadings) -> Capability | None:
     why = host.files_why if host.shared else host.source
     change = "Make `see the server's machine` work first." if host.shared else ELSEWHERE
     return _row(feature, can=can, why=why, change=change)
-
-
-def _mode(target: TargetPolicy, action: str) -> str:
-    words = {
-        Mode.OBSERVE: "; policy: observe, so people do it",
-        Mode.ADVISE: "; policy: after `stanch approve`",
-        Mode.ACT: "; policy: by itself",
-    }
-    return words[target.mode(action)]
 
 
 def _answers(read: Readings) -> bool:
