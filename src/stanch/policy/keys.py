@@ -520,9 +520,9 @@ TARGET = Section(
             name="actions",
             field="actions",
             holds=MapOf(names=ACTIONS, value=MODE, noun="action"),
-            doc="What Stanch may do, by action (docs/actions.md has all of them): observe (name the "
-            "runbook), advise (after `stanch approve`), act (by itself, when every guard says yes). "
-            "What is not listed is observe.",
+            doc="What Stanch may do, by action (docs/actions.md has them): observe (name the "
+            "runbook), advise (after `stanch approve`), act (by itself, when every guard says "
+            "yes). What is not listed is observe.",
             example="{start_server: advise}",
         ),
         Key(
