@@ -22,7 +22,7 @@ pytestmark = pytest.mark.story
 DEMO = [sys.executable, "-m", "stanch.drill.demo"]
 SCRATCH = re.compile(r"/tmp/stanch-demo-[a-z0-9_]+")
 SECONDS_MAX = 120
-IN_ORDER = ["broken", "noticed", "cause", "did", "verified", "rescued", "resolved"]
+IN_ORDER = ["broken", "noticed", "cause", "kept", "did", "verified", "rescued", "resolved"]
 """The page goes out beside them, at its own moment."""
 
 

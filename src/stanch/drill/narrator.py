@@ -19,6 +19,7 @@ from stanch.drill.acts.act import Act, Broken
 from stanch.drill.judging import PageSeen, Status
 from stanch.drill.result import Result
 from stanch.drill.told import Entry, first_cause, moment_of
+from stanch.policy.policy import READING_ACTIONS
 from stanch.policy.quoting import printable
 
 WHEN_COLUMNS = 9
@@ -130,10 +131,15 @@ class Narrator:
     def _did(self, at: datetime, entry: Entry) -> None:
         body = entry["body"]
         action = str(body["step_id"]).partition("-")[2]
+        if action in READING_ACTIONS:
+            self._line(at, "kept", body["detail"], "dim")
+            return
         done = "" if body["outcome"] == "done" else f" {body['outcome']}"
         self._line(at, "did", f"{action}{done}: {body['detail']}", "bold blue")
 
     def _verified(self, at: datetime, entry: Entry) -> None:
+        if str(entry["body"]["step_id"]).partition("-")[2] in READING_ACTIONS:
+            return
         word, style = ("verified", "green") if entry["body"]["ok"] else ("not yet", "yellow")
         self._line(at, word, entry["body"]["detail"], style)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from stanch.policy.policy import READING_ACTIONS
+
 Entry = Mapping[str, Any]
 """One event of the timeline, as the JSON has it."""
 
@@ -105,14 +107,18 @@ def _first_named(entries: Sequence[Entry], cause: str) -> datetime | None:
 
 
 def _steps(entries: Sequence[Entry]) -> Iterator[StepTold]:
-    """Every attempt that has an outcome, with the verification that followed it, if any did."""
+    """Every attempt at an effect that has an outcome, with the verification that followed it, if
+    any did."""
     for place, entry in enumerate(entries):
         if entry["kind"] != "step.outcome.v1":
             continue
         ended = entry["body"]
+        action = str(ended["step_id"]).partition("-")[2]
+        if action in READING_ACTIONS:
+            continue
         check = _verification(entries[place + 1 :], ended)
         yield StepTold(
-            action=str(ended["step_id"]).partition("-")[2],
+            action=action,
             outcome=ended["outcome"],
             detail=ended["detail"],
             ended_at=moment_of(entry),
