@@ -17,7 +17,14 @@ from stanch.policy.dsn import read_conninfo
 from stanch.policy.hook_checks import hook_contradictions
 from stanch.policy.host_checks import contradiction
 from stanch.policy.places import PathTo, Places
-from stanch.policy.policy import POOL_ACTIONS, SESSION_ACTIONS, Policy, SmtpChannel, TargetPolicy
+from stanch.policy.policy import (
+    POOL_ACTIONS,
+    SESSION_ACTIONS,
+    SIGNALLING_ACTIONS,
+    Policy,
+    SmtpChannel,
+    TargetPolicy,
+)
 from stanch.policy.quoting import quoted
 from stanch.policy.reading import nearest
 from stanch.policy.rule_checks import rule_contradictions
@@ -224,7 +231,9 @@ def _actions(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:
 def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     """What the file itself says makes an action impossible."""
     if action in SESSION_ACTIONS and not target.acting_dsn:
-        return "sessions cannot be ended without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
+        ends = action in SIGNALLING_ACTIONS
+        what = "sessions cannot be ended" if ends else "nothing can be changed"
+        return f"{what} without acting_dsn", "Add `acting_dsn` (`stanch grants`)."
     if action in POOL_ACTIONS and not any(target.admin_console(p.name) for p in target.pools):
         what = "no pooler can be changed without admin_dsn"
         return what, "Add `admin_dsn` to a pool source of type pgbouncer."

@@ -60,6 +60,8 @@ SESSION_ACTIONS = (
     "quarantine_table",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
+SIGNALLING_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
+"""Those of them that end sessions or cancel what they run."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 """Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
 

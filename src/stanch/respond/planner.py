@@ -17,7 +17,7 @@ from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.model.shown import percent
-from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
+from stanch.policy.policy import SESSION_ACTIONS, SIGNALLING_ACTIONS, TargetPolicy
 from stanch.respond.blast_radius import Acts, spent
 from stanch.respond.guarding import no
 from stanch.respond.options import options_for
@@ -223,7 +223,8 @@ def _by_policy(action: str, target: TargetPolicy) -> Refusal | None:
         return no("policy", f"policy only observes where {action} is concerned", lifts=lifts)
     if action in SESSION_ACTIONS and not target.acting_dsn:
         lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
-        return no("acting_session", "there is no session that may end others", lifts=lifts)
+        may = "that may end others" if action in SIGNALLING_ACTIONS else "of the acting role"
+        return no("acting_session", f"there is no session {may}", lifts=lifts)
     return None
 
 

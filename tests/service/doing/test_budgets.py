@@ -39,3 +39,5 @@ def test_all_actions_on_sessions_of_a_target_share_it_and_targets_do_not() -> No
 def test_what_touches_no_session_is_not_counted() -> None:
     budgets = SessionBudgets(HandClock().now_ns)
     assert all(budgets.of(FEW, "start_server")() is None for _ in range(5))
+    assert all(budgets.of(FEW, "analyze_table")() is None for _ in range(5))
+    assert all(budgets.of(FEW, "set_parameter")() is None for _ in range(5))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from stanch.model.ids import TargetName
 from stanch.model.plans import Refusal
-from stanch.policy.policy import SESSION_ACTIONS, TargetPolicy
+from stanch.policy.policy import SIGNALLING_ACTIONS, TargetPolicy
 
 WINDOW_S = 60.0
 
@@ -21,7 +21,7 @@ class SessionBudgets:
 
     def of(self, target: TargetPolicy, action: str) -> Callable[[], Refusal | None]:
         """What an effect of this action has to ask before it happens."""
-        if action not in SESSION_ACTIONS:
+        if action not in SIGNALLING_ACTIONS:
             return _free
         return lambda: self._take(target)
 
