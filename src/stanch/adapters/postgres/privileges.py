@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -17,6 +17,9 @@ from stanch.model.errors import ProbeFailed
 from stanch.policy.quoting import printable
 
 STATEMENT_TIMEOUT_MS = 3_000
+
+T = TypeVar("T")
+Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 # pg_settings shows a protected setting to nobody who may not read it, where current_setting fails.
 # to_regrole answers NULL for roles that this version does not have.
@@ -179,29 +182,15 @@ async def read_rights(
     needed. Cost: one session, one statement over small catalogues and pg_class.
     Never: raises for trouble at the server; that is Missing. Raises SetupError for a bad string.
     """
-    named = {"dbname": database} if database else {}
-    options = f"{resolve(dsn).options} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
-    conninfo = make_conninfo(
-        dsn,
-        application_name="stanch check",
-        connect_timeout=max(2, int(deadline_s)),
-        options=options,
-        **named,
-    )
-    try:
-        async with asyncio.timeout(deadline_s):
-            session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-            async with session:
-                asked = PARAMETERS_SQL if session.info.server_version >= 150_000 else ASKED_SQL
-                query = RIGHTS_SQL.replace("{parameters}", asked)
-                values = {"parameters": list(parameters)}
-                row = await (await session.execute(query, values)).fetchone()
-    except TimeoutError:
-        return Missing(what="rights", reason=f"no answer within {deadline_s:g} s")
-    except psycopg.Error as error:
-        return Missing(what="rights", reason=printable(str(error).strip())[:300])
-    assert row is not None, "a session's own role is in pg_roles"
-    return _rights(cast("dict[str, Any]", row[0]))
+
+    async def ask(session: Session) -> dict[str, Any]:
+        asked = PARAMETERS_SQL if session.info.server_version >= 150_000 else ASKED_SQL
+        query = RIGHTS_SQL.replace("{parameters}", asked)
+        values = {"parameters": list(parameters)}
+        return _of_ours(await (await session.execute(query, values)).fetchone())
+
+    found = await _logged_in(dsn, ask, database=database, what="rights", deadline_s=deadline_s)
+    return found if isinstance(found, Missing) else _rights(found)
 
 
 def _rights(plain: dict[str, Any]) -> Rights:
@@ -234,29 +223,49 @@ async def read_privileges(dsn: str, *, deadline_s: float) -> Privileges | Missin
     Never: raises for trouble at the server; that is Missing with the reason. Raises SetupError for
     a string that is no connection string.
     """
-    known = resolve(dsn)
-    options = f"{known.options} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
+
+    async def ask(session: Session) -> Privileges:
+        row = await (await session.execute(PRIVILEGES_SQL)).fetchone()
+        return replace(_privileges(_of_ours(row)), cluster=await _cluster(session))
+
+    return await _logged_in(dsn, ask, database="", what="privileges", deadline_s=deadline_s)
+
+
+async def _logged_in(
+    dsn: str,
+    ask: Callable[[Session], Awaitable[T]],
+    *,
+    database: str,
+    what: str,
+    deadline_s: float,
+) -> T | Missing:
+    """What is answered in one short session; "" is the database of the connection string."""
+    named = {"dbname": database} if database else {}
+    options = f"{resolve(dsn).options} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
     conninfo = make_conninfo(
         dsn,
         application_name="stanch check",
         connect_timeout=max(2, int(deadline_s)),
         options=options,
+        **named,
     )
     try:
         async with asyncio.timeout(deadline_s):
             session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
             async with session:
-                row = await (await session.execute(PRIVILEGES_SQL)).fetchone()
-                cluster = await _cluster(session)
+                return await ask(session)
     except TimeoutError:
-        return Missing(what="privileges", reason=f"no answer within {deadline_s:g} s")
+        return Missing(what=what, reason=f"no answer within {deadline_s:g} s")
     except psycopg.Error as error:
-        return Missing(what="privileges", reason=printable(str(error).strip())[:300])
+        return Missing(what=what, reason=printable(str(error).strip())[:300])
+
+
+def _of_ours(row: tuple[Any, ...] | None) -> dict[str, Any]:
     assert row is not None, "a session's own role is in pg_roles"
-    return replace(_privileges(cast("dict[str, Any]", row[0])), cluster=cluster)
+    return cast("dict[str, Any]", row[0])
 
 
-async def _cluster(session: psycopg.AsyncConnection[tuple[Any, ...]]) -> str:
+async def _cluster(session: Session) -> str:
     try:
         row = await (await session.execute(CLUSTER_IDENTITY_SQL.encode())).fetchone()
         return parse_cluster_identity(row[0]) if row is not None else ""

@@ -61,19 +61,21 @@ async def visit(
     world: World,
     database: str | Missing,
     asked: tuple[str, SqlParams],
-    parse: Callable[[object], T],
+    parse: Callable[[str | None], T],
+    *,
+    what: str = "the server's answer",
 ) -> T | Missing:
     """What one question of a visit answers, or why there is no answer."""
     if isinstance(database, Missing):
         return database
     if world.visits is None:
-        return Missing(what="the server", reason="there is no session to it")
+        return Missing(what=what, reason="there is no acting session")
     sql, params = asked
     try:
         rows = await world.visits.fetch_rows(database, sql, params, timeout_s=QUESTION_TIMEOUT_S)
         return parse(rows[0].get("answer") if rows else None)
     except ProbeFailed as error:
-        return Missing(what="the server's answer", reason=str(error))
+        return Missing(what=what, reason=str(error))
 
 
 async def send(world: World, database: str | Missing, change: Change) -> ActReport | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stanch.facts.controldata import ControlData, parse_controldata
 from stanch.facts.lock_file import (
@@ -24,6 +26,7 @@ from stanch.model.errors import ProbeFailed
 from stanch.model.host import DataDirectoryProcesses, FileHolds, ProcessInfo, SharedMemory
 from stanch.model.ports.acting import LockNote
 from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import SqlParams
 from stanch.model.vitals import Vitals
 from stanch.steps.world import World
 
@@ -31,6 +34,8 @@ CONTROL_DEADLINE_S = 2.0
 QUESTION_TIMEOUT_S = 2.0
 HOLDS_DEADLINE_S = 5.0
 """Enough for a hundred thousand files and more."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +127,25 @@ async def orphans_left(host: HostReader, *, wait_s: float) -> DataDirectoryProce
         await asyncio.sleep(0.1)
 
 
-async def read_vitals(world: World) -> Vitals | Missing:
+async def ask(
+    world: World,
+    asked: tuple[str, SqlParams | None],
+    parse: Callable[[str], T],
+    *,
+    what: str,
+) -> T | Missing:
+    """What one question over the session that is open anyway answers, or why nothing does."""
     if world.reader is None:
-        return Missing(what="vitals", reason="there is no session to the server")
+        return Missing(what=what, reason="there is no session to the server")
+    sql, params = asked
     try:
-        answer = await world.reader.fetch_json(VITALS_SQL, timeout_s=QUESTION_TIMEOUT_S)
-        return parse_vitals(answer)
+        return parse(await world.reader.fetch_json(sql, params, timeout_s=QUESTION_TIMEOUT_S))
     except ProbeFailed as error:
-        return Missing(what="vitals", reason=str(error))
+        return Missing(what=what, reason=str(error))
+
+
+async def read_vitals(world: World) -> Vitals | Missing:
+    return await ask(world, (VITALS_SQL, None), parse_vitals, what="vitals")
 
 
 async def read_waiting(world: World) -> tuple[WaitingSession, ...] | Missing:
@@ -137,10 +153,5 @@ async def read_waiting(world: World) -> tuple[WaitingSession, ...] | Missing:
 
     Cost: looks into the lock manager once; never on a timer.
     """
-    if world.reader is None:
-        return Missing(what="waiting sessions", reason="there is no session to the server")
-    try:
-        answer = await world.reader.fetch_json(SESSIONS_WAITING_SQL, timeout_s=QUESTION_TIMEOUT_S)
-        return parse_waiting(answer)
-    except ProbeFailed as error:
-        return Missing(what="waiting sessions", reason=str(error))
+    asked = (SESSIONS_WAITING_SQL, None)
+    return await ask(world, asked, parse_waiting, what="waiting sessions")

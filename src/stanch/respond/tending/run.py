@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from stanch.facts.maintained import MAINTAINED_SQL, MaintainedTable, parse_maintained
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed, ProbeFailed
+from stanch.model.errors import ActionFailed
 from stanch.model.host import VolumeUse
 from stanch.model.plans import PlannedStep, StepOutcome
 from stanch.model.ports.server import ServerVisits
 from stanch.policy.quoting import printable
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S
+from stanch.respond.changing.run import visit
 from stanch.steps.action import ActReport
 from stanch.steps.world import World
 
@@ -22,18 +22,11 @@ CANCELED = "57014"
 
 async def read_table(step: PlannedStep, world: World) -> MaintainedTable | Missing | None:
     """The table as it is now. Cost: one session of the acting role."""
-    if world.visits is None:
-        return Missing(what="the table", reason="there is no acting session")
     oid = step.param("table_oid")
     assert isinstance(oid, int)
+    asked = (MAINTAINED_SQL, {"oid": oid})
     database = str(step.param("database"))
-    try:
-        rows = await world.visits.fetch_rows(
-            database, MAINTAINED_SQL, {"oid": oid}, timeout_s=QUESTION_TIMEOUT_S
-        )
-        return parse_maintained(rows[0]["answer"] if rows else None)
-    except ProbeFailed as error:
-        return Missing(what="the table", reason=str(error))
+    return await visit(world, database, asked, parse_maintained, what="the table")
 
 
 async def tend(

@@ -32,14 +32,10 @@ def rehearsal_route(house: House, hands: HandsOf) -> Route:
 
     async def answer(request: Request) -> Response:
         runbook = runbook_named(house.policies, request.path_params["runbook"])
-        on = request.query_params.get("on", "")
-        found = await house.operations.incidents(open_only=True, limit=INCIDENTS_MAX)
-        incident = next((one for one in found if _is_it(one, on)), None)
-        name = TargetName(incident.target if incident is not None else on)
+        incident, name = await _meant(house, request.query_params.get("on", ""))
         target = house.policy.target(name)
         if target is None:
-            names = ", ".join(sorted(t.name for t in house.policy.targets))
-            raise BadRequest(f"no open incident and no target {on!r}", hint=f"Targets: {names}.")
+            raise BadRequest(f"{name} is not in the policy", hint="Nothing acts on it.")
         its = hands(name)
         if its is None:
             raise BadRequest(f"nobody watches {name}", hint="Start `stanch run` and ask again.")
@@ -49,8 +45,12 @@ def rehearsal_route(house: House, hands: HandsOf) -> Route:
     return Route(PATH, answer)
 
 
-def _is_it(incident: Incident, on: str) -> bool:
-    if on in (incident.id, incident.target):
-        return True
-    counter = incident.id.rsplit("-", 1)[-1]
-    return on.isascii() and on.isdigit() and int(counter) == int(on)
+async def _meant(house: House, on: str) -> tuple[Incident | None, TargetName]:
+    """An open incident, or a target with the open one it has, if any. Raises BadRequest."""
+    if house.policy.target(on) is None:
+        incident = await house.operations.find(on)
+        if incident.status.ended:
+            raise BadRequest(f"{incident.id} is already {incident.status.value}")
+        return incident, incident.target
+    found = await house.operations.incidents(open_only=True, limit=INCIDENTS_MAX)
+    return next((one for one in found if one.target == on), None), TargetName(on)

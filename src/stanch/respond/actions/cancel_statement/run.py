@@ -10,13 +10,12 @@ from stanch.facts.running import (
     parse_running,
 )
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.policy.quoting import printable
 from stanch.respond.actions.cancel_statement.guards import GUARDS, may_cancel
 from stanch.respond.actions.cancel_statement.planning import PLANNING
 from stanch.respond.guarding import no
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S
+from stanch.respond.reading.run import ask
 from stanch.respond.sessions import same_moment
 from stanch.respond.signalling.run import Signal, send
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
@@ -77,17 +76,9 @@ async def _statement(step: PlannedStep, world: World) -> RunningStatement | Refu
 
 
 async def _running(step: PlannedStep, world: World) -> RunningStatement | Missing | None:
-    if world.reader is None:
-        return Missing(what="the statement", reason="there is no session to the server")
     pid = step.param("pid")
     assert isinstance(pid, int)
-    try:
-        answer = await world.reader.fetch_json(
-            RUNNING_SQL, {"pid": pid}, timeout_s=QUESTION_TIMEOUT_S
-        )
-        return parse_running(answer)
-    except ProbeFailed as error:
-        return Missing(what="the statement", reason=str(error))
+    return await ask(world, (RUNNING_SQL, {"pid": pid}), parse_running, what="the statement")
 
 
 def _told(seen: RunningStatement) -> str:

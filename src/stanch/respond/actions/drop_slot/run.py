@@ -11,13 +11,13 @@ from stanch.facts.slots import (
     parse_slot,
 )
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed, ProbeFailed
+from stanch.model.errors import ActionFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.policy.quoting import printable
 from stanch.respond.actions.drop_slot.guards import GUARDS, may_drop
 from stanch.respond.actions.drop_slot.planning import PLANNING
 from stanch.respond.guarding import no
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S
+from stanch.respond.reading.run import ask
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
@@ -76,14 +76,8 @@ async def _slot(step: PlannedStep, world: World) -> ReplicationSlot | Refusal:
 
 
 async def _read(step: PlannedStep, world: World) -> ReplicationSlot | Missing | None:
-    if world.reader is None:
-        return Missing(what="the slot", reason="there is no session to the server")
-    name = {"slot": str(step.param("slot"))}
-    try:
-        answer = await world.reader.fetch_json(SLOT_SQL, name, timeout_s=QUESTION_TIMEOUT_S)
-        return parse_slot(answer)
-    except ProbeFailed as error:
-        return Missing(what="the slot", reason=str(error))
+    asked = (SLOT_SQL, {"slot": str(step.param("slot"))})
+    return await ask(world, asked, parse_slot, what="the slot")
 
 
 DROP_SLOT = Action(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from stanch.facts.rebuilt import REBUILT_SQL, RebuiltIndex, parse_rebuilt, rebuild_statement
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ActionFailed, ProbeFailed
+from stanch.model.errors import ActionFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.server import Acted
 from stanch.policy.quoting import printable
 from stanch.respond.actions.rebuild_index.guards import GUARDS, may_rebuild
 from stanch.respond.actions.rebuild_index.planning import PLANNING
+from stanch.respond.changing.run import visit
 from stanch.respond.guarding import no
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S
 from stanch.respond.tending.run import CANCELED, MARGIN_S, free_bytes
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
@@ -83,8 +83,6 @@ async def _index(step: PlannedStep, world: World) -> RebuiltIndex | Refusal:
 
 
 async def _read(step: PlannedStep, world: World) -> RebuiltIndex | Missing | None:
-    if world.visits is None:
-        return Missing(what="the index", reason="there is no acting session")
     table_oid = step.param("table_oid")
     assert isinstance(table_oid, int)
     given = {
@@ -92,13 +90,8 @@ async def _read(step: PlannedStep, world: World) -> RebuiltIndex | Missing | Non
         "schema": str(step.param("index_schema")),
         "name": str(step.param("index_name")),
     }
-    try:
-        rows = await world.visits.fetch_rows(
-            str(step.param("database")), REBUILT_SQL, given, timeout_s=QUESTION_TIMEOUT_S
-        )
-        return parse_rebuilt(rows[0]["answer"] if rows else None)
-    except ProbeFailed as error:
-        return Missing(what="the index", reason=str(error))
+    database = str(step.param("database"))
+    return await visit(world, database, (REBUILT_SQL, given), parse_rebuilt, what="the index")
 
 
 def _told(seen: RebuiltIndex) -> str:
