@@ -438,6 +438,24 @@ def test_what_was_only_read_uses_up_no_try_when_the_rest_is_refused() -> None:
     assert Job.PROPOSE in jobs(story.then(diagnosed(), 99))
 
 
+@pytest.mark.parametrize(
+    ("outcome", "counted"),
+    [
+        (StepOutcome.DONE, 1),
+        (StepOutcome.FAILED, 1),
+        (StepOutcome.IN_DOUBT, 1),
+        (StepOutcome.REFUSED, 0),
+        (StepOutcome.EXPIRED, 0),
+    ],
+)
+def test_what_a_guard_refused_was_no_act_and_what_failed_was_one(
+    outcome: StepOutcome, counted: int
+) -> None:
+    story = Story(opened()).then(diagnosed(), 0.1).then(e.PlanProposed(plan=plan()), 1)
+    story.then(intended(), 2).then(replace(DONE, outcome=outcome), 3)
+    assert len(story.incident.acts) == counted
+
+
 def test_a_plan_that_has_only_read_so_far_ends_when_it_is_no_longer_needed() -> None:
     assert Job.STEP in jobs(read_only_so_far())
     assert "no longer needed" in jobs(read_only_so_far().then(CLEARED, 4))[Job.END_PLAN].reason

@@ -11,6 +11,10 @@ from stanch.model import events as e
 from stanch.model.plans import Mode, StepOutcome
 from stanch.model.timeline import Recorded
 
+ACTS_KEPT = 100
+"""Of the last actions that were begun."""
+UNTOUCHED = (StepOutcome.REFUSED, StepOutcome.EXPIRED)
+
 
 def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
     steps = frozen({step.id: StepState() for step in event.plan.steps})
@@ -54,11 +58,7 @@ def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:
 
 def _touched(plan: PlanState) -> bool:
     # Begun without an outcome counts: whoever intended it may have done it before it died.
-    untouched = (StepOutcome.REFUSED, StepOutcome.EXPIRED)
-    return any(s.attempts and s.outcome not in untouched for s in plan.effects)
-
-
-ACTS_KEPT = 100
+    return any(s.attempts and s.outcome not in UNTOUCHED for s in plan.effects)
 
 
 def _intended(i: Incident, event: e.StepIntended, r: Recorded) -> Incident:
@@ -92,8 +92,10 @@ def abandon_steps(i: Incident, writer_id: str) -> Incident:
 
 def _step_ended(i: Incident, event: e.StepEnded, r: Recorded) -> Incident:
     settled = event.outcome is not StepOutcome.IN_DOUBT
+    # What a guard refused was no act: nothing was touched.
+    acts = i.acts[:-1] if event.outcome in UNTOUCHED else i.acts
     return _with_step(
-        i,
+        replace(i, acts=acts),
         event,
         lambda s: replace(
             s,

@@ -236,7 +236,7 @@ class Incident:
     plans_tried: int = 0
     """Plans of which something was done."""
     acts: tuple[tuple[str, datetime], ...] = ()
-    """The last actions that were begun, with their moments; what only reads is not among them."""
+    """The last actions that were begun and not refused, with their moments."""
     plans_refused: int = 0
     """Plans that ended before anything was touched."""
     withheld: PlanWithheld | None = None
