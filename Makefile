@@ -17,7 +17,8 @@ MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/
 # What is longer, or on one version of the server only, in an ordinary run.
 SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arrive.py \
 	tests/store/test_interleavings.py \
-	tests/cli tests/respond tests/service tests/watch tests/drill/lab/test_kept_running.py
+	tests/adapters tests/diagnose tests/cli tests/respond tests/service tests/watch \
+	tests/drill/lab/test_kept_running.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick bench-diagnosis

@@ -22,8 +22,11 @@ pytest_plugins = sorted(path.stem for path in Path(__file__).parent.glob("fix_*.
 LONG_FIRST = ("test_docs_run.py", "stories", "sim", "drill")
 
 ONE_MAJOR = ("cli", "respond", "service", "watch")
-"""What these do does not depend on the server's version: each file sees one of those at hand. What
-asks servers is tested on every one, and `make soak` runs these on every one, too."""
+"""What these do does not depend on the server's version: each file sees one of those at hand."""
+
+TURNS = ("adapters", "diagnose", "stories")
+"""Here each test has one of them, by its name, so that every file sees both. The questions and the
+rules are asked of every version, and `make soak` and `make matrix` run everything on every one."""
 
 EVERY_MAJOR = os.environ.get("STANCH_SOAK") == "1" or "STANCH_MAJORS" in os.environ
 
@@ -35,12 +38,14 @@ def _room(item: pytest.Item) -> str:
 
 def _repeats(item: pytest.Item) -> bool:
     """A test of one of these rooms, on a version that is not its file's."""
-    if EVERY_MAJOR or _room(item) not in ONE_MAJOR or not isinstance(item, pytest.Function):
+    room = _room(item)
+    if EVERY_MAJOR or room not in ONE_MAJOR + TURNS or not isinstance(item, pytest.Function):
         return False
     parts = item.callspec.id.split("-") if hasattr(item, "callspec") else []
     majors = [part for part in parts if part in ("pg15", "pg18")]
-    # The name of the file decides, so that it is the same one every time.
-    return bool(majors) and majors[0] != ("pg15", "pg18")[zlib.crc32(item.path.name.encode()) % 2]
+    # A name decides, so that it is the same one every time.
+    name = item.path.name if room in ONE_MAJOR else item.originalname
+    return bool(majors) and majors[0] != ("pg15", "pg18")[zlib.crc32(name.encode()) % 2]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
