@@ -37,6 +37,7 @@ NOT_ASKED = (
     "severity",
     "signal source",
     "silence",
+    "level",
     "expected heartbeat",
     "mailbox",
     "ssh host",

@@ -7,7 +7,7 @@ from typing import Any
 
 from stanch.cli.diagnosis_page import found_values
 from stanch.cli.one_page import page
-from stanch.cli.rendering import VERDICTS, change_text, clock
+from stanch.cli.rendering import VERDICTS, change_text, clock, level_told
 from stanch.diagnose.evidence import Evidence
 from stanch.model.diagnosis import Diagnosis
 from stanch.policy.quoting import printable
@@ -69,6 +69,7 @@ def _about(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Since", clock(found["since"])),
         ("Opened", clock(found["opened_at"])),
         ("Data at risk", printable(found["data_at_risk"])),
+        *([("Level", printable(level_told(level)))] if (level := found.get("level")) else []),
         ("Taken by", printable(taken) if taken else "nobody"),
         *([("Nobody is paged before", clock(held))] if (held := found.get("held_until")) else []),
         *([("Drill", "yes")] if found["drill"] else []),

@@ -36,11 +36,19 @@ def cluster_lines(found: Found) -> Iterator[str]:
         yield f"{who}: {one['database']} leads to {leads}"
 
 
+def level_told(level: Found) -> str:
+    """Its name, since when it holds, and what it says."""
+    says = f": {level['says']}" if level["says"] else ""
+    return f"{level['name']} since {clock(level['since'])}{says}"
+
+
 def incident_lines(found: Found) -> Iterator[str]:
     """What a person needs first comes first; the timeline comes last."""
     yield f"{found['id']}  {found['severity']}  {found['status']}  {found['target']}"
     yield f"  {found['title']}, since {clock(found['since'])}"
     yield f"  data at risk: {found['data_at_risk']}"
+    if level := found.get("level"):
+        yield f"  level {level_told(level)}"
     if found["symptoms"]:
         yield f"  observed now: {', '.join(found['symptoms'])}"
     if found.get("attached"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from stanch.incident.due_levels import levels, overtaken, wants_plan
 from stanch.incident.due_people import deliveries, pages, updates
 from stanch.incident.fold_people import obligation
 from stanch.incident.state import Incident, PlanState, Status
@@ -62,6 +63,7 @@ def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
     if target is None or incident.unknown_kinds:
         # Taken out of the policy, or written by a newer release: page and show, never act.
         return
+    yield from levels(policy, target, incident, now)
     yield from _endings(target, incident)
     yield from _plan(target, incident, now)
     yield from _looks(target, incident)
@@ -73,7 +75,7 @@ def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
 def _plan(target: TargetPolicy, i: Incident, now: datetime) -> Iterator[Due]:
     state = i.plan
     if state is None or state.ended:
-        if _proposal_wanted(i) and i.diagnosed_at is not None:
+        if (_proposal_wanted(i) or wants_plan(i)) and i.diagnosed_at is not None:
             yield Due(lane=Lane.ACT, job=Job.PROPOSE, at=i.diagnosed_at)
         return
     unsettled = next((s for s in state.plan.steps if state.steps[s.id].unsettled), None)
@@ -145,6 +147,9 @@ def _plan_ending(target: TargetPolicy, i: Incident, state: PlanState) -> Due | N
         return _end(i, state, withdrawn, completed=False)
     if state.begun:
         return None
+    overtaken_by = overtaken(target, i, state)
+    if overtaken_by:
+        return _end(i, state, overtaken_by, completed=False)
     if not i.standing:
         return _end(i, state, "no longer needed: nothing is observed to be wrong", completed=False)
     reason = _outdated(i, state) if i.diagnosis_seq > state.proposed_seq else ""

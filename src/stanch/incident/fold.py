@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stanch.incident import fold_acts, fold_people
 from stanch.incident.fold_people import Rule, owe, page_anew, relapsed
-from stanch.incident.state import Incident, RescueState, Status, frozen
+from stanch.incident.state import Incident, LevelState, MessageState, RescueState, Status, frozen
 from stanch.model import events as e
 from stanch.model.diagnosis import Verdict, known_by
 from stanch.model.ids import IncidentId
@@ -60,6 +60,7 @@ def _opened(i: Incident, event: e.IncidentOpened, r: Recorded) -> Incident:
         symptoms_at=r.at,
         paging_seq=r.seq,
         paging_from=r.at,
+        levels=LevelState(clock_from=r.at, clock_seq=r.seq),
     )
 
 
@@ -119,9 +120,15 @@ def _severity(i: Incident, event: e.SeveritySet, r: Recorded) -> Incident:
 
 
 def _acknowledged(i: Incident, event: e.IncidentAcknowledged, r: Recorded) -> Incident:
-    kept = {k: m for k, m in i.messages.items() if m.raised.message_kind is MessageKind.UPDATE}
+    kept = {k: m for k, m in i.messages.items() if _still_wanted(m)}
     taken = replace(i, acknowledged_by=event.by, acknowledged_at=r.at, messages=frozen(kept))
     return owe(taken, "acknowledged", r)
+
+
+def _still_wanted(message: MessageState) -> bool:
+    """Whom a level pages is to know of it, whoever takes the incident."""
+    raised = message.raised
+    return raised.message_kind is MessageKind.UPDATE or raised.obligation.startswith("level/")
 
 
 def _rescued(i: Incident, event: e.IncidentRescued, r: Recorded) -> Incident:
@@ -162,6 +169,7 @@ def _reopened(i: Incident, event: e.IncidentReopened, r: Recorded) -> Incident:
         symptoms_at=r.at,
         plan=None,
         withheld=None,
+        levels=LevelState(clock_from=r.at, clock_seq=r.seq),
         rescue=RescueState(),
         updates_owed=(),
     )

@@ -19,8 +19,13 @@ UNTOUCHED = (StepOutcome.REFUSED, StepOutcome.EXPIRED)
 def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
     steps = frozen({step.id: StepState() for step in event.plan.steps})
     plan = PlanState(plan=event.plan, proposed_seq=r.seq, steps=steps)
-    proposed = replace(i, plan=plan, withheld=None)
+    proposed = replace(_prepared(i), plan=plan, withheld=None)
     return proposed if event.plan.mode is Mode.ACT else owe(proposed, "approval", r)
+
+
+def _prepared(i: Incident) -> Incident:
+    """What a level wanted prepared was tried: there is a plan now, or the reason why not."""
+    return replace(i, levels=replace(i.levels, propose=""))
 
 
 def _requested(i: Incident, event: e.PlanRequested, r: Recorded) -> Incident:
@@ -28,7 +33,7 @@ def _requested(i: Incident, event: e.PlanRequested, r: Recorded) -> Incident:
 
 
 def _withheld(i: Incident, event: e.PlanWithheld, r: Recorded) -> Incident:
-    withheld = replace(i, withheld=event, withheld_seq=r.seq)
+    withheld = replace(_prepared(i), withheld=event, withheld_seq=r.seq)
     # The same no to the next diagnosis is no news.
     return withheld if event == i.withheld else owe(withheld, "withheld", r)
 

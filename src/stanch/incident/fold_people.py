@@ -9,6 +9,7 @@ from typing import Any
 from stanch.incident.state import (
     DeliveryState,
     Incident,
+    LevelState,
     MessageState,
     Status,
     UpdateOwed,
@@ -36,7 +37,8 @@ def owe(i: Incident, rule: str, r: Recorded) -> Incident:
 
 def relapsed(i: Incident, r: Recorded) -> Incident:
     """Whatever was proven before no longer holds, nor does anybody's having taken it."""
-    return page_anew(replace(i, status=Status.OPEN, rescued_at=None), r)
+    levels = LevelState(clock_from=r.at, clock_seq=r.seq)
+    return page_anew(replace(i, status=Status.OPEN, rescued_at=None, levels=levels), r)
 
 
 def page_anew(i: Incident, r: Recorded) -> Incident:
@@ -53,7 +55,23 @@ def page_anew(i: Incident, r: Recorded) -> Incident:
     )
 
 
+def _level_reached(i: Incident, event: e.LevelReached, r: Recorded) -> Incident:
+    levels = replace(
+        i.levels,
+        reached_s=event.after_s,
+        seq=r.seq,
+        reached_at=r.at,
+        name=event.name,
+        says=event.says,
+        page=event.page,
+        propose=event.propose,
+    )
+    return owe(replace(i, levels=levels), "level", r)
+
+
 def _message(i: Incident, event: e.MessageRaised, r: Recorded) -> Incident:
+    if event.obligation == obligation("level", 1, i.levels.seq):
+        i = replace(i, levels=replace(i.levels, page=()))
     state = MessageState(
         raised=event,
         raised_at=r.at,
@@ -129,6 +147,7 @@ def _with_delivery(
 Rule = Callable[[Incident, Any, Recorded], Incident]
 
 RULES: dict[type[e.Event], Rule] = {
+    e.LevelReached: _level_reached,
     e.MessageRaised: _message,
     e.DeliveryAttempted: _attempted,
     e.DeliveryEnded: _delivered,

@@ -147,6 +147,25 @@ class RescueState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelState:
+    """How far an incident has come in the levels over time."""
+
+    clock_from: datetime | None = None
+    """When it was opened, came back, or relapsed."""
+    clock_seq: int = 0
+    reached_s: float = 0.0
+    """Where the newest level that was reached begins."""
+    seq: int = 0
+    reached_at: datetime | None = None
+    name: str = ""
+    says: str = ""
+    page: tuple[PersonId, ...] = ()
+    """Who has yet to be paged for it."""
+    propose: str = ""
+    """The runbook of which a plan has yet to be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOwed:
     """Something people who know of the incident have to be told."""
 
@@ -242,6 +261,7 @@ class Incident:
     withheld: PlanWithheld | None = None
     withheld_seq: int = 0
 
+    levels: LevelState = field(default_factory=LevelState)
     rescue: RescueState = field(default_factory=RescueState)
     rescued_at: datetime | None = None
     ended_at: datetime | None = None

@@ -14,6 +14,7 @@ class Job(StrEnum):
     """Kinds of due work; which room does each is said in `service/pipeline.py`."""
 
     PAGE = "page"
+    LEVEL = "level"
     UPDATE = "update"
     EXPIRE_PLAN = "expire_plan"
     END_PLAN = "end_plan"

@@ -361,6 +361,24 @@ class PlanRequested(Commanded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelReached(Event):
+    """So long without rescue that something else holds from here on, as policy has it."""
+
+    kind: ClassVar[str] = "level.reached.v1"
+    nature: ClassVar[Nature] = "decision"
+    name: str
+    after_s: float
+    """Since the incident was opened, or came back."""
+    asks: bool = False
+    """Something that ran by itself before waits for a person from here on."""
+    page: tuple[PersonId, ...] = ()
+    """Who is paged for it, and for levels that nobody was there to reach."""
+    propose: str = ""
+    """The runbook of which a plan is made now."""
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWithheld(Event):
     """There is something to do, but not by Stanch: no runbook, a guard, or policy; with options."""
 

@@ -24,6 +24,7 @@ def body(story: Story, *, at: datetime, opening: Sequence[str] = ()) -> str:
     lines = [*opening, *([""] if opening else [])]
     for section in (
         _head,
+        _level,
         _observed,
         _waiting,
         _withheld,
@@ -75,6 +76,11 @@ def _head(story: Story, at: datetime) -> Iterator[str]:
     else:
         yield from paragraph(f"Incident {story.incident_id}. To take it:")
         yield f"    {ack_command(story)}"
+
+
+def _level(story: Story, at: datetime) -> Iterator[str]:
+    if story.level and not story.over:
+        yield from paragraph(story.level)
 
 
 def _observed(story: Story, at: datetime) -> Iterator[str]:

@@ -53,6 +53,8 @@ class Story:
     """Where to look further, filled in for this incident."""
     anchors: tuple[str, ...] = ()
     """`WRITER:N:HASH` of the record's newest entries, so that a shortened record shows."""
+    level: str = ""
+    """Which level over time was reached, and what people are told to do in it."""
     taken_by: PersonId | None = None
     """Who has it in hand, so that nobody else is asked to take it."""
     over: bool = False

@@ -12,6 +12,7 @@ from stanch.model.events import (
     IncidentRescued,
     IncidentResolved,
     IncidentTakenIn,
+    LevelReached,
     PlanEnded,
     PlanProposed,
     PlanWithheld,
@@ -39,6 +40,7 @@ News = (
     | SeveritySet
     | IncidentTakenIn
     | SymptomObserved
+    | LevelReached
 )
 """Events people who know of an incident are told about."""
 
@@ -170,6 +172,8 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
         case IncidentAcknowledged():
             headline = f"{one_line(story.name(event.by), 40)} has taken it"
             return headline, paragraph(f"{headline} (by {event.via}). Nobody else is paged.")
+        case LevelReached():
+            return _level(event, story)
         case IncidentRescued():
             return _rescued(event)
         case IncidentResolved():
@@ -205,6 +209,18 @@ def _acted(event: PlanEnded, story: Story) -> tuple[str, list[str]]:
         headline = f"Stanch acted, the effect is verified: {last}"
         return headline, paragraph("Every step was done, and its effect was seen on the target.")
     return f"the plan ended: {event.reason}", paragraph(f"Not every step was done: {event.reason}.")
+
+
+def _level(event: LevelReached, story: Story) -> tuple[str, list[str]]:
+    headline = f"{span(event.after_s)} without rescue: level {one_line(event.name, 40)} begins"
+    paged = " and ".join(one_line(story.name(person), 40) for person in event.page)
+    told = [
+        "What ran by itself before waits for a person from here on." if event.asks else "",
+        f"Paged for it: {paged}." if paged else "",
+        f"A plan of {event.propose} is prepared." if event.propose else "",
+        event.says,
+    ]
+    return headline, [*paragraph(f"{headline}."), *bullets([text for text in told if text])]
 
 
 def _rescued(event: IncidentRescued) -> tuple[str, list[str]]:

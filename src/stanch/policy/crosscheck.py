@@ -16,6 +16,7 @@ from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.hook_checks import hook_contradictions
 from stanch.policy.host_checks import contradiction
+from stanch.policy.level_checks import level_contradictions
 from stanch.policy.places import PathTo, Places
 from stanch.policy.policy import (
     POOL_ACTIONS,
@@ -58,6 +59,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_signals(draft, places),
         *_clusters(draft, places),
         *_silences(draft, places),
+        *_levels(draft, places),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -295,6 +297,18 @@ def _clusters(draft: Policy, places: Places) -> Iterator[Doubt]:
     names = tuple(target.name for target in draft.targets)
     for path, what, hint in cluster_contradictions(draft.clusters, names, places):
         yield Doubt(path=path, what=what, hint=hint)
+
+
+def _levels(draft: Policy, places: Places) -> Iterator[Doubt]:
+    people = tuple(person.id for person in draft.people)
+    found = list(level_contradictions(draft.levels, people, places))
+    for target in draft.targets:
+        # What it took over from the whole policy was looked at there.
+        path = ("targets", target.name)
+        if places.given((*path, "levels")):
+            found += level_contradictions(target.levels, people, places, below=path)
+    for at, what, hint in found:
+        yield Doubt(path=at, what=what, hint=hint)
 
 
 def _silences(draft: Policy, places: Places) -> Iterator[Doubt]:

@@ -11,7 +11,12 @@ from stanch.policy.policy import Policy, TargetPolicy
 def inherit(policy: Policy) -> Policy:
     """The policy with `inherited` of every target filled in. An undefined tier gives nothing."""
     targets = tuple(
-        replace(target, inherited=_changes(policy, target)) for target in policy.targets
+        replace(
+            target,
+            inherited=_changes(policy, target),
+            levels=target.levels or policy.levels,
+        )
+        for target in policy.targets
     )
     return replace(policy, targets=targets)
 

@@ -27,6 +27,7 @@ from stanch.policy.kinds import (
     Path,
     Text,
 )
+from stanch.policy.level_keys import LEVELS
 from stanch.policy.links import LINKS
 from stanch.policy.log_store_keys import LOG_ERRORS
 from stanch.policy.metrics import METRIC_LABELS
@@ -561,6 +562,13 @@ TARGET = Section(
             doc="What may be deleted on a full volume. Nothing else ever is.",
         ),
         Key(
+            name="levels",
+            field="levels",
+            holds=LEVELS,
+            doc="Levels of this target's own, in place of the policy's.",
+            example="{people: {from: 5m, act: []}}",
+        ),
+        Key(
             name="blast_radius",
             field="blast_radius",
             holds=BLAST_RADIUS,
@@ -706,6 +714,14 @@ POLICY = Section(
             doc="Servers that stand and fall together: what one failure does to the rest of its "
             "cluster is told in one incident.",
             example="{shop: {targets: [orders], poolers: [bouncer], services: [checkout]}}",
+        ),
+        Key(
+            name="levels",
+            field="levels",
+            holds=LEVELS,
+            doc="What changes the longer an incident lasts: what still runs by itself, who is "
+            "paged, which plan is prepared.",
+            example="{senior: {from: 15m, act: [], page: [asha]}}",
         ),
         Key(
             name="silences",

@@ -16,6 +16,7 @@ from stanch.policy.backups import Backups
 from stanch.policy.canary import CanaryPolicy
 from stanch.policy.clusters import ClusterPolicy
 from stanch.policy.hosts import HostPolicy
+from stanch.policy.levels import Level
 from stanch.policy.log_stores import LogErrorSource
 from stanch.policy.metrics import MetricLabels
 from stanch.policy.patroni import PatroniSource
@@ -249,6 +250,8 @@ class TargetPolicy:
     limits: Limits = field(default_factory=Limits)
     free_space: FreeSpace = field(default_factory=FreeSpace)
     blast_radius: BlastRadius = field(default_factory=BlastRadius)
+    levels: tuple[Level, ...] = ()
+    """Its own; empty: those of the whole policy, filled in by the parser."""
     rescue: Rescue = field(default_factory=Rescue)
     backups: Backups = field(default_factory=Backups)
     """Where its backups lie."""
@@ -315,6 +318,8 @@ class Policy:
     """What all targets change about rules."""
     tiers: tuple[Tier, ...] = ()
     clusters: tuple[ClusterPolicy, ...] = ()
+    levels: tuple[Level, ...] = ()
+    """What changes the longer an incident lasts, for every target without levels of its own."""
     silences: tuple[PolicySilence, ...] = ()
     """When nobody is paged for some rules."""
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES

@@ -20,6 +20,7 @@ from stanch.policy.keys import (
     TIER,
 )
 from stanch.policy.kinds import Choice, Integer, Kind
+from stanch.policy.level_keys import LEVEL
 from stanch.policy.links import LINK
 from stanch.policy.log_store_keys import LOG_STORE
 from stanch.policy.pool_keys import POOL_SOURCE
@@ -113,6 +114,7 @@ def reference() -> str:
     parts.append(_table("`tiers.<name>`", TIER))
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`clusters.<name>`", CLUSTER))
+    parts.append(_table("`levels.<name>`, also below a target", LEVEL))
     parts.append(_table("`silences.<name>`", SILENCE))
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))

@@ -17,6 +17,7 @@ from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
 from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
 from stanch.model.shown import percent
+from stanch.policy.levels import Level
 from stanch.policy.policy import SESSION_ACTIONS, SIGNALLING_ACTIONS, TargetPolicy
 from stanch.respond.blast_radius import Acts, spent
 from stanch.respond.guarding import no
@@ -40,11 +41,12 @@ def plan_for(
     halted: bool,
     asked_by: str = "",
     acts: Acts = (),
+    level: Level | None = None,
 ) -> Plan | PlanWithheld:
     """The plan for the first cause, or why there is none with what people could do.
 
     `asked_by`: a person wants these runbooks, for whichever cause they answer; they always approve.
-    `acts`: what was begun on this target lately.
+    `acts`: what was begun on this target lately. `level`: the one that the incident has reached.
     """
     causes = diagnosis.causes if asked_by else diagnosis.causes[:1]
     if diagnosis.verdict is not Verdict.CAUSE or not causes:
@@ -72,6 +74,7 @@ def plan_for(
     taken = [step for n, step in enumerate(chosen, 1) if _id(step, n) in kept]
     asks = _asks_because(taken, cause, actions=actions)
     asks = asks or spent([step.do for step in taken], acts, target.blast_radius, at=at)
+    asks = asks or _by_level(taken, level)
     acts_alone = not asked_by and all(target.mode(step.do) is Mode.ACT for step in taken)
     mode = Mode.ACT if acts_alone and not asks else Mode.ADVISE
     return _plan(
@@ -246,6 +249,12 @@ def _asks_because(
     if any(actions[step.do].planning.loses_work(cause) for step in steps):
         return "work may be lost"
     return ""
+
+
+def _by_level(steps: Sequence[RunbookStep], level: Level | None) -> str:
+    if level is None or all(level.lets_act(s.do) for s in steps if s.do != GATHER):
+        return ""
+    return f"level {level.name} has begun, in which a person decides"
 
 
 def _unasked(

@@ -261,6 +261,7 @@ def _resolution(r: Reading) -> Iterator[str]:
         e.PlanProposed,
         e.PlanApproved,
         e.PlanWithheld,
+        e.LevelReached,
         e.StepEnded,
         e.StepVerified,
         e.PlanEnded,

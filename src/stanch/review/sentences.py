@@ -189,6 +189,12 @@ def _requested(event: e.PlanRequested, n: Names) -> str:
     return f"{asked}; refused ({shown(refusal.guard, 60)}){_tail(refusal.reason)}."
 
 
+def _level(event: e.LevelReached, n: Names) -> str:
+    paged = f"; paged for it: {', '.join(map(n.person, event.page))}" if event.page else ""
+    asks = "; from here on a person decides" if event.asks else ""
+    return f"Level {shown(event.name, 60)} after {span(event.after_s)}{asks}{paged}."
+
+
 def _withheld(event: e.PlanWithheld, n: Names) -> str:
     refusal = event.refusal
     return f"Stanch does not act ({shown(refusal.guard, 60)}){_tail(refusal.reason)}."
@@ -340,6 +346,7 @@ SENTENCES: dict[type[e.Event], Callable[[Any, Names], str]] = {
     e.UnrecordedLost: _unrecorded_lost,
     e.PlanProposed: _proposed,
     e.PlanRequested: _requested,
+    e.LevelReached: _level,
     e.PlanWithheld: _withheld,
     e.PlanApproved: _approved,
     e.PlanEnded: _plan_ended,

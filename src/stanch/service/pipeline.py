@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from stanch.incident.due import due
+from stanch.incident.due_levels import reached
 from stanch.incident.state import Incident
 from stanch.incident.work import Due, Job
 from stanch.model import events as e
@@ -52,6 +53,7 @@ class Pipeline:
         self._looked = Looked()
         self._pieces: dict[Job, Piece] = {
             Job.PAGE: self._page,
+            Job.LEVEL: self._level,
             Job.UPDATE: self._update,
             Job.EXPIRE_PLAN: self._end_plan,
             Job.END_PLAN: self._end_plan,
@@ -90,6 +92,11 @@ class Pipeline:
 
     async def _update(self, claim: Claim, i: Incident, what: Due, policy: Policy) -> None:
         await self._paging.update(claim, i, what, policy)
+
+    async def _level(self, claim: Claim, i: Incident, what: Due, policy: Policy) -> None:
+        target = policy.target(i.target)
+        assert target is not None
+        await self._unless_moved_on(claim, i, reached(target, i, what.level))
 
     async def _end_plan(self, claim: Claim, i: Incident, what: Due, policy: Policy) -> None:
         assert i.plan is not None

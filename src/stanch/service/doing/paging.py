@@ -18,6 +18,7 @@ from stanch.model.messages import Delivery, Handover, MessageKind
 from stanch.model.plans import StepOutcome
 from stanch.model.ports.channels import ChannelPort
 from stanch.model.ports.timelines import Timelines
+from stanch.model.shown import moment
 from stanch.model.symptoms import Symptom
 from stanch.model.timeline import Claim
 from stanch.notify.deliveries import (
@@ -229,10 +230,20 @@ def story_of(incident: Incident, policy: Policy) -> Story:
         plan=waiting,
         withheld=incident.withheld,
         people={p.id: p.name for p in policy.people},
+        level=level_told(incident),
         taken_by=incident.acknowledged_by,
         over=incident.status.ended,
         drill=incident.drill,
     )
+
+
+def level_told(incident: Incident) -> str:
+    """Which level the incident has reached, in one sentence; empty before the first."""
+    levels = incident.levels
+    if levels.reached_at is None or not levels.name:
+        return ""
+    told = f"Level {levels.name} since {moment(levels.reached_at)}"
+    return f"{told}: {levels.says}" if levels.says else f"{told}."
 
 
 def _elsewhere(symptom: Symptom) -> Symptom:

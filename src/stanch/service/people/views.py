@@ -40,6 +40,14 @@ def headline(incident: Incident, at: datetime) -> dict[str, Any]:
     }
 
 
+def _level(incident: Incident) -> dict[str, Any] | None:
+    """The level over time that holds now; None before the first."""
+    levels = incident.levels
+    if levels.reached_at is None or incident.status.ended:
+        return None
+    return {"name": levels.name, "since": to_iso(levels.reached_at), "says": levels.says}
+
+
 def _held_until(incident: Incident, at: datetime) -> str | None:
     """Until when nobody is paged for it; None where that is not so now."""
     if incident.status.ended:
@@ -116,6 +124,7 @@ def full(
         **headline(incident, at),
         "since": to_iso(incident.since) if incident.since else None,
         "data_at_risk": incident.risk,
+        "level": _level(incident),
         "symptoms": sorted(incident.symptoms),
         "attached": sorted(incident.attached),
         "diagnosis": _diagnosis(incident),
