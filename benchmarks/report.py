@@ -26,7 +26,16 @@ from peers import installed
 from stanch.adapters.postgres.binaries import all_binaries
 
 HERE = Path(__file__).parent
-BENCHES = ("append", "executor", "page_latency", "footprint", "diagnose", "signals", "quiet_day")
+BENCHES = (
+    "append",
+    "executor",
+    "rescue",
+    "page_latency",
+    "footprint",
+    "diagnose",
+    "signals",
+    "quiet_day",
+)
 QUIET_LOAD = 0.75
 """Load a core above which somebody else is at work, too."""
 

@@ -85,6 +85,20 @@ def test_a_server_that_a_slot_filled_is_told_from_the_slot(active: bool | None) 
     assert said in found.summary
 
 
+def test_room_made_while_the_server_is_down_leaves_the_story_with_the_slot() -> None:
+    room = w.volumes(
+        w.volume("data", "log"),
+        w.volume("wal", free=3 * w.GIB, total=10 * w.GIB, mount="/wal"),
+        wal_bytes=7 * w.GIB,
+    )
+    evidence = fell(kept=slot(7 * w.GIB), volumes=room)
+    assert story(evidence)[:2] == [("slot_inactive", None), ("disk_full_wal", "slot_inactive")]
+    # Somebody who ends it in a panic of another kind knows nothing of the volume.
+    other = w.line("crash", 20, "could not fsync file", severity="PANIC", sqlstate="58030")
+    before = fell(kept=slot(7 * w.GIB), volumes=room, log=w.log(other))
+    assert story(before)[:1] != [("slot_inactive", None)]
+
+
 def test_a_server_that_the_archive_filled_is_told_from_the_archive() -> None:
     evidence = fell(REFUSED, kept=waiting())
     assert story(evidence)[:2] == [

@@ -100,12 +100,17 @@ def fell_on(evidence: Evidence, holds: str) -> LogEvent | None:
     return event if holds == named or shares_volume(evidence) else None
 
 
+def answers_again(evidence: Evidence) -> bool:
+    """Whether what the server went down of is behind it."""
+    reach = value_of(evidence.reach)
+    return reach is not None and is_open(reach)
+
+
 def _full(seen: Volume, evidence: Evidence, *, fell: LogEvent | None) -> YES_NO:
     """Room that was made after the server fell does not make the volume innocent of the fall."""
     if is_full(seen, evidence):
         return True, _describe(seen)
-    reach = value_of(evidence.reach)
-    if fell is not None and (reach is None or not is_open(reach)):
+    if fell is not None and not answers_again(evidence):
         return f"{_describe(seen)}; that is room made since the server went down"
     return False, _describe(seen)
 

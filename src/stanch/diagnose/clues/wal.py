@@ -8,7 +8,7 @@ from datetime import datetime
 
 from stanch.diagnose.ask import YES_NO, clue_on, clue_on_course
 from stanch.diagnose.cause import Answer, Clue
-from stanch.diagnose.clues.space import is_full, retainer, volume
+from stanch.diagnose.clues.space import answers_again, fell_on, is_full, retainer, volume
 from stanch.diagnose.evidence import Evidence, value_of
 from stanch.diagnose.figures import Figures
 from stanch.diagnose.history import Course
@@ -80,6 +80,8 @@ def _hurts(evidence: Evidence) -> Answer:
         return Answer(yes=True, text="the volume of pg_wal is short of space")
     if left_s is not None and left_s < DAY_S:
         return Answer(yes=True, text=f"the volume of pg_wal has room for {span(left_s)} more")
+    if fell_on(evidence, "wal") is not None and not answers_again(evidence):
+        return Answer(yes=True, text="the server went down because the volume of pg_wal was full")
     return Answer(yes=False, text="the volume of pg_wal has room")
 
 
