@@ -21,7 +21,7 @@ SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arriv
 	tests/drill/lab/test_kept_running.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint pytest soak fmt docs lock matrix bench bench-quick bench-diagnosis
+.PHONY: help demo setup test lint pytest soak mutants fmt docs lock matrix bench bench-quick bench-diagnosis
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,9 @@ soak: ## every boundary, the long near misses, thousands of simulated stories, b
 matrix: setup ## the questions and the rules on every PostgreSQL from 13 to 18
 	@scripts/fetch-servers
 	@STANCH_MAJORS="13 14 15 16 17 18" $(BIN)/python -m pytest -n 2 --dist loadgroup $(MATRIX) $(ARGS)
+
+mutants: setup ## take away each refusal, one at a time: does a test notice? (an hour); writes reports/guards-DATE.md
+	@$(BIN)/python benchmarks/mutants.py $(ARGS)
 
 fmt: ## put the code into its format
 	@$(BIN)/ruff check --fix

@@ -194,9 +194,8 @@ def tried(found: Sequence[Mutant], stages: Sequence[str], folder: Path) -> list[
         finally:
             places.put(place)
         if not fate.died_of or number % 20 == 0:
-            say(
-                f"{number} of {len(found)}: {mutant.place} {fate.died_of or 'LIVES: ' + mutant.what}"
-            )
+            became = fate.died_of or f"LIVES: {mutant.what}"
+            say(f"{number} of {len(found)}: {mutant.place} {became}")
         return fate
 
     with ThreadPoolExecutor(WORKERS) as pool:
