@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,8 +11,9 @@ from clusters_at import PRIMARY, ClusterHouse, cluster_house
 from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import StaleDecision
-from stanch.model.ids import PersonId, WriterId
+from stanch.model.ids import PersonId, TargetName, WriterId
 from stanch.model.readings import Reading
+from stanch.policy.clusters import ClusterPolicy
 from stanch.service.doing.acting import Acting
 from stanch.service.doing.underway import UnderWay
 from stanch.service.house import House, open_house, projection_of
@@ -31,7 +33,13 @@ async def house() -> House:
     return await open_house(policies, InlineStore(store), clock=VirtualClock())
 
 
-def acting(house: House, open_incidents: Any = None) -> Acting:
+def acting(
+    house: House,
+    open_incidents: Any = None,
+    *,
+    hands: Any = None,
+    under_way: UnderWay | None = None,
+) -> Acting:
     unused = cast("Any", None)
     return Acting(
         book=house.book,
@@ -39,11 +47,11 @@ def acting(house: House, open_incidents: Any = None) -> Acting:
         clock=house.clock,
         clocks=unused,
         standing=house.standing,
-        hands=unused,
+        hands=hands,
         propose=unused,
         actions={},
         open_incidents=open_incidents,
-        under_way=UnderWay(),
+        under_way=under_way or UnderWay(),
     )
 
 
@@ -78,6 +86,25 @@ async def test_a_policy_or_an_end_that_came_in_between_keeps_a_step_from_being_b
     with pytest.raises(StaleDecision):
         await acting(house)._recorder(seen)(intended(), None)
     assert await intents(house, seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("busy", "asked"), [("replica", 0), ("elsewhere", 1)], ids=["its standby", "another cluster's"]
+)
+async def test_while_one_server_of_a_cluster_is_worked_on_nothing_is_begun_on_another(
+    house: House, busy: str, asked: int
+) -> None:
+    incident = await planned(house)
+    servers = (incident.target, TargetName("replica"))
+    policy = replace(POLICY, clusters=(ClusterPolicy(name="shop", targets=servers),))
+    looked_for = list[TargetName]()
+    under_way = UnderWay()
+    at_work = acting(house, under_way=under_way, hands=looked_for.append)
+    claim, what = cast("Any", None), cast("Any", None)
+    with under_way.step(TargetName(busy)):
+        put_off = await at_work.step(claim, incident, what, policy)
+    assert put_off is not None
+    assert len(looked_for) == asked
 
 
 async def of_one_cause() -> tuple[ClusterHouse, Incident, Incident]:
