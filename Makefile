@@ -16,6 +16,7 @@ MATRIX := tests/facts tests/detect tests/adapters/postgres --ignore tests/facts/
 
 # What is longer, or on one version of the server only, in an ordinary run.
 SOAK := tests/stories tests/sim/test_random_stories.py tests/sim/test_ends_arrive.py \
+	tests/sim/test_every_runbook.py tests/sim/test_killed_everywhere.py \
 	tests/store/test_interleavings.py \
 	tests/adapters tests/diagnose tests/cli tests/respond tests/service tests/watch \
 	tests/drill/lab/test_kept_running.py

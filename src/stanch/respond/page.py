@@ -18,8 +18,8 @@ Everything Stanch can do to a server. Each action is off until `stanch.yaml` say
 target and per action: `observe` names the runbook, `advise` waits for `stanch approve`, `act` goes
 ahead by itself. In every mode the same things happen in the same order: the intent is made durable,
 the guards read the facts again, the effect, a look at the target whether it is there, the outcome.
-A guard that cannot be answered counts as no. [What could go wrong](safety.md), and the tests that show
-what keeps it from happening.
+A guard that cannot be answered counts as no. [What could go wrong](safety.md), and the tests that
+show what keeps it from happening.
 
 A fact marked *identity* is bound: when it has changed since the plan was made, the plan is void.
 """

@@ -33,6 +33,7 @@ from stanch.service.house import House, Store
 from stanch.service.pipeline import Pipeline
 from stanch.service.record.baselines import nothing_kept
 from stanch.service.supervisor import contained
+from stanch.steps.action import Action
 from stanch.steps.run import Clocks
 from stanch.store.timelines import ANSWER_S_MAX
 
@@ -62,6 +63,7 @@ class Core:
         runbooks: Sequence[Runbook],
         on_failure: Callable[[str], None],
         on_store_failure: Callable[[], None],
+        actions: Mapping[str, Action] = CATALOGUE,
         usual: Callable[[TargetName], Remembered] = nothing_kept,
         late_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -70,6 +72,7 @@ class Core:
         self.house = house
         self.ports = ports
         self.runbooks = runbooks
+        self._actions = actions
         self._boot = boot
         self._hands = hands
         self._on_failure = on_failure
@@ -116,8 +119,8 @@ class Core:
             clocks=Clocks(boot=self._boot, at=house.clock.now),
             standing=house.standing,
             hands=self._hands,
-            propose=proposer(lambda: self.runbooks),
-            actions=CATALOGUE,
+            propose=proposer(lambda: self.runbooks, self._actions),
+            actions=self._actions,
             open_incidents=self.watching.still_open,
             under_way=self.under_way,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,10 +31,13 @@ from stanch.policy.policy import (
     SmtpChannel,
     TargetPolicy,
 )
+from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.library import shipped_runbooks
 from stanch.service.core import Core
+from stanch.service.doing.acting import Hands
 from stanch.service.house import House, open_house, projection_of
 from stanch.service.record.policies import Policies
+from stanch.steps.action import Action
 from stanch.store import queries
 from stanch.store.spool import Spooled
 from stanch.store.sql import SqlStore
@@ -156,6 +159,9 @@ class Simulation:
         """Tasks in which the responder caught a bug of its own."""
         self.on_start: Callable[[Running], None] = lambda running: None
         """Told of every life before it does anything."""
+        self.actions: Mapping[str, Action] = CATALOGUE
+        self.dressed: Callable[[Hands], Hands] = lambda hands: hands
+        """What each life's hands are, where a story has its own."""
         self.notes: Notes = {}
         """What earlier processes noted about each server while it lived."""
         for server in self.servers.values():
@@ -230,7 +236,8 @@ class Simulation:
             boot=self.clock,
             ports={MAIL: SimMailChannel(self.mail, life)},
             spool=self.spool,
-            hands=lambda name: targets[name].hands if name in targets else None,
+            hands=lambda name: self.dressed(targets[name].hands) if name in targets else None,
+            actions=self.actions,
             runbooks=self._runbooks,
             on_failure=self.failures.append,
             on_store_failure=lambda: None,

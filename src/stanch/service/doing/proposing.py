@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from stanch.incident.state import Incident
@@ -10,15 +10,15 @@ from stanch.model.events import PlanWithheld
 from stanch.model.plans import Plan
 from stanch.policy.levels import standing_level
 from stanch.policy.policy import TargetPolicy
-from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.blast_radius import Acts
 from stanch.respond.guarding import no
 from stanch.respond.planner import plan_for
 from stanch.respond.runbook import Runbook
 from stanch.service.doing.acting import Proposal
+from stanch.steps.action import Action
 
 
-def proposer(runbooks: Callable[[], Sequence[Runbook]]) -> Proposal:
+def proposer(runbooks: Callable[[], Sequence[Runbook]], actions: Mapping[str, Action]) -> Proposal:
     """Plans with the runbooks in force at that moment.
 
     A halt does not keep a plan from being made: it keeps every step from being begun, so that
@@ -36,7 +36,7 @@ def proposer(runbooks: Callable[[], Sequence[Runbook]]) -> Proposal:
             incident.diagnosis,
             target,
             chosen,
-            actions=CATALOGUE,
+            actions=actions,
             at=at,
             incident_id=incident.id,
             halted=False,
