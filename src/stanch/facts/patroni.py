@@ -39,7 +39,7 @@ def parse_server(status: bytes) -> PatroniServer | Missing:
     if not isinstance(told.get("state"), str):
         return Missing(what="patroni", reason="that is not Patroni's answer")
     said = told.get("patroni")
-    about = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
+    about: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
     return PatroniServer(
         scope=_text(about.get("scope")),
         name=_text(about.get("name")),

@@ -45,6 +45,11 @@ class PatroniSeen:
     """Empty: Patroni could not say."""
 
     @property
+    def leads_here(self) -> bool:
+        """The server that was asked about leads its cluster."""
+        return self.role in ("master", "primary", "standby_leader")
+
+    @property
     def leader(self) -> str:
         """The member that leads; empty: none."""
         return next((m.name for m in self.members if m.leads), "")

@@ -398,8 +398,9 @@ TARGET = Section(
         Key(
             name="manager",
             field="manager",
-            holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "none")),
-            doc="Who starts the server; with none, Stanch never starts it.",
+            holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "systemd", "patroni", "none")),
+            doc="Who starts and stops the server; with none, Stanch does neither. With systemd, Stanch "
+            "asks for its unit although it is not root: polkit has to let it.",
         ),
         Key(
             name="desired",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ from stanch.adapters.hosts.rivals import (
     runs_systemd,
     unit_restarts,
 )
-from stanch.adapters.hosts.start_options import last_options
+from stanch.adapters.hosts.start_options import last_options, last_program
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed, ProbeFailed
 from stanch.model.ports.acting import ManagerAnswer, ManagerStatus, Postmaster
@@ -73,7 +74,8 @@ class PgCtl:
             return account
         refusal = may_not(account) or await asyncio.to_thread(would_die_with_us)
         refusal = refusal or await self._log_refusal(account)
-        return await asyncio.to_thread(status_of, self._data, refusal=refusal, own_unit="")
+        status = await asyncio.to_thread(status_of, self._data, refusal=refusal, own_unit="")
+        return await with_programs(status, str(self._bin / "postgres"), account)
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
         """Ask `pg_ctl` to start the server and wait until it takes connections, or says no."""
@@ -179,6 +181,7 @@ class PgCtlCluster:
             refusal = refusal or await asyncio.to_thread(would_die_with_us)
         unit = f"postgresql@{self._version}-{self._cluster}.service"
         status = await asyncio.to_thread(status_of, self._data, refusal=refusal, own_unit=unit)
+        status = await with_programs(status, last_program(self._data), account)
         if os.geteuid() == 0 or not runs_systemd():
             return status
         # Stopped past systemd, its unit would count as failed.
@@ -267,7 +270,29 @@ def status_of(data: str, *, refusal: str, own_unit: str) -> ManagerStatus:
         may_act=not refusal,
         owner_uid=os.stat(data).st_uid,
         detail=refusal,
+        data_major=_data_major(data),
     )
+
+
+def _data_major(data: str) -> int | None:
+    try:
+        text = Path(data, "PG_VERSION").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdigit() and len(text) <= 4 else None
+
+
+async def with_programs(
+    status: ManagerStatus, program: str, account: Account | Missing
+) -> ManagerStatus:
+    """Adds the version of the program `postgres` that a start would run, asked as its owner."""
+    if isinstance(account, Missing) or not program:
+        return status
+    command = [program, "--version"]
+    answer = await run_command(command, account=account, deadline_s=STATUS_DEADLINE_S)
+    said = "" if isinstance(answer, Missing) or answer.code else answer.out
+    found = re.search(r"\(PostgreSQL\) (\d{2})(?:\.|beta|rc|devel)", said)
+    return replace(status, programs_major=int(found[1]) if found else None)
 
 
 def _processes() -> Sequence[SeenProcess]:

@@ -21,3 +21,13 @@ def last_options(opts_file: Path) -> str:
         at = rest.index("-D")
         del rest[at : at + 2]
     return shlex.join(rest)
+
+
+def last_program(data_directory: str) -> str:
+    """The program that the last start ran; empty when that cannot be read."""
+    try:
+        text = (Path(data_directory) / "postmaster.opts").read_text("utf-8", "surrogateescape")
+        words = shlex.split(text)
+    except (OSError, ValueError):
+        return ""
+    return words[0] if words and words[0].startswith("/") else ""

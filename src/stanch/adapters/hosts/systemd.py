@@ -12,9 +12,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stanch.adapters.hosts.as_owner import name_of, run_command
-from stanch.adapters.hosts.manager import STATUS_DEADLINE_S, status_of
+from stanch.adapters.hosts.as_owner import name_of, owner_of, run_command
+from stanch.adapters.hosts.manager import STATUS_DEADLINE_S, status_of, with_programs
 from stanch.adapters.hosts.postmasters import answer_of, log_size, log_tail, shut_down, start_anew
+from stanch.adapters.hosts.start_options import last_program
 from stanch.adapters.hosts.unit_state import (
     PROPERTIES,
     UnitState,
@@ -65,6 +66,8 @@ class Systemd:
         base = await asyncio.to_thread(
             status_of, self._data, refusal=self._refusal(), own_unit=self.unit
         )
+        account = await asyncio.to_thread(owner_of, self._data)
+        base = await with_programs(base, last_program(self._data), account)
         job = unit.job
         return replace(
             base,

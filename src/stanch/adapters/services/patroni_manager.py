@@ -11,8 +11,10 @@ import asyncio
 import json
 from dataclasses import replace
 
-from stanch.adapters.hosts.manager import status_of
+from stanch.adapters.hosts.as_owner import owner_of
+from stanch.adapters.hosts.manager import status_of, with_programs
 from stanch.adapters.hosts.postmasters import whoever_runs
+from stanch.adapters.hosts.start_options import last_program
 from stanch.adapters.services.asking import Asker, Question
 from stanch.facts.patroni import parse_server
 from stanch.model.diagnosis import Missing
@@ -51,6 +53,8 @@ class PatroniManager:
         if isinstance(seen, Missing):
             return seen
         base = await asyncio.to_thread(status_of, self._data, refusal="", own_unit="")
+        account = await asyncio.to_thread(owner_of, self._data)
+        base = await with_programs(base, last_program(self._data), account)
         past = base.other_manager if not base.other_manager.startswith("Patroni") else ""
         return replace(
             base,

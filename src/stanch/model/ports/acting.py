@@ -60,6 +60,10 @@ class ManagerStatus:
     owner_uid: int | None = None
     """Whose server it is: PostgreSQL heeds a lock file's PID only within one user."""
     detail: str = ""
+    data_major: int | None = None
+    """What PG_VERSION says; None: it could not be read."""
+    programs_major: int | None = None
+    """Of the programs that a start would run; None: they are not there, or do not answer."""
     declines: tuple[tuple[Verb, str], ...] = ()
     """What this manager is not asked for although Stanch may ask it, each with the reason."""
 
