@@ -254,7 +254,7 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     if action in NEEDS_HOST and not isinstance(target.host, str):
         return "needs the server's machine, which is only watched", "Run Stanch on that machine."
     if action in TURNING and target.manager == "none":
-        return "manager none means nobody starts or stops the server", "Set `manager: auto`."
+        return "manager none means nobody starts the server, or stops it", "Set `manager: auto`."
     if action in TURNING and target.manager == "patroni" and target.patroni is None:
         return "manager patroni without a place to ask it", "Set `patroni: {url: …}`."
     if action == "free_space" and not _freeable(target):

@@ -399,8 +399,8 @@ TARGET = Section(
             name="manager",
             field="manager",
             holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "systemd", "patroni", "none")),
-            doc="Who starts and stops the server; with none, Stanch does neither. With systemd, Stanch "
-            "asks for its unit although it is not root: polkit has to let it.",
+            doc="Who starts and stops the server; with none, Stanch does neither. systemd: its "
+            "unit is asked for although Stanch is not root, and polkit has to let it.",
         ),
         Key(
             name="desired",

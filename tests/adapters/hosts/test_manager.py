@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fix_servers import MakeServer
+from postmasters_at import postmaster
 from stanch.adapters.hosts.manager import PgCtl, PgCtlCluster
 from stanch.adapters.hosts.postmasters import another_than
 from stanch.adapters.hosts.rivals import SeenProcess, jobs_among, markers_in, rival_manager
@@ -140,19 +141,6 @@ async def test_patroni_leaves_a_trace_in_the_data_directory(server: ScratchServe
 
 
 # --- stopping and restarting ----------------------------------------------------------------------
-
-
-def postmaster(server: ScratchServer) -> Postmaster:
-    lines = (server.data_directory / "postmaster.pid").read_text().splitlines()
-    [(since, cluster)] = server.query(
-        "SELECT pg_postmaster_start_time(), system_identifier::text FROM pg_control_system()"
-    )
-    return Postmaster(
-        pid=int(lines[0]),
-        started_at_epoch_s=int(lines[2]),
-        since=since,
-        system_identifier=cluster,
-    )
 
 
 async def test_pg_ctl_restarts_that_very_server_in_order_and_then_stops_it(

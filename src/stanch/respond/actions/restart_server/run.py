@@ -9,6 +9,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.acting import ManagerAnswer, ServerManager
 from stanch.model.ports.host import HostReader
+from stanch.model.ports.server import SqlParams
 from stanch.model.reach import ReachState
 from stanch.respond.actions.restart_server.guards import GUARDS, RestartReadings, may_restart
 from stanch.respond.actions.restart_server.planning import PLANNING
@@ -111,7 +112,8 @@ async def _read(world: World, host: HostReader, manager: ServerManager) -> Resta
         host.volumes(),
         host.log_tail(bytes_max=LOG_BYTES_MAX),
     )
-    asked = (STARTABLE_SQL, {})
+    nothing: SqlParams = {}
+    asked = (STARTABLE_SQL, nothing)
     startable = await visit(world, database, asked, parse_startable, what="its files")
     return RestartReadings(
         target=world.target,
