@@ -19,7 +19,13 @@ from stanch.adapters.postgres.sentinel import Sentinel
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed, ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
-from stanch.model.ports.acting import ManagerAnswer, ManagerStatus, Postmaster, ServerManager
+from stanch.model.ports.acting import (
+    LoginReading,
+    ManagerAnswer,
+    ManagerStatus,
+    Postmaster,
+    ServerManager,
+)
 from stanch.model.ports.server import Row, SqlParams
 from stanch.respond.actions.restart_server.run import RESTART_SERVER
 from stanch.respond.actions.stop_server.run import STOP_SERVER
@@ -79,6 +85,14 @@ class Scripted:
 
     async def restart(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
         return await self.stop(server, deadline_s=deadline_s)
+
+
+@dataclass
+class Refused:
+    """An application that the server does not let in."""
+
+    async def login_and_write(self, *, deadline_s: float) -> LoginReading:
+        return LoginReading(role="app", login_ok=False, write_ok=None, detail="no", took_ms=1.0)
 
 
 @pytest.fixture
@@ -189,6 +203,11 @@ async def test_what_the_manager_answers_is_told_as_it_is_and_nothing_is_asked_tw
     assert (seen.ok, seen.detail) == (False, "the server of the plan still runs")
     seen = await STOP_SERVER.verify(one, world)
     assert not seen.ok
+
+    older = replace(one, params=(*one.params, ("postmaster_start", "2026-01-01T00:00:00+00:00")))
+    assert (await RESTART_SERVER.verify(older, world)).ok
+    seen = await RESTART_SERVER.verify(older, replace(world, app_login=Refused()))
+    assert (seen.ok, "does not let app in" in seen.detail) == (False, True)
 
     other = replace(one, params=(*one.params[:-1], ("system_identifier", "1")))
     assert "another cluster" in (await RESTART_SERVER.verify(other, world)).detail

@@ -183,6 +183,19 @@ async def test_a_restart_whose_second_half_fails_says_that_the_server_is_down(
 
 
 @on_15
+async def test_a_server_of_another_directory_is_not_the_one(
+    shared_server: ScratchServer, tmp_path: Path
+) -> None:
+    copied = (shared_server.data_directory / "postmaster.pid").read_bytes()
+    (tmp_path / "postmaster.pid").write_bytes(copied)
+    meant = postmaster(shared_server)
+    assert another_than(meant, str(shared_server.data_directory)) is None
+    answer = another_than(meant, str(tmp_path))
+    assert answer is not None
+    assert "works in" in answer.detail
+
+
+@on_15
 async def test_a_server_that_does_not_get_done_is_in_doubt_and_never_killed(
     server: ScratchServer,
 ) -> None:
