@@ -27,6 +27,13 @@ def test_the_fourth_start_within_an_hour_is_a_persons() -> None:
     assert why == "it was started 3 times within the hour, and policy lets 3"
 
 
+def test_a_restart_is_a_start() -> None:
+    mixed = [("restart_server", AT - timedelta(minutes=m)) for m in (1, 2)]
+    assert spent(["start_server"], [*mixed, *starts(3)], THREE, at=AT)
+    assert spent(["restart_server"], starts(5, 20, 59), THREE, at=AT)
+    assert spent(["stop_server"], starts(5, 20, 59), THREE, at=AT) == ""
+
+
 def test_other_actions_are_neither_counted_nor_held_back() -> None:
     many = [("end_idle_sessions", AT)] * 50
     assert spent(["start_server"], many, THREE, at=AT) == ""

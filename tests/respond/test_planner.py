@@ -169,6 +169,14 @@ STORM = cause("checkpoint_storm", max_wal_size="1GB", max_wal_size_doubled="2GB"
 EMPTIED = cause("mass_delete", database="shop", table="public.orders")
 NO_VACUUM = cause("autovacuum_starved", autovacuum="off", track_counts="on")
 
+WAITS = cause(
+    "restart_pending",
+    data_directory="/data",
+    system_identifier="42",
+    postmaster_start="2026-03-01T06:00:00.123456+00:00",
+    settings="shared_buffers",
+)
+
 PLANS = [
     (KILLED, ["start_server"]),
     (STOPPED, ["start_server"]),
@@ -195,6 +203,7 @@ PLANS = [
     (EMPTIED, ["quarantine_table"]),
     (replace(EMPTIED, id=CauseId("mass_update")), ["quarantine_table"]),
     (cause("table_dropped", database="shop"), ["make_read_only"]),
+    (WAITS, ["restart_server"]),
     (
         replace(NO_VACUUM, facts=(("autovacuum", "off"), ("track_counts", "off"))),
         ["set_parameter", "set_parameter"],
@@ -247,6 +256,19 @@ def test_a_server_that_was_started_again_and_again_is_put_to_a_person_with_the_r
     few, many = plan_of(KILLED, acts=acts[:2]), plan_of(KILLED, acts=acts)
     assert (few.mode, few.asks_because) == (Mode.ACT, "")
     assert (many.mode, "3 times" in many.asks_because) == (Mode.ADVISE, True)
+
+
+def test_a_restart_always_asks_and_is_bound_to_the_very_server() -> None:
+    plan = plan_of(WAITS)
+    assert (plan.mode, plan.asks_because) == (Mode.ADVISE, "its runbook always asks")
+    [step] = plan.effects
+    exact = {fact.name for fact in step.binding}
+    assert exact == {"data_directory", "system_identifier", "postmaster_start"}
+
+
+def test_a_server_of_which_the_start_is_not_known_is_not_put_up_for_a_restart() -> None:
+    facts = tuple(fact for fact in WAITS.facts if fact[0] != "postmaster_start")
+    assert withheld(replace(WAITS, facts=facts)).refusal.guard == "params"
 
 
 def test_why_a_person_is_asked_is_told_only_where_policy_would_let_it_happen() -> None:

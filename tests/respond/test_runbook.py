@@ -193,6 +193,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "pool-exhausted",
         "pool-paused",
         "replay-conflict",
+        "restart-pending",
         "runaway-statement",
         "slot-inactive",
         "old-statistics",

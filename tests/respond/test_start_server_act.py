@@ -12,7 +12,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
 from stanch.model.host import DataDirectoryProcesses, ProcessInfo
 from stanch.model.plans import Refusal
-from stanch.model.ports.acting import ManagerAnswer, ManagerStatus
+from stanch.model.ports.acting import ManagerAnswer, ManagerStatus, Postmaster
 from stanch.model.reach import ReachState
 from stanch.respond.actions.start_server.run import START_SERVER
 from stanch.respond.reading.corruption import corruption_signs
@@ -56,6 +56,12 @@ class ScriptedManager:
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
         self.starts += 1
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def stop(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        raise NotImplementedError
+
+    async def restart(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        raise NotImplementedError
 
 
 @dataclass(slots=True, kw_only=True)

@@ -163,8 +163,8 @@ def check(sim: Simulation, ledger: Ledger, runbook: Runbook) -> None:
 
 
 def chosen(passed: Sequence[str], effects: Sequence[PlannedStep]) -> Sequence[int]:
-    """Right after the intent, the effect and the outcome of each step that has one; everything there
-    is with STANCH_SOAK=1."""
+    """Right after the intent, the effect and the outcome of each step; everything there is
+    with STANCH_SOAK=1."""
     if ALL:
         return range(len(passed))
     acts = [passed.index(f"before {step.id}") for step in effects]

@@ -84,6 +84,12 @@ def test_a_cause_that_still_stands_forbids_what_it_lists() -> None:
     assert refusal.guard == "diagnosis"
 
 
+def test_who_forbids_a_start_forbids_a_restart_and_no_stop() -> None:
+    damaged = replace(cause("damage", probability=0.2), forbids=("start_server",))
+    assert refuse_by_diagnosis("restart_server", diagnosis(damaged)) is not None
+    assert refuse_by_diagnosis("stop_server", diagnosis(damaged)) is None
+
+
 def test_a_cause_that_hardly_stands_forbids_nothing() -> None:
     faint = STANDING_PROBABILITY_MIN / 2
     live = replace(cause("live_lock_file", probability=faint), forbids=("start_server",))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from stanch.model.diagnosis import Missing
-from stanch.model.patroni import PatroniMember, PatroniSeen
+from stanch.model.patroni import PatroniMember, PatroniSeen, PatroniServer
 
 TEXT_CHARS_MAX = 80
 MEMBERS_MAX = 50
@@ -31,6 +31,34 @@ def parse_patroni(status: bytes, cluster: bytes | Missing) -> PatroniSeen | Miss
         dcs_seen_at=_moment(told.get("dcs_last_seen")),
         members=tuple(_members(known.get("members"))),
     )
+
+
+def parse_server(status: bytes) -> PatroniServer | Missing:
+    """`GET /patroni` as it is needed to act on that server."""
+    told = _object(status)
+    if not isinstance(told.get("state"), str):
+        return Missing(what="patroni", reason="that is not Patroni's answer")
+    said = told.get("patroni")
+    about: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
+    return PatroniServer(
+        scope=_text(about.get("scope")),
+        name=_text(about.get("name")),
+        state=_text(told["state"]),
+        role=_text(told.get("role")),
+        system_identifier=_text(told.get("database_system_identifier")),
+        started_at=_written(told.get("postmaster_start_time")),
+        unlocked=told.get("cluster_unlocked") is True,
+        paused=told.get("pause") is True,
+        restart_scheduled=bool(told.get("scheduled_restart")),
+    )
+
+
+def _written(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _members(value: object) -> list[PatroniMember]:

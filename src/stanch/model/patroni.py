@@ -45,6 +45,31 @@ class PatroniSeen:
     """Empty: Patroni could not say."""
 
     @property
+    def leads_here(self) -> bool:
+        """The server that was asked about leads its cluster."""
+        return self.role in ("master", "primary", "standby_leader")
+
+    @property
     def leader(self) -> str:
         """The member that leads; empty: none."""
         return next((m.name for m in self.members if m.leads), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatroniServer:
+    """What `GET /patroni` says of the one server it runs; exactly enough to tell it from others."""
+
+    scope: str
+    name: str
+    """Of the member; empty before version 3.1."""
+    state: str
+    role: str
+    """In this version's own word, `master` or `primary`, `replica`, `standby_leader`."""
+    system_identifier: str
+    started_at: datetime | None
+    """The server's pg_postmaster_start_time(); None: it does not run."""
+    unlocked: bool
+    """Nobody holds the leader's key."""
+    paused: bool
+    restart_scheduled: bool
+    """Somebody asked for a restart at a later moment."""

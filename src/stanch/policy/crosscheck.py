@@ -34,7 +34,14 @@ from stanch.policy.signal_checks import signal_contradictions
 from stanch.policy.signs import ConsolePools, QueryPools
 from stanch.policy.silence_checks import silence_contradictions
 
-NEEDS_HOST = ("start_server", "set_aside_lock_file", "free_space")
+NEEDS_HOST = (
+    "start_server",
+    "set_aside_lock_file",
+    "free_space",
+    "stop_server",
+    "restart_server",
+)
+TURNING = ("start_server", "stop_server", "restart_server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +255,10 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
         return what, f"Set `actions: {{{action}: observe}}`; its provider does that."
     if action in NEEDS_HOST and not isinstance(target.host, str):
         return "needs the server's machine, which is only watched", "Run Stanch on that machine."
-    if action == "start_server" and target.manager == "none":
-        return "manager none means nobody starts the server", "Set `manager: auto`."
+    if action in TURNING and target.manager == "none":
+        return "manager none means nobody starts the server, or stops it", "Set `manager: auto`."
+    if action in TURNING and target.manager == "patroni" and target.patroni is None:
+        return "manager patroni without a place to ask it", "Set `patroni: {url: …}`."
     if action == "free_space" and not _freeable(target):
         return "free_space names nothing to free", "Add `ballast` or `old_logs_days`."
     return None

@@ -399,8 +399,9 @@ TARGET = Section(
         Key(
             name="manager",
             field="manager",
-            holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "none")),
-            doc="Who starts the server; with none, Stanch never starts it.",
+            holds=Choice(values=("auto", "pg_ctl", "pg_ctlcluster", "systemd", "patroni", "none")),
+            doc="Who starts and stops the server; with none, Stanch does neither. systemd: its "
+            "unit is asked for although Stanch is not root, and polkit has to let it.",
         ),
         Key(
             name="desired",

@@ -21,8 +21,8 @@ PATRONI = Section(
     make=PatroniSource,
     keys=(
         url_key(
-            "Its REST API, asked by each diagnosis for `/patroni` and `/cluster`; nothing is "
-            "changed over it.",
+            "Its REST API, asked by each diagnosis for `/patroni` and `/cluster`. Only "
+            "`restart_server` changes anything over it, by `/restart`.",
             "http://orders-1.example.com:8008",
         ),
         *PASSWORD_LOGIN,

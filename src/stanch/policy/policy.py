@@ -45,6 +45,8 @@ ACTIONS = (
     "set_role_timeout",
     "make_read_only",
     "quarantine_table",
+    "stop_server",
+    "restart_server",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -59,6 +61,7 @@ SESSION_ACTIONS = (
     "set_role_timeout",
     "make_read_only",
     "quarantine_table",
+    "restart_server",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
 SIGNALLING_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
@@ -69,7 +72,7 @@ POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 READING_ACTIONS = ("gather",)
 """Those that touch nothing: no policy decides on them."""
 
-ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "none"]
+ManagerKind = Literal["auto", "pg_ctl", "pg_ctlcluster", "systemd", "patroni", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,15 @@ from stanch.policy.policy import BlastRadius
 Acts = Iterable[tuple[str, datetime]]
 """Actions that were begun, with their moments."""
 
-STARTS = ("start_server",)
+STARTS = ("start_server", "restart_server")
 STARTS_WITHIN = timedelta(hours=1)
 
 
 def spent(wanted: Sequence[str], acts: Acts, limits: BlastRadius, *, at: datetime) -> str:
     """Why a person has to be asked for these actions; empty where nobody has to be.
 
-    A start that failed counts as well: it was one more try at a server that does not stay up.
+    A restart is a start, and one that failed counts as well: it was one more try at a server that
+    does not stay up.
     """
     if not set(wanted).intersection(STARTS):
         return ""

@@ -91,6 +91,10 @@ FORBIDDEN: tuple[Forbidden, ...] = (
 )
 
 
+INCLUDES: dict[str, tuple[str, ...]] = {"restart_server": ("start_server", "stop_server")}
+"""Whoever forbids a part of it forbids the whole."""
+
+
 def forbidden_in(text: str) -> tuple[Forbidden, ...]:
     """Every forbidden thing a piece of text tells somebody to do, in the order of the table."""
     return tuple(f for f in FORBIDDEN if re.search(f.pattern, text, re.IGNORECASE))
@@ -100,8 +104,9 @@ def refuse_by_diagnosis(action: str, diagnosis: Diagnosis | None) -> Refusal | N
     """Refuses an action that any cause still standing forbids."""
     if diagnosis is None:
         return None
+    parts = {action, *INCLUDES.get(action, ())}
     for cause in diagnosis.causes:
-        if action in cause.forbids and cause.probability >= STANDING_PROBABILITY_MIN:
+        if parts.intersection(cause.forbids) and cause.probability >= STANDING_PROBABILITY_MIN:
             return Refusal(
                 guard="diagnosis",
                 reason=f"the standing diagnosis forbids it: {cause.summary}",

@@ -21,6 +21,7 @@ from stanch.model.ports.acting import (
     LoginReading,
     ManagerAnswer,
     ManagerStatus,
+    Postmaster,
     Space,
 )
 from stanch.model.ports.server import Acted, Row, SqlParams
@@ -170,6 +171,14 @@ class SimManager:
             raise ProbeFailed("no answer in time", on=self._server.name) from error
         self._life.check()
         return ManagerAnswer(ok=True, detail="server started")
+
+    async def stop(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        self._life.check()
+        return ManagerAnswer(ok=False, detail="nobody stops a simulated server", another=True)
+
+    async def restart(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        self._life.check()
+        return ManagerAnswer(ok=False, detail="nobody restarts a simulated server", another=True)
 
 
 class SimFiles:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fix_servers import MakeServer
-from stanch.adapters.hosts.manager import PgCtl, PgCtlCluster, last_options
+from postmasters_at import postmaster
+from stanch.adapters.hosts.manager import PgCtl, PgCtlCluster
+from stanch.adapters.hosts.postmasters import another_than
 from stanch.adapters.hosts.rivals import SeenProcess, jobs_among, markers_in, rival_manager
+from stanch.adapters.hosts.start_options import last_options
 from stanch.adapters.postgres.os_user import server_user
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.model.errors import ProbeFailed
-from stanch.model.ports.acting import ManagerStatus
+from stanch.model.ports.acting import ManagerStatus, Postmaster
 
 on_15 = pytest.mark.parametrize("pg_major", [15], indirect=True)
 on_18 = pytest.mark.parametrize("pg_major", [18], indirect=True)
@@ -135,6 +140,99 @@ async def test_patroni_leaves_a_trace_in_the_data_directory(server: ScratchServe
     assert "Patroni" in (await status(pg_ctl(server))).other_manager
 
 
+# --- stopping and restarting ----------------------------------------------------------------------
+
+
+async def test_pg_ctl_restarts_that_very_server_in_order_and_then_stops_it(
+    server: ScratchServer,
+) -> None:
+    manager, first = pg_ctl(server), postmaster(server)
+    with server.connect("app"):
+        answer = await manager.restart(first, deadline_s=30)
+    assert answer.ok, answer.detail
+    second = postmaster(server)
+    assert (second.pid, second.system_identifier) != (first.pid, "")
+    assert second.since > first.since
+    assert "fast shutdown" in server.log_path.read_text()
+
+    # What was meant is gone; whoever has its place is left alone.
+    for late in (
+        await manager.stop(first, deadline_s=10),
+        await manager.restart(first, deadline_s=10),
+    ):
+        assert (late.ok, late.another) == (False, True)
+    assert postmaster(server) == second
+
+    assert (await manager.stop(second, deadline_s=30)).ok
+    assert server.postmaster_pid() is None
+    gone = await manager.restart(second, deadline_s=10)
+    assert (gone.another, gone.detail) == (True, "its lock file is gone")
+    assert server.postmaster_pid() is None, "a restart starts nothing that was stopped meanwhile"
+
+
+@on_18
+async def test_a_restart_whose_second_half_fails_says_that_the_server_is_down(
+    server: ScratchServer,
+) -> None:
+    meant = postmaster(server)
+    with (server.data_directory / "postgresql.auto.conf").open("a") as conf:
+        conf.write("no_such_setting = on\n")
+    answer = await pg_ctl(server).restart(meant, deadline_s=20)
+    assert (answer.ok, answer.left_down) == (False, True)
+    assert "no_such_setting" in answer.detail
+
+
+@on_15
+async def test_a_server_of_another_directory_is_not_the_one(
+    shared_server: ScratchServer, tmp_path: Path
+) -> None:
+    copied = (shared_server.data_directory / "postmaster.pid").read_bytes()
+    (tmp_path / "postmaster.pid").write_bytes(copied)
+    meant = postmaster(shared_server)
+    assert another_than(meant, str(shared_server.data_directory)) is None
+    answer = another_than(meant, str(tmp_path))
+    assert answer is not None
+    assert "works in" in answer.detail
+
+
+@on_15
+async def test_a_server_that_does_not_get_done_is_in_doubt_and_never_killed(
+    server: ScratchServer,
+) -> None:
+    meant = postmaster(server)
+    [(checkpointer,)] = server.query(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+    )
+    os.kill(checkpointer, signal.SIGSTOP)
+    try:
+        with pytest.raises(ProbeFailed, match="told to stop"):
+            await pg_ctl(server).stop(meant, deadline_s=2)
+        assert server.postmaster_pid() == meant.pid
+    finally:
+        os.kill(checkpointer, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{pid}\n/data\n{epoch}9\n", "of another start"),
+        ("{other}\n/data\n{epoch}\n", "of another start"),
+        ("{pid}\n/data\n{epoch}\n", "no postmaster"),
+    ],
+)
+def test_a_lock_file_that_names_somebody_else_has_nobody_stopped(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    meant = Postmaster(
+        pid=os.getpid(), started_at_epoch_s=100, since=datetime.now(UTC), system_identifier="1"
+    )
+    text = content.format(pid=meant.pid, other=meant.pid + 1, epoch=100)
+    (tmp_path / "postmaster.pid").write_text(text)
+    answer = another_than(meant, str(tmp_path))
+    assert answer is not None
+    assert why in answer.detail
+
+
 # --- pg_ctlcluster --------------------------------------------------------------------------------
 
 
@@ -170,6 +268,13 @@ async def test_pg_ctlcluster_starts_a_cluster_and_heeds_its_start_conf(
     answer = await manager.start(deadline_s=30)
     assert answer.ok, answer.detail
     assert server.query("SELECT 1") == [(1,)]
+
+    first = postmaster(server)
+    answer = await manager.restart(first, deadline_s=30)
+    assert answer.ok, answer.detail
+    second = postmaster(server)
+    assert second.since > first.since
+    assert (await manager.stop(second, deadline_s=30)).ok
 
     (conf / "start.conf").write_text("# no more\ndisabled\n")
     found = await status(manager)

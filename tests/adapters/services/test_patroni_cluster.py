@@ -6,13 +6,16 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from fix_servers import BINARIES, DEBIAN_AS_ROOT
+from postmasters_at import postmaster
 from stanch.adapters.services.patroni import ask_patroni
+from stanch.adapters.services.patroni_manager import PatroniManager
 from stanch.drill.lab.fault import Needs
 from stanch.drill.lab.means.patroni import (
     CONF,
@@ -26,6 +29,7 @@ from stanch.drill.lab.means.patroni import (
 from stanch.drill.lab.rigs import Rigs, cannot
 from stanch.model.diagnosis import Missing
 from stanch.model.patroni import PatroniSeen
+from stanch.model.ports.acting import ManagerStatus
 from stanch.policy.patroni import PatroniSource
 
 pytestmark = pytest.mark.world
@@ -102,6 +106,33 @@ async def test_maintenance_mode_is_told_by_every_member(cluster: Cluster) -> Non
     await said_until(cluster.second, lambda seen: not seen.paused)
 
 
+async def test_a_replica_is_restarted_by_its_own_patroni_and_no_other_server_is(
+    cluster: Cluster,
+) -> None:
+    server, source = cluster.second.server, PatroniSource(url=cluster.second.url)
+    manager = PatroniManager(source, data_directory=str(server.data_directory))
+    status, first = await manager.status(), postmaster(server)
+    assert isinstance(status, ManagerStatus), status
+    assert (status.may_act, status.other_manager) == (True, "")
+    assert (status.why_not("restart"), status.programs_major) == ("", MAJOR)
+    assert "starts it by itself" in status.why_not("start")
+    assert "start it again" in status.why_not("stop")
+    assert cluster.scope in status.detail
+
+    leader = postmaster(cluster.first.server)
+    for other in (leader, replace(first, system_identifier="42")):
+        assert (await manager.restart(other, deadline_s=5)).another
+    assert postmaster(server) == first
+
+    answer = await manager.restart(first, deadline_s=PATIENCE_S)
+    assert answer.ok, answer.detail
+    second = postmaster(server)
+    assert second.since > first.since
+    assert second.system_identifier == first.system_identifier
+    assert postmaster(cluster.first.server) == leader
+    await said_until(cluster.first, all_run)
+
+
 async def test_a_member_whose_patroni_was_stopped(cluster: Cluster) -> None:
     cluster.second.patroni.end()
     try:
@@ -119,8 +150,10 @@ async def test_a_store_that_answers_nobody_leaves_no_leader(cluster: Cluster) ->
     cluster.store.send(signal.SIGSTOP)
     try:
         # It gives up the lead by starting its server once more, as a replica.
-        seen = await said_until(cluster.first, lambda seen: seen.unlocked and seen.state in RUNS)
-        assert seen.role == "replica"
+        seen = await said_until(
+            cluster.first,
+            lambda seen: seen.unlocked and seen.state in RUNS and seen.role == "replica",
+        )
         # It is asked for the members, and closes the connection after some seconds.
         assert seen.members == ()
         assert seen.leader == ""

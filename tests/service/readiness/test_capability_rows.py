@@ -392,6 +392,7 @@ SLOTLESS = Rights(
     database="app",
     reloads=True,
     reads_files=True,
+    reads_rules=True,
     alter_system=True,
     parameters=("work_mem",),
     roles=("app",),

@@ -174,18 +174,43 @@ def _unit_of(data_directory: str, *, own_unit: str) -> str:
     """The systemd unit whose file names this data directory; empty when there is none."""
     if not runs_systemd():
         return ""
+    own = (own_unit, _template(own_unit))
     for folder in UNIT_FOLDERS:
         for unit in sorted(Path(folder).glob("*.service")):
-            if unit.name != own_unit and data_directory in _text(unit):
+            if unit.name not in own and data_directory in _text(unit):
                 return f"systemd ({unit.name})"
     return ""
+
+
+def units_naming(
+    data_directory: str, *, folders: Sequence[str] = UNIT_FOLDERS, systemd: bool | None = None
+) -> tuple[str, ...]:
+    """The systemd units whose files name exactly this data directory, and none below or beside it.
+
+    `systemd`: whether it runs here, None to look.
+    """
+    if not (runs_systemd() if systemd is None else systemd):
+        return ()
+    named = re.compile(rf"(?<![\w./-]){re.escape(data_directory.rstrip('/'))}/*(?![\w./-])")
+    found = (
+        unit.name
+        for folder in folders
+        for unit in sorted(Path(folder).glob("*.service"))
+        if any(named.search(line) for line in _text(unit).splitlines() if not line.startswith("#"))
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _template(unit: str) -> str:
+    """The file of an instance such as `postgresql@15-main.service`."""
+    return re.sub(r"@.+\.service$", "@.service", unit)
 
 
 def unit_restarts(own_unit: str) -> bool:
     """Whether the unit a manager works through brings a dead server back by itself."""
     if not own_unit or not runs_systemd():
         return False
-    template = own_unit.split("@")[0] + "@.service"
+    template = _template(own_unit)
     for folder in UNIT_FOLDERS:
         for name in (own_unit, template):
             files = [Path(folder) / name, *(Path(folder) / f"{name}.d").glob("*.conf")]

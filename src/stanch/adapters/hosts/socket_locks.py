@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from stanch.adapters.hosts.manager import last_options
 from stanch.adapters.hosts.printed import printed
+from stanch.adapters.hosts.start_options import last_options
 from stanch.facts.lock_file import LockFile, parse_lock_file
 from stanch.model.diagnosis import Missing
 

@@ -110,6 +110,9 @@ SELECT pg_catalog.json_build_object(
   'reads_files',
     pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')
     AND pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT'),
+  'reads_rules',
+    pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')
+    AND pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT'),
   'alter_system', coalesce(current_setting('allow_alter_system', true), 'on'),
   'parameters', {parameters},
   'roles', (SELECT json_agg(o.rolname ORDER BY o.rolname) FROM pg_catalog.pg_roles AS o
@@ -150,6 +153,8 @@ class Rights:
     """EXECUTE on pg_reload_conf() in this database."""
     reads_files: bool
     """pg_file_settings, in this database."""
+    reads_rules: bool
+    """pg_hba_file_rules, in this database."""
     alter_system: bool
     """False: allow_alter_system is off (17 and newer)."""
     parameters: tuple[str, ...]
@@ -203,6 +208,7 @@ def _rights(plain: dict[str, Any]) -> Rights:
         database=plain["database"],
         reloads=plain["reloads"],
         reads_files=plain["reads_files"],
+        reads_rules=plain["reads_rules"],
         alter_system=plain["alter_system"] == "on",
         parameters=tuple(plain["parameters"] or ()),
         roles=tuple(plain["roles"] or ()),

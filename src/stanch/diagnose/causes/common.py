@@ -45,6 +45,33 @@ def server_facts(evidence: Evidence) -> Facts:
     )
 
 
+def running_server_facts(evidence: Evidence) -> Facts:
+    """What every action that ends a running server is bound to, and what would end with it."""
+    place, sessions = value_of(evidence.place), value_of(evidence.sessions)
+    figures, patroni = value_of(evidence.figures), value_of(evidence.patroni)
+    control = value_of(evidence.control)
+    began = sessions.postmaster_start if sessions else None
+    senders = ", ".join(one.subject for one in figures.named("sender")) if figures else None
+
+    def count(name: str) -> int | None:
+        value = figures.value(name) if figures else None
+        return None if value is None else int(value)
+
+    return (
+        ("data_directory", place.data_directory if place else None),
+        ("manager", place.manager if place else None),
+        ("system_identifier", control.system_identifier if control else None),
+        ("postmaster_start", began.isoformat() if began else None),
+        ("client_backends", count("client_backends")),
+        ("active_sessions", count("active_sessions")),
+        ("standbys", senders or None),
+        ("prepared_transactions", count("prepared_xacts")),
+        ("checkpoint_age_s", count("checkpoint_age_s")),
+        ("replay_bytes", count("replay_bytes")),
+        ("leads", None if patroni is None else patroni.leads_here),
+    )
+
+
 CANCEL_FROM_S = 5.0
 """What ends by itself within this time is not worth to be cancelled."""
 

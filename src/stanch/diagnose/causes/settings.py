@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, Facts
+from stanch.diagnose.causes.common import DOC, Facts, running_server_facts
 from stanch.diagnose.causes.ids import BAD_CONFIGURATION, RELOAD_REFUSED, RESTART_PENDING
 from stanch.diagnose.clues import settings, wire
 from stanch.diagnose.clues.startup import said
@@ -41,6 +41,7 @@ def _pending_facts(evidence: Evidence) -> Facts:
     return (
         ("server_running", True),
         ("settings", found.detail if found is not None and found.detail else None),
+        *running_server_facts(evidence),
     )
 
 
@@ -112,6 +113,6 @@ restart_pending = Cause(
         "Do not restart the server in the middle of an incident only to bring them into force.",
     ),
     forbids=(),
-    runbook="",
+    runbook="restart-pending",
     source=f"{DOC}view-pg-settings.html",
 )

@@ -320,6 +320,20 @@ figures AS (
         left(string_agg(name, ', ' ORDER BY name), 200)
     FROM pg_settings WHERE pending_restart
     UNION ALL
+    SELECT
+        'checkpoint_age_s', '', extract(epoch FROM clock_timestamp() - checkpoint_time)::float8, ''
+    FROM pg_control_checkpoint()
+    UNION ALL
+    SELECT
+        'replay_bytes', '', pg_wal_lsn_diff(
+            CASE
+                WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                ELSE pg_current_wal_insert_lsn()
+            END,
+            redo_lsn
+        )::float8, ''
+    FROM pg_control_checkpoint()
+    UNION ALL
     SELECT 'settings_loaded_age_s', '', extract(epoch FROM now() - pg_conf_load_time())::float8, ''
     UNION ALL
     SELECT 'server_clock_s', '', extract(epoch FROM clock_timestamp())::float8, ''

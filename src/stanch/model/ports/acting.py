@@ -1,7 +1,7 @@
 """What the acting rooms need of the world: managers, files, application logins, the boot clock.
 
 Each Protocol is as narrow as the acts that exist. There is no call here to delete a lock file, to
-stop a server, to touch WAL, or to run a command of somebody's choosing.
+end a server in any way but in order, to touch WAL, or to run a command of somebody's choosing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from stanch.model.diagnosis import Missing
 from stanch.model.reach import Reach
@@ -28,6 +28,8 @@ class BootClock(Protocol):
 
 
 # --- the server's manager -----------------------------------------------------------------------
+
+Verb: TypeAlias = Literal["start", "stop", "restart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +60,53 @@ class ManagerStatus:
     owner_uid: int | None = None
     """Whose server it is: PostgreSQL heeds a lock file's PID only within one user."""
     detail: str = ""
+    data_major: int | None = None
+    """What PG_VERSION says; None: it could not be read."""
+    programs_major: int | None = None
+    """Of the programs that a start would run; None: they are not there, or do not answer."""
+    declines: tuple[tuple[Verb, str], ...] = ()
+    """What this manager is not asked for although Stanch may ask it, each with the reason."""
+
+    def why_not(self, verb: Verb) -> str:
+        """Why it is not asked for that; empty: it may be."""
+        if not self.may_act:
+            return self.detail or "Stanch may not ask it"
+        return dict(self.declines).get(verb, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postmaster:
+    """One running server and no other: whoever has its place by now is not stopped for it."""
+
+    pid: int
+    started_at_epoch_s: int
+    """Both as its lock file has them."""
+    since: datetime
+    """When it began to take connections, as it says itself (pg_postmaster_start_time)."""
+    system_identifier: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerAnswer:
-    """What the manager answered to being asked to start the server."""
+    """What the manager answered to being asked to start, stop or restart the server."""
 
     ok: bool
     detail: str
     """The manager's own words and the end of the server's log, shortened."""
     lock_held: bool = False
     """The server refused because of a lock file or shared memory still in use: worth a retry."""
+    another: bool = False
+    """It was not the server that was meant, so nothing was asked."""
+    left_down: bool = False
+    """Of a restart: it was stopped, and does not run."""
 
 
 class ServerManager(Protocol):
-    """Who starts and stops the server. Stanch asks; it never starts a server past its manager."""
+    """Who starts and stops the server. Stanch asks; it never starts a server past its manager.
+
+    A stop is always a fast shutdown: sessions end, their transactions are rolled back, and a
+    checkpoint makes the next start a short one. Never immediate, never a signal that kills.
+    """
 
     @property
     def kind(self) -> str: ...
@@ -87,6 +121,20 @@ class ServerManager(Protocol):
         """Ask for a start and wait for the answer.
 
         Raises: ProbeFailed when no answer came in time; the server may be starting all the same.
+        """
+        ...
+
+    async def stop(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        """Ask for a fast shutdown of that very server and wait until it is gone.
+
+        Raises: ProbeFailed when it was told to and is not gone in time: it still will be.
+        """
+        ...
+
+    async def restart(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        """Ask for a fast shutdown of that very server, and a start, as one request.
+
+        Raises: ProbeFailed when no answer came in time; the request goes on without us.
         """
         ...
 

@@ -19,11 +19,13 @@ from stanch.respond.actions.quarantine_table.run import QUARANTINE_TABLE
 from stanch.respond.actions.rebuild_index.run import REBUILD_INDEX
 from stanch.respond.actions.reset_pool.run import RESET_POOL
 from stanch.respond.actions.resize_pool.run import RESIZE_POOL
+from stanch.respond.actions.restart_server.run import RESTART_SERVER
 from stanch.respond.actions.resume_pool.run import RESUME_POOL
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
 from stanch.respond.actions.set_parameter.run import SET_PARAMETER
 from stanch.respond.actions.set_role_timeout.run import SET_ROLE_TIMEOUT
 from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.respond.actions.stop_server.run import STOP_SERVER
 from stanch.respond.actions.vacuum_table.run import VACUUM_TABLE
 from stanch.steps.action import Action
 
@@ -50,6 +52,8 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             SET_ROLE_TIMEOUT,
             MAKE_READ_ONLY,
             QUARANTINE_TABLE,
+            STOP_SERVER,
+            RESTART_SERVER,
             GATHER,
         )
     }

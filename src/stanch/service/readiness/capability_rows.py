@@ -258,6 +258,9 @@ def _start(target: TargetPolicy, host: HostReadings) -> Capability:
         why = manager.detail or f"this OS user may not: {host.manager_words}"
         change = "Run Stanch as the server's OS user or as root."
         return _row(feature, can=False, why=why, change=change)
+    if why := manager.why_not("start"):
+        change = "Nothing: its manager does it."
+        return _row(feature, can=False, why=printable(why), change=change)
     return _row(feature, can=True, why=host.manager_words + mode_told(target, "start_server"))
 
 

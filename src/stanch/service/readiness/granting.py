@@ -45,6 +45,14 @@ def grant_files(role: str) -> tuple[str, str]:
     )
 
 
+def grant_rules(role: str) -> tuple[str, str]:
+    """To see what pg_hba.conf says, and what of it cannot be read; both belong to one database."""
+    return (
+        grant(role, "EXECUTE ON FUNCTION pg_catalog.pg_hba_file_rules()"),
+        grant(role, "SELECT ON pg_catalog.pg_hba_file_rules"),
+    )
+
+
 def grant_member(owner: str, role: str, major: int, *, admin: bool = False) -> str:
     """Membership in a role (given as SQL): its rights without becoming it, where that can be."""
     options = "ADMIN TRUE, INHERIT FALSE, SET FALSE" if admin else "INHERIT TRUE, SET FALSE"
@@ -164,6 +172,17 @@ def give_maintenance(acting: Acting) -> str:
     body = f"{asks}\n    EXECUTE {literal(maintain.rstrip(';'))};\n  END IF;"
     before = "-- Before PostgreSQL 17 there is no such role:\n"
     return f"{head}{block(body)}\n{before}{_before_17(acting)}\n"
+
+
+def give_files(acting: Acting) -> str:
+    """The settings files and pg_hba.conf as the server reads them; nothing is changed by it."""
+    lines = [
+        "-- Restart the server: to see before that the server could read its files at the start.",
+        _go_to(acting.database, HOME),
+        *grant_files(acting.role),
+        *grant_rules(acting.role),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def give_replication(acting: Acting) -> str:

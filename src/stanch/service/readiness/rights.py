@@ -19,6 +19,7 @@ from stanch.service.readiness.granting import (
     Acting,
     give_admin,
     give_database,
+    give_files,
     give_maintenance,
     give_replication,
     give_settings,
@@ -27,6 +28,7 @@ from stanch.service.readiness.granting import (
     grant_files,
     grant_member,
     grant_reload,
+    grant_rules,
     identifier,
 )
 
@@ -132,6 +134,18 @@ def _roles(seen: Rights) -> Judged:
     return Judged(can=True, why=f"{seen.others - len(seen.roles)} of {seen.others} logins{left}")
 
 
+def _restart(seen: Rights) -> Judged:
+    """Only the files: its manager does the rest, and has a row of its own."""
+    if seen.superuser:
+        return Judged(can=True, why=_superuser(seen))
+    lacks = [*_files(seen), *(() if seen.reads_rules else grant_rules(seen.role))]
+    if not lacks:
+        return Judged(can=True, why="its files can be read before; its manager does the rest")
+    change = " ".join([*lacks, f"-- in the database {identifier(seen.database)}"])
+    why = f"{seen.role} may not see whether the server could read its files at the next start"
+    return Judged(can=False, why=why, change=change)
+
+
 def _database(seen: Rights) -> Judged:
     if seen.superuser:
         return Judged(can=True, why=_superuser(seen))
@@ -208,6 +222,7 @@ RIGHTS: Mapping[str, Right] = MappingProxyType(
         "analyze and vacuum tables": Right(give=give_maintenance, judge=_maintenance),
         "rebuild indexes": Right(give=give_maintenance, judge=_maintenance),
         "drop replication slots": Right(give=give_replication, judge=_slots),
+        "restart the server": Right(give=give_files, judge=_restart, in_tables=False),
     }
 )
 """In the order in which they are granted: what a membership adds comes after the ADMIN OPTION."""

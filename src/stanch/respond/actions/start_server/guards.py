@@ -11,21 +11,14 @@ from stanch.model.host import (
     FileHolds,
     ProcessInfo,
     Volume,
-    VolumeUse,
 )
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
-from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import first_no, no, unknown
 from stanch.respond.reading.run import LockReading
+from stanch.respond.turning.files import no_corruption, room_for_wal
 from stanch.steps.action import Guard
-
-WAL_SEGMENTS_MIN = 2
-"""Crash recovery and the first checkpoint need at least this many WAL segments of room."""
-
-WAL_SEGMENT_BYTES = 16 * 1024 * 1024
-"""PostgreSQL's default, where the control file does not say."""
 
 STANDBY_MARKERS = frozenset({"standby.signal"})
 """A standby carries these all its life, and may be started with them after it died as one."""
@@ -81,8 +74,8 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
             _clean_stop(seen),
             _nobody_else(seen.manager),
             _no_markers(seen),
-            _no_corruption(seen.corruption, seen.control),
-            _room_for_wal(seen),
+            no_corruption(seen.corruption, seen.control),
+            room_for_wal(seen.volumes, seen.control, seen.target),
         )
     )
 
@@ -90,10 +83,13 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
 def _manager_known(seen: StartReadings) -> Refusal | None:
     if isinstance(seen.manager, Missing):
         return unknown("manager_known", seen.manager)
-    if not seen.manager.may_act:
-        lifts = "Run Stanch as the server's owner or as root, or let a person start it."
-        return no("manager_known", seen.manager.detail or "Stanch may not ask it", lifts=lifts)
-    return None
+    why = seen.manager.why_not("start")
+    if not why:
+        return None
+    lifts = "Run Stanch as the server's owner or as root, or let a person start it."
+    if seen.manager.may_act:
+        lifts = "Its manager, or a person who asks it."
+    return no("manager_known", why, lifts=lifts)
 
 
 def _no_live_postmaster(
@@ -226,48 +222,3 @@ def _no_markers(seen: StartReadings) -> Refusal | None:
         f"{', '.join(standing)}: a backup, restore or upgrade may not have ended",
         lifts="A person who knows how that work ended.",
     )
-
-
-def _no_corruption(
-    corruption: tuple[str, ...] | Missing, control: ControlData | Missing
-) -> Refusal | None:
-    guard = "no_corruption_signs"
-    if isinstance(corruption, Missing):
-        lifts = "`log` in stanch.yaml where it is not found."
-        return unknown(guard, corruption, lifts=lifts)
-    if isinstance(control, Missing):
-        return unknown(guard, control)
-    if control.crc_wrong:
-        return no(guard, "the control file does not match its checksum")
-    if corruption:
-        return no(
-            guard,
-            f"the log speaks of damage: {corruption[0][:200]}",
-            lifts="A cold copy of the data directory, and a person who decides.",
-        )
-    return None
-
-
-def _room_for_wal(seen: StartReadings) -> Refusal | None:
-    guard = "room_for_wal"
-    needed = max(_wal_room_bytes(seen.control), int(seen.target.limit(SymptomKind.DISK_FULL)))
-    looked = 0
-    for volume in seen.volumes:
-        if isinstance(volume, Missing):
-            return unknown(guard, volume)
-        if volume.use not in (VolumeUse.DATA, VolumeUse.WAL):
-            continue
-        looked += 1
-        if volume.read_only:
-            return no(guard, f"{volume.mount_point} is mounted read-only")
-        if volume.free_bytes < needed:
-            reason = f"{volume.free_bytes} bytes are free on {volume.mount_point}, {needed} needed"
-            return no(guard, reason, lifts="Space freed, or a larger volume.")
-    if not looked:
-        return no(guard, "the volume of the data directory was not looked at")
-    return None
-
-
-def _wal_room_bytes(control: ControlData | Missing) -> int:
-    known = None if isinstance(control, Missing) else control.wal_segment_bytes
-    return WAL_SEGMENTS_MIN * (known or WAL_SEGMENT_BYTES)

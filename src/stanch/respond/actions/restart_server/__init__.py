@@ -1,0 +1,1 @@
+"""Restart a running server in order, through whoever manages it."""

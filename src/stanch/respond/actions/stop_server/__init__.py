@@ -1,0 +1,1 @@
+"""Stop a running server in order, through whoever manages it."""
