@@ -58,6 +58,12 @@ class ManagerStatus:
     owner_uid: int | None = None
     """Whose server it is: PostgreSQL heeds a lock file's PID only within one user."""
     detail: str = ""
+    container: str = ""
+    """The full id of the container that would be started; empty: it lives in none."""
+    shared_with: tuple[str, ...] | Missing = ()
+    """Other containers with processes that may write where its data lies."""
+    stopped_by_hand: bool = False
+    """Whoever keeps it would have started it again, had not somebody stopped it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
