@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fix_contained import Contained
 from fix_machines import Docker
 from fix_servers import MakeServer
+from fix_servers_contained import Contained
 from stanch.adapters.postgres.scratch import ScratchServer
 from stanch.cli import diagnose as command
 from stanch.diagnose.bundle import read_bundle

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from acting_worlds import AT, run, step
-from fix_contained import LABELS, Contained
+from fix_servers_contained import LABELS, Contained
 from stanch.facts.control_file import READ_BYTES, as_printed
 from stanch.facts.controldata import parse_controldata
 from stanch.facts.machines.engine import parse_engine

@@ -8,12 +8,10 @@ import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-
 from stanch.adapters.hosts.docker_engine import DockerEngine
-from stanch.adapters.hosts.docker_files import REQUEST_S
+from stanch.adapters.hosts.docker_files import DockerFiles
 from stanch.adapters.hosts.docker_link import DockerLink
-from stanch.adapters.hosts.rivals import MARKERS
+from stanch.adapters.hosts.rivals import markers_in
 from stanch.adapters.hosts.volumes import mounts, read_volume
 from stanch.facts.control_file import READ_BYTES, as_printed
 from stanch.model.containers import ContainerSeen, is_within
@@ -57,23 +55,12 @@ class DockerManager:
         if isinstance(seen, Missing):
             return seen
         sharing = await self._engine.sharing(seen, self._data())
-        markers = await _markers(DockerLink(self._host), seen.id, self._data())
-        if isinstance(markers, Missing):
-            return markers
+        place = await proven_place(self._host, seen, self._data())
+        if isinstance(place, Missing):
+            return place
+        markers, patroni = await asyncio.to_thread(_left_in, place)
         self._looked = seen
-        patroni = "Patroni" if PATRONI in markers else ""
-        exited = seen.status == EXITED
-        return ManagerStatus(
-            restarts_by_itself=seen.restart_policy not in ("", "no"),
-            other_manager=seen.keeper or patroni,
-            jobs=(),
-            markers=tuple(name for name in markers if name != PATRONI),
-            may_act=exited,
-            detail="" if exited else f"the container is {seen.status}: a start would do nothing",
-            container=seen.id,
-            shared_with=sharing,
-            stopped_by_hand=exited and seen.restart_policy in KEPT_UP,
-        )
+        return status_of(seen, sharing, markers, patroni)
 
     async def start(self, *, deadline_s: float) -> ManagerAnswer:
         """Raises: ProbeFailed."""
@@ -88,37 +75,77 @@ class DockerManager:
         return ManagerAnswer(ok=acted.outcome == "done", detail=told)
 
 
-async def still_volumes(
-    host: DockerHost, data_directory: str, control: str | Missing
-) -> tuple[Volume | Missing, ...]:
-    """Where the data of a container that does not run lies on this machine.
+def status_of(
+    seen: ContainerSeen, sharing: tuple[str, ...] | Missing, markers: tuple[str, ...], rival: str
+) -> ManagerStatus:
+    """What was found as a start has to know it. Only an end is undone by a start: one that was
+    never started, is paused, or is being restarted is somebody's work."""
+    exited = seen.status == EXITED
+    return ManagerStatus(
+        restarts_by_itself=seen.restart_policy not in ("", "no"),
+        other_manager=seen.keeper or rival,
+        jobs=(),
+        markers=markers,
+        may_act=exited,
+        detail="" if exited else f"the container is {seen.status}: a start would do nothing",
+        container=seen.id,
+        shared_with=sharing,
+        stopped_by_hand=exited and seen.restart_policy in KEPT_UP,
+    )
 
-    The engine tells the folder; that it is the same one here is proven by the control file, which
-    has to read as the one that the engine hands out (`control`). Anything else is `Missing`.
-    """
+
+async def still_volumes(host: DockerHost, data_directory: str) -> tuple[Volume | Missing, ...]:
+    """Of data and WAL of a container that does not run, looked at from outside."""
     seen = await DockerEngine(host).container()
     if seen is None or isinstance(seen, Missing):
-        reason = "there is no such container" if seen is None else seen.reason
-        return (Missing(what="volumes", reason=reason),)
-    if isinstance(control, Missing):
-        return (Missing(what="volumes", reason=control.reason),)
-    return await asyncio.to_thread(_volumes, seen, data_directory, control)
+        return (seen or Missing(what="volumes", reason="there is no such container"),)
+    place = await proven_place(host, seen, data_directory)
+    if isinstance(place, Missing):
+        return (Missing(what="volumes", reason=place.reason),)
+    return await asyncio.to_thread(_volumes, seen, data_directory, place)
 
 
-def _volumes(
-    seen: ContainerSeen, data_directory: str, control: str
-) -> tuple[Volume | Missing, ...]:
-    here = place_here(seen, data_directory)
+async def proven_place(host: DockerHost, seen: ContainerSeen, data_directory: str) -> str | Missing:
+    """Where the data of a container lies on this machine.
+
+    The engine tells the folder; that it is the same one here is proven by the control file, which
+    has to read as the one that the engine hands out. Where Stanch is not on the engine's machine,
+    or may not read there, it is `Missing`: Docker's own volumes are root's.
+    """
+    here = place_here(seen, data_directory) if data_directory else ""
+    if not here:
+        return Missing(what="its data", reason="its data lies in no volume of the container")
+    link = DockerLink(host)
     try:
-        content = b"" if not here else (Path(here) / "global/pg_control").read_bytes()
+        control = await DockerFiles(link).control(seen.id, data_directory)
+    finally:
+        await link.close()
+    if isinstance(control, Missing):
+        return control
+    same = await asyncio.to_thread(reads_as, here, control)
+    return same if isinstance(same, Missing) else here
+
+
+def reads_as(here: str, control: str) -> Missing | None:
+    """Why a folder of this machine is not the one whose control file was handed out."""
+    try:
+        content = (Path(here) / "global/pg_control").read_bytes()
     except OSError as error:
-        content = b""
         why = f"{here} cannot be read here ({error.strerror or error})"
-    else:
-        why = "its data lies in no volume" if not here else "another one lies there on this machine"
-    if as_printed(content[:READ_BYTES]) != control:
-        return (Missing(what="volumes", reason=why),)
-    wal = _linked(seen, data_directory, "pg_wal", here)
+        return Missing(what="its data", reason=why)
+    if as_printed(content[:READ_BYTES]) == control:
+        return None
+    return Missing(what="its data", reason=f"another cluster lies in {here} on this machine")
+
+
+def _left_in(place: str) -> tuple[tuple[str, ...], str]:
+    """The markers of unfinished work, and who else starts and stops this server."""
+    patroni = "Patroni" if os.path.lexists(os.path.join(place, PATRONI)) else ""
+    return markers_in(place), patroni
+
+
+def _volumes(seen: ContainerSeen, data_directory: str, here: str) -> tuple[Volume | Missing, ...]:
+    wal = linked(seen, data_directory, "pg_wal", here)
     known = mounts(Path("/proc"))
     return (
         read_volume(VolumeUse.DATA, here, known),
@@ -139,7 +166,7 @@ def place_here(seen: ContainerSeen, path: str) -> str:
     )
 
 
-def _linked(seen: ContainerSeen, folder: str, name: str, here: str) -> str:
+def linked(seen: ContainerSeen, folder: str, name: str, here: str) -> str:
     """A link is the container's: where it leads is a path inside."""
     inside, outside = posixpath.join(folder, name), os.path.join(here, name)
     if any(m.destination == inside for m in seen.mounts):
@@ -147,26 +174,3 @@ def _linked(seen: ContainerSeen, folder: str, name: str, here: str) -> str:
     if not os.path.islink(outside):
         return outside
     return place_here(seen, posixpath.normpath(posixpath.join(folder, os.readlink(outside))))
-
-
-async def _markers(link: DockerLink, container_id: str, folder: str) -> tuple[str, ...] | Missing:
-    """Which of the files of an unfinished backup, restore or upgrade the container has."""
-    if not folder:
-        return Missing(what="markers", reason="the data directory is not known")
-    found: list[str] = []
-    path = f"/containers/{container_id}/archive"
-    try:
-        async with asyncio.timeout(REQUEST_S):
-            for name in (*MARKERS, PATRONI):
-                asked = {"path": f"{folder}/{name}"}
-                async with link.stream("HEAD", path, asked) as said:
-                    status = said.status_code
-                if status == 200:
-                    found.append(name)
-                elif status != 404:
-                    return Missing(what="markers", reason=f"{name}: HTTP {status}")
-    except (TimeoutError, httpx.HTTPError, OSError) as error:
-        return link.failed(error)
-    finally:
-        await link.close()
-    return tuple(found)

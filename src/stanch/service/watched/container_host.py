@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from stanch.adapters.hosts.docker_manager import still_volumes
 from stanch.adapters.hosts.far_host import FarHost
@@ -31,27 +32,46 @@ from stanch.policy.policy import TargetPolicy
 from stanch.service.watched.afar import Glance
 
 LOOK_S = 4.0
-CONTROL_S = 2.0
+TOGETHER_S = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shared:
+    """One look, and how many questions wait for it; with the last of them it is closed."""
+
+    glance: Glance
+    begun_s: float
+    asking: int = 0
 
 
 class ContainerHost:
     """A `HostReader` whose every answer is of this moment, as a guard needs it.
 
-    Cost a question: what one diagnosis asks for it, over connections of its own.
+    Questions that are asked together share one look, never one begun more than a second before.
+    Cost a look: what one diagnosis asks for it, over connections of its own.
     """
 
     def __init__(self, target: TargetPolicy, *, folder: Callable[[], str]) -> None:
         self._target = target
         self._folder = folder
+        self._shared: _Shared | None = None
 
     @asynccontextmanager
     async def _look(self) -> AsyncGenerator[FarHost]:
-        named = replace(self._target, data_directory=self._folder())
-        glance = Glance(named, deadline_s=LOOK_S)
+        now_s, shared = asyncio.get_running_loop().time(), self._shared
+        if shared is None or now_s - shared.begun_s > TOGETHER_S:
+            named = replace(self._target, data_directory=self._folder())
+            shared = _Shared(glance=Glance(named, deadline_s=LOOK_S), begun_s=now_s)
+            self._shared = shared
+        shared.asking += 1
         try:
-            yield glance.afar.host
+            yield shared.glance.afar.host
         finally:
-            await glance.close()
+            shared.asking -= 1
+            if not shared.asking:
+                if self._shared is shared:
+                    self._shared = None
+                await shared.glance.close()
 
     async def lock_file(self) -> LockFileRead | Missing | None:
         async with self._look() as host:
@@ -84,9 +104,8 @@ class ContainerHost:
             still = None if looks is None else await looks.stopped.get()
             if still is None:
                 return await host.volumes()
-            control = await host.controldata(deadline_s=CONTROL_S)
         assert isinstance(self._target.host, DockerHost)
-        return await still_volumes(self._target.host, self._folder(), control)
+        return await still_volumes(self._target.host, self._folder())
 
     async def volume(self, use: VolumeUse, path: str) -> Volume | Missing:
         async with self._look() as host:

@@ -77,7 +77,7 @@ async def verify(step: PlannedStep, world: World) -> Verification:
 async def _allowed(
     step: PlannedStep, world: World, engine: ContainerEngine
 ) -> Refusal | ContainerSeen:
-    seen = await engine.container()
+    seen, machine = await asyncio.gather(engine.container(), engine.machine_memory())
     used: int | Missing = 0
     titles: tuple[str, ...] | Missing = ()
     if isinstance(seen, ContainerSeen) and seen.lives:
@@ -85,7 +85,7 @@ async def _allowed(
     readings = MemoryReadings(
         container=seen,
         used_bytes=used,
-        machine=await engine.machine_memory(),
+        machine=machine,
         titles=titles,
         target=world.target,
     )

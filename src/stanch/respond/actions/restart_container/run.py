@@ -86,14 +86,11 @@ async def _allowed(step: PlannedStep, world: World) -> Refusal | ContainerSeen:
 
 async def _readings(world: World, engine: ContainerEngine, host: HostReader) -> RestartReadings:
     seen = await engine.container()
-    shared: tuple[str, ...] | Missing = NOBODY
-    titles: tuple[str, ...] | Missing = NOBODY
-    if isinstance(seen, ContainerSeen) and seen.lives:
-        shared, titles = await asyncio.gather(
-            engine.sharing(seen, world.data_directory), engine.commands(seen.id)
-        )
-    lock, control, log = await asyncio.gather(
-        host.lock_file(), read_control(host), host.log_tail(bytes_max=LOG_BYTES_MAX)
+    (shared, titles), lock, control, log = await asyncio.gather(
+        _others(engine, seen, world.data_directory),
+        host.lock_file(),
+        read_control(host),
+        host.log_tail(bytes_max=LOG_BYTES_MAX),
     )
     # What was looked at must be one container: the host finds its own by name.
     again = await engine.container()
@@ -107,6 +104,16 @@ async def _readings(world: World, engine: ContainerEngine, host: HostReader) -> 
         corruption=log if isinstance(log, Missing) else corruption_signs(log.content),
         target=world.target,
     )
+
+
+async def _others(
+    engine: ContainerEngine, seen: ContainerSeen | Missing | None, folder: str
+) -> tuple[tuple[str, ...] | Missing, tuple[str, ...] | Missing]:
+    """Who else may write to its data, and who is at work in it."""
+    if not isinstance(seen, ContainerSeen) or not seen.lives:
+        return NOBODY, NOBODY
+    shared, titles = await asyncio.gather(engine.sharing(seen, folder), engine.commands(seen.id))
+    return shared, titles
 
 
 def _life(seen: ContainerSeen | Missing | None) -> str:
