@@ -55,9 +55,9 @@ def http(status: str, body: bytes = b"") -> bytes:
 
 
 ACTS: list[Callable[[DockerEngine], Coroutine[Any, Any, Any]]] = [
-    lambda engine: engine.start(ID, deadline_s=0.2),
-    lambda engine: engine.restart(ID, wait_s=60, deadline_s=0.2),
-    lambda engine: engine.set_memory(ID, memory_bytes=1, swap_bytes=1, deadline_s=0.2),
+    lambda engine: engine.start(ID, deadline_s=5),
+    lambda engine: engine.restart(ID, wait_s=60, deadline_s=5),
+    lambda engine: engine.set_memory(ID, memory_bytes=1, swap_bytes=1, deadline_s=5),
 ]
 
 
@@ -65,10 +65,16 @@ ACTS: list[Callable[[DockerEngine], Coroutine[Any, Any, Any]]] = [
 async def test_an_act_without_an_answer_is_in_doubt_and_is_not_sent_again(
     act: Callable[[DockerEngine], Coroutine[Any, Any, Any]], tmp_path: Path
 ) -> None:
-    async with daemon(tmp_path, lambda _line: None) as (host, asked):
+    async with daemon(tmp_path, lambda _line: b"") as (host, asked):
         assert (await act(DockerEngine(host))).outcome == "in_doubt"
         assert len(asked) == 1
         assert f"/containers/{ID}/" in asked[0]
+
+
+async def test_an_act_whose_answer_comes_too_late_is_in_doubt(tmp_path: Path) -> None:
+    async with daemon(tmp_path, lambda _line: None) as (host, _):
+        acted = await DockerEngine(host).start(ID, deadline_s=0.5)
+    assert acted.outcome == "in_doubt"
 
 
 @pytest.mark.parametrize(
