@@ -120,9 +120,8 @@ def test_a_container_is_told_exactly_enough_to_act_on_this_one() -> None:
 def test_a_limit_is_in_the_way_where_the_kills_are_of_its_own_group(
     own_group: bool, limit: int | None, short: bool
 ) -> None:
-    state = ServiceState(
-        name="db", running=True, status="running", **(BOX | {"memory_limit_bytes": limit})
-    )
+    told: dict[str, Any] = {**BOX, "memory_limit_bytes": limit}
+    state = ServiceState(name="db", running=True, status="running", **told)
     kernel = Kernel(oom_kills=1, kills=(), own_group=own_group)
     healthy = w.healthy(service=w.read(state), kernel=w.read(kernel))
     assert dict(oom_killed.facts(healthy))["container_short"] is short

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,9 +14,10 @@ from stanch.facts.machines.engine import parse_engine
 from stanch.model.containers import ContainerSeen, MachineMemory, Mounted, share
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
-from stanch.model.host import LockFileRead
+from stanch.model.host import LockFileRead, LogChunk, LogPosition
 from stanch.model.ids import TargetName
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
+from stanch.model.ports.host import HostReader
 from stanch.model.ports.server import Acted
 from stanch.policy.hosts import DockerHost
 from stanch.policy.patroni import PatroniSource
@@ -522,6 +523,40 @@ async def test_a_service_is_restarted_one_by_one_and_a_halt_between_leaves_the_r
     assert not isinstance(report, Refusal)
     assert engine.asked[1:] == [("restart", third.id, None)], "what began anew is not done twice"
     assert (await looked(RESTART_COMPOSE_SERVICE, SERVICE, world(engine))).ok
+
+
+class FakeHost:
+    """What a restart asks the machine."""
+
+    async def lock_file(self) -> LockFileRead:
+        return LOCK
+
+    async def controldata(self, *, deadline_s: float) -> str:
+        return "Database system identifier:  42\n"
+
+    async def log_tail(self, *, bytes_max: int) -> LogChunk:
+        at = LogPosition(path="x", device=0, inode=0, offset=0)
+        return LogChunk(path="x", content=b"", position=at)
+
+
+async def test_a_restart_asks_the_permit_and_is_seen_by_another_life() -> None:
+    engine = FakeEngine()
+    at = replace(world(engine), host=cast("HostReader", FakeHost()))
+    halted = await RESTART_CONTAINER.act(RESTART, at, permits(0))
+    assert isinstance(halted, Refusal)
+    assert (halted.guard, engine.asked) == ("halt", [])
+    assert not (await looked(RESTART_CONTAINER, RESTART, at)).ok
+    engine.answers = [Acted(outcome="in_doubt")]
+    report = await RESTART_CONTAINER.act(RESTART, at, always)
+    assert not isinstance(report, Refusal)
+    assert report.outcome is StepOutcome.IN_DOUBT
+    report = await RESTART_CONTAINER.act(RESTART, at, always)
+    assert not isinstance(report, Refusal)
+    assert engine.asked == [("restart", ID, 105)] * 2
+    assert (await looked(RESTART_CONTAINER, RESTART, at)).ok
+    again = await RESTART_CONTAINER.act(RESTART, at, always)
+    assert isinstance(again, Refusal)
+    assert again.guard == "same_life"
 
 
 def test_what_is_known_beforehand_is_put_to_nobody() -> None:
