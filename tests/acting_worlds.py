@@ -168,12 +168,14 @@ def authority(clock: HandClock | LoopClock, *, lease_s: float = LEASE_S) -> Auth
     return Authority(claim=CLAIM, lease_until_boot_ns=lambda: until, halted=lambda: False)
 
 
-async def run(action: Action, one: PlannedStep, world: World) -> tuple[Executed, Log]:
-    """Run one step for real, through the executor."""
+async def run(
+    action: Action, one: PlannedStep, world: World, *, made_at: datetime = AT
+) -> tuple[Executed, Log]:
+    """Run one step for real, through the executor; `made_at`: when its plan was made."""
     clock, log = LoopClock(), Log()
     done = await execute(
         one,
-        plan(one),
+        replace(plan(one), made_at=made_at),
         action=action,
         attempt=1,
         authority=authority(clock),

@@ -26,7 +26,7 @@ import yaml
 
 from stanch.adapters.postgres.scratch import ScratchServer, free_port
 from stanch.cli.app import main
-from stanch.policy.policy import ACTIONS, POOL_ACTIONS
+from stanch.policy.policy import ACTIONS, CONTAINER_ACTIONS, POOL_ACTIONS
 from stanch.service.people.reaching import ask
 from stanch.testing.mailbox import Mail, Mailbox
 from stanch_processes import Process, begin
@@ -48,7 +48,7 @@ QUICK_RULES = {
     "sessions_blocked": {"also": "1s"},
 }
 QUICK_RESCUE = {"window": "1s", "check_every": "250ms", "resolve_after": "1s"}
-NEED_MORE = ("free_space", "call_hook", *POOL_ACTIONS)
+NEED_MORE = ("free_space", "call_hook", *POOL_ACTIONS, *CONTAINER_ACTIONS)
 WITHOUT_MORE = tuple(action for action in ACTIONS if action not in NEED_MORE)
 """Every action that needs nothing more than the target; freeing space needs something to free."""
 ACT = dict.fromkeys(WITHOUT_MORE, "act")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import evidences as w
+from stanch.diagnose.causes.stopping import oom_killed
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.outside import Kernel
 from stanch.diagnose.rank import STANDS_FROM, diagnose
@@ -93,3 +94,34 @@ def test_what_an_old_container_has_counted_may_be_of_any_day() -> None:
         kind=SymptomKind.OOM_KILL, target=TargetName("orders"), since=w.ago(30), detail="one more"
     )
     assert inside_a_container(COUNTED, 9e5, seen) == "oom_killed"
+
+
+BOX: dict[str, Any] = {
+    "container_id": "c" * 64,
+    "image_id": "sha256:1",
+    "started_at": w.ago(60),
+    "memory_limit_bytes": 100 << 20,
+}
+
+
+def test_a_container_is_told_exactly_enough_to_act_on_this_one() -> None:
+    facts = dict(oom_killed.facts(kept(**BOX)))
+    assert facts["container_id"] == "c" * 64
+    assert facts["container_memory_larger_bytes"] == 150 << 20
+    assert facts["container_started_at"] == w.ago(60).isoformat()
+    assert facts["container_short"] is False, "it is down: it is started first"
+    assert "container_short" not in dict(oom_killed.facts(kept())), "it lives in none"
+
+
+@pytest.mark.parametrize(
+    ("own_group", "limit", "short"),
+    [(True, 100 << 20, True), (False, 100 << 20, False), (True, None, False)],
+)
+def test_a_limit_is_in_the_way_where_the_kills_are_of_its_own_group(
+    own_group: bool, limit: int | None, short: bool
+) -> None:
+    told: dict[str, Any] = {**BOX, "memory_limit_bytes": limit}
+    state = ServiceState(name="db", running=True, status="running", **told)
+    kernel = Kernel(oom_kills=1, kills=(), own_group=own_group)
+    healthy = w.healthy(service=w.read(state), kernel=w.read(kernel))
+    assert dict(oom_killed.facts(healthy))["container_short"] is short

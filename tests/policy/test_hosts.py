@@ -50,6 +50,10 @@ def test_a_word_says_whether_it_is_this_machine(word: str) -> None:
             DockerHost(compose_project="shop", compose_service="db", socket="/run/docker.sock"),
         ),
         (
+            "{docker: {compose_service: db, memory_max: 8GiB, services: [app, worker]}}",
+            DockerHost(compose_service="db", memory_max_bytes=8 << 30, services=("app", "worker")),
+        ),
+        (
             '{kubernetes: {namespace: shop, selector: "cluster=orders,role in (primary)"}}',
             KubernetesHost(namespace="shop", selector="cluster=orders,role in (primary)"),
         ),
@@ -100,6 +104,11 @@ def test_a_mapping_with_one_key_says_how_the_machine_is_seen(
             "a project without a service",
         ),
         (
+            "{docker: {compose_service: db, services: [app, db]}}",
+            "targets.orders.host.docker",
+            "lets the server's own service be restarted as one beside it",
+        ),
+        (
             "{kubernetes: {namespace: a}}",
             "targets.orders.host.kubernetes",
             "names no pod",
@@ -135,3 +144,28 @@ def test_the_schema_knows_words_and_mappings() -> None:
     text = json.dumps(json_schema())
     for key in ('"ssh"', '"compose_service"', '"selector"', '"instance"'):
         assert key in text
+
+
+@pytest.mark.parametrize(
+    ("action", "host", "what"),
+    [
+        ("start_server", "{docker: {container: db}}", ""),
+        ("restart_container", "{docker: {container: db}}", ""),
+        ("raise_container_memory", "{docker: {container: db, memory_max: 1GB}}", ""),
+        ("restart_compose_service", "{docker: {compose_service: db, services: [app]}}", ""),
+        ("restart_container", "auto", "needs the engine of the server's container"),
+        ("raise_container_memory", "{docker: {container: db}}", "how much it may have"),
+        ("restart_compose_service", "{docker: {container: db}}", "there is no service"),
+        ("free_space", "{docker: {container: db}}", "which is only watched"),
+    ],
+)
+def test_an_act_on_a_container_needs_its_engine_and_what_it_may_do(
+    action: str, host: str, what: str
+) -> None:
+    found = errors(host, more=f"    actions: {{{action}: advise}}\n")
+    if what:
+        assert [(path, what in said) for path, said in found] == [
+            (f"targets.orders.actions.{action}", True)
+        ]
+    else:
+        assert found == []

@@ -13,6 +13,7 @@ from stanch.model.diagnosis import CauseFinding, Diagnosis, Verdict
 from stanch.model.events import PlanProposed, PlanWithheld, from_body, to_body
 from stanch.model.ids import CauseId, IncidentId
 from stanch.model.plans import Mode, Plan
+from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import FreeSpace, TargetPolicy
 from stanch.policy.signs import ConsolePools
 from stanch.respond.actions.catalogue import CATALOGUE
@@ -100,7 +101,12 @@ FULL_POOL = cause(
 )
 PAUSED_POOL = cause("pool_paused", pooler="bouncer", database="app")
 BOUNCER = ConsolePools(name="bouncer", dsn="service=stats", admin_dsn="service=admin")
-ROOMY = replace(TARGET, free_space=FreeSpace(ballast=("/data/ballast-1",)), pools=(BOUNCER,))
+ROOMY = replace(
+    TARGET,
+    free_space=FreeSpace(ballast=("/data/ballast-1",)),
+    pools=(BOUNCER,),
+    host=DockerHost(container="db", memory_max_bytes=1 << 30),
+)
 SLOT = cause(
     "slot_inactive",
     volume="/wal",
@@ -176,9 +182,20 @@ WAITS = cause(
     postmaster_start="2026-03-01T06:00:00.123456+00:00",
     settings="shared_buffers",
 )
+NEAR_ITS_LIMIT = cause(
+    "oom_killed",
+    server_running=True,
+    container_short=True,
+    container_id="c" * 64,
+    container_image_id="sha256:1",
+    container_memory_bytes=512 << 20,
+    container_memory_larger_bytes=768 << 20,
+)
 
 PLANS = [
     (KILLED, ["start_server"]),
+    (replace(KILLED, id=CauseId("oom_killed")), ["start_server"]),
+    (NEAR_ITS_LIMIT, ["raise_container_memory"]),
     (STOPPED, ["start_server"]),
     (STALE, ["set_aside_lock_file", "start_server"]),
     (LEAK, ["end_idle_sessions"]),

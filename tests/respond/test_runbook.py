@@ -200,6 +200,7 @@ def test_the_shipped_runbooks_cover_every_rescue() -> None:
         "dead-rows",
         "wraparound",
         "invalid-index",
+        "killed-for-memory",
         "waiting-schema-change",
     }
 

@@ -124,6 +124,26 @@ UNMANAGED = replace(TARGET, desired="unmanaged")
 STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
     ("the manager cannot be asked", "manager_known", lambda: replace(GOOD, manager=GONE)),
     (
+        "the container was made anew under its name",
+        "same_container",
+        lambda: replace(GOOD, manager=replace(MANAGER, container="e" * 64)),
+    ),
+    (
+        "another running container has its volume",
+        "volume_alone",
+        lambda: replace(GOOD, manager=replace(MANAGER, shared_with=("shop-db-2",))),
+    ),
+    (
+        "who else has its volume cannot be told",
+        "volume_alone",
+        lambda: replace(GOOD, manager=replace(MANAGER, shared_with=GONE)),
+    ),
+    (
+        "somebody stopped a container that its engine keeps up",
+        "clean_stop_unordered",
+        lambda: replace(GOOD, manager=replace(MANAGER, stopped_by_hand=True), target=UNMANAGED),
+    ),
+    (
         "Stanch may not start it",
         "manager_known",
         lambda: replace(GOOD, manager=replace(MANAGER, may_act=False)),
@@ -256,6 +276,10 @@ STOPS: list[tuple[str, str, Callable[[], StartReadings]]] = [
 ]
 
 NEAR_MISSES: list[tuple[str, StartReadings]] = [
+    (
+        "somebody stopped it, and policy wants it running",
+        replace(GOOD, manager=replace(MANAGER, stopped_by_hand=True)),
+    ),
     ("the cluster that ran lies there", replace(GOOD, cluster="42")),
     ("its files belong to the user it ran as", replace(GOOD, owner_uid=101)),
     ("everything is as it should be", GOOD),

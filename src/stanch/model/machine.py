@@ -32,6 +32,10 @@ class ServiceState:
     """What a container was made from, by its name; another one is a change."""
     image_id: str = ""
     """The same by its content: a name such as `postgres:16` may be another image tomorrow."""
+    container_id: str = ""
+    """Its full id where a container engine is the keeper."""
+    memory_limit_bytes: int | None = None
+    """Set for the container; None: no limit, or the keeper does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

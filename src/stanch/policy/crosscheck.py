@@ -16,9 +16,11 @@ from stanch.policy.clusters import cluster_contradictions
 from stanch.policy.dsn import read_conninfo
 from stanch.policy.hook_checks import hook_contradictions
 from stanch.policy.host_checks import contradiction
+from stanch.policy.hosts import DockerHost, HostPolicy
 from stanch.policy.level_checks import level_contradictions
 from stanch.policy.places import PathTo, Places
 from stanch.policy.policy import (
+    CONTAINER_ACTIONS,
     POOL_ACTIONS,
     SESSION_ACTIONS,
     SIGNALLING_ACTIONS,
@@ -253,7 +255,10 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     if action in NEEDS_HOST and target.host == "managed":
         what = "needs the server's machine, which a managed server has not"
         return what, f"Set `actions: {{{action}: observe}}`; its provider does that."
-    if action in NEEDS_HOST and not isinstance(target.host, str):
+    if action in CONTAINER_ACTIONS:
+        return _lack_of_container(target.host, action)
+    starts = action == "start_server" and isinstance(target.host, DockerHost)
+    if action in NEEDS_HOST and not isinstance(target.host, str) and not starts:
         return "needs the server's machine, which is only watched", "Run Stanch on that machine."
     if action in TURNING and target.manager == "none":
         return "manager none means nobody starts the server, or stops it", "Set `manager: auto`."
@@ -261,6 +266,16 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
         return "manager patroni without a place to ask it", "Set `patroni: {url: …}`."
     if action == "free_space" and not _freeable(target):
         return "free_space names nothing to free", "Add `ballast` or `old_logs_days`."
+    return None
+
+
+def _lack_of_container(host: HostPolicy, action: str) -> tuple[str, str] | None:
+    if not isinstance(host, DockerHost):
+        return "needs the engine of the server's container", "Set `host: {docker: …}`."
+    if action == "raise_container_memory" and not host.memory_max_bytes:
+        return "nothing says how much it may have", "Add `memory_max` under `docker`."
+    if action == "restart_compose_service" and not host.services:
+        return "there is no service to restart", "Name one in `services` under `docker`."
     return None
 
 

@@ -21,4 +21,7 @@ def _docker(host: DockerHost) -> tuple[str, str, str] | None:
         return "docker", what, "Give `container` or `compose_service`, one of them."
     if host.compose_project and not host.compose_service:
         return "docker", "a project without a service", "Add `compose_service`."
+    if host.compose_service and host.compose_service in host.services:
+        what = "lets the server's own service be restarted as one beside it"
+        return "docker", what, "Take it out of `services`; `restart_container` is the server's."
     return None

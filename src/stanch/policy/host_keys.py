@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stanch.policy.hosts import DockerHost, KubernetesHost, PrometheusHost, SshHost
 from stanch.policy.kinds import HOST, HTTP_URL, Choice, Integer, Path, Text
+from stanch.policy.quantities import Size
 from stanch.policy.shapes import Key, ListOf, OneOf, Section
 
 UNIT = Text(
@@ -101,6 +102,21 @@ DOCKER = Section(
             field="socket",
             holds=Path(),
             doc="The daemon's socket. Whoever may use it is root there.",
+        ),
+        Key(
+            name="memory_max",
+            field="memory_max_bytes",
+            holds=Size(),
+            doc="The most that `raise_container_memory` may set. Left out: it sets nothing.",
+            example="8GiB",
+        ),
+        Key(
+            name="services",
+            field="services",
+            holds=ListOf(item=CONTAINER, noun="service"),
+            doc="Services of the same Compose project that `restart_compose_service` may restart. "
+            "Left out: none.",
+            example="[app]",
         ),
     ),
 )

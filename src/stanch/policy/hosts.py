@@ -34,6 +34,10 @@ class DockerHost:
     compose_project: str = ""
     compose_service: str = ""
     socket: str = "/var/run/docker.sock"
+    memory_max_bytes: int = 0
+    """The most that the container's memory limit may be raised to; 0: it is not raised."""
+    services: tuple[str, ...] = ()
+    """Services of the same Compose project, beside the server's, that may be restarted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,9 @@ ACTIONS = (
     "quarantine_table",
     "stop_server",
     "restart_server",
+    "restart_container",
+    "raise_container_memory",
+    "restart_compose_service",
 )
 """Every action of this release; modes are given per action."""
 SESSION_ACTIONS = (
@@ -68,6 +71,8 @@ SIGNALLING_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_state
 """Those of them that end sessions or cancel what they run."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 """Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
+CONTAINER_ACTIONS = ("restart_container", "raise_container_memory", "restart_compose_service")
+"""Those that need the engine of the server's container (`host: {docker: …}`)."""
 
 READING_ACTIONS = ("gather",)
 """Those that touch nothing: no policy decides on them."""

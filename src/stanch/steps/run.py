@@ -169,7 +169,7 @@ async def settle(
 
 def _keyed(world: World, plan: Plan, step: PlannedStep) -> World:
     """With what names this step in every attempt; the plan's id has the incident's in it."""
-    return replace(world, step_key=f"{plan.id}/{step.id}")
+    return replace(world, step_key=f"{plan.id}/{step.id}", planned_at=plan.made_at)
 
 
 def _permit(window: Window, authority: Authority, clocks: Clocks) -> Permit:

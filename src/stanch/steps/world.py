@@ -8,6 +8,7 @@ from datetime import datetime
 
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
+from stanch.model.ports.containers import ContainerEngine
 from stanch.model.ports.hooks import HookCaller
 from stanch.model.ports.host import HostReader
 from stanch.model.ports.pooler import PoolerControl
@@ -40,9 +41,13 @@ class World:
     poolers: Mapping[str, PoolerControl] = field(default_factory=dict[str, PoolerControl])
     """Those that policy lets be changed (`admin_dsn`), by the name of their pool source."""
     hooks: HookCaller | None = None
+    planned_at: datetime | None = None
+    """When the plan of this step was made: what began before is what the plan is about."""
     step_key: str = ""
     """The same for every attempt of one step of one plan, and for no other."""
     manager: ServerManager | None = None
+    engine: ContainerEngine | None = None
+    """Who keeps the server's container, and those of its project."""
     files: FileKeeper | None = None
     app_login: AppLogin | None = None
     cluster: str = ""

@@ -50,7 +50,10 @@ def test_each_is_told_with_the_line_it_stands_on() -> None:
         assert one.step.split()[0] in lines[one.line - 1]
 
 
-WITH_CARE = {"slot-inactive": [("slot-dropped", "care")]}
+WITH_CARE = {
+    "slot-inactive": [("slot-dropped", "care")],
+    "killed-for-memory": [("memory-limit-blind", "care")],
+}
 """What an action does as well, once a person approved; the paragraph says whom to ask first."""
 
 

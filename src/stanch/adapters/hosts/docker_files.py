@@ -82,6 +82,10 @@ class DockerFiles:
             segments=Missing(what="shared memory", reason=gone.reason),
         )
 
+    async def control(self, container: str, data_directory: str) -> str | Missing:
+        """What `pg_controldata` would print of one container, by its id."""
+        return _control(await self._read(container, f"{data_directory}/global/pg_control"))
+
     async def _read(self, container: str, path: str) -> _File | Missing | None:
         """One file; None: there is none of this name."""
         answer, asked = bytearray(), f"/containers/{container}/archive"

@@ -96,9 +96,18 @@ class DockerLink:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, params: Mapping[str, str] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        *,
+        timeout: httpx.Timeout | None = None,
     ) -> AsyncGenerator[httpx.Response]:
-        """An answer that is read piece by piece. Raises httpx.HTTPError, OSError."""
+        """An answer that is read piece by piece; `timeout`: of one that takes longer.
+
+        Raises httpx.HTTPError, OSError.
+        """
         if self._client is None:
             transport = httpx.AsyncHTTPTransport(uds=self._host.socket, verify=False)
             self._client = httpx.AsyncClient(
@@ -107,7 +116,12 @@ class DockerLink:
         sent = None if body is None else json.dumps(body).encode()
         head = {"Content-Type": "application/json"} if sent is not None else None
         async with self._client.stream(
-            method, path, params=params, content=sent, headers=head
+            method,
+            path,
+            params=params,
+            content=sent,
+            headers=head,
+            timeout=timeout or httpx.USE_CLIENT_DEFAULT,
         ) as said:
             yield said
 

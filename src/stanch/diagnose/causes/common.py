@@ -28,6 +28,32 @@ def is_running(evidence: Evidence) -> bool | None:
     return lives
 
 
+LARGER = 1.5
+"""So much more memory a container is proposed to have: one step, after which it is looked again."""
+MIB = 2**20
+
+
+def container_facts(evidence: Evidence) -> Facts:
+    """The container exactly enough to act on this one and no other; empty where there is none."""
+    keeper = value_of(evidence.service)
+    if keeper is None or not keeper.container_id:
+        return ()
+    started, limit = keeper.started_at, keeper.memory_limit_bytes
+    return (
+        ("container_id", keeper.container_id),
+        ("container_name", keeper.name),
+        ("container_image_id", keeper.image_id),
+        ("container_started_at", started.isoformat() if started else None),
+        ("container_memory_bytes", limit),
+        ("container_memory_larger_bytes", larger_bytes(limit) if limit else None),
+    )
+
+
+def larger_bytes(limit: int) -> int:
+    """The next limit, in whole MiB."""
+    return -(-int(limit * LARGER) // MIB) * MIB
+
+
 def server_facts(evidence: Evidence) -> Facts:
     """What every action on a stopped server is bound to."""
     place, control = value_of(evidence.place), value_of(evidence.control)
@@ -42,6 +68,7 @@ def server_facts(evidence: Evidence) -> Facts:
         ("lock_file_present", lock.present if lock else None),
         ("lock_pid", lock.pid if lock else None),
         ("lock_inode", lock.inode if lock else None),
+        *container_facts(evidence),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, Facts, running_server_facts
+from stanch.diagnose.causes.common import DOC, Facts, container_facts, running_server_facts
 from stanch.diagnose.causes.ids import BAD_CONFIGURATION, RELOAD_REFUSED, RESTART_PENDING
 from stanch.diagnose.clues import settings, wire
 from stanch.diagnose.clues.startup import said
@@ -39,7 +39,7 @@ def _tell_pending(evidence: Evidence) -> str:
 def _pending_facts(evidence: Evidence) -> Facts:
     found = settings.pending(evidence)
     return (
-        ("server_running", True),
+        *container_facts(evidence),
         ("settings", found.detail if found is not None and found.detail else None),
         *running_server_facts(evidence),
     )

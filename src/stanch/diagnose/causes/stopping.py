@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, server_facts
+from stanch.diagnose.causes.common import DOC, Facts, server_facts
 from stanch.diagnose.causes.ids import (
     CANNOT_START,
     CRASHED,
@@ -83,6 +83,21 @@ def _tell_killed(evidence: Evidence) -> str:
         return f"Somebody killed a server process with SIGKILL: {child.text}"
     state = f' (control file still "{control.state}")' if control else ""
     return f"The server was killed without a chance to shut down{state}."
+
+
+def _oom_facts(evidence: Evidence) -> Facts:
+    """`container_short`: its own limit was in the way while the container lives on."""
+    facts, kernel = server_facts(evidence), value_of(evidence.kernel)
+    told = dict(facts)
+    if "container_id" not in told:
+        return facts
+    short = (
+        told.get("server_running") is True
+        and told.get("container_memory_bytes") is not None
+        and kernel is not None
+        and kernel.own_group
+    )
+    return (*facts, ("container_short", short))
 
 
 def _tell_oom(evidence: Evidence) -> str:
@@ -271,7 +286,7 @@ oom_killed = Cause(
     ),
     shown_by=(*NOT_RUNNING, (memory.kernel_oom, True), (ending.child_killed, True)),
     tell=_tell_oom,
-    facts=server_facts,
+    facts=_oom_facts,
     symptoms=(SymptomKind.SERVER_DOWN,),
     follows_change=(
         ItemKind.SETTING,
@@ -287,6 +302,6 @@ oom_killed = Cause(
         NEVER_TOUCH_LOCK,
     ),
     forbids=("set_aside_lock_file",),
-    runbook="start-server",
+    runbook="killed-for-memory",
     source=f"{DOC}kernel-resources.html#LINUX-MEMORY-OVERCOMMIT",
 )

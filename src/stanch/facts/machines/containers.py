@@ -33,6 +33,8 @@ def parse_container(name: str, inspected: Mapping[str, object]) -> ServiceState 
         restarts=whole(inspected, "RestartCount"),
         image=text(part(inspected, "Config"), "Image"),
         image_id=text(inspected, "Image"),
+        container_id=text(inspected, "Id"),
+        memory_limit_bytes=whole(part(inspected, "HostConfig"), "Memory") or None,
     )
 
 

@@ -66,6 +66,12 @@ class ManagerStatus:
     """Of the programs that a start would run; None: they are not there, or do not answer."""
     declines: tuple[tuple[Verb, str], ...] = ()
     """What this manager is not asked for although Stanch may ask it, each with the reason."""
+    container: str = ""
+    """The full id of the container that would be started; empty: it lives in none."""
+    shared_with: tuple[str, ...] | Missing = ()
+    """Other containers with processes that may write where its data lies."""
+    stopped_by_hand: bool = False
+    """Whoever keeps it would have started it again, had not somebody stopped it."""
 
     def why_not(self, verb: Verb) -> str:
         """Why it is not asked for that; empty: it may be."""

@@ -16,9 +16,12 @@ from stanch.respond.actions.gather.run import GATHER
 from stanch.respond.actions.make_read_only.run import MAKE_READ_ONLY
 from stanch.respond.actions.pause_pool.run import PAUSE_POOL
 from stanch.respond.actions.quarantine_table.run import QUARANTINE_TABLE
+from stanch.respond.actions.raise_container_memory.run import RAISE_CONTAINER_MEMORY
 from stanch.respond.actions.rebuild_index.run import REBUILD_INDEX
 from stanch.respond.actions.reset_pool.run import RESET_POOL
 from stanch.respond.actions.resize_pool.run import RESIZE_POOL
+from stanch.respond.actions.restart_compose_service.run import RESTART_COMPOSE_SERVICE
+from stanch.respond.actions.restart_container.run import RESTART_CONTAINER
 from stanch.respond.actions.restart_server.run import RESTART_SERVER
 from stanch.respond.actions.resume_pool.run import RESUME_POOL
 from stanch.respond.actions.set_aside_lock_file.run import SET_ASIDE_LOCK_FILE
@@ -54,6 +57,9 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             QUARANTINE_TABLE,
             STOP_SERVER,
             RESTART_SERVER,
+            RESTART_CONTAINER,
+            RAISE_CONTAINER_MEMORY,
+            RESTART_COMPOSE_SERVICE,
             GATHER,
         )
     }

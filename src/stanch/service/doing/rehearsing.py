@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +53,7 @@ async def rehearse(
     if isinstance(plan, PlanWithheld):
         steps = [await _read(step, world) for step in _readings_of(runbook)]
         return {**told, "cause": "", "steps": steps, **_refused(plan.refusal)}
+    world = replace(world, planned_at=plan.made_at)
     steps = [await _step(step, world) for step in plan.steps]
     nos = [step for step in steps if step["refused_by"]]
     first: Mapping[str, Any] = nos[0] if nos else {}

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from stanch.adapters.hosts.docker_engine import DockerEngine
 from stanch.adapters.pools.admin import PoolerAdmin
 from stanch.adapters.postgres.conninfo import resolve
 from stanch.adapters.services.hooks import HttpHooks
 from stanch.facts.pooler import Pooler
+from stanch.model.containers import ContainerSeen
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import SetupError
+from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.signs import ConsolePools
 from stanch.respond.pooling.guards import PRODUCT, VERSION_MIN
 from stanch.respond.pooling.run import look
-from stanch.service.readiness.machine_row import Judged
+from stanch.service.readiness.machine_row import CONTAINER, Judged
 
 CHANGE_POOLER = "change the pooler"
 CALL_HOOKS = "call its hooks"
@@ -23,7 +26,8 @@ HOOK_TIMEOUT_S = 3.0
 
 
 async def look_beside(target: TargetPolicy) -> dict[str, Judged]:
-    """Cost: two console sessions a pooler with `admin_dsn`, one GET a hook. Changes nothing."""
+    """Cost: two console sessions a pooler with `admin_dsn`, one GET a hook, one question to a
+    container's engine. Changes nothing."""
     rows: dict[str, Judged] = {}
     consoles = [pools for pools in target.pools if isinstance(pools, ConsolePools)]
     if consoles:
@@ -32,7 +36,21 @@ async def look_beside(target: TargetPolicy) -> dict[str, Judged]:
     if target.hooks:
         told = {h.name: await HttpHooks().value(h, timeout_s=HOOK_TIMEOUT_S) for h in target.hooks}
         rows[CALL_HOOKS] = judge_hooks(told)
+    if isinstance(target.host, DockerHost):
+        rows[CONTAINER] = judge_container(await DockerEngine(target.host).container())
     return rows
+
+
+def judge_container(seen: ContainerSeen | Missing | None) -> Judged:
+    """Whoever may look may do everything: the engine has one right."""
+    if isinstance(seen, ContainerSeen):
+        above = f"; {seen.keeper} starts and stops it" if seen.keeper else ""
+        told = f"{seen.name} ({seen.id[:12]}) is {seen.status}{above}"
+        change = "Nothing: ask whoever keeps it." if above else ""
+        return Judged(can=not above, why=told, change=change)
+    why = "there is no such container" if seen is None else seen.reason
+    change = "Correct `host`, or put the OS user of Stanch into the group of the engine's socket."
+    return Judged(can=False, why=why, change=change)
 
 
 def judge_poolers(seen: Mapping[str, tuple[str, Pooler] | Missing]) -> Judged:

@@ -21,7 +21,7 @@ from stanch.policy.quoting import printable
 from stanch.service.readiness.cluster_row import WITH_ITS_PRIMARY, judge_cluster
 from stanch.service.readiness.granting import grant
 from stanch.service.readiness.grants import RESERVED_SINCE
-from stanch.service.readiness.machine_row import WATCH_MACHINE, Judged, judge_machine
+from stanch.service.readiness.machine_row import CONTAINER, WATCH_MACHINE, Judged, judge_machine
 from stanch.service.readiness.modes import mode_told
 from stanch.service.readiness.rights import RIGHTS, wanted_rights
 from stanch.service.watched.whereabouts import HostReadings
@@ -85,7 +85,7 @@ def judge(
         ),
         *(_right(name, read) for name in wanted_rights(target)),
         _page_after(target, read.host),
-        _start(target, read.host),
+        _start(target, read.host, read.beside.get(CONTAINER)),
         _lock_file(read.host),
         _free_space(target, read.host),
         *(_row(feature, **judged) for feature, judged in read.beside.items()),
@@ -236,10 +236,13 @@ def _see_host(target: TargetPolicy, host: HostReadings) -> Capability:
 ELSEWHERE = "Run Stanch on the server's machine."
 
 
-def _start(target: TargetPolicy, host: HostReadings) -> Capability:
+def _start(target: TargetPolicy, host: HostReadings, container: Judged | None) -> Capability:
     feature = "start the server"
     if target.manager == "none":
         return _row(feature, can=False, why="manager is none", change="Set `manager: auto`.")
+    if container is not None:
+        why = f"through its engine: {container['why']}{mode_told(target, 'start_server')}"
+        return _row(feature, can=container["can"], why=why, change=container["change"])
     refused = _not_here(feature, host)
     if refused is not None:
         return refused

@@ -8,6 +8,7 @@ from stanch.model.diagnosis import Missing
 from stanch.model.machine import HostFacts
 from stanch.policy.policy import TargetPolicy
 
+CONTAINER = "act on its container"
 WATCH_MACHINE = "watch the machine: service, space, memory, load, clock"
 
 

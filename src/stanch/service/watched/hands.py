@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from stanch.adapters.hosts.docker_engine import DockerEngine
+from stanch.adapters.hosts.docker_manager import DockerManager
 from stanch.adapters.hosts.files import LocalFiles
 from stanch.adapters.pools.admin import PoolerAdmin
 from stanch.adapters.postgres.acting import ActingSession
@@ -13,17 +15,20 @@ from stanch.adapters.postgres.acting_visits import ActingVisits
 from stanch.adapters.postgres.applogin import PsycopgAppLogin
 from stanch.adapters.services.hooks import HttpHooks
 from stanch.diagnose.cluster import ClusterSeen
+from stanch.diagnose.outside import Place
 from stanch.diagnose.run import DEADLINE_S
 from stanch.incident.state import Incident
 from stanch.model.diagnosis import Diagnosis, Missing
 from stanch.model.events import RescueChecked
 from stanch.model.ports.acting import LockNote
+from stanch.policy.hosts import DockerHost
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.run import check_rescue
 from stanch.service.clock import Clock
 from stanch.service.doing.acting import Hands
 from stanch.service.watched.afar import see_afar
 from stanch.service.watched.background import background_of
+from stanch.service.watched.container_host import ContainerHost
 from stanch.service.watched.diagnosing import gather_for_target, judged, located_afar
 from stanch.service.watched.eyes import Prober, SharedSentinel
 from stanch.service.watched.life import Life
@@ -64,6 +69,15 @@ class TargetHands:
         self._machine = machine
         self._far = far
         self._signs = signs
+        docker = target.host if isinstance(target.host, DockerHost) else None
+        self._engine = None if docker is None else DockerEngine(docker)
+        self._container = None if docker is None else ContainerHost(target, folder=self._folder)
+        self._keeper = (
+            None
+            if docker is None or target.manager != "auto"
+            else DockerManager(docker, data_directory=self._folder)
+        )
+        self._found_folder = ""
         self._poolers = [p for s in target.pools if (p := target.admin_console(s.name)) is not None]
         ours = target.app_dsn in ("", target.dsn)
         # Kept, because it remembers that its credentials were refused; those of the watch are tried
@@ -109,8 +123,14 @@ class TargetHands:
             )
         finally:
             if afar is not None:
+                if isinstance(place := afar.place(), Place):
+                    self._found_folder = place.data_directory
                 await afar.close()
         return judged(evidence)
+
+    def _folder(self) -> str:
+        """The data directory as the server's machine calls it; the last diagnosis found it."""
+        return self._life.folder() or self._found_folder
 
     async def _check_rescue(self, incident: Incident) -> RescueChecked:
         life = self._life
@@ -134,14 +154,16 @@ class TargetHands:
     def _world(self, diagnosis: Diagnosis | None) -> World:
         life, target = self._life, self._target
         home, note = life.home, life.witness
-        host = life.host()
+        local = life.host()
+        host = local if self._container is None else self._container
+        folder = home.data_directory if home is not None else ""
         return World(
             target=target,
             prober=Prober(self._slow.probe),
             at=self._clock.now,
             diagnosis=diagnosis,
             host=None if isinstance(host, Missing) else host,
-            data_directory=home.data_directory if home is not None else "",
+            data_directory=folder if self._container is None else self._folder(),
             log_directory=home.log_directory if home is not None else "",
             lock_note=note
             if isinstance(note, Missing)
@@ -159,9 +181,10 @@ class TargetHands:
             if life.identity.is_another
             else {pools.name: PoolerAdmin(pools) for pools in self._poolers},
             hooks=HttpHooks() if target.hooks else None,
-            manager=home.manager if home is not None else None,
+            manager=self._keeper or (home.manager if home is not None else None),
+            engine=self._engine,
             files=LocalFiles(bin_directory=home.bin_directory)
-            if home is not None and not isinstance(host, Missing)
+            if home is not None and not isinstance(local, Missing)
             else None,
             cluster=life.identity.expected,
             owner_uid=life.owner_uid,

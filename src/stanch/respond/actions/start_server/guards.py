@@ -15,7 +15,7 @@ from stanch.model.host import (
 from stanch.model.plans import PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
 from stanch.policy.policy import TargetPolicy
-from stanch.respond.guarding import first_no, no, unknown
+from stanch.respond.guarding import first_no, names, no, unknown
 from stanch.respond.reading.run import LockReading
 from stanch.respond.turning.files import no_corruption, room_for_wal
 from stanch.steps.action import Guard
@@ -29,6 +29,11 @@ ROLE_MARKERS = frozenset({"standby.signal", "recovery.signal"})
 GUARDS = (
     Guard(name="host", asks="Does this machine show the server's files and processes?"),
     Guard(name="manager_known", asks="Is it known who starts this server, and may Stanch ask?"),
+    Guard(name="same_container", asks="Is it, if it lives in a container, still that very one?"),
+    Guard(
+        name="volume_alone",
+        asks="Does no other running container write where its data lies?",
+    ),
     Guard(name="no_live_postmaster", asks="Is no server at work in the data directory?"),
     Guard(name="lock_free", asks="Is the lock file absent, or one PostgreSQL replaces itself?"),
     Guard(name="same_cluster", asks="Is it still the database cluster that was diagnosed?"),
@@ -66,7 +71,9 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
     """The first reason not to start the server; None when there is none."""
     return first_no(
         (
+            _same_container(step, seen.manager),
             _manager_known(seen),
+            _volume_alone(seen.manager),
             _no_live_postmaster(seen.processes, seen.file_holds),
             _lock_free(seen),
             _same_cluster(step, seen),
@@ -90,6 +97,28 @@ def _manager_known(seen: StartReadings) -> Refusal | None:
     if seen.manager.may_act:
         lifts = "Its manager, or a person who asks it."
     return no("manager_known", why, lifts=lifts)
+
+
+def _same_container(step: PlannedStep, manager: ManagerStatus | Missing) -> Refusal | None:
+    """Known by its full id: a container that was made anew under the same name is another one."""
+    meant = step.param("container_id") or ""
+    found = "" if isinstance(manager, Missing) else manager.container
+    if isinstance(manager, Missing) or meant == found:
+        return None
+    told = f"the container is {found[:12] or 'none'} now, not {str(meant)[:12] or 'a named one'}"
+    return no("same_container", told, lifts="A new plan for what is there now.")
+
+
+def _volume_alone(manager: ManagerStatus | Missing) -> Refusal | None:
+    guard = "volume_alone"
+    if isinstance(manager, Missing):
+        return unknown(guard, manager)
+    if isinstance(manager.shared_with, Missing):
+        return unknown(guard, manager.shared_with)
+    if not manager.shared_with:
+        return None
+    told = f"other running containers may write there: {names(manager.shared_with)}"
+    return no(guard, told, lifts="Those stopped by whoever owns them; two servers ruin the data.")
 
 
 def _no_live_postmaster(
@@ -181,6 +210,13 @@ def _clean_stop(seen: StartReadings) -> Refusal | None:
     clean = seen.control.ended_cleanly
     if clean is None:
         return no(guard, "how the last server ended cannot be told, and unknown means no")
+    by_hand = not isinstance(seen.manager, Missing) and seen.manager.stopped_by_hand
+    if by_hand and seen.target.desired != "running":
+        return no(
+            guard,
+            "its keeper would have started it again, had not somebody stopped it",
+            lifts="`desired: running` for this target, or a person who starts it.",
+        )
     if clean and seen.target.desired != "running":
         return no(
             guard,

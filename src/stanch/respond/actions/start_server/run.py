@@ -171,12 +171,23 @@ START_SERVER = Action(
             identity=True,
             required=False,
         ),
+        Param(
+            name="container_id",
+            kind="text",
+            doc="The full id of the container it lives in, where it lives in one.",
+            identity=True,
+            required=False,
+        ),
     ),
     guards=GUARDS,
     risks=(
         Risk(
             what="starting a server that was stopped cleanly",
             guards=("clean_stop_unordered", "no_other_manager", "no_jobs", "no_markers"),
+        ),
+        Risk(
+            what="starting a second server on the same files from another container",
+            guards=("same_container", "volume_alone"),
         ),
         Risk(
             what="starting a server whose files may be damaged",

@@ -1,0 +1,1 @@
+"""Restart the containers of one service beside the server, which policy names."""
