@@ -30,6 +30,7 @@ ACTIONS = (
     "set_aside_lock_file",
     "end_idle_sessions",
     "end_blocking_session",
+    "end_sessions",
     "cancel_statement",
     "free_space",
     "resume_pool",
@@ -50,6 +51,7 @@ ACTIONS = (
 SESSION_ACTIONS = (
     "end_idle_sessions",
     "end_blocking_session",
+    "end_sessions",
     "cancel_statement",
     "drop_slot",
     "analyze_table",
@@ -61,7 +63,12 @@ SESSION_ACTIONS = (
     "quarantine_table",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
-SIGNALLING_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
+SIGNALLING_ACTIONS = (
+    "end_idle_sessions",
+    "end_blocking_session",
+    "end_sessions",
+    "cancel_statement",
+)
 """Those of them that end sessions or cancel what they run."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 """Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
