@@ -251,12 +251,17 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     if action == "start_server" and target.manager == "none":
         return "manager none means nobody starts the server", "Set `manager: auto`."
     if action == "free_space" and not _freeable(target):
-        return "free_space names nothing to free", "Add `ballast` or `old_logs_days`."
+        return (
+            "free_space names nothing to free",
+            "Add `ballast`, `old_logs_days`, or `keep_dumps` for `backups.dumps`.",
+        )
     return None
 
 
 def _freeable(target: TargetPolicy) -> bool:
-    return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
+    free = target.free_space
+    dumps = free.keep_dumps is not None and target.backups.dumps != ""
+    return bool(free.ballast) or free.old_logs_days is not None or dumps
 
 
 def _rescue(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:

@@ -174,6 +174,13 @@ class FreeSpace:
     """Files kept for this day; deleted one at a time."""
     old_logs_days: int | None = None
     """Server logs in the log directory older than this; None: never."""
+    keep_dumps: int | None = None
+    """Dumps in `backups.dumps` beyond so many newer whole ones of their series, once they are older
+    than `dumps_keep`; None: never."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.ballast) or self.old_logs_days is not None or self.keep_dumps is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
