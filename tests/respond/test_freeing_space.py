@@ -269,6 +269,7 @@ def test_what_has_a_hold_or_is_linked_to_stays(tmp_path: Path) -> None:
 def test_folders_and_what_is_no_dump_are_never_offered(tmp_path: Path) -> None:
     nightly(tmp_path)
     (tmp_path / "orders-090.sql").mkdir()
+    os.utime(tmp_path / "orders-090.sql", (1, 1))
     dump(tmp_path, "orders-090.txt", age_days=90)
     (tmp_path / "orders-091.sql").symlink_to("/etc/hostname")
     assert len(may_go(tmp_path)) == 3

@@ -71,7 +71,7 @@ def old_dumps(
 
 def _dump(entry: os.DirEntry[str]) -> _Dump | None:
     """An ordinary file that is a dump by its name."""
-    if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
+    if not entry.is_file(follow_symlinks=False):
         return None
     kind = kind_of(entry.path, is_folder=False)
     seen = entry.stat(follow_symlinks=False)
