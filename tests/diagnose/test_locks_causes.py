@@ -24,7 +24,9 @@ from cases_locks import (
     flood,
 )
 from stanch.diagnose.evidence import Evidence, from_bytes, to_bytes
+from stanch.diagnose.inside import Chain
 from stanch.diagnose.rank import STANDS_FROM, diagnose
+from stanch.facts.selected import parse_bound
 from stanch.model.codec import encode
 from stanch.model.diagnosis import CauseFinding, Missing, Verdict
 
@@ -541,3 +543,25 @@ def test_a_pool_that_such_an_application_has_filled_belongs_to_its_story() -> No
         figures=figures(told), history=w.history(*w.HEALTHY_COURSES, *pooled(100, 30, 12))
     )
     assert story(evidence) == {"idle_in_transaction": None, "pool_exhausted": "idle_in_transaction"}
+
+
+def forgotten_since(pid: int, seconds: float, application: str = "shop") -> Chain:
+    one = w.chain(0, seconds, "idle in transaction")
+    return replace(one, root_pid=pid, root_application=application, oldest_wait_s=0.0)
+
+
+def test_transactions_forgotten_by_one_application_are_named_to_be_ended_alone() -> None:
+    old = [forgotten_since(1, 900.0), forgotten_since(2, 400.0), forgotten_since(3, 200.0)]
+    old.append(forgotten_since(4, 800.0, "crm"))
+    found = first(w.healthy(chains=w.chains(old_idle=tuple(old))))
+    assert found.id == "idle_in_transaction"
+    assert [one.pid for one in parse_bound(str(found.fact("idle_sessions"))) or ()] == [1, 2]
+    assert (found.fact("idle_to_end"), found.fact("others_wait")) == (True, False)
+    assert (found.fact("idle_for_s_min"), found.fact("idle_application")) == (300.0, "shop")
+
+
+def test_where_others_wait_only_the_head_of_the_chain_is_named() -> None:
+    found = first(w.healthy(chains=w.chains(w.chain(4, 30.0, "idle in transaction"))))
+    assert found.id == "idle_in_transaction"
+    assert (found.fact("idle_to_end"), found.fact("others_wait")) == (False, True)
+    assert found.fact("idle_sessions") is None

@@ -61,6 +61,7 @@ def test_an_idle_transaction_is_the_root_of_dead_rows_that_vacuum_had_to_leave()
     finding = found(FORGOTTEN, "idle_in_transaction")
     assert finding.fact("root_pid") == 4242
     assert "holding vacuum back" in finding.summary
+    assert finding.fact("others_wait") is False
 
 
 def test_of_several_with_the_same_oldest_id_the_one_that_began_first_keeps_it() -> None:

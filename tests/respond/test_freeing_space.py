@@ -6,19 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from acting_worlds import TARGET, FixedProber, bare_world, permits, run, step
 from stanch.adapters.hosts.files import LocalFiles
+from stanch.adapters.hosts.old_dumps import old_dumps
 from stanch.adapters.postgres.os_user import server_user
 from stanch.adapters.postgres.volumes import mount_sized_volume
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.acting import KeptFile, Space
 from stanch.model.rules import RuleChange
+from stanch.policy.backups import Backups
 from stanch.policy.policy import FreeSpace
 from stanch.respond.actions.free_space.guards import GUARDS, SpaceReadings, deletable
 from stanch.respond.actions.free_space.run import FREE_SPACE
@@ -193,3 +195,120 @@ async def test_with_room_nothing_is_deleted(volume: Path) -> None:
     assert done.refusal is not None
     assert done.refusal.guard == "still_full"
     assert (volume / "ballast-1").exists()
+
+
+# --- dumps ----------------------------------------------------------------------------------------
+
+WHOLE = "SELECT 1;\n--\n-- PostgreSQL database dump complete\n--\n"
+NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
+AGES = (1, 2, 3, 20, 30, 40)
+
+
+def dump(folder: Path, name: str, *, age_days: float, text: str = WHOLE) -> Path:
+    path = folder / name
+    path.write_text(text)
+    then = NOW.timestamp() - age_days * DAY_S
+    os.utime(path, (then, then))
+    return path
+
+
+def nightly(folder: Path, *, cut: tuple[int, ...] = ()) -> None:
+    for age in AGES:
+        text = "SELECT 1;\n" if age in cut else WHOLE
+        dump(folder, f"orders-{age:03}.sql", age_days=age, text=text)
+
+
+def may_go(folder: Path, *, keep: int = 3, older_days: float = 7) -> list[str]:
+    before = NOW - timedelta(days=older_days)
+    found = old_dumps(str(folder), keep=keep, modified_before=before, now=NOW)
+    assert not isinstance(found, Missing)
+    return [Path(file.path).name for file in found]
+
+
+def test_dumps_go_oldest_first_and_the_three_newest_whole_ones_stay(tmp_path: Path) -> None:
+    nightly(tmp_path)
+    assert may_go(tmp_path) == ["orders-040.sql", "orders-030.sql", "orders-020.sql"]
+    assert may_go(tmp_path, keep=5) == ["orders-040.sql"]
+    assert may_go(tmp_path, keep=6) == []
+    assert may_go(tmp_path, older_days=25) == ["orders-040.sql", "orders-030.sql"]
+
+
+def test_a_dump_that_is_cut_off_does_not_count_as_a_newer_one(tmp_path: Path) -> None:
+    nightly(tmp_path, cut=(1, 2))
+    assert may_go(tmp_path) == ["orders-040.sql"]
+    nightly(tmp_path, cut=(1, 2, 3, 20))
+    assert may_go(tmp_path) == []
+
+
+def test_one_that_may_still_be_written_does_not_count_either(tmp_path: Path) -> None:
+    for age_days in (0.001, 1, 2, 20):
+        dump(tmp_path, f"orders-{age_days:06.3f}.sql", age_days=age_days)
+    assert may_go(tmp_path) == []
+    dump(tmp_path, "orders-03.000.sql", age_days=3)
+    assert may_go(tmp_path) == ["orders-20.000.sql"]
+
+
+def test_dumps_of_another_series_are_no_newer_ones_of_this(tmp_path: Path) -> None:
+    for age in AGES[:3]:
+        dump(tmp_path, f"crm-{age:03}.sql", age_days=age)
+        dump(tmp_path, f"orders-{age:03}.sql.gz", age_days=age)
+    dump(tmp_path, "orders-040.sql", age_days=40)
+    dump(tmp_path, "before-the-move.sql", age_days=90)
+    assert may_go(tmp_path) == []
+
+
+def test_what_has_a_hold_or_is_linked_to_stays(tmp_path: Path) -> None:
+    nightly(tmp_path)
+    (tmp_path / "orders-040.sql.hold").touch()
+    (tmp_path / "latest").symlink_to("orders-030.sql")
+    assert may_go(tmp_path) == ["orders-020.sql"]
+    (tmp_path / ".hold").touch()
+    assert may_go(tmp_path) == []
+
+
+def test_folders_and_what_is_no_dump_are_never_offered(tmp_path: Path) -> None:
+    nightly(tmp_path)
+    (tmp_path / "orders-090.sql").mkdir()
+    os.utime(tmp_path / "orders-090.sql", (1, 1))
+    dump(tmp_path, "orders-090.txt", age_days=90)
+    (tmp_path / "orders-091.sql").symlink_to("/etc/hostname")
+    assert len(may_go(tmp_path)) == 3
+
+
+def test_a_folder_that_is_not_there_gives_nothing(tmp_path: Path) -> None:
+    gone = old_dumps(str(tmp_path / "gone"), keep=3, modified_before=NOW, now=NOW)
+    assert isinstance(gone, Missing)
+    assert refusal_of(replace(SEEN, ballast=(), old_dumps=gone)) == "known_safe"
+
+
+def dumping(volume: Path, *ballast: str) -> World:
+    one = world(volume, *ballast)
+    space = replace(one.target.free_space, keep_dumps=3)
+    return replace(
+        one,
+        target=replace(one.target, free_space=space, backups=Backups(dumps=str(volume / "dumps"))),
+        at=lambda: NOW,
+    )
+
+
+async def test_dumps_go_last_and_only_once_somebody_approved_it(volume: Path) -> None:
+    folder = volume / "dumps"
+    folder.mkdir()
+    nightly(folder)
+    dump(folder, "orders-040.sql", age_days=40, text=" " * 6 * MB + WHOLE)
+    dump(folder, "orders-030.sql", age_days=30, text=" " * 6 * MB + WHOLE)
+    fill(volume / "ballast-1", 1)
+    fill_up(volume)
+    unasked = step("free_space", volume=str(volume), without_dumps=True)
+    assert FREE_SPACE.planning.unasked == (("without_dumps", True),)
+    refusal = await FREE_SPACE.check(unasked, dumping(volume))
+    assert refusal is not None
+    assert refusal.guard == "known_safe"
+
+    done, log = await run(FREE_SPACE, free(volume), dumping(volume, "ballast-1"))
+
+    assert done.outcome is StepOutcome.DONE, done.refusal
+    assert log.verified().ok
+    assert not (volume / "ballast-1").exists()
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [f"orders-{age:03}.sql" for age in (1, 2, 3, 20)]

@@ -65,8 +65,19 @@ CHAIN = cause(
     root_xact_start="2026-03-14T08:55:00+00:00",
     root_application="shop",
     waiters=7,
+    others_wait=True,
     oldest_wait_s=200.0,
     state="idle in transaction",
+)
+FORGOTTEN = cause(
+    "idle_in_transaction",
+    others_wait=False,
+    idle_to_end=True,
+    idle_sessions="10@2026-03-14T07:00:00+00:00 11@2026-03-14T07:00:00.5+00:00",
+    idle_usename="app",
+    idle_application="shop",
+    idle_for_s_min=300.0,
+    idle_oldest_s=3600.0,
 )
 RUNAWAY = cause(
     "bad_query",
@@ -200,6 +211,7 @@ PLANS = [
     (STALE, ["set_aside_lock_file", "start_server"]),
     (LEAK, ["end_idle_sessions"]),
     (CHAIN, ["end_blocking_session"]),
+    (FORGOTTEN, ["end_sessions"]),
     (RUNAWAY, ["cancel_statement"]),
     (WAITING, ["cancel_statement"]),
     (replace(RUNAWAY, id=CauseId("replay_conflict")), ["cancel_statement"]),

@@ -24,10 +24,10 @@ from stanch.respond.actions.end_idle_sessions.guards import (
     ENDED_MAX,
     Choice,
     choose,
-    spared_because,
 )
 from stanch.respond.actions.end_idle_sessions.guards import GUARDS as IDLE_GUARDS
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
+from stanch.respond.idle import spared_because
 
 GONE = Missing(what="sessions", reason="no session")
 LEAK = step("end_idle_sessions", application_name="shop", usename="app")

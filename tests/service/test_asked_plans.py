@@ -28,6 +28,7 @@ CHAIN = cause(
     root_backend_type="client backend",
     state="idle in transaction",
     waiters=3,
+    others_wait=True,
     oldest_wait_s=12.0,
 )
 FOUND = diagnosis(cause("load_spike"), CHAIN)

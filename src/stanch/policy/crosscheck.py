@@ -265,7 +265,10 @@ def _lack(target: TargetPolicy, action: str) -> tuple[str, str] | None:
     if action in TURNING and target.manager == "patroni" and target.patroni is None:
         return "manager patroni without a place to ask it", "Set `patroni: {url: …}`."
     if action == "free_space" and not _freeable(target):
-        return "free_space names nothing to free", "Add `ballast` or `old_logs_days`."
+        return (
+            "free_space names nothing to free",
+            "Add `ballast`, `old_logs_days`, or `keep_dumps` for `backups.dumps`.",
+        )
     return None
 
 
@@ -280,7 +283,9 @@ def _lack_of_container(host: HostPolicy, action: str) -> tuple[str, str] | None:
 
 
 def _freeable(target: TargetPolicy) -> bool:
-    return bool(target.free_space.ballast) or target.free_space.old_logs_days is not None
+    free = target.free_space
+    dumps = free.keep_dumps is not None and target.backups.dumps != ""
+    return bool(free.ballast) or free.old_logs_days is not None or dumps
 
 
 def _rescue(target: TargetPolicy, path: PathTo) -> Iterator[Doubt]:

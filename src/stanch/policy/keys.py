@@ -274,6 +274,15 @@ FREE_SPACE = Section(
             doc="Server logs older than so many days may be deleted. Left out: never.",
             example="14",
         ),
+        Key(
+            name="keep_dumps",
+            field="keep_dumps",
+            holds=Integer(low=3, high=1000),
+            doc="Dumps in `backups.dumps` that are older than `dumps_keep` may be deleted last, "
+            "where so many newer ones of the same series were read and are whole. A file "
+            "`NAME.hold` beside a dump keeps it. Left out: never.",
+            example="3",
+        ),
     ),
 )
 

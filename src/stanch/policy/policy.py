@@ -30,6 +30,7 @@ ACTIONS = (
     "set_aside_lock_file",
     "end_idle_sessions",
     "end_blocking_session",
+    "end_sessions",
     "cancel_statement",
     "free_space",
     "resume_pool",
@@ -55,6 +56,7 @@ ACTIONS = (
 SESSION_ACTIONS = (
     "end_idle_sessions",
     "end_blocking_session",
+    "end_sessions",
     "cancel_statement",
     "drop_slot",
     "analyze_table",
@@ -67,7 +69,12 @@ SESSION_ACTIONS = (
     "restart_server",
 )
 """Those that need sessions of the acting role (`acting_dsn`)."""
-SIGNALLING_ACTIONS = ("end_idle_sessions", "end_blocking_session", "cancel_statement")
+SIGNALLING_ACTIONS = (
+    "end_idle_sessions",
+    "end_blocking_session",
+    "end_sessions",
+    "cancel_statement",
+)
 """Those of them that end sessions or cancel what they run."""
 POOL_ACTIONS = ("resume_pool", "pause_pool", "reset_pool", "resize_pool")
 """Those that need a pooler's console which may change it (`admin_dsn` of a pool source)."""
@@ -175,6 +182,13 @@ class FreeSpace:
     """Files kept for this day; deleted one at a time."""
     old_logs_days: int | None = None
     """Server logs in the log directory older than this; None: never."""
+    keep_dumps: int | None = None
+    """Dumps in `backups.dumps` beyond so many newer whole ones of their series, once they are older
+    than `dumps_keep`; None: never."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.ballast) or self.old_logs_days is not None or self.keep_dumps is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,6 +219,11 @@ class SimFiles:
     ) -> Sequence[KeptFile] | Missing:
         return ()
 
+    async def old_dumps(
+        self, directory: str, *, keep: int, modified_before: datetime, now: datetime
+    ) -> Sequence[KeptFile] | Missing:
+        return ()
+
     async def remove(self, file: KeptFile) -> FileReport:
         self._life.check()
         if not self._server.remove(file):

@@ -77,6 +77,14 @@ def shows_its_end(size_bytes: int, kind: str) -> bool:
     return kind != "custom" and (kind != "sql.gz" or size_bytes <= READ_BYTES_MAX)
 
 
+def proves_whole(size_bytes: int, kind: str) -> bool:
+    """Whether `fault_of` reads one of this kind and size to its end, and so would find a cut."""
+    if kind == "sql":
+        return True
+    can = kind == "sql.gz" or (kind == "custom" and _program() is not None)
+    return can and size_bytes <= READ_BYTES_MAX
+
+
 def _opened(path: str) -> BinaryIO:
     # Without O_NONBLOCK opening a named pipe would wait for its writer for ever.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -138,7 +146,7 @@ def _list_fault(path: str) -> str:
 
 
 def _restore_fault(path: str, how: str, *, within_s: float) -> str:
-    program = shutil.which("pg_restore") or _newest_program()
+    program = _program()
     if program is None:
         return ""
     try:
@@ -155,6 +163,10 @@ def _restore_fault(path: str, how: str, *, within_s: float) -> str:
         return f"pg_restore could not read it within {within_s:g} s"
     lines = ran.stderr[:2000].decode("utf-8", "replace").strip().splitlines()
     return "" if ran.returncode == 0 else (lines[-1][:200] if lines else "pg_restore refuses it")
+
+
+def _program() -> str | None:
+    return shutil.which("pg_restore") or _newest_program()
 
 
 def _newest_program() -> str | None:

@@ -13,10 +13,12 @@ import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePath
 
 import psutil
 
+from stanch.adapters.hosts.old_dumps import old_dumps
 from stanch.adapters.hosts.socket_locks import set_aside_socket_locks, socket_directories
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ActionFailed
@@ -49,6 +51,7 @@ OWNED_BY_POSTGRESQL = frozenset(
 """Folders of a data directory in which nothing is ever deleted."""
 
 LOG_ENDINGS = (".log", ".csv", ".json")
+DUMPS_LOOK_S = 10.0
 
 
 class LocalFiles:
@@ -81,6 +84,15 @@ class LocalFiles:
         self, directory: str, *, modified_before: datetime
     ) -> Sequence[KeptFile] | Missing:
         return await asyncio.to_thread(_old_logs, directory, modified_before)
+
+    async def old_dumps(
+        self, directory: str, *, keep: int, modified_before: datetime, now: datetime
+    ) -> Sequence[KeptFile] | Missing:
+        look = partial(old_dumps, directory, keep=keep, modified_before=modified_before, now=now)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(look), DUMPS_LOOK_S)
+        except TimeoutError:
+            return Missing(what=directory, reason=f"its dumps were not read in {DUMPS_LOOK_S:g} s")
 
     async def remove(self, file: KeptFile) -> FileReport:
         return await asyncio.to_thread(_remove, file)

@@ -138,6 +138,7 @@ def chain_facts(chain: Chain | None) -> Facts:
         ("root_backend_type", chain.root_backend_type),
         ("prepared_gid", chain.prepared_gid or None),
         ("waiters", chain.waiters),
+        ("others_wait", chain.waiters > 0),
         ("oldest_wait_s", round(chain.oldest_wait_s, 1)),
         ("state", chain.root_state),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stanch.diagnose.cause import Cause, Onset, Section, Weigh
-from stanch.diagnose.causes.common import DOC, chain_facts, root_name
+from stanch.diagnose.causes.common import DOC, Facts, chain_facts, root_name
 from stanch.diagnose.causes.connections import NEVER_RESTART
 from stanch.diagnose.causes.ids import (
     BLOCKING_CHAIN,
@@ -16,9 +16,10 @@ from stanch.diagnose.causes.ids import (
     VACUUM_HELD_BACK,
 )
 from stanch.diagnose.clues import sessions
-from stanch.diagnose.clues.sessions import chain_of, idle_root
+from stanch.diagnose.clues.sessions import IDLE_POOL_S, OLD_IDLE_S, chain_of, forgotten, idle_root
 from stanch.diagnose.evidence import Evidence
 from stanch.diagnose.inside import Chain
+from stanch.facts.selected import BoundSession, bound_text
 from stanch.model.changes import ItemKind
 from stanch.model.shown import span
 from stanch.model.symptoms import SymptomKind
@@ -32,6 +33,27 @@ def _tell_chain(evidence: Evidence) -> str:
     state = f" ({chain.root_state})" if chain.root_state else ""
     return (
         f"{chain.waiters} sessions wait behind {root_name(chain)}{state}, the longest for {waited}."
+    )
+
+
+def _idle_facts(evidence: Evidence) -> Facts:
+    """Transactions that were forgotten and block nobody, exactly enough to end them alone."""
+    root, found = idle_root(evidence), forgotten(evidence)
+    bound = [
+        BoundSession(pid=one.root_pid, backend_start=one.root_backend_start)
+        for one in found
+        if one.root_backend_start is not None
+    ]
+    if root is None or not bound:
+        return (("idle_to_end", False),)
+    old = root.root_in_state_s >= OLD_IDLE_S
+    return (
+        ("idle_to_end", True),
+        ("idle_sessions", bound_text(bound)),
+        ("idle_usename", root.root_usename),
+        ("idle_application", root.root_application),
+        ("idle_for_s_min", OLD_IDLE_S if old else IDLE_POOL_S),
+        ("idle_oldest_s", round(root.root_in_state_s, 1)),
     )
 
 
@@ -112,7 +134,7 @@ idle_in_transaction = Cause(
         Weigh(clue=sessions.idle_keeper, yes=7.5, no=0.0, now=True),
     ),
     tell=_tell_idle,
-    facts=lambda e: (("server_running", True), *chain_facts(idle_root(e))),
+    facts=lambda e: (("server_running", True), *chain_facts(idle_root(e)), *_idle_facts(e)),
     subject=lambda e: _pid(idle_root(e)),
     symptoms=(SymptomKind.SESSIONS_BLOCKED,),
     brings_about=(

@@ -98,6 +98,22 @@ def idle_root(evidence: Evidence) -> Chain | None:
     return old or _keeper(chains, evidence)
 
 
+def forgotten(evidence: Evidence) -> tuple[Chain, ...]:
+    """Where the idle root blocks nobody: it, and those of the same role and application that have
+    been idle for as long."""
+    root, chains = idle_root(evidence), value_of(evidence.chains)
+    if root is None or root.waiters or chains is None:
+        return ()
+    if root.root_in_state_s < OLD_IDLE_S:
+        return (root,)
+    return tuple(
+        one
+        for one in chains.old_idle
+        if one.root_in_state_s >= OLD_IDLE_S
+        and (one.root_usename, one.root_application) == (root.root_usename, root.root_application)
+    )
+
+
 def _keeper(chains: Chains, evidence: Evidence) -> Chain | None:
     """The one that has made vacuum leave rows, however young."""
     holder = rows_holder(evidence)

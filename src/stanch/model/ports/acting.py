@@ -246,6 +246,13 @@ class FileKeeper(Protocol):
         """Server logs last written before a moment, oldest first, without any file held open."""
         ...
 
+    async def old_dumps(
+        self, directory: str, *, keep: int, modified_before: datetime, now: datetime
+    ) -> Sequence[KeptFile] | Missing:
+        """Dumps last written before a moment, oldest first, each with at least `keep` newer ones
+        of its series that were read to their end and are whole."""
+        ...
+
     async def remove(self, file: KeptFile) -> FileReport:
         """Delete one file if path, inode, size and modification time are still the same.
 

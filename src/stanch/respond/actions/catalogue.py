@@ -11,6 +11,7 @@ from stanch.respond.actions.cancel_statement.run import CANCEL_STATEMENT
 from stanch.respond.actions.drop_slot.run import DROP_SLOT
 from stanch.respond.actions.end_blocking_session.run import END_BLOCKING_SESSION
 from stanch.respond.actions.end_idle_sessions.run import END_IDLE_SESSIONS
+from stanch.respond.actions.end_sessions.run import END_SESSIONS
 from stanch.respond.actions.free_space.run import FREE_SPACE
 from stanch.respond.actions.gather.run import GATHER
 from stanch.respond.actions.make_read_only.run import MAKE_READ_ONLY
@@ -40,6 +41,7 @@ CATALOGUE: Mapping[str, Action] = MappingProxyType(
             SET_ASIDE_LOCK_FILE,
             END_IDLE_SESSIONS,
             END_BLOCKING_SESSION,
+            END_SESSIONS,
             CANCEL_STATEMENT,
             FREE_SPACE,
             RESUME_POOL,

@@ -19,7 +19,16 @@ from stanch.facts.lock_file import (
     kernel_is_to_be_asked,
     parse_lock_file,
 )
-from stanch.facts.sessions import SESSIONS_WAITING_SQL, WaitingSession, parse_waiting
+from stanch.facts.sessions import (
+    IDLE_SESSIONS_SQL,
+    SESSIONS_WAITING_SQL,
+    IdleSession,
+    Tells,
+    WaitingSession,
+    parse_idle,
+    parse_waiting,
+    settle_temp_tables,
+)
 from stanch.facts.vitals import VITALS_SQL, parse_vitals
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
@@ -155,3 +164,17 @@ async def read_waiting(world: World) -> tuple[WaitingSession, ...] | Missing:
     """
     asked = (SESSIONS_WAITING_SQL, None)
     return await ask(world, asked, parse_waiting, what="waiting sessions")
+
+
+async def read_idle(world: World) -> tuple[IdleSession, ...] | Missing:
+    """Idle sessions with what speaks against ending each.
+
+    Temporary tables of other databases are only to be seen on disk, listed after the sessions.
+    """
+    idle = await ask(world, (IDLE_SESSIONS_SQL, None), parse_idle, what="idle sessions")
+    if isinstance(idle, Missing):
+        return idle
+    if world.host is None or all(s.temp_tables is not Tells.UNKNOWN for s in idle):
+        return idle
+    files = await world.host.temp_relation_files()
+    return idle if isinstance(files, Missing) else settle_temp_tables(idle, files)

@@ -299,7 +299,7 @@ def _lock_file(host: HostReadings) -> Capability:
 
 def _free_space(target: TargetPolicy, host: HostReadings) -> Capability:
     feature = "free space on a full volume"
-    if not target.free_space.ballast and target.free_space.old_logs_days is None:
+    if not target.free_space.any:
         return _row(
             feature,
             can=False,
@@ -322,6 +322,8 @@ def _free_space(target: TargetPolicy, host: HostReadings) -> Capability:
     parts = [f"{len(sizes)} ballast files of {sum(sizes) / 2**20:.0f} MiB"] if sizes else []
     if target.free_space.old_logs_days is not None:
         parts.append(f"server logs older than {target.free_space.old_logs_days} days")
+    if target.free_space.keep_dumps is not None:
+        parts.append(f"dumps beyond {target.free_space.keep_dumps} newer whole ones")
     return _row(feature, can=True, why=" and ".join(parts) + mode_told(target, "free_space"))
 
 

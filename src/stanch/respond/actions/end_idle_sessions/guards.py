@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from stanch.model.symptoms import SymptomKind
 from stanch.model.vitals import Vitals
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import no, unknown
+from stanch.respond.idle import spared_because
 from stanch.respond.sessions import is_protected
 from stanch.steps.action import Guard
 
@@ -21,11 +21,6 @@ ENDED_MAX = 200
 
 HEADROOM_BELOW_HIGH_PCT = 10.0
 """Ends sessions until the share in use is this far below the mark at which it counts as high."""
-
-POOLERS = ("pgbouncer", "pgcat", "pgpool", "odyssey", "supavisor", "pgagroal")
-"""Names poolers give their own sessions; others belong into `protected_applications`."""
-
-_RESET = re.compile(r"\s*discard\s+all\s*;?\s*", re.IGNORECASE)
 
 GUARDS = (
     Guard(name="acting_session", asks="Is there a session to look with and one to act with?"),
@@ -104,21 +99,3 @@ def _among(
         wanted=wanted,
         spared=tuple(sorted(spared.items())),
     )
-
-
-def spared_because(session: IdleSession, target: TargetPolicy) -> str:
-    """Why this session is left alone; empty when it may be ended."""
-    if is_protected(session.application_name, target):
-        return "protected"
-    reasons = session.exclusions(pooler_names=POOLERS)
-    if reasons:
-        return reasons[0]
-    if _RESET.fullmatch(session.query) or _pooled(session.application_name):
-        return "pooler"
-    if session.idle_s < target.idle_session_age_s_min:
-        return "idle_too_short"
-    return ""
-
-
-def _pooled(application: str) -> bool:
-    return application.casefold().startswith(POOLERS)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from stanch.facts.sessions import (
     END_SESSION_SQL,
-    IDLE_SESSIONS_SQL,
     IdleSession,
-    Tells,
     end_session_parameters,
     parse_end,
-    parse_idle,
-    settle_temp_tables,
 )
 from stanch.model.diagnosis import Missing
-from stanch.model.errors import ProbeFailed
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
 from stanch.model.ports.server import ServerActor
 from stanch.model.symptoms import SymptomKind
@@ -26,7 +21,7 @@ from stanch.respond.actions.end_idle_sessions.guards import (
 )
 from stanch.respond.actions.end_idle_sessions.planning import PLANNING
 from stanch.respond.guarding import no
-from stanch.respond.reading.run import QUESTION_TIMEOUT_S, read_vitals
+from stanch.respond.reading.run import read_idle, read_vitals
 from stanch.steps.action import Action, ActReport, Param, Permit, Risk, Verification
 from stanch.steps.world import World
 
@@ -95,25 +90,8 @@ async def _choose(step: PlannedStep, world: World) -> Choice | Refusal:
         lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
         return no("acting_session", "there is no session that may end others", lifts=lifts)
     vitals = await read_vitals(world)
-    idle = await _idle(world)
+    idle = await read_idle(world)
     return choose(step, target=world.target, vitals=vitals, idle=idle)
-
-
-async def _idle(world: World) -> tuple[IdleSession, ...] | Missing:
-    """Idle sessions with what speaks against ending each.
-
-    Temporary tables of other databases are only to be seen on disk, listed after the sessions.
-    """
-    assert world.reader is not None
-    try:
-        answer = await world.reader.fetch_json(IDLE_SESSIONS_SQL, timeout_s=QUESTION_TIMEOUT_S)
-        idle = parse_idle(answer)
-    except ProbeFailed as error:
-        return Missing(what="idle sessions", reason=str(error))
-    if world.host is None or all(s.temp_tables is not Tells.UNKNOWN for s in idle):
-        return idle
-    files = await world.host.temp_relation_files()
-    return idle if isinstance(files, Missing) else settle_temp_tables(idle, files)
 
 
 async def _end(actor: ServerActor, session: IdleSession) -> str:

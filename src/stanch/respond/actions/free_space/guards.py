@@ -33,10 +33,12 @@ class SpaceReadings:
     """The files policy names, in its order."""
     old_logs: Sequence[KeptFile] | Missing
     """Oldest first; empty where policy does not allow deleting any."""
+    old_dumps: Sequence[KeptFile] | Missing = ()
+    """As `old_logs`; looked at only where the others give nothing, because it takes reading."""
 
 
 def deletable(seen: SpaceReadings, target: TargetPolicy) -> tuple[KeptFile, ...] | Refusal:
-    """What may be deleted, in order: ballast first, then the oldest logs."""
+    """What may be deleted, in order: ballast first, then the oldest logs, then dumps."""
     if isinstance(seen.space, Missing):
         return unknown("same_volume", seen.space)
     if not low(seen.space, target):
@@ -49,12 +51,14 @@ def deletable(seen: SpaceReadings, target: TargetPolicy) -> tuple[KeptFile, ...]
         if isinstance(file, KeptFile) and file.device == device and gives_back(file)
     ]
     logs: Sequence[KeptFile] = () if isinstance(seen.old_logs, Missing) else seen.old_logs
-    files = (*ballast, *(file for file in logs if file.device == device and gives_back(file)))
+    dumps: Sequence[KeptFile] = () if isinstance(seen.old_dumps, Missing) else seen.old_dumps
+    aged = (file for file in (*logs, *dumps) if file.device == device and gives_back(file))
+    files = (*ballast, *aged)
     if not files:
         return no(
             "known_safe",
             "nothing on this volume is known to be safe to delete",
-            lifts="`free_space` for this target: a ballast file, or old server logs.",
+            lifts="`free_space` for this target: ballast, old server logs or dumps.",
         )
     return files
 

@@ -16,15 +16,18 @@ def preview(params: Mapping[str, Scalar], cause: CauseFinding) -> str:
     volume = named(params.get("volume"), "the volume")
     free, total = cause.fact("free_bytes"), cause.fact("total_bytes")
     left = f"{free} of {total} bytes are free" if isinstance(free, int) else "it is full"
-    return f"Delete ballast and then old server logs on {volume}, one file at a time; {left}."
+    return (
+        f"Delete ballast on {volume}, then old server logs, then old dumps that policy lets go, "
+        f"one file at a time; {left}."
+    )
 
 
 def withheld(_step: PlannedStep, _cause: CauseFinding, target: TargetPolicy) -> Refusal | None:
     """Policy names nothing that may go."""
-    if target.free_space.ballast or target.free_space.old_logs_days is not None:
+    if target.free_space.any:
         return None
     lifts = "`free_space` for this target: a ballast file, or old server logs."
     return no("known_safe", "policy names nothing that is safe to delete", lifts=lifts)
 
 
-PLANNING = Planning(preview=preview, withheld=withheld)
+PLANNING = Planning(preview=preview, withheld=withheld, unasked=(("without_dumps", True),))

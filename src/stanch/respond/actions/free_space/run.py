@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from stanch.model.diagnosis import Missing
 from stanch.model.plans import PlannedStep, Refusal, StepOutcome
-from stanch.model.ports.acting import FileAnswer, FileKeeper, KeptFile
+from stanch.model.ports.acting import FileAnswer, FileKeeper, FileReport, KeptFile
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.quoting import printable
 from stanch.respond.actions.free_space.guards import GUARDS, SpaceReadings, deletable, low
@@ -26,37 +27,53 @@ async def check(step: PlannedStep, world: World) -> Refusal | None:
 async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Refusal:
     """Delete one file after the other and stop as soon as there is room.
 
-    The permit is asked before each; stopping half-way leaves more room and nothing else.
+    Dumps are read and deleted only once nothing else is left. The permit is asked before each;
+    stopping half-way leaves more room and nothing else.
     """
-    assert world.files is not None
     files = await _files(step, world)
     if isinstance(files, Refusal):
         return files
-    done: list[str] = []
-    freed = 0
+    done: list[FileReport] = []
+    room = await _remove_each(files, step, world, permit=permit, done=done)
+    if room is False and _dumps_may_go(step, world):
+        dumps = await _files(step, world)
+        if not isinstance(dumps, Refusal):
+            files = (*files, *dumps)
+            room = await _remove_each(dumps, step, world, permit=permit, done=done)
+    if not done:
+        nothing = no("known_safe", "every file changed or vanished at the last moment")
+        return room if isinstance(room, Refusal) else nothing
+    return _report(done, files)
+
+
+async def _remove_each(
+    files: tuple[KeptFile, ...],
+    step: PlannedStep,
+    world: World,
+    *,
+    permit: Permit,
+    done: list[FileReport],
+) -> bool | Refusal:
+    """Whether there is room now, or why it was stopped before."""
+    assert world.files is not None
     for file in files:
         refusal = permit()
         if refusal is not None:
-            return _report(done, freed, files=files, refusal=refusal)
+            return refusal
         report = await world.files.remove(file)
         if report.answer is FileAnswer.DONE:
-            done.append(printable(report.detail))
-            freed += report.freed_bytes
+            done.append(report)
         space = await world.files.space(str(step.param("volume")))
         if isinstance(space, Missing) or not low(space, world.target):
-            break
-    nothing = no("known_safe", "every file changed or vanished at the last moment")
-    return _report(done, freed, files=files, refusal=nothing)
+            return True
+    return False
 
 
-def _report(
-    done: list[str], freed: int, *, files: tuple[KeptFile, ...], refusal: Refusal
-) -> ActReport | Refusal:
-    if not done:
-        return refusal
-    detail = f"freed {freed} bytes: {'; '.join(done)}"
+def _report(done: list[FileReport], files: tuple[KeptFile, ...]) -> ActReport:
+    freed = sum(report.freed_bytes for report in done)
+    told = "; ".join(printable(report.detail) for report in done)
     before = "\n".join(printable(f"{f.path}, inode {f.inode}, {f.size_bytes} bytes") for f in files)
-    return ActReport(outcome=StepOutcome.DONE, detail=detail, before=before)
+    return ActReport(outcome=StepOutcome.DONE, detail=f"freed {freed} bytes: {told}", before=before)
 
 
 async def verify(step: PlannedStep, world: World) -> Verification:
@@ -72,9 +89,30 @@ async def verify(step: PlannedStep, world: World) -> Verification:
 
 
 async def _files(step: PlannedStep, world: World) -> tuple[KeptFile, ...] | Refusal:
+    """What may go; of dumps only where the rest gives nothing."""
     if world.files is None:
         return no("files", "this machine is not the server's", lifts="Run Stanch on that machine.")
-    return deletable(await _readings(step, world, world.files), world.target)
+    seen = await _readings(step, world, world.files)
+    found = deletable(seen, world.target)
+    nothing = isinstance(found, Refusal) and found.guard == "known_safe"
+    if not nothing or not _dumps_may_go(step, world):
+        return found
+    return deletable(replace(seen, old_dumps=await _dumps(world, world.files)), world.target)
+
+
+def _dumps_may_go(step: PlannedStep, world: World) -> bool:
+    """Policy lets them, and a person was asked."""
+    allowed = world.target.free_space.keep_dumps is not None
+    return allowed and bool(world.target.backups.dumps) and step.param("without_dumps") is not True
+
+
+async def _dumps(world: World, files: FileKeeper) -> tuple[KeptFile, ...] | Missing:
+    """Old dumps with enough newer ones that are whole. Cost: reads those newer ones."""
+    keep, backups, now = world.target.free_space.keep_dumps, world.target.backups, world.at()
+    assert keep is not None
+    before = now - timedelta(seconds=backups.dumps_keep_s)
+    found = await files.old_dumps(backups.dumps, keep=keep, modified_before=before, now=now)
+    return found if isinstance(found, Missing) else tuple(found)
 
 
 async def _readings(step: PlannedStep, world: World, files: FileKeeper) -> SpaceReadings:
@@ -99,9 +137,15 @@ async def _old_logs(world: World, files: FileKeeper) -> tuple[KeptFile, ...] | M
 
 FREE_SPACE = Action(
     name="free_space",
-    sentence="Delete ballast, then old server logs, one file at a time.",
+    sentence="Delete ballast, then old server logs, then old dumps, one file at a time.",
     params=(
         Param(name="volume", kind="text", doc="Mount point of the full volume.", identity=True),
+        Param(
+            name="without_dumps",
+            kind="flag",
+            doc="Leave dumps alone; set where nobody is asked.",
+            required=False,
+        ),
     ),
     guards=GUARDS,
     risks=(Risk(what="deleting a file to gain space", guards=("still_full", "known_safe")),),
