@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.plans import Lift
 from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
 from stanch.model.ports.hooks import HookCaller
 from stanch.model.ports.host import HostReader
@@ -42,6 +43,8 @@ class World:
     hooks: HookCaller | None = None
     step_key: str = ""
     """The same for every attempt of one step of one plan, and for no other."""
+    lifted: tuple[Lift, ...] = ()
+    """What a person overrides in the plan under way, for the action under way."""
     manager: ServerManager | None = None
     files: FileKeeper | None = None
     app_login: AppLogin | None = None

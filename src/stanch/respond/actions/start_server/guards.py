@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stanch.facts.controldata import ClusterState, ControlData
@@ -13,7 +14,7 @@ from stanch.model.host import (
     Volume,
     VolumeUse,
 )
-from stanch.model.plans import PlannedStep, Refusal
+from stanch.model.plans import Lift, PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
 from stanch.model.symptoms import SymptomKind
 from stanch.policy.policy import TargetPolicy
@@ -40,11 +41,19 @@ GUARDS = (
     Guard(name="lock_free", asks="Is the lock file absent, or one PostgreSQL replaces itself?"),
     Guard(name="same_cluster", asks="Is it still the database cluster that was diagnosed?"),
     Guard(name="same_owner", asks="Do its files still belong to whom the server ran as?"),
-    Guard(name="clean_stop_unordered", asks="Did it crash, or is it meant to be running?"),
+    Guard(
+        name="clean_stop_unordered",
+        asks="Did it crash, or is it meant to be running?",
+        yields=True,
+    ),
     Guard(name="no_other_manager", asks="Does nobody else start and stop this server?"),
     Guard(name="no_jobs", asks="Is nobody stopping, upgrading, restoring or copying it?"),
     Guard(name="no_markers", asks="Was no backup, restore or upgrade left unfinished?"),
-    Guard(name="no_corruption_signs", asks="Does the log show no sign of damaged files?"),
+    Guard(
+        name="no_corruption_signs",
+        asks="Does the log show no sign of damaged files?",
+        yields=True,
+    ),
     Guard(name="room_for_wal", asks="Is there room for crash recovery to write WAL?"),
 )
 
@@ -69,8 +78,10 @@ class StartReadings:
     """Whom the server ran as when it was last seen; None: nobody saw it."""
 
 
-def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
-    """The first reason not to start the server; None when there is none."""
+def may_start(
+    step: PlannedStep, seen: StartReadings, lifted: Sequence[Lift] = ()
+) -> Refusal | None:
+    """The first reason not to start the server that nobody overrides; None when there is none."""
     return first_no(
         (
             _manager_known(seen),
@@ -83,7 +94,8 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
             _no_markers(seen),
             _no_corruption(seen.corruption, seen.control),
             _room_for_wal(seen),
-        )
+        ),
+        lifted,
     )
 
 
@@ -184,7 +196,8 @@ def _clean_stop(seen: StartReadings) -> Refusal | None:
         return unknown(guard, seen.control)
     clean = seen.control.ended_cleanly
     if clean is None:
-        return no(guard, "how the last server ended cannot be told, and unknown means no")
+        reason = "how the last server ended cannot be told, and unknown means no"
+        return no(guard, reason, firm=True)
     if clean and seen.target.desired != "running":
         return no(
             guard,
@@ -238,11 +251,13 @@ def _no_corruption(
     if isinstance(control, Missing):
         return unknown(guard, control)
     if control.crc_wrong:
-        return no(guard, "the control file does not match its checksum")
+        # Which cluster this is stands in that file: nothing in it can be believed.
+        return no(guard, "the control file does not match its checksum", firm=True)
     if corruption:
         return no(
             guard,
             f"the log speaks of damage: {corruption[0][:200]}",
+            about=corruption[0][:200],
             lifts="A cold copy of the data directory, and a person who decides.",
         )
     return None
