@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from acting_worlds import TARGET, bare_world, step
+from acting_worlds import (
+    TARGET,
+    HandClock,
+    Log,
+    authority,
+    bare_world,
+    cause,
+    diagnosis,
+    plan,
+    step,
+)
 from stanch.facts.controldata import ClusterState, ControlData, parse_controldata
 from stanch.facts.lock_file import (
     LockFile,
@@ -16,6 +26,7 @@ from stanch.facts.lock_file import (
     LockFileVerdict,
 )
 from stanch.model.diagnosis import Missing
+from stanch.model.events import StepEnded
 from stanch.model.host import (
     DataDirectoryProcesses,
     FileHolder,
@@ -24,15 +35,21 @@ from stanch.model.host import (
     Volume,
     VolumeUse,
 )
+from stanch.model.ids import PersonId
+from stanch.model.plans import Lift
 from stanch.model.ports.acting import Job, ManagerStatus
 from stanch.model.rules import RuleChange
+from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.actions.start_server.guards import (
     GUARDS,
     StartReadings,
     may_start,
 )
 from stanch.respond.actions.start_server.run import START_SERVER
+from stanch.respond.planner import digest_of
 from stanch.respond.reading.run import LockReading
+from stanch.steps.never import overridden
+from stanch.steps.run import Clocks, answer_guards, execute
 
 STEP = step("start_server", data_directory="/data", system_identifier="42")
 GONE = Missing(what="it", reason="permission denied")
@@ -353,3 +370,119 @@ async def test_without_host_access_it_is_refused() -> None:
     refusal = await START_SERVER.check(STEP, bare_world())
     assert refusal is not None
     assert refusal.guard == "host"
+
+
+# --- what a person overrides --------------------------------------------------------------------
+
+DAMAGE = "PANIC: invalid page in block 7"
+DAMAGED = replace(GOOD, corruption=(DAMAGE,))
+STOPPED = replace(GOOD, target=UNMANAGED, control=clean())
+
+
+def lift(guard: str, about: str = "") -> Lift:
+    return Lift(
+        guard=guard,
+        action="start_server",
+        about=about,
+        reason="it was refused",
+        by=PersonId("ann"),
+        why="the shop needs it back",
+    )
+
+
+def test_only_a_stop_in_order_and_signs_of_damage_yield() -> None:
+    names = {a.name: [g.name for g in a.guards if g.yields] for a in CATALOGUE.values()}
+    assert {name: found for name, found in names.items() if found} == {
+        "start_server": ["clean_stop_unordered", "no_corruption_signs"]
+    }
+
+
+def test_the_very_no_that_was_overridden_is_passed_and_the_guards_behind_it_are_asked() -> None:
+    assert may_start(STEP, STOPPED) is not None
+    assert may_start(STEP, STOPPED, (lift("clean_stop_unordered"),)) is None
+    assert may_start(STEP, DAMAGED, (lift("no_corruption_signs", DAMAGE),)) is None
+    both = replace(STOPPED, corruption=(DAMAGE,))
+    left = may_start(STEP, both, (lift("clean_stop_unordered"),))
+    assert left is not None
+    assert left.guard == "no_corruption_signs"
+    full = replace(DAMAGED, volumes=(volume(free_bytes=1),))
+    behind = may_start(STEP, full, (lift("no_corruption_signs", DAMAGE),))
+    assert behind is not None
+    assert behind.guard == "room_for_wal"
+
+
+@pytest.mark.parametrize(
+    ("seen", "guard", "about"),
+    [
+        (
+            replace(DAMAGED, corruption=("PANIC: could not read block 8",)),
+            "no_corruption_signs",
+            DAMAGE,
+        ),
+        (replace(DAMAGED, corruption=GONE), "no_corruption_signs", ""),
+        (replace(DAMAGED, control=control(crc_wrong=True)), "no_corruption_signs", DAMAGE),
+        (replace(STOPPED, control=control(state=None)), "clean_stop_unordered", ""),
+        (replace(STOPPED, control=GONE), "clean_stop_unordered", ""),
+    ],
+    ids=["other damage", "log not read", "control file wrong", "end not known", "not read"],
+)
+def test_another_no_of_the_same_guard_and_one_without_an_answer_still_hold(
+    seen: StartReadings, guard: str, about: str
+) -> None:
+    refusal = may_start(STEP, seen, (lift(guard, about), lift("same_cluster")))
+    assert refusal is not None
+
+
+def test_a_lift_of_what_yields_to_nobody_is_none_whoever_wrote_it() -> None:
+    forged = (lift("same_cluster"), lift("no_live_postmaster"), lift("no_corruption_signs"))
+    assert [x.guard for x in overridden(forged, START_SERVER)] == ["no_corruption_signs"]
+    assert overridden((lift("policy"),), CATALOGUE["free_space"]) == (), "of another action"
+
+
+async def test_the_executor_passes_a_lifted_diagnosis_and_no_other() -> None:
+    torn = replace(cause("page_corruption"), forbids=("start_server",))
+    gone = replace(cause("data_files_removed"), forbids=("start_server",))
+    world = replace(bare_world(), diagnosis=diagnosis(torn))
+    lifted = (lift("diagnosis", "page_corruption"),)
+    plain = await answer_guards(STEP, START_SERVER, world=world)
+    assert plain is not None
+    assert plain.guard == "diagnosis"
+    passed = await answer_guards(STEP, START_SERVER, world=replace(world, lifted=lifted))
+    assert passed is not None
+    assert passed.guard == "host", "its own guards are asked all the same"
+    news = replace(world, lifted=lifted, diagnosis=diagnosis(torn, gone))
+    other = await answer_guards(STEP, START_SERVER, world=news)
+    assert other is not None
+    assert (other.guard, other.about) == ("diagnosis", "data_files_removed")
+
+
+async def test_a_plan_hands_its_lifts_to_its_own_steps_only() -> None:
+    torn = replace(cause("page_corruption"), forbids=("start_server",))
+    world = replace(bare_world(), diagnosis=diagnosis(torn))
+    refused: list[str] = []
+    for lifted in ((), (lift("diagnosis", "page_corruption"),)):
+        clock, log = HandClock(), Log()
+        await execute(
+            STEP,
+            replace(plan(STEP), lifted=lifted),
+            action=START_SERVER,
+            attempt=1,
+            authority=authority(clock),
+            world=world,
+            record=log,
+            clocks=Clocks(boot=clock, at=clock.at),
+        )
+        ended = log.events[-1]
+        assert isinstance(ended, StepEnded)
+        assert ended.refusal is not None
+        refused.append(ended.refusal.guard)
+    assert refused == ["diagnosis", "host"]
+
+
+def test_a_plan_without_lifts_keeps_the_digest_it_always_had_and_each_lift_changes_it() -> None:
+    digests = [
+        digest_of("b", "c", [STEP], lifted)
+        for lifted in ((), (lift("policy"),), (lift("policy", "x"),), (lift("diagnosis"),))
+    ]
+    assert len(set(digests)) == 4
+    assert digests[0] == digest_of("b", "c", [STEP])

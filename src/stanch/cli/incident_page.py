@@ -7,7 +7,7 @@ from typing import Any
 
 from stanch.cli.diagnosis_page import found_values
 from stanch.cli.one_page import page
-from stanch.cli.rendering import VERDICTS, change_text, clock, level_told
+from stanch.cli.rendering import VERDICTS, change_text, clock, level_told, override_lines
 from stanch.diagnose.evidence import Evidence
 from stanch.model.diagnosis import Diagnosis
 from stanch.policy.quoting import printable
@@ -84,6 +84,7 @@ def _plan(found: Mapping[str, Any]) -> dict[str, Any] | None:
     approve = f"stanch approve {short} {plan['digest'][:12]}"
     return {
         "title": printable(f"Plan {plan['id']} from runbook {plan['runbook']}"),
+        "overrides": [printable(line) for line in override_lines(plan["overrides"])],
         "steps": [
             (printable(s["action"]), printable(s["preview"]), printable(s["undo"]))
             for s in plan["steps"]

@@ -215,13 +215,19 @@ def approve(
     digest: Annotated[
         str, typer.Argument(help="The start of the plan's digest, as the page shows it.")
     ] = "",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target", "-t", help="The target's name, where you alone override a guard with it."
+        ),
+    ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
     by: AsOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Approve the plan that waits: exactly the one you were shown, nothing else."""
-    request = {"command": "approve", "incident": incident, "digest": digest, "by": me(by)}
-    command(config, request, as_json=as_json)
+    request = {"command": "approve", "incident": incident, "digest": digest, "target": target}
+    command(config, {**request, "by": me(by)}, as_json=as_json)
 
 
 def halt(

@@ -91,10 +91,19 @@ def _cause(diagnosis: Found | None) -> Iterator[str]:
         yield f"  {never(warning)}"
 
 
+def override_lines(overrides: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """What approving a plan overrides, for whoever is asked to."""
+    for one in overrides:
+        yield f"BREAK-GLASS: overrides {one['guard']}, which says no to {one['action']}:"
+        yield f"  {one['reason']}"
+        yield f"  {one['by']} wants it: {one['why']}"
+
+
 def _plan(found: Found) -> Iterator[str]:
     plan = found["plan"]
     if plan is not None and not plan["ended"]:
         yield f"  plan {plan['id']} from runbook {plan['runbook']}:"
+        yield from (f"    {line}" for line in override_lines(plan["overrides"]))
         for step in plan["steps"]:
             yield f"    {step['action']}: {step['preview']}"
             yield f"      undo: {step['undo']}"

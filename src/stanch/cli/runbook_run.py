@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stanch.cli.asking import Answering, ask_line
 from stanch.cli.reaching import DEFAULT_CONFIG, AsOption, ConfigOption, JsonOption, fetched, me
+from stanch.cli.rendering import override_lines
 from stanch.model.errors import SetupError, StanchError
 from stanch.model.shown import percent
 from stanch.policy.quoting import printable
@@ -43,6 +44,16 @@ DryRun = Annotated[
     typer.Option("--dry-run", help="Read everything, answer every guard, and touch nothing."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Approve the plan without being asked.")]
+BreakGlass = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--break-glass",
+        metavar="GUARD",
+        help="Override this guard, which yields and says no now. Needs --reason and --as with a "
+        "person of the policy, whose owners are paged; may be given several times.",
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why the guard is overridden.")]
 
 
 def run(
@@ -50,6 +61,8 @@ def run(
     on: OnOption,
     dry_run: DryRun = False,
     yes: Yes = False,
+    break_glass: BreakGlass = None,
+    reason: Reason = "",
     config: ConfigOption = DEFAULT_CONFIG,
     by: AsOption = "",
     as_json: JsonOption = False,
@@ -58,14 +71,22 @@ def run(
 
     The responder does it, with all of its guards; what policy only observes stays refused.
     """
+    if break_glass and (dry_run or yes):
+        raise StanchError(
+            "--break-glass goes with neither --dry-run nor --yes",
+            hint="A rehearsal says which guard refuses; what overrides it is always asked for.",
+        )
     if dry_run:
         _rehearse(config, runbook, on, as_json=as_json)
         return
     incident = _incident(config, on)
-    plan = _asked(config, {"command": "plan", "incident": incident, "runbook": runbook}, me(by))
+    wish = {"command": "plan", "incident": incident, "runbook": runbook}
+    if break_glass:
+        wish = {**wish, "break_glass": break_glass, "reason": reason}
+    plan = _asked(config, wish, me(by))
     _tell(plan_lines(plan, incident), as_json=as_json)
-    _approve(config, incident, plan["digest"], by=me(by), yes=yes)
-    ended = _follow(config, incident, plan["digest"], as_json=as_json)
+    _approve(config, incident, plan, by=me(by), yes=yes)
+    ended = _follow(config, incident, plan, as_json=as_json)
     if as_json:
         print(json.dumps(ended, ensure_ascii=True, sort_keys=True))
     if not ended["completed"]:
@@ -175,6 +196,7 @@ def _asked(config: Path, request: Mapping[str, Any], by: str) -> dict[str, Any]:
 def plan_lines(plan: Mapping[str, Any], incident: str) -> Iterator[str]:
     """A plan as whoever approves it reads it."""
     yield f"{incident}: runbook {plan['runbook']} against {plan['cause']}"
+    yield from override_lines(plan["overrides"])
     for number, step in enumerate((s for s in plan["steps"] if not s["reads_only"]), 1):
         yield f"{number}. {step['preview'] or step['action']}"
         yield from _undo_lines(step)
@@ -182,20 +204,33 @@ def plan_lines(plan: Mapping[str, Any], incident: str) -> Iterator[str]:
     yield f"Until {plan['expires_at']}: stanch approve {incident} {plan['digest'][:8]}"
 
 
-def _approve(config: Path, incident: str, digest: str, *, by: str, yes: bool) -> None:
-    if not yes:
+def _approve(config: Path, incident: str, plan: Mapping[str, Any], *, by: str, yes: bool) -> None:
+    request = {"command": "approve", "incident": incident, "digest": plan["digest"]}
+    if plan["overrides"] and plan["people"] > 1:
+        print(f"Another person than {printable(by)} has to approve it.", file=sys.stderr)
+        return
+    if plan["overrides"]:
+        question = "Nobody else is asked. To do this, write the name of the target: "
+        answer = (ask_line(Answering(sys.stdin, ANSWER_S), question) or "").strip()
+        request["target"] = answer if answer == plan["target"] else _not_approved()
+    elif not yes:
         answer = ask_line(Answering(sys.stdin, ANSWER_S), "Do this? yes/no: ")
         if answer is None or answer.strip().casefold() not in ("yes", "y"):
-            print("not approved: nothing was done", file=sys.stderr)
-            raise typer.Exit(REFUSED)
-    request = {"command": "approve", "incident": incident, "digest": digest}
+            _not_approved()
     _asked(config, request, by)
+
+
+def _not_approved() -> NoReturn:
+    print("not approved: nothing was done", file=sys.stderr)
+    raise typer.Exit(REFUSED)
 
 
 # --- what becomes of it -------------------------------------------------------------------------
 
 
-def _follow(config: Path, incident: str, digest: str, *, as_json: bool) -> dict[str, Any]:
+def _follow(
+    config: Path, incident: str, plan: Mapping[str, Any], *, as_json: bool
+) -> dict[str, Any]:
     """Print each entry about the plan as it is made, until the plan has ended."""
     from stanch.cli.reaching import path_of
 
@@ -203,7 +238,7 @@ def _follow(config: Path, incident: str, digest: str, *, as_json: bool) -> dict[
     until_s = time.monotonic() + FOLLOW_S_MAX
     while time.monotonic() < until_s:
         timeline = fetched(config, path_of(incident))["timeline"]
-        entries = list(_since(timeline, digest))
+        entries = list(_since(timeline, plan))
         _tell((entry["sentence"] for entry in entries[told:]), as_json=as_json)
         told = len(entries)
         ended = next((x for x in entries if x["kind"].startswith("plan.ended.")), None)
@@ -219,13 +254,16 @@ def _follow(config: Path, incident: str, digest: str, *, as_json: bool) -> dict[
     raise StanchError("it goes on for longer than an hour", hint=f"`stanch show {incident}`")
 
 
-def _since(timeline: Sequence[Mapping[str, Any]], digest: str) -> Iterator[Mapping[str, Any]]:
-    """The entries about the plan with this digest, from its approval on."""
+def _since(
+    timeline: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """The entries about this plan, from its approval on, or from its end where nobody approved."""
     begun = False
     for entry in timeline:
         kind = entry["kind"]
-        if kind.startswith("plan.approved.") and entry["body"]["digest"] == digest:
-            begun = True
+        approved = kind.startswith("plan.approved.") and entry["body"]["digest"] == plan["digest"]
+        ended = kind.startswith("plan.ended.") and entry["body"]["plan_id"] == plan["id"]
+        begun = begun or approved or ended
         if begun and kind.startswith(("plan.", "step.")):
             yield entry
 

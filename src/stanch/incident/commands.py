@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from stanch.incident.state import Incident, Status
 from stanch.model import events as e
 from stanch.model.ids import PersonId, PlanId
-from stanch.model.plans import Refusal
+from stanch.model.plans import Plan, Refusal
 from stanch.model.symptoms import Symptom, SymptomKind
 from stanch.policy.policy import Policy
 from stanch.policy.rules.moments import wrong_now
@@ -53,6 +53,8 @@ class Approve:
     plan_id: PlanId | None = None
     digest: str = ""
     """What the person saw; empty: whatever is waiting now, as long as nothing changed since."""
+    target: str = ""
+    """As the person wrote it: asked of whoever overrides a guard alone."""
 
 
 Command = Acknowledge | AddNote | SetSeverity | Resolve | Reopen | Approve
@@ -75,7 +77,7 @@ def decide(command: Command, incident: Incident, policy: Policy, at: datetime) -
         case Reopen():
             return _reopen(command, incident, at)
         case Approve():
-            return _approve(command, incident, at)
+            return _approve(command, incident, policy, at)
 
 
 def _acknowledge(command: Acknowledge, incident: Incident) -> Decided:
@@ -151,7 +153,7 @@ def _reopen(command: Reopen, incident: Incident, at: datetime) -> Decided:
     return (reopened, e.SymptomObserved(symptom=seen))
 
 
-def _approve(command: Approve, incident: Incident, at: datetime) -> Decided:
+def _approve(command: Approve, incident: Incident, policy: Policy, at: datetime) -> Decided:
     state = incident.plan
     if state is None or state.ended:
         return Refusal(guard="waiting", reason="no plan is waiting for approval")
@@ -167,5 +169,35 @@ def _approve(command: Approve, incident: Incident, at: datetime) -> Decided:
         )
     if at >= state.plan.expires_at:
         return Refusal(guard="not_expired", reason="the plan has expired")
-    approved = e.PlanApproved(plan_id=state.plan.id, digest=state.plan.digest, by=command.by)
+    refusal = _glass(command, incident, state.plan, policy) if state.plan.lifted else None
+    if refusal is not None:
+        return refusal
+    approved = e.PlanApproved(
+        plan_id=state.plan.id,
+        digest=state.plan.digest,
+        by=command.by,
+        overrides=state.plan.overrides,
+    )
     return (approved,)
+
+
+def _glass(command: Approve, incident: Incident, plan: Plan, policy: Policy) -> Refusal | None:
+    """Who may approve a plan that overrides guards: a named person, and where policy has two,
+    not the one who asked for it."""
+    what = f"this plan overrides {', '.join(plan.overrides)}"
+    if policy.person(command.by) is None:
+        lifts = "`--as` with the id of one of the `people` of the policy."
+        reason = f"{what}, and {command.by} is nobody the policy names"
+        return Refusal(guard="named_person", reason=reason, lifts=lifts)
+    alone = command.by == plan.asked_by
+    if alone and policy.break_glass.people > 1:
+        reason = f"{what}, and policy wants another person than {command.by} to approve it"
+        return Refusal(guard="second_person", reason=reason, lifts="Anybody else of the policy.")
+    if not command.digest:
+        lifts = "The digest, as `stanch show` and the page have it."
+        return Refusal(guard="same_plan", reason=f"{what}: say which plan it is", lifts=lifts)
+    if alone and command.target != incident.target:
+        lifts = f"`stanch approve` with `--target {incident.target}`."
+        reason = f"{what}: whoever does that alone writes the name of the target"
+        return Refusal(guard="target_named", reason=reason, lifts=lifts)
+    return None

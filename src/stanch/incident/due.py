@@ -56,7 +56,7 @@ def _due(policy: Policy, incident: Incident, now: datetime) -> Iterator[Due]:
         return
     target = policy.target(incident.target)
     yield from deliveries(incident)
-    yield from updates(incident)
+    yield from updates(policy, incident)
     if incident.status is Status.RESOLVED:
         return
     yield from pages(policy, incident, now)
@@ -174,7 +174,8 @@ def _withdrawn(target: TargetPolicy, state: PlanState) -> str | None:
         if _finished(state, step.id):
             continue
         mode = target.mode(step.action)
-        if mode is Mode.OBSERVE:
+        overrides = any(lift.guard == "policy" for lift in state.plan.lifted_for(step.action))
+        if mode is Mode.OBSERVE and not overrides:
             return f"policy only observes now where {step.action} is concerned"
         if mode is Mode.ADVISE and state.plan.mode is Mode.ACT and state.approved_by is None:
             return f"policy asks for approval of {step.action} now"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from stanch.incident.fold_people import obligation
+from stanch.incident.fold_people import GLASS, obligation
 from stanch.incident.healing import heals_until
 from stanch.incident.state import DeliveryState, Incident
 from stanch.incident.work import Due, Job
@@ -98,11 +98,13 @@ def _on_ladder(policy: Policy, first: int, last: int) -> tuple[PersonId, ...]:
     return tuple(dict.fromkeys(policy.ladder[(level - 1) % rungs] for level in levels))
 
 
-def updates(i: Incident) -> Iterator[Due]:
+def updates(policy: Policy, i: Incident) -> Iterator[Due]:
     for owed in i.updates_owed:
+        glass = owed.rule == GLASS
         yield Due(
             lane=Lane.CLOCK,
-            job=Job.UPDATE,
+            job=Job.PAGE if glass else Job.UPDATE,
+            persons=policy.owners if glass else (),
             at=owed.at,
             reason=owed.rule,
             obligation=ObligationId(obligation(owed.rule, 1, owed.seq)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from stanch.incident.fold_people import Rule, owe, relapsed
+from stanch.incident.fold_people import GLASS, OVERRIDDEN, Rule, owe, owe_always, relapsed
 from stanch.incident.state import Incident, PlanState, RescueState, Status, StepState, frozen
 from stanch.model import events as e
 from stanch.model.plans import Mode, StepOutcome
@@ -20,6 +20,8 @@ def _proposed(i: Incident, event: e.PlanProposed, r: Recorded) -> Incident:
     steps = frozen({step.id: StepState() for step in event.plan.steps})
     plan = PlanState(plan=event.plan, proposed_seq=r.seq, steps=steps)
     proposed = replace(_prepared(i), plan=plan, withheld=None)
+    if event.plan.lifted:
+        proposed = owe_always(proposed, GLASS, r)
     return proposed if event.plan.mode is Mode.ACT else owe(proposed, "approval", r)
 
 
@@ -41,7 +43,8 @@ def _withheld(i: Incident, event: e.PlanWithheld, r: Recorded) -> Incident:
 def _approved(i: Incident, event: e.PlanApproved, r: Recorded) -> Incident:
     if i.plan is None or i.plan.plan.id != event.plan_id:
         return i
-    return replace(i, plan=replace(i.plan, approved_by=event.by))
+    approved = replace(i, plan=replace(i.plan, approved_by=event.by))
+    return owe_always(approved, OVERRIDDEN, r) if event.overrides else approved
 
 
 def _plan_ended(i: Incident, event: e.PlanEnded, r: Recorded) -> Incident:

@@ -35,6 +35,15 @@ def owe(i: Incident, rule: str, r: Recorded) -> Incident:
     return replace(i, updates_owed=(*others, owed))
 
 
+GLASS, OVERRIDDEN = "break_glass", "overridden"
+"""Owed to the owners whoever knows of the incident: that a guard is to be, and was, overridden."""
+
+
+def owe_always(i: Incident, rule: str, r: Recorded) -> Incident:
+    others = tuple(u for u in i.updates_owed if u.rule != rule)
+    return replace(i, updates_owed=(*others, UpdateOwed(rule=rule, seq=r.seq, at=r.at)))
+
+
 def relapsed(i: Incident, r: Recorded) -> Incident:
     """Whatever was proven before no longer holds, nor does anybody's having taken it."""
     levels = LevelState(clock_from=r.at, clock_seq=r.seq)
@@ -84,9 +93,11 @@ def _message(i: Incident, event: e.MessageRaised, r: Recorded) -> Incident:
     )
     if event.level == 0:
         owed = tuple(u for u in i.updates_owed if obligation(u.rule, 1, u.seq) != event.obligation)
-        return replace(raised, updates_owed=owed)
+        glass = event.persons if event.message_kind is MessageKind.PAGE else ()
+        return replace(raised, updates_owed=owed, paged=i.paged | frozenset(glass))
     # A page or notice tells the whole story up to now: nothing older is owed to anyone any more.
-    told = replace(raised, paged=i.paged | frozenset(event.persons), updates_owed=())
+    owed = tuple(u for u in i.updates_owed if u.rule in (GLASS, OVERRIDDEN))
+    told = replace(raised, paged=i.paged | frozenset(event.persons), updates_owed=owed)
     if event.message_kind is MessageKind.UPDATE:
         return replace(told, noticed_seq=i.paging_seq)
     return replace(

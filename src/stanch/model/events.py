@@ -358,6 +358,9 @@ class PlanRequested(Commanded):
     runbook: str
     by: PersonId
     refusal: Refusal | None = None
+    overrides: tuple[str, ...] = ()
+    """Guards whose no the person wants to override, and `why`."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,6 +390,8 @@ class PlanWithheld(Event):
     cause: str
     refusal: Refusal
     options: tuple[str, ...] = ()
+    action: str = ""
+    """The one that was refused; empty: it was not about one of them."""
     """What a person could do, safest first."""
 
 
@@ -399,6 +404,8 @@ class PlanApproved(Commanded):
     plan_id: PlanId
     digest: str
     by: PersonId
+    overrides: tuple[str, ...] = ()
+    """Guards that it overrides; people are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

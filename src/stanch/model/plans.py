@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stanch.model.diagnosis import Scalar
-from stanch.model.ids import CauseId, PlanId, StepId
+from stanch.model.ids import CauseId, PersonId, PlanId, StepId
 
 
 class Mode(StrEnum):
@@ -78,6 +78,25 @@ class PlannedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lift:
+    """One no of one guard that a person overrides in one plan, and in no other."""
+
+    guard: str
+    action: str
+    about: str = ""
+    """What it was said about; the same guard's no about anything else still holds."""
+    reason: str
+    """The no in its own words, as it was when the person asked."""
+    by: PersonId
+    why: str
+
+    def covers(self, refusal: Refusal) -> bool:
+        """Whether it is this very no that was overridden."""
+        same = (self.guard, self.about) == (refusal.guard, refusal.about)
+        return same and not refusal.firm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Steps that answer one cause, from one runbook, bound to the facts they were made from."""
 
@@ -94,6 +113,16 @@ class Plan:
     """The person who wanted this runbook; empty: it was chosen for the first cause."""
     asks_because: str = ""
     """Why a person is asked although policy lets Stanch act; empty where that is not so."""
+    lifted: tuple[Lift, ...] = ()
+    """What a person overrides with it; part of the digest, and approved by name."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The guards that a person overrides with it."""
+        return tuple(dict.fromkeys(lift.guard for lift in self.lifted))
+
+    def lifted_for(self, action: str) -> tuple[Lift, ...]:
+        return tuple(lift for lift in self.lifted if lift.action == action)
 
     @property
     def effects(self) -> tuple[PlannedStep, ...]:
@@ -108,3 +137,7 @@ class Refusal:
     guard: str
     reason: str
     lifts: str = ""
+    about: str = ""
+    """What the no is about, where it can be said of several things: a cause, a line of a log."""
+    firm: bool = False
+    """No person can override it: an answer was not had, or it is about which server this is."""

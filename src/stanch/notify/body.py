@@ -8,7 +8,7 @@ from datetime import datetime
 
 from stanch.model.changes import NotedChange
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Finding, Verdict
-from stanch.model.plans import Plan
+from stanch.model.plans import Lift, Plan
 from stanch.model.shown import moment, never, percent, span
 from stanch.notify.fitting import one_line
 from stanch.notify.story import Story, ack_command, approve_command, postmortem_command
@@ -105,6 +105,9 @@ def plan_lines(story: Story, plan: Plan, at: datetime) -> Iterator[str]:
     yield from paragraph(f"Runbook {plan.runbook} against {plan.cause}:")
     if plan.asks_because:
         yield from paragraph(f"You are asked because {plan.asks_because}.")
+    if plan.lifted:
+        yield from paragraph("BREAK-GLASS: whoever approves this overrides what a guard forbids.")
+        yield from bullets([overriding(lift, story) for lift in plan.lifted])
     for number, step in enumerate(plan.effects, start=1):
         yield from paragraph(f"{step.preview or step.action}", bullet=f"{number}. ")
         undo = f"Undone by: {step.undo}" if step.undo else f"Cannot be undone: {step.no_undo}"
@@ -112,6 +115,12 @@ def plan_lines(story: Story, plan: Plan, at: datetime) -> Iterator[str]:
     left = span(max(0.0, (plan.expires_at - at).total_seconds()))
     yield f"Approve within {left} (until {moment(plan.expires_at)}):"
     yield f"    {approve_command(story, plan)}"
+
+
+def overriding(lift: Lift, story: Story) -> str:
+    """One no that a plan overrides, with who wants that and why."""
+    no = f"{lift.guard} says no to {lift.action}: {lift.reason.rstrip('.')}"
+    return f"{no}. Overridden by {story.name(lift.by)}: {lift.why}"
 
 
 def _withheld(story: Story, at: datetime) -> Iterator[str]:

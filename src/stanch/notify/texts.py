@@ -13,14 +13,17 @@ from stanch.model.events import (
     IncidentResolved,
     IncidentTakenIn,
     LevelReached,
+    PlanApproved,
     PlanEnded,
     PlanProposed,
     PlanWithheld,
     SeveritySet,
     SymptomObserved,
 )
+from stanch.model.ids import PersonId
+from stanch.model.plans import Plan
 from stanch.model.shown import moment, percent, shortened, span
-from stanch.notify.body import body, bullets, paragraph
+from stanch.notify.body import body, bullets, overriding, paragraph
 from stanch.notify.fitting import SHORT_CHARS_MAX, Piece, fitted, one_line
 from stanch.notify.story import Story, ack_command, approve_command
 
@@ -32,6 +35,7 @@ SUBJECT_CHARS_MAX = 120
 News = (
     DiagnosisRecorded
     | PlanProposed
+    | PlanApproved
     | PlanWithheld
     | PlanEnded
     | IncidentAcknowledged
@@ -160,15 +164,8 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
     match event:
         case DiagnosisRecorded():
             return _found(event, at)
-        case PlanProposed():
-            what = "; ".join(step.preview or step.action for step in event.plan.effects)
-            headline = f"waits for approval: {what}"
-            return headline, paragraph(f"A plan {headline}.")
-        case PlanWithheld():
-            headline = f"Stanch does not act: {event.refusal.reason}"
-            return headline, paragraph(headline) + bullets(event.options)
-        case PlanEnded():
-            return _acted(event, story)
+        case PlanProposed() | PlanApproved() | PlanWithheld() | PlanEnded():
+            return _of_plan(event, story)
         case IncidentAcknowledged():
             headline = f"{one_line(story.name(event.by), 40)} has taken it"
             return headline, paragraph(f"{headline} (by {event.via}). Nobody else is paged.")
@@ -191,6 +188,37 @@ def _news(event: News, story: Story, at: datetime) -> tuple[str, list[str]]:
             who = f" by {story.name(event.by)}" if event.by else ""
             headline = f"severity is now {one_line(event.label, 20)}{who}: {event.reason}"
             return headline, paragraph(headline)
+
+
+def _of_plan(
+    event: PlanProposed | PlanApproved | PlanWithheld | PlanEnded, story: Story
+) -> tuple[str, list[str]]:
+    match event:
+        case PlanProposed():
+            what = "; ".join(step.preview or step.action for step in event.plan.effects)
+            headline = f"waits for approval: {what}"
+            if event.plan.lifted:
+                return _glass(event.plan, story, what)
+            return headline, paragraph(f"A plan {headline}.")
+        case PlanApproved():
+            who = one_line(story.name(event.by), 40)
+            headline = f"{who} overrode {' and '.join(event.overrides)} and approved it"
+            told = f"{headline}. Every other guard is read again right before each step."
+            return headline, paragraph(told)
+        case PlanWithheld():
+            headline = f"Stanch does not act: {event.refusal.reason}"
+            return headline, paragraph(headline) + bullets(event.options)
+        case PlanEnded():
+            return _acted(event, story)
+
+
+def _glass(plan: Plan, story: Story, what: str) -> tuple[str, list[str]]:
+    asks = one_line(story.name(PersonId(plan.asked_by)), 40)
+    headline = f"BREAK-GLASS: {asks} wants to override {' and '.join(plan.overrides)}: {what}"
+    return headline, [
+        *paragraph(f"{headline}. Nothing is done before it is approved."),
+        *bullets([overriding(lift, story) for lift in plan.lifted]),
+    ]
 
 
 def _found(event: DiagnosisRecorded, at: datetime) -> tuple[str, list[str]]:

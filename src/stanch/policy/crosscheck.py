@@ -69,6 +69,7 @@ def crosscheck(draft: Policy, places: Places) -> None:
         *_clusters(draft, places),
         *_silences(draft, places),
         *_levels(draft, places),
+        *_break_glass(draft, places),
     ]
     for doubt in doubts:
         if doubt.level == "warning" or not places.failed(doubt.path):
@@ -338,6 +339,18 @@ def _levels(draft: Policy, places: Places) -> Iterator[Doubt]:
             found += level_contradictions(target.levels, people, places, below=path)
     for at, what, hint in found:
         yield Doubt(path=at, what=what, hint=hint)
+
+
+def _break_glass(draft: Policy, places: Places) -> Iterator[Doubt]:
+    people = tuple(person.id for person in draft.people)
+    for index, person in enumerate(draft.break_glass.page, 1):
+        if person not in people and not places.given(("people", person)):
+            hint = nearest(person, people) or "Define them under `people`."
+            path = ("break_glass", "page", str(index))
+            yield Doubt(path=path, what=f"unknown person {quoted(person)}", hint=hint)
+    if draft.break_glass.people > len(people) > 0:
+        hint = "Name a second person under `people`, or leave it at 1."
+        yield Doubt(path=("break_glass", "people"), what="asks for more than there are", hint=hint)
 
 
 def _silences(draft: Policy, places: Places) -> Iterator[Doubt]:

@@ -35,6 +35,7 @@ from stanch.policy.patroni import PATRONI
 from stanch.policy.policy import (
     ACTIONS,
     BlastRadius,
+    BreakGlass,
     Contact,
     FreeSpace,
     Heartbeat,
@@ -666,6 +667,27 @@ HEARTBEAT = Section(
     ),
 )
 
+BREAK_GLASS = Section(
+    title="break_glass",
+    make=BreakGlass,
+    keys=(
+        Key(
+            name="people",
+            field="people",
+            holds=Integer(low=1, high=2),
+            doc="How many it takes to override a guard; with 2, whoever asks cannot approve.",
+            example="2",
+        ),
+        Key(
+            name="page",
+            field="page",
+            holds=ListOf(item=NAME, noun="person id"),
+            doc="Who is paged when it is asked for. Left out: the first of the ladder.",
+            example="[asha]",
+        ),
+    ),
+)
+
 POLICY = Section(
     title="stanch.yaml",
     make=Policy,
@@ -732,6 +754,12 @@ POLICY = Section(
             doc="What changes the longer an incident lasts: what still runs by itself, who is "
             "paged, which plan is prepared.",
             example="{senior: {from: 15m, act: [], page: [asha]}}",
+        ),
+        Key(
+            name="break_glass",
+            field="break_glass",
+            holds=BREAK_GLASS,
+            doc="What it takes to override one of the few guards that yield to people.",
         ),
         Key(
             name="silences",

@@ -319,6 +319,16 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass:
+    """What it takes to override a guard that yields."""
+
+    people: int = 1
+    """With two, whoever asks for it cannot approve it."""
+    page: tuple[PersonId, ...] = ()
+    """Who is paged when it is asked for; empty: the first of the ladder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """A URL that hears from a healthy core; when it stops hearing, somebody outside notices."""
 
@@ -342,6 +352,7 @@ class Policy:
     clusters: tuple[ClusterPolicy, ...] = ()
     levels: tuple[Level, ...] = ()
     """What changes the longer an incident lasts, for every target without levels of its own."""
+    break_glass: BreakGlass = field(default_factory=BreakGlass)
     silences: tuple[PolicySilence, ...] = ()
     """When nobody is paged for some rules."""
     severities: tuple[Severity, ...] = DEFAULT_SEVERITIES
@@ -369,6 +380,11 @@ class Policy:
 
     def person(self, person_id: str) -> Person | None:
         return next((p for p in self.people if p.id == person_id), None)
+
+    @property
+    def owners(self) -> tuple[PersonId, ...]:
+        """Who is told when a person overrides a guard."""
+        return self.break_glass.page or self.ladder[:1]
 
     def severity(self, rank: int) -> Severity:
         return next(s for s in self.severities if s.rank == rank)

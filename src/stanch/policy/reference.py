@@ -9,6 +9,7 @@ from typing import Any, cast
 from stanch.policy.backups import S3
 from stanch.policy.hook_keys import HOOK
 from stanch.policy.keys import (
+    BREAK_GLASS,
     CHANNEL,
     CLUSTER,
     CONTACT,
@@ -115,6 +116,7 @@ def reference() -> str:
     parts.append(RULES_HEAD + _rows(RULES.sections["sessions_blocked"]))
     parts.append(_table("`clusters.<name>`", CLUSTER))
     parts.append(_table("`levels.<name>`, also below a target", LEVEL))
+    parts.append(_table("`break_glass`", BREAK_GLASS))
     parts.append(_table("`silences.<name>`", SILENCE))
     parts.append(_table("`severities.<rank>`", SEVERITY))
     parts.append(_table("`heartbeat`", HEARTBEAT))

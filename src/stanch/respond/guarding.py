@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stanch.model.diagnosis import Missing
-from stanch.model.plans import Refusal
+from stanch.model.plans import Lift, Refusal
 from stanch.policy.quoting import printable
 
 
-def no(guard: str, reason: str, *, lifts: str = "") -> Refusal:
+def no(guard: str, reason: str, *, lifts: str = "", about: str = "", firm: bool = False) -> Refusal:
     """A guard's no, with what would lift it."""
-    return Refusal(guard=guard, reason=reason, lifts=lifts)
+    return Refusal(guard=guard, reason=reason, lifts=lifts, about=about, firm=firm)
 
 
 def unknown(guard: str, missing: Missing, *, lifts: str = "") -> Refusal:
@@ -20,12 +20,14 @@ def unknown(guard: str, missing: Missing, *, lifts: str = "") -> Refusal:
         guard=guard,
         reason=f"{missing.what} cannot be read ({missing.reason}), and unknown means no",
         lifts=lifts,
+        firm=True,
     )
 
 
-def first_no(answers: Iterable[Refusal | None]) -> Refusal | None:
-    """The first guard that says no, in the order given."""
-    return next((answer for answer in answers if answer is not None), None)
+def first_no(answers: Iterable[Refusal | None], lifted: Sequence[Lift] = ()) -> Refusal | None:
+    """The first guard that says no, in the order given; past a no that a person overrides."""
+    nos = (answer for answer in answers if answer is not None)
+    return next((no for no in nos if not any(lift.covers(no) for lift in lifted)), None)
 
 
 def names(found: Sequence[str]) -> str:

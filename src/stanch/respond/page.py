@@ -36,7 +36,10 @@ No code path does any of these, and a runbook that asks for one is refused with 
 GUARDED_HEAD = """
 ## Guarded
 
-Refused with a reason unless the guards named here say yes.
+Refused with a reason unless the guards named here say yes. Beside the guards marked so, only two
+yield to [break-glass](running.md#breaking-the-glass): `policy`, where it merely observes, and
+`diagnosis`, what a standing cause forbids. A guard that has no answer yields to nobody, nor does a
+cause about which server this is, or whether it is alive.
 
 | What | Action | Guards |
 | --- | --- | --- |
@@ -160,4 +163,5 @@ def _action(action: Action) -> Iterator[str]:
     yield "| Guard | Right before acting |"
     yield "| --- | --- |"
     for guard in action.guards:
-        yield f"| `{guard.name}` | {guard.asks} |"
+        yields = " Yields to break-glass." if guard.yields else ""
+        yield f"| `{guard.name}` | {guard.asks}{yields} |"

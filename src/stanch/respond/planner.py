@@ -15,16 +15,16 @@ from stanch.model.codec import encode
 from stanch.model.diagnosis import CauseFinding, Diagnosis, Scalar, Verdict
 from stanch.model.events import PlanWithheld
 from stanch.model.ids import IncidentId, PlanId, StepId
-from stanch.model.plans import BindingFact, Mode, Plan, PlannedStep, Refusal
+from stanch.model.plans import BindingFact, Lift, Mode, Plan, PlannedStep, Refusal
 from stanch.model.shown import percent
 from stanch.policy.levels import Level
 from stanch.policy.policy import SESSION_ACTIONS, SIGNALLING_ACTIONS, TargetPolicy
 from stanch.respond.blast_radius import Acts, spent
-from stanch.respond.guarding import no
+from stanch.respond.guarding import first_no, no
 from stanch.respond.options import options_for
 from stanch.respond.runbook import GATHER, Runbook, RunbookStep
 from stanch.steps.action import Action, Planning, check_params
-from stanch.steps.never import refuse_by_diagnosis
+from stanch.steps.never import POLICY, overridden, refuse_by_diagnosis
 
 ACT_PROBABILITY_MIN = 0.6
 """Below this a plan waits for a person, whatever policy allows."""
@@ -42,11 +42,13 @@ def plan_for(
     asked_by: str = "",
     acts: Acts = (),
     level: Level | None = None,
+    lifted: Sequence[Lift] = (),
 ) -> Plan | PlanWithheld:
     """The plan for the first cause, or why there is none with what people could do.
 
     `asked_by`: a person wants these runbooks, for whichever cause they answer; they always approve.
     `acts`: what was begun on this target lately. `level`: the one that the incident has reached.
+    `lifted`: what the person who asks overrides; the plan carries it.
     """
     causes = diagnosis.causes if asked_by else diagnosis.causes[:1]
     if diagnosis.verdict is not Verdict.CAUSE or not causes:
@@ -67,14 +69,13 @@ def plan_for(
         _planned(step, cause, n, planning=actions[step.do].planning)
         for n, step in enumerate(chosen, 1)
     )
-    steps, refusal = _allowed(steps, cause, diagnosis, target=target, actions=actions)
-    if refusal is not None:
-        return _withheld(cause, target, refusal)
+    steps, held = _allowed(steps, cause, diagnosis, target=target, actions=actions, lifted=lifted)
+    if held is not None:
+        return replace(_withheld(cause, target, held[1]), action=held[0].action)
     kept = {step.id for step in steps}
     taken = [step for n, step in enumerate(chosen, 1) if _id(step, n) in kept]
-    asks = _asks_because(taken, cause, actions=actions)
+    asks = _asks_because(taken, cause, actions=actions) or _by_level(taken, level)
     asks = asks or spent([step.do for step in taken], acts, target.blast_radius, at=at)
-    asks = asks or _by_level(taken, level)
     acts_alone = not asked_by and all(target.mode(step.do) is Mode.ACT for step in taken)
     mode = Mode.ACT if acts_alone and not asks else Mode.ADVISE
     return _plan(
@@ -87,6 +88,7 @@ def plan_for(
         incident_id=incident_id,
         asked_by=asked_by,
         asks_because=asks if acts_alone else "",
+        lifted=tuple(lifted),
     )
 
 
@@ -104,10 +106,13 @@ def still_bound(plan: Plan, diagnosis: Diagnosis) -> Refusal | None:
     return None
 
 
-def digest_of(runbook: str, cause: str, steps: Sequence[PlannedStep]) -> str:
+def digest_of(
+    runbook: str, cause: str, steps: Sequence[PlannedStep], lifted: Sequence[Lift] = ()
+) -> str:
     """SHA-256 over everything an approval approves."""
     seal = hashlib.sha256(b"stanch/plan/1")
     parts = [runbook.encode(), cause.encode(), *(encode(step) for step in steps)]
+    parts += [b"lifted", *(encode(lift) for lift in lifted)] if lifted else []
     for part in parts:
         seal.update(len(part).to_bytes(8, "big"))
         seal.update(part)
@@ -199,21 +204,26 @@ def _allowed(
     *,
     target: TargetPolicy,
     actions: Mapping[str, Action],
-) -> tuple[tuple[PlannedStep, ...], Refusal | None]:
+    lifted: Sequence[Lift],
+) -> tuple[tuple[PlannedStep, ...], tuple[PlannedStep, Refusal] | None]:
     """The steps that may be planned. One without which the rest goes on is left out where it may
     not be; any other refuses the plan, and so does one that would be left with nothing to do."""
-    left_out: dict[StepId, Refusal] = {}
+    left_out: dict[StepId, tuple[PlannedStep, Refusal]] = {}
     for step in steps:
-        refusal = (
-            _by_policy(step.action, target)
-            or refuse_by_diagnosis(step.action, diagnosis)
-            or actions[step.action].planning.withheld(step, cause, target)
-            or check_params(actions[step.action], step)
+        action = actions[step.action]
+        its = overridden(lifted, action)
+        answers = (
+            _by_policy(step.action, target),
+            _by_session(step.action, target),
+            refuse_by_diagnosis(step.action, diagnosis, its),
+            action.planning.withheld(step, cause, target),
+            check_params(action, step),
         )
+        refusal = first_no(answers, its)
         if refusal is not None and step.on_failure != "continue":
-            return (), refusal
+            return (), (step, refusal)
         if refusal is not None:
-            left_out[step.id] = refusal
+            left_out[step.id] = (step, refusal)
     kept = tuple(step for step in steps if step.id not in left_out)
     if all(step.reads_only for step in kept):
         return (), next(iter(left_out.values()))
@@ -223,7 +233,11 @@ def _allowed(
 def _by_policy(action: str, target: TargetPolicy) -> Refusal | None:
     if target.mode(action) is Mode.OBSERVE:
         lifts = f"`actions: {{{action}: advise}}` for this target."
-        return no("policy", f"policy only observes where {action} is concerned", lifts=lifts)
+        return no(POLICY.name, f"policy only observes where {action} is concerned", lifts=lifts)
+    return None
+
+
+def _by_session(action: str, target: TargetPolicy) -> Refusal | None:
     if action in SESSION_ACTIONS and not target.acting_dsn:
         lifts = "`acting_dsn` for this target; `stanch grants` prints the role."
         may = "that may end others" if action in SIGNALLING_ACTIONS else "of the acting role"
@@ -278,8 +292,9 @@ def _plan(
     incident_id: IncidentId,
     asked_by: str,
     asks_because: str,
+    lifted: tuple[Lift, ...],
 ) -> Plan:
-    digest = digest_of(runbook.id, cause.id, steps)
+    digest = digest_of(runbook.id, cause.id, steps, lifted)
     return Plan(
         id=PlanId(f"{incident_id}/{runbook.id}/{at:%H%M%S%f}"),
         runbook=runbook.id,
@@ -291,4 +306,5 @@ def _plan(
         digest=digest,
         asked_by=asked_by,
         asks_because=asks_because,
+        lifted=lifted,
     )

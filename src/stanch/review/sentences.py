@@ -184,6 +184,8 @@ def _proposed(event: e.PlanProposed, n: Names) -> str:
 def _requested(event: e.PlanRequested, n: Names) -> str:
     asked = f"{n.person(event.by)} asked for runbook {shown(event.runbook, 64)}"
     refusal = event.refusal
+    if event.overrides:
+        asked += f", to override {shown(', '.join(event.overrides), 120)} ({shown(event.why, 200)})"
     if refusal is None:
         return f"{asked}."
     return f"{asked}; refused ({shown(refusal.guard, 60)}){_tail(refusal.reason)}."
@@ -201,7 +203,8 @@ def _withheld(event: e.PlanWithheld, n: Names) -> str:
 
 
 def _approved(event: e.PlanApproved, n: Names) -> str:
-    return f"{n.person(event.by)} approved plan {shown(event.digest, 12)}."
+    over = f", overriding {shown(', '.join(event.overrides), 120)}" if event.overrides else ""
+    return f"{n.person(event.by)} approved plan {shown(event.digest, 12)}{over}."
 
 
 def _plan_ended(event: e.PlanEnded, n: Names) -> str:

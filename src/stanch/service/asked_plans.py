@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,19 +12,29 @@ from stanch.incident.state import Incident
 from stanch.model import events as e
 from stanch.model.errors import PolicyInvalid
 from stanch.model.ids import PersonId
-from stanch.model.plans import Plan, Refusal
+from stanch.model.plans import Lift, Plan, Refusal
 from stanch.policy.policy import TargetPolicy
 from stanch.policy.reading import nearest
 from stanch.respond.actions.catalogue import CATALOGUE
 from stanch.respond.library import load_runbooks
 from stanch.respond.planner import plan_for
 from stanch.respond.runbook import Runbook
+from stanch.service.breaking_glass import Glass, glass_in, lifts_for
 from stanch.service.record.book import Book
 from stanch.service.record.policies import Policies
 from stanch.service.requests import Answer, BadRequest, Request, person_in, stamped, text_in
+from stanch.steps.world import World
 
 ASKED_WITHIN = timedelta(minutes=5)
 """Whoever asked is there: a plan that nobody approves is not to keep others waiting."""
+
+
+WorldOf = Callable[[Incident], World | None]
+
+
+def _nobody(_incident: Incident) -> World | None:
+    """Where no responder runs."""
+    return None
 
 
 class AskedPlans:
@@ -36,6 +46,11 @@ class AskedPlans:
         self._book = book
         self._policies = policies
         self._find = find
+        self._world: WorldOf = _nobody
+
+    def read_through(self, world: WorldOf) -> None:
+        """From now on a responder looks at the targets: what is overridden is read there."""
+        self._world = world
 
     async def plan(self, request: Request) -> Answer:
         """Raises BadRequest, StoreError."""
@@ -46,11 +61,19 @@ class AskedPlans:
         if target is None:
             raise BadRequest(f"{incident.target} is not in the policy", hint="Nothing acts on it.")
 
+        glass = glass_in(request, runbook, self._policies.current)
+        lifted = await self._lifts(glass, incident, runbook, target)
         written: list[e.PlanRequested] = []
 
         def decider(now_is: Incident, at: datetime) -> Decided:
-            wish, *rest = asked_for(now_is, runbook, target, by=by, at=at)
+            if isinstance(lifted, Refusal):
+                events = (e.PlanRequested(runbook=runbook.id, by=by, refusal=lifted),)
+            else:
+                events = asked_for(now_is, runbook, target, by=by, at=at, lifted=lifted)
+            wish, *rest = events
             assert isinstance(wish, e.PlanRequested)
+            if glass is not None:
+                wish = replace(wish, overrides=glass.guards, why=glass.why)
             written[:] = [wish]
             return stamped(request, (wish, *rest))
 
@@ -58,7 +81,24 @@ class AskedPlans:
         assert isinstance(now_is, Incident), "the wish is written down, whatever becomes of it"
         if (refusal := written[0].refusal) is not None:
             return Answer(ok=False, text=refusal.reason, incident_id=incident.id, refusal=refusal)
-        return _answer(now_is, by)
+        return _answer(now_is, by, self._policies.current.break_glass.people)
+
+    async def _lifts(
+        self, glass: Glass | None, incident: Incident, runbook: Runbook, target: TargetPolicy
+    ) -> tuple[Lift, ...] | Refusal:
+        if glass is None:
+            return ()
+        world = self._world(incident)
+        if world is None:
+            hint = "Guards are read by the responder: start `stanch run`."
+            raise BadRequest("nobody looks at this target now", hint=hint)
+        at = incident.opened_at
+        assert at is not None, "it was found"
+        return await lifts_for(
+            glass,
+            lambda lifted: _planned(incident, runbook, target, by=glass.by, at=at, lifted=lifted),
+            world,
+        )
 
 
 def runbook_named(policies: Policies, wanted: str) -> Runbook:
@@ -75,10 +115,17 @@ def runbook_named(policies: Policies, wanted: str) -> Runbook:
 
 
 def asked_for(
-    incident: Incident, runbook: Runbook, target: TargetPolicy, *, by: PersonId, at: datetime
+    incident: Incident,
+    runbook: Runbook,
+    target: TargetPolicy,
+    *,
+    by: PersonId,
+    at: datetime,
+    lifted: Sequence[Lift] = (),
 ) -> tuple[e.Event, ...]:
     """What is written down: the wish, the end of a plan that waited, and the new plan. Pure."""
-    found = _planned(incident, runbook, target, by=by, at=at)
+    found = _planned(incident, runbook, target, by=by, at=at, lifted=lifted)
+    found = found.refusal if isinstance(found, e.PlanWithheld) else found
     if isinstance(found, Refusal):
         return (e.PlanRequested(runbook=runbook.id, by=by, refusal=found),)
     wish = e.PlanRequested(runbook=runbook.id, by=by)
@@ -91,8 +138,14 @@ def asked_for(
 
 
 def _planned(
-    incident: Incident, runbook: Runbook, target: TargetPolicy, *, by: PersonId, at: datetime
-) -> Plan | Refusal:
+    incident: Incident,
+    runbook: Runbook,
+    target: TargetPolicy,
+    *,
+    by: PersonId,
+    at: datetime,
+    lifted: Sequence[Lift],
+) -> Plan | Refusal | e.PlanWithheld:
     if incident.status.ended:
         return Refusal(guard="open", reason=f"it is already {incident.status.value}")
     if incident.plan is not None and incident.plan.runnable:
@@ -113,9 +166,13 @@ def _planned(
         incident_id=incident.id,
         halted=False,
         asked_by=by,
+        lifted=lifted,
     )
     if isinstance(plan, e.PlanWithheld):
-        return plan.refusal
+        return plan
+    if lifted:
+        # It may take a second person, who is woken for it.
+        return plan
     return replace(plan, expires_at=min(plan.expires_at, at + ASKED_WITHIN))
 
 
@@ -125,22 +182,39 @@ def _lifts(incident: Incident, runbook: Runbook) -> str:
     return f"It is for {', '.join(runbook.causes)}; found: {found}."
 
 
-def _answer(incident: Incident, by: PersonId) -> Answer:
+def _answer(incident: Incident, by: PersonId, people: int) -> Answer:
     state = incident.plan
     if state is None or state.ended or state.plan.asked_by != by:
         text = "it was written down, and another plan came in between"
         return Answer(ok=False, text=text, incident_id=incident.id)
     text = f"{incident.id} plan {state.plan.digest[:8]} waits for an approval"
-    return Answer(ok=True, text=text, incident_id=incident.id, details=plan_shown(state.plan))
+    shown = {**plan_shown(state.plan), "target": incident.target, "people": people}
+    return Answer(ok=True, text=text, incident_id=incident.id, details=shown)
+
+
+def lifts_shown(plan: Plan) -> list[dict[str, str]]:
+    """Each no that the plan overrides, with who wants that and why."""
+    return [
+        {
+            "guard": lift.guard,
+            "action": lift.action,
+            "reason": lift.reason,
+            "by": lift.by,
+            "why": lift.why,
+        }
+        for lift in plan.lifted
+    ]
 
 
 def plan_shown(plan: Plan) -> Mapping[str, Any]:
     """A plan as whoever approves it has to see it."""
     return {
+        "id": plan.id,
         "runbook": plan.runbook,
         "cause": plan.cause,
         "digest": plan.digest,
         "expires_at": plan.expires_at.isoformat(),
+        "overrides": lifts_shown(plan),
         "steps": [
             {
                 "id": step.id,

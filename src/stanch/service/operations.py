@@ -72,6 +72,7 @@ class Operations:
             clock=clock,
             open_incidents=lambda: self.incidents(open_only=True, limit=INCIDENTS_MAX),
         )
+        self.asked_plans = AskedPlans(book, policies, find=self.find)
         self._by_name: dict[str, Callable[[Request], Awaitable[Answer]]] = {
             "declare": self._declare,
             "ack": self._ack,
@@ -80,7 +81,7 @@ class Operations:
             "resolve": self._resolve,
             "reopen": self._reopen,
             "approve": self._approve,
-            "plan": AskedPlans(book, policies, find=self.find).plan,
+            "plan": self.asked_plans.plan,
             "halt": self._halt,
             "maintenance": self._windows.maintenance,
             "silence": self._windows.silence,
@@ -241,6 +242,7 @@ class Operations:
             by=person_in(request),
             plan_id=PlanId(plan) if plan else None,
             digest=text_in(request, "digest"),
+            target=text_in(request, "target"),
         )
         return await self._decide(
             request, command, "approved; every guard is read again right before each step"

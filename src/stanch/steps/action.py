@@ -56,6 +56,8 @@ class Guard:
 
     name: str
     asks: str
+    yields: bool = False
+    """A person may override its no by breaking the glass; see `Refusal.firm`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,20 @@ safe equivalent.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stanch.model.diagnosis import Diagnosis
-from stanch.model.plans import Refusal
+from stanch.model.plans import Lift, Refusal
+from stanch.steps.action import Action, Guard
+
+POLICY = Guard(name="policy", asks="Does policy let it happen at all?", yields=True)
+DIAGNOSIS = Guard(name="diagnosis", asks="Does no standing cause forbid it?", yields=True)
+
+WHICH_SERVER = frozenset(
+    {"other_cluster", "live_lock_file", "split_brain", "standby_promoted", "timeline_diverged"}
+)
+"""Causes about which server this is, or whether it lives: nobody overrides what they forbid."""
 
 STANDING_PROBABILITY_MIN = 0.15
 """A cause at least this likely still stands, and what it forbids is refused."""
@@ -100,16 +110,33 @@ def forbidden_in(text: str) -> tuple[Forbidden, ...]:
     return tuple(f for f in FORBIDDEN if re.search(f.pattern, text, re.IGNORECASE))
 
 
-def refuse_by_diagnosis(action: str, diagnosis: Diagnosis | None) -> Refusal | None:
-    """Refuses an action that any cause still standing forbids."""
+def refuse_by_diagnosis(
+    action: str, diagnosis: Diagnosis | None, lifted: Sequence[Lift] = ()
+) -> Refusal | None:
+    """Refuses an action that any cause still standing forbids, but for what a person overrides."""
     if diagnosis is None:
         return None
     parts = {action, *INCLUDES.get(action, ())}
     for cause in diagnosis.causes:
         if parts.intersection(cause.forbids) and cause.probability >= STANDING_PROBABILITY_MIN:
-            return Refusal(
-                guard="diagnosis",
+            refusal = Refusal(
+                guard=DIAGNOSIS.name,
                 reason=f"the standing diagnosis forbids it: {cause.summary}",
                 lifts=f"A newer diagnosis in which {cause.id} no longer stands.",
+                about=cause.id,
+                firm=cause.id in WHICH_SERVER,
             )
+            if not any(lift.covers(refusal) for lift in lifted):
+                return refusal
     return None
+
+
+def overridden(lifted: Sequence[Lift], action: Action) -> tuple[Lift, ...]:
+    """Of what was lifted, what this action's guards yield to: nothing else was ever lifted."""
+    names = {guard.name for guard in yielding(action)}
+    return tuple(x for x in lifted if x.action == action.name and x.guard in names)
+
+
+def yielding(action: Action) -> tuple[Guard, ...]:
+    """The guards of an action that a person may override, those that all actions share first."""
+    return (POLICY, DIAGNOSIS, *(guard for guard in action.guards if guard.yields))

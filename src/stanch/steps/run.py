@@ -28,7 +28,7 @@ from stanch.steps.executor import (
     settle_at,
     verified,
 )
-from stanch.steps.never import refuse_by_diagnosis
+from stanch.steps.never import overridden, refuse_by_diagnosis
 from stanch.steps.world import World
 
 VERIFY_EVERY_S = 0.25
@@ -110,7 +110,7 @@ async def execute(
     begun = intent(plan, step, attempt=attempt, epoch=authority.claim.epoch, window=window)
     await record(begun, authority.claim)
     permit = _permit(window, authority, clocks)
-    world = _keyed(world, plan, step)
+    world = replace(_keyed(world, plan, step), lifted=overridden(plan.lifted, action))
     outcome = await _guard_and_act(
         step,
         plan,
@@ -213,7 +213,9 @@ async def _guard_and_act(
 
 async def answer_guards(step: PlannedStep, action: Action, *, world: World) -> Refusal | None:
     """The first no of this moment; None: it may be done. Touches nothing; unknown means no."""
-    refusal = check_params(action, step) or refuse_by_diagnosis(action.name, world.diagnosis)
+    refusal = check_params(action, step) or refuse_by_diagnosis(
+        action.name, world.diagnosis, world.lifted
+    )
     if refusal is not None:
         return refusal
     try:
@@ -223,7 +225,7 @@ async def answer_guards(step: PlannedStep, action: Action, *, world: World) -> R
         reason = f"its guards had no answer within {LOOK_DEADLINE_S:g} s"
     except ProbeFailed as error:
         reason = f"a guard had no answer: {error}"
-    return Refusal(guard="unknown", reason=reason, lifts="An answer; unknown means no.")
+    return Refusal(guard="unknown", reason=reason, lifts="An answer; unknown means no.", firm=True)
 
 
 async def _acted(

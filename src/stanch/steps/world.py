@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stanch.model.diagnosis import Diagnosis, Missing
+from stanch.model.plans import Lift
 from stanch.model.ports.acting import AppLogin, FileKeeper, LockNote, Prober, ServerManager
 from stanch.model.ports.containers import ContainerEngine
 from stanch.model.ports.hooks import HookCaller
@@ -45,6 +46,8 @@ class World:
     """When the plan of this step was made: what began before is what the plan is about."""
     step_key: str = ""
     """The same for every attempt of one step of one plan, and for no other."""
+    lifted: tuple[Lift, ...] = ()
+    """What a person overrides in the plan under way, for the action under way."""
     manager: ServerManager | None = None
     engine: ContainerEngine | None = None
     """Who keeps the server's container, and those of its project."""

@@ -27,11 +27,13 @@ def no_corruption(
     if isinstance(control, Missing):
         return unknown(guard, control)
     if control.crc_wrong:
-        return no(guard, "the control file does not match its checksum")
+        # Which cluster this is stands in that file: nothing in it can be believed.
+        return no(guard, "the control file does not match its checksum", firm=True)
     if corruption:
         return no(
             guard,
             f"the log speaks of damage: {corruption[0][:200]}",
+            about=corruption[0][:200],
             lifts="A cold copy of the data directory, and a person who decides.",
         )
     return None

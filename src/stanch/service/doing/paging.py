@@ -59,8 +59,12 @@ class Paging:
         self.ports = ports
 
     async def page(self, claim: Claim, incident: Incident, due: Due, policy: Policy) -> None:
-        """Page one level of the ladder."""
-        text = page_text(self._story(incident, policy), at=self._clock.now())
+        """Page one level of the ladder, or the owners of what a person wants to override."""
+        story, now = self._story(incident, policy), self._clock.now()
+        if due.level:
+            text = page_text(story, at=now)
+        else:
+            text = update_text(await self._news(incident, due), story, at=now)
         message_id = MessageId(f"{incident.id}.{incident.messages_raised + 1}")
         raised = _raised(
             due,
@@ -77,7 +81,8 @@ class Paging:
         news = await self._news(incident, due)
         text = update_text(news, self._story(incident, policy), at=self._clock.now())
         message_id = MessageId(f"{incident.id}.{incident.messages_raised + 1}")
-        persons = tuple(p for p in policy.ladder if p in incident.paged)
+        known = dict.fromkeys((*policy.ladder, *policy.owners))
+        persons = tuple(p for p in known if p in incident.paged)
         deliveries = update_deliveries(
             policy, persons, message_id=message_id, but_not=_author(news)
         )

@@ -29,6 +29,7 @@ from stanch.service.people.changes import SeenNow, before_incident, changes_rout
 from stanch.service.people.rehearsals import HandsOf, no_hands, rehearsal_route
 from stanch.service.people.views import full, headline, journal_report, signal_line, window_lines
 from stanch.service.requests import BadRequest
+from stanch.steps.world import World
 from stanch.store.signal_queries import SignalRows
 
 BODY_BYTES_MAX = 64 * 1024
@@ -50,6 +51,7 @@ def commands_app(
     """What people's commands talk to; `seen` says how far a running responder has looked, `hands`
     are what it can do with each target."""
     operations = house.operations
+    operations.asked_plans.read_through(lambda i: _world(hands, i))
 
     async def execute(request: Request) -> Response:
         answer = await operations.execute(await _body(request))
@@ -95,6 +97,11 @@ def commands_app(
         StoreError: _answer_error(503),
     }
     return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def _world(hands: HandsOf, incident: Incident) -> World | None:
+    its = hands(incident.target)
+    return its.world(incident.diagnosis) if its is not None else None
 
 
 def _standing_routes(house: House, poolers: PoolersSeen) -> tuple[Route, ...]:

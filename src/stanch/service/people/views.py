@@ -20,6 +20,7 @@ from stanch.policy.policy import Policy
 from stanch.policy.silences import PolicySilence
 from stanch.review.names import Names, names_in
 from stanch.review.sentences import sentence
+from stanch.service.asked_plans import lifts_shown
 
 
 def headline(incident: Incident, at: datetime) -> dict[str, Any]:
@@ -133,6 +134,7 @@ def full(
         else {
             "id": plan.plan.id,
             "runbook": plan.plan.runbook,
+            "overrides": lifts_shown(plan.plan),
             "digest": plan.plan.digest,
             "mode": plan.plan.mode.value,
             "ended": plan.ended,

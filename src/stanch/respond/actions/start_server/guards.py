@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stanch.facts.controldata import ClusterState, ControlData
@@ -12,7 +13,7 @@ from stanch.model.host import (
     ProcessInfo,
     Volume,
 )
-from stanch.model.plans import PlannedStep, Refusal
+from stanch.model.plans import Lift, PlannedStep, Refusal
 from stanch.model.ports.acting import ManagerStatus
 from stanch.policy.policy import TargetPolicy
 from stanch.respond.guarding import first_no, names, no, unknown
@@ -38,11 +39,19 @@ GUARDS = (
     Guard(name="lock_free", asks="Is the lock file absent, or one PostgreSQL replaces itself?"),
     Guard(name="same_cluster", asks="Is it still the database cluster that was diagnosed?"),
     Guard(name="same_owner", asks="Do its files still belong to whom the server ran as?"),
-    Guard(name="clean_stop_unordered", asks="Did it crash, or is it meant to be running?"),
+    Guard(
+        name="clean_stop_unordered",
+        asks="Did it crash, or is it meant to be running?",
+        yields=True,
+    ),
     Guard(name="no_other_manager", asks="Does nobody else start and stop this server?"),
     Guard(name="no_jobs", asks="Is nobody stopping, upgrading, restoring or copying it?"),
     Guard(name="no_markers", asks="Was no backup, restore or upgrade left unfinished?"),
-    Guard(name="no_corruption_signs", asks="Does the log show no sign of damaged files?"),
+    Guard(
+        name="no_corruption_signs",
+        asks="Does the log show no sign of damaged files?",
+        yields=True,
+    ),
     Guard(name="room_for_wal", asks="Is there room for crash recovery to write WAL?"),
 )
 
@@ -67,8 +76,10 @@ class StartReadings:
     """Whom the server ran as when it was last seen; None: nobody saw it."""
 
 
-def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
-    """The first reason not to start the server; None when there is none."""
+def may_start(
+    step: PlannedStep, seen: StartReadings, lifted: Sequence[Lift] = ()
+) -> Refusal | None:
+    """The first reason not to start the server that nobody overrides; None when there is none."""
     return first_no(
         (
             _same_container(step, seen.manager),
@@ -83,7 +94,8 @@ def may_start(step: PlannedStep, seen: StartReadings) -> Refusal | None:
             _no_markers(seen),
             no_corruption(seen.corruption, seen.control),
             room_for_wal(seen.volumes, seen.control, seen.target),
-        )
+        ),
+        lifted,
     )
 
 
@@ -209,7 +221,8 @@ def _clean_stop(seen: StartReadings) -> Refusal | None:
         return unknown(guard, seen.control)
     clean = seen.control.ended_cleanly
     if clean is None:
-        return no(guard, "how the last server ended cannot be told, and unknown means no")
+        reason = "how the last server ended cannot be told, and unknown means no"
+        return no(guard, reason, firm=True)
     by_hand = not isinstance(seen.manager, Missing) and seen.manager.stopped_by_hand
     if by_hand and seen.target.desired != "running":
         return no(

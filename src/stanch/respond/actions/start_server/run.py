@@ -47,7 +47,7 @@ async def check(step: PlannedStep, world: World) -> Refusal | None:
     if step.param("data_directory") != world.data_directory:
         return no("same_cluster", f"the data directory is now {world.data_directory}")
     readings = await _readings(world, world.host, world.manager)
-    return may_start(step, readings)
+    return may_start(step, readings, world.lifted)
 
 
 async def act(step: PlannedStep, world: World, permit: Permit) -> ActReport | Refusal:
