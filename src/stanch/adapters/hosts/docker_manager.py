@@ -18,12 +18,15 @@ from stanch.model.containers import ContainerSeen, is_within
 from stanch.model.diagnosis import Missing
 from stanch.model.errors import ProbeFailed
 from stanch.model.host import Volume, VolumeUse
-from stanch.model.ports.acting import ManagerAnswer, ManagerStatus
+from stanch.model.ports.acting import ManagerAnswer, ManagerStatus, Postmaster, Verb
 from stanch.policy.hosts import DockerHost
 
 EXITED = "exited"
 PATRONI = "patroni.dynamic.json"
 """Patroni's, in the data directory of a server that it starts and stops."""
+OTHER_ACTION = (
+    "the server of a container is ended with it: restart_container is the action for that"
+)
 KEPT_UP = frozenset({"always", "unless-stopped"})
 """Under these an engine starts what ended by itself: what stays down, somebody stopped."""
 
@@ -74,6 +77,14 @@ class DockerManager:
         told = acted.detail or f"container {seen.id}, restart policy {again}"
         return ManagerAnswer(ok=acted.outcome == "done", detail=told)
 
+    async def stop(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        """Never: its status declines."""
+        return ManagerAnswer(ok=False, detail=OTHER_ACTION)
+
+    async def restart(self, server: Postmaster, *, deadline_s: float) -> ManagerAnswer:
+        """Never: its status declines."""
+        return ManagerAnswer(ok=False, detail=OTHER_ACTION)
+
 
 def status_of(
     seen: ContainerSeen, sharing: tuple[str, ...] | Missing, markers: tuple[str, ...], rival: str
@@ -86,12 +97,18 @@ def status_of(
         other_manager=seen.keeper or rival,
         jobs=(),
         markers=markers,
-        may_act=exited,
-        detail="" if exited else f"the container is {seen.status}: a start would do nothing",
+        may_act=True,
+        declines=_declined(seen),
         container=seen.id,
         shared_with=sharing,
         stopped_by_hand=exited and seen.restart_policy in KEPT_UP,
     )
+
+
+def _declined(seen: ContainerSeen) -> tuple[tuple[Verb, str], ...]:
+    idle = f"the container is {seen.status}: a start would do nothing"
+    start: tuple[tuple[Verb, str], ...] = () if seen.status == EXITED else (("start", idle),)
+    return (*start, ("stop", OTHER_ACTION), ("restart", OTHER_ACTION))
 
 
 async def still_volumes(host: DockerHost, data_directory: str) -> tuple[Volume | Missing, ...]:

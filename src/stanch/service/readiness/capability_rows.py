@@ -250,13 +250,10 @@ def _start(target: TargetPolicy, host: HostReadings, container: Judged | None) -
     if manager is None or isinstance(manager, Missing):
         why = manager.reason if manager else "no manager was found"
         return _row(feature, can=None, why=why, change="Set `manager` and `bin_directory`.")
-    if manager.other_manager:
-        return _row(
-            feature,
-            can=False,
-            why=f"{manager.other_manager} owns this server; Stanch does not act past it",
-            change=f"Nothing: ask {printable(manager.other_manager)} to start it.",
-        )
+    if rival := manager.other_manager:
+        why = f"{rival} owns this server; Stanch does not act past it"
+        change = f"Nothing: ask {printable(rival)} to start it."
+        return _row(feature, can=False, why=why, change=change)
     if not manager.may_act:
         why = manager.detail or f"this OS user may not: {host.manager_words}"
         change = "Run Stanch as the server's OS user or as root."
