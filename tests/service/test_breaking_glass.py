@@ -46,6 +46,7 @@ CHAIN = cause(
     state="idle in transaction",
     waiters=3,
     oldest_wait_s=12.0,
+    others_wait=True,
 )
 FORBIDDEN_BY = replace(cause("page_corruption"), forbids=("end_blocking_session",))
 """A cause that stands and forbids it."""
