@@ -20,7 +20,7 @@ from stanch.model.ports.acting import ManagerStatus
 
 UNIT = "orders-db.service"
 """Without the word by which others notice that somebody is at work on a server."""
-STANDIN = Path(__file__).parents[2] / "standins" / "systemctl"
+STANDIN = Path(__file__).parents[2] / "programs" / "systemctl"
 
 one_version = pytest.mark.parametrize("pg_major", [18], indirect=True)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a unit runs its server as another user")
